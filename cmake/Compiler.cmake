@@ -1,0 +1,17 @@
+# Warnings are errors in our own code; third-party headers are system headers.
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release)
+endif()
+add_compile_options(-Wall -Wextra -Werror)
+# libtorch's wheels carry their own OpenMP runtime; a loop of ours goes through at::parallel_for.
+if(HYPENET_SANITIZE)
+  # -O1: unoptimised libtorch templates make the tests five times slower without finding more.
+  add_compile_options(-O1 -fsanitize=address,undefined -fno-sanitize=vptr -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=address,undefined)
+endif()
+find_program(CCACHE ccache)
+if(CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER
+      ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${CCACHE})
+  add_compile_options(-fpch-preprocess)
+endif()

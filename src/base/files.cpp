@@ -1,0 +1,139 @@
+#include "base/files.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+#include "base/error.h"
+
+namespace hypenet {
+namespace fs = std::filesystem;
+namespace {
+
+[[noreturn]] void fail(const fs::path& path, std::string_view action) {
+  throw Error(concat(path.string(), ": cannot ", action, ": ", std::strerror(errno)));
+}
+
+/// A file descriptor that closes itself.
+class Descriptor {
+ public:
+  Descriptor(const fs::path& path, int flags) : value_(::open(path.c_str(), flags | O_CLOEXEC)) {
+    if (value_ < 0) fail(path, "open");
+  }
+  ~Descriptor() { ::close(value_); }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return value_; }
+
+ private:
+  int value_;
+};
+
+size_t file_size(int descriptor, const fs::path& path) {
+  struct stat status{};
+  if (::fstat(descriptor, &status) != 0) fail(path, "read");
+  HYPENET_CHECK(S_ISREG(status.st_mode), path.string(), ": expected a file, found something else");
+  return static_cast<size_t>(status.st_size);
+}
+
+/// A rename outlives a power cut only once the folder that holds the name is flushed too.
+void flush_folder(const fs::path& folder) {
+  const Descriptor descriptor(folder.empty() ? fs::path(".") : folder, O_RDONLY | O_DIRECTORY);
+  ::fsync(descriptor.get());
+}
+
+}  // namespace
+
+std::string read_file(const fs::path& path) {
+  const Descriptor descriptor(path, O_RDONLY);
+  std::string bytes(file_size(descriptor.get(), path), '\0');
+  size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t count = ::read(descriptor.get(), bytes.data() + done, bytes.size() - done);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) fail(path, "read");
+    if (count == 0) break;
+    done += static_cast<size_t>(count);
+  }
+  bytes.resize(done);
+  return bytes;
+}
+
+FileWriter::FileWriter(fs::path target)
+    : target_(std::move(target)), temporary_(target_.string() + ".partial") {
+  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (descriptor_ < 0) fail(temporary_, "create");
+}
+
+FileWriter::~FileWriter() {
+  if (descriptor_ < 0) return;
+  ::close(descriptor_);
+  ::unlink(temporary_.c_str());
+}
+
+void FileWriter::write(const void* data, size_t bytes) {
+  const char* next = static_cast<const char*>(data);
+  while (bytes > 0) {
+    const ssize_t count = ::write(descriptor_, next, bytes);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) fail(target_, "write");
+    next += count;
+    bytes -= static_cast<size_t>(count);
+  }
+}
+
+void FileWriter::commit() {
+  if (::fsync(descriptor_) != 0) fail(target_, "write");
+  if (::rename(temporary_.c_str(), target_.c_str()) != 0) fail(target_, "rename into place");
+  ::close(descriptor_);
+  descriptor_ = -1;
+  flush_folder(target_.parent_path());
+}
+
+void write_file(const fs::path& path, std::string_view bytes) {
+  FileWriter writer(path);
+  writer.write(bytes);
+  writer.commit();
+}
+
+FolderWriter::FolderWriter(fs::path target)
+    : target_(std::move(target)), temporary_(target_.string() + ".partial") {
+  std::error_code error;
+  fs::remove_all(temporary_, error);
+  fs::create_directories(temporary_, error);
+  HYPENET_CHECK(!error, temporary_.string(), ": cannot create the folder: ", error.message());
+}
+
+FolderWriter::~FolderWriter() {
+  std::error_code ignored;
+  if (!committed_) fs::remove_all(temporary_, ignored);
+}
+
+void FolderWriter::commit() {
+  std::error_code error;
+  fs::remove_all(target_, error);
+  fs::rename(temporary_, target_, error);
+  HYPENET_CHECK(!error, target_.string(), ": cannot rename into place: ", error.message());
+  committed_ = true;
+  flush_folder(target_.parent_path());
+}
+
+MappedFile::MappedFile(const fs::path& path) {
+  const Descriptor descriptor(path, O_RDONLY);
+  size_ = file_size(descriptor.get(), path);
+  if (size_ == 0) return;
+  void* address = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, descriptor.get(), 0);
+  if (address == MAP_FAILED) fail(path, "map");
+  data_ = static_cast<const std::byte*>(address);
+}
+
+MappedFile::~MappedFile() {
+  if (size_ > 0) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+}  // namespace hypenet

@@ -1,0 +1,71 @@
+// Whole files, atomic writes and read-only mappings. A write appears under its name complete or not at all.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace hypenet {
+
+/// The bytes of a file. Throws Error naming the path and the system's reason.
+std::string read_file(const std::filesystem::path& path);
+
+/// A file being written under a temporary name beside its target. `commit` flushes it to the device and renames it
+/// into place; without commit the destructor removes it, and the target stays as it was.
+/// Every failed write (a full disk among them) throws Error with the path and the system's reason.
+class FileWriter {
+ public:
+  explicit FileWriter(std::filesystem::path target);
+  ~FileWriter();
+  FileWriter(const FileWriter&) = delete;
+  FileWriter& operator=(const FileWriter&) = delete;
+
+  void write(const void* data, size_t bytes);
+  void write(std::string_view text) { write(text.data(), text.size()); }
+  void commit();
+
+ private:
+  std::filesystem::path target_, temporary_;
+  int descriptor_ = -1;
+};
+
+/// Writes the whole file through a FileWriter.
+void write_file(const std::filesystem::path& path, std::string_view bytes);
+
+/// A folder being filled under the temporary name `<target>.partial`. `commit` renames it to the target, replacing
+/// an older target; without commit the destructor removes it.
+class FolderWriter {
+ public:
+  explicit FolderWriter(std::filesystem::path target);
+  ~FolderWriter();
+  FolderWriter(const FolderWriter&) = delete;
+  FolderWriter& operator=(const FolderWriter&) = delete;
+
+  const std::filesystem::path& path() const { return temporary_; }
+  void commit();
+
+ private:
+  std::filesystem::path target_, temporary_;
+  bool committed_ = false;
+};
+
+/// A file mapped read-only into memory; pages are read when touched.
+class MappedFile {
+ public:
+  explicit MappedFile(const std::filesystem::path& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+
+ private:
+  const std::byte* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+}  // namespace hypenet

@@ -1,0 +1,82 @@
+#include "base/json.h"
+
+#include "base/files.h"
+
+namespace hypenet {
+
+Json parse_json(std::string_view text, std::string_view place) {
+  try {
+    return Json::parse(text);
+  } catch (const nlohmann::json::parse_error& error) {
+    throw Error(concat(place, ": expected JSON, found a syntax error at byte ", error.byte));
+  }
+}
+
+Json read_json(const std::filesystem::path& path) {
+  return parse_json(read_file(path), path.string());
+}
+
+void write_json(const std::filesystem::path& path, const Json& json) {
+  // Bytes that are no UTF-8 (a model's partial characters) become U+FFFD rather than an exception.
+  write_file(path, json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+}
+
+std::string_view json_kind(const Json& json) {
+  switch (json.type()) {
+    case Json::value_t::null:
+      return "null";
+    case Json::value_t::object:
+      return "an object";
+    case Json::value_t::array:
+      return "an array";
+    case Json::value_t::string:
+      return "a string";
+    case Json::value_t::boolean:
+      return "a boolean";
+    case Json::value_t::number_integer:
+    case Json::value_t::number_unsigned:
+      return "an integer";
+    case Json::value_t::number_float:
+      return "a number";
+    case Json::value_t::binary:
+    case Json::value_t::discarded:
+      break;
+  }
+  return "no JSON value";
+}
+
+namespace json_detail {
+
+void read(const Json& json, const std::string& place, bool& value) {
+  HYPENET_CHECK(json.is_boolean(), place, ": expected a boolean, found ", json_kind(json));
+  value = json.get<bool>();
+}
+
+void read(const Json& json, const std::string& place, int64_t& value) {
+  HYPENET_CHECK(json.is_number_integer(), place, ": expected an integer, found ", json_kind(json));
+  value = json.get<int64_t>();
+}
+
+void read(const Json& json, const std::string& place, double& value) {
+  HYPENET_CHECK(json.is_number(), place, ": expected a number, found ", json_kind(json));
+  value = json.get<double>();
+}
+
+void read(const Json& json, const std::string& place, std::string& value) {
+  HYPENET_CHECK(json.is_string(), place, ": expected a string, found ", json_kind(json));
+  value = json.get<std::string>();
+}
+
+void read(const Json& json, const std::string&, Json& value) { value = json; }
+
+void check_keys(const Json& json, const std::string& place, const std::set<std::string>& known) {
+  for (const auto& [key, unused] : json.items()) {
+    if (known.contains(key)) continue;
+    std::string names;
+    for (const auto& name : known) names += (names.empty() ? "" : ", ") + name;
+    throw Error(concat(place, ": unknown key \"", key, "\", expected one of: ", names));
+  }
+}
+
+}  // namespace json_detail
+}  // namespace hypenet

@@ -1,0 +1,54 @@
+// Token shards: a text corpus as token ids on disk, memory-mapped. Format in docs/formats.md.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/files.h"
+#include "text/tokenizer.h"
+
+namespace hypenet {
+
+struct TokenizeOptions {
+  std::string text_field = "text";
+  int64_t shard_tokens = int64_t{1} << 28;
+  int64_t max_tokens = 0;  // stop after so many; 0 means all
+};
+
+struct TokenizeProgress {
+  int64_t documents = 0, tokens = 0, bytes = 0;
+};
+
+/// Tokenizes the documents of `files` into folder `out` (shards and dataset.json, written temporary-then-rename), each
+/// followed by EOS. Throws Error for an empty corpus, or a tokenizer that names no EOS.
+TokenizeProgress tokenize_corpus(const std::vector<std::filesystem::path>& files, const Tokenizer& tokenizer,
+                                 const std::filesystem::path& out, const TokenizeOptions& options,
+                                 const std::function<void(const TokenizeProgress&)>& report = {});
+
+/// An opened folder of shards, read as one long row of tokens.
+class TokenDataset {
+ public:
+  /// Throws Error naming the file on anything malformed or truncated.
+  explicit TokenDataset(const std::filesystem::path& folder);
+
+  int64_t tokens() const { return tokens_; }
+  int64_t vocab_size() const { return vocab_size_; }
+
+  /// Copies tokens [begin, begin + out.size()) into out; wraps around at the end.
+  void read(int64_t begin, std::span<int32_t> out) const;
+
+ private:
+  struct Shard {
+    std::unique_ptr<MappedFile> file;
+    int64_t begin, tokens;
+    int64_t bytes_per_token;
+  };
+  std::vector<Shard> shards_;
+  int64_t tokens_ = 0, vocab_size_ = 0;
+};
+
+}  // namespace hypenet

@@ -1,0 +1,24 @@
+// What scoring asks of a model: log-probabilities of given tokens, and whether each was the model's first choice.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace hypenet {
+
+/// A row of token ids whose tokens from `first_scored` (>= 1) on are predicted from those before them.
+struct ScoredRow {
+  std::vector<int32_t> ids;
+  int64_t first_scored = 1;
+};
+
+struct TokenScore {
+  float logprob = 0;    // nats, float32 log-softmax over the whole vocabulary
+  bool greedy = false;  // the token is the arg max of its position
+};
+
+/// One entry a row, one score a scored token.
+using RowScores = std::vector<std::vector<TokenScore>>;
+
+}  // namespace hypenet

@@ -1,0 +1,40 @@
+// The two measures of this room so far, both on token ids: recall of hidden facts and prediction of held-out text.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/scoring.h"
+#include "text/needle.h"
+#include "text/tokenizer.h"
+
+namespace hypenet {
+
+struct RecallOptions {
+  int64_t context = 256;  // tokens of a prompt, answer included
+  int64_t needles = 4;    // facts hidden; one of them is asked for
+  int64_t prompts = 48;
+  uint64_t seed = 0;
+};
+
+/// Recall prompts with held-out keys, made from `prose` (token ids of held-out text; reused cyclically from random
+/// places). The answer's digits are the scored tokens: all greedy is the same as greedy generation being exact.
+std::vector<ScoredRow> recall_rows(const NeedleTask& task, const std::vector<int32_t>& prose,
+                                   const RecallOptions& options);
+
+/// Consecutive windows of `context` + 1 tokens (`context` predictions each); at most `limit` rows, spread evenly.
+std::vector<ScoredRow> text_rows(const std::vector<int32_t>& prose, int64_t context, int64_t limit);
+
+/// The share of rows all of whose scored tokens are greedy.
+double exact_share(const RowScores& scores);
+
+/// The share of scored tokens that are greedy: next-token accuracy.
+double greedy_share(const RowScores& scores);
+
+/// exp of the mean negative log-probability a token.
+double perplexity(const RowScores& scores);
+
+/// Standard error of a share of n trials.
+double share_error(double share, int64_t trials);
+
+}  // namespace hypenet

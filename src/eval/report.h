@@ -1,0 +1,46 @@
+// report.html: one self-contained page of tables and charts, the charts inline SVG.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace hypenet {
+
+struct Series {
+  std::string name;
+  std::vector<double> x, y;  // non-finite points are left out
+};
+
+enum class ChartKind { kLines, kBars };
+
+struct Chart {
+  std::string title, x_label, y_label;
+  ChartKind kind = ChartKind::kLines;
+  bool log_x = false, log_y = false;  // log_x ticks at powers of two, log_y at 1-2-5 steps
+  std::vector<Series> series;
+  std::vector<std::string> bar_labels;       // kBars: one a bar
+  std::vector<int64_t> highlighted = {};     // kBars: bars drawn in the accent colour (selected layers)
+};
+
+struct Table {
+  std::vector<std::string> header;
+  std::vector<std::vector<std::string>> rows;
+};
+
+struct Report {
+  std::string title, subtitle;
+  std::vector<std::variant<std::string, Table, Chart>> parts;  // a string is a paragraph
+};
+
+/// The chart as an SVG element (also valid as a file of its own).
+std::string draw_svg(const Chart& chart);
+
+/// Writes the page, temporary-then-rename. Text is escaped.
+void write_report(const std::filesystem::path& path, const Report& report);
+
+/// The table with aligned columns for a terminal.
+std::string format_table(const Table& table);
+
+}  // namespace hypenet

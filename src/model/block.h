@@ -1,0 +1,40 @@
+// One pre-norm decoder block: h += mixer(norm(h)); h += mlp(norm(h)).
+#pragma once
+
+#include "model/linear.h"
+#include "model/mixers/token_mixer.h"
+#include "model/norm.h"
+
+namespace hypenet {
+
+/// down(silu(gate(x)) * up(x)), no biases (specification 1).
+class MlpImpl : public torch::nn::Module {
+ public:
+  explicit MlpImpl(const ModelConfig& config);
+  Tensor forward(const Tensor& x);
+
+ private:
+  Linear gate_{nullptr}, up_{nullptr}, down_{nullptr};
+};
+TORCH_MODULE(Mlp);
+
+class BlockImpl : public torch::nn::Module {
+ public:
+  BlockImpl(const ModelConfig& config, MixerType type);
+
+  Tensor forward(const Tensor& x, const Step& step, LayerState* state = nullptr);
+
+  /// The mixer's input, and what comes after its output: forward is finish(x, mixer(mixer_input(x))).
+  Tensor mixer_input(const Tensor& x);                          // [B, T, D]
+  Tensor finish(const Tensor& x, const Tensor& mixer_output);   // [B, T, D]
+
+  TokenMixer& mixer() { return *mixer_; }
+
+ private:
+  RmsNorm input_norm_{nullptr}, post_attention_norm_{nullptr};
+  std::shared_ptr<TokenMixer> mixer_;
+  Mlp mlp_{nullptr};
+};
+TORCH_MODULE(Block);
+
+}  // namespace hypenet

@@ -1,0 +1,20 @@
+// A linear layer whose parameters stay in their own type while it computes in its input's.
+#pragma once
+
+#include <torch/torch.h>
+
+namespace hypenet {
+
+using torch::Tensor;
+
+/// y = x W^T (+ b). Weight [out, in]. With float32 parameters and bfloat16 input the product runs in bfloat16 and
+/// the gradient arrives in float32: the parameters are the master weights.
+class LinearImpl : public torch::nn::Module {
+ public:
+  LinearImpl(int64_t in, int64_t out, bool bias);
+  Tensor forward(const Tensor& x) const;
+  Tensor weight, bias;  // bias undefined when there is none
+};
+TORCH_MODULE(Linear);
+
+}  // namespace hypenet

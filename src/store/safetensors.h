@@ -1,0 +1,53 @@
+// The safetensors format: an 8-byte little-endian header length, a JSON header, then the tensors' bytes.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/files.h"
+
+namespace hypenet {
+
+using torch::Tensor;
+
+/// Named tensors in the order they are to be written.
+using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
+
+/// A memory-mapped safetensors file. Tensors are views of the mapping (read-only by convention: clone before
+/// writing) and keep it alive.
+class SafetensorsFile {
+ public:
+  /// Throws Error naming the file, and the tensor or key, on anything malformed, truncated, or out of bounds.
+  explicit SafetensorsFile(const std::filesystem::path& path);
+
+  std::vector<std::string> names() const;
+  bool contains(const std::string& name) const { return entries_.contains(name); }
+
+  /// A CPU tensor that shares the mapping. F32, F16, BF16, F64, I64, I32, U8, BOOL. Throws Error for a missing name.
+  Tensor tensor(const std::string& name) const;
+
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+
+ private:
+  struct Entry {
+    torch::ScalarType type;
+    std::vector<int64_t> shape;
+    size_t begin, end;  // bytes from the start of the file
+  };
+  std::filesystem::path path_;
+  std::shared_ptr<MappedFile> file_;
+  std::map<std::string, Entry> entries_;
+  std::map<std::string, std::string> metadata_;
+};
+
+/// Writes tensors (any device, made contiguous) temporary-then-rename.
+void write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
+                       const std::map<std::string, std::string>& metadata = {});
+
+}  // namespace hypenet
