@@ -1,4 +1,5 @@
-// A model folder in Hugging Face form: config.json, model.safetensors (or shards with an index), tokenizer files.
+// A model folder in Hugging Face form: config.json, model.safetensors (or shards with an index),
+// tokenizer files.
 #pragma once
 
 #include <filesystem>
@@ -15,8 +16,9 @@ namespace hypenet {
 /// An opened model folder: its config and a view of its tensors, whichever file each lies in.
 class Checkpoint {
  public:
-  /// Opens config.json and either model.safetensors or model.safetensors.index.json with its shards. Throws Error
-  /// naming the file and what is wrong with it: missing, truncated, or a tensor the index promises and no shard has.
+  /// Opens config.json and either model.safetensors or model.safetensors.index.json with its
+  /// shards. Throws Error naming the file and what is wrong with it: missing, truncated, or a
+  /// tensor the index promises and no shard has.
   explicit Checkpoint(std::filesystem::path folder);
 
   const std::filesystem::path& folder() const { return folder_; }
@@ -24,11 +26,14 @@ class Checkpoint {
   std::vector<std::string> names() const;
   bool contains(const std::string& name) const { return where_.contains(name); }
 
-  /// The tensor, on the CPU, sharing the file's mapping. Throws Error for a missing name, or another shape when one
-  /// is given: `<file>: tensor <name>: expected shape [..], found [..]`.
-  Tensor tensor(const std::string& name, std::optional<std::vector<int64_t>> shape = std::nullopt) const;
+  /// The tensor, on the CPU, sharing the file's mapping. Throws Error for a missing name, or
+  /// another shape when one is given: `<file>: tensor <name>: expected shape [..], found [..]`.
+  Tensor tensor(const std::string& name,
+                std::optional<std::vector<int64_t>> shape = std::nullopt) const;
 
  private:
+  void open_shards();
+
   std::filesystem::path folder_;
   Json config_;
   std::vector<SafetensorsFile> files_;
@@ -39,15 +44,17 @@ class Checkpoint {
 struct CheckpointContents {
   Json config;
   NamedTensors tensors;
-  std::optional<Json> run;                               // run.json: recipe, seed, source commit, parents
-  std::optional<std::filesystem::path> companions_from;  // folder whose tokenizer and generation files are copied
-  int64_t shard_bytes = int64_t{5} << 30;                // larger models are written in shards with an index
+  std::optional<Json> run;  // run.json: recipe, seed, source commit, parents
+  std::optional<std::filesystem::path>
+      companions_from;                     // folder whose tokenizer and generation files are copied
+  int64_t shard_bytes = int64_t{5} << 30;  // larger models are written in shards with an index
 };
 
 /// Writes a whole model folder under a temporary name and renames it into place.
 void write_checkpoint(const std::filesystem::path& folder, const CheckpointContents& contents);
 
-/// Copies tokenizer.json, tokenizer_config.json, generation_config.json and their kin, where they exist.
+/// Copies tokenizer.json, tokenizer_config.json, generation_config.json and their kin, where they
+/// exist.
 void copy_companions(const std::filesystem::path& from, const std::filesystem::path& to);
 
 }  // namespace hypenet

@@ -1,0 +1,154 @@
+#include "store/checkpoint.h"
+
+#include <array>
+#include <iomanip>
+
+namespace hypenet {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr const char* kConfig = "config.json";
+constexpr const char* kWeights = "model.safetensors";
+constexpr const char* kIndex = "model.safetensors.index.json";
+constexpr std::array<const char*, 9> kCompanions = {"tokenizer.json",
+                                                    "tokenizer_config.json",
+                                                    "generation_config.json",
+                                                    "special_tokens_map.json",
+                                                    "added_tokens.json",
+                                                    "vocab.json",
+                                                    "merges.txt",
+                                                    "chat_template.jinja",
+                                                    "chat_template.json"};
+
+/// weight_map of an index file: tensor name -> shard's file name.
+std::map<std::string, std::string> read_weight_map(const fs::path& path) {
+  const Json json = read_json(path);
+  HYPENET_CHECK(
+      json.is_object() && json.contains("weight_map") && json.at("weight_map").is_object(),
+      path.string(), ": expected an object with an object weight_map, found none");
+  std::map<std::string, std::string> shards;
+  for (const auto& [name, shard] : json.at("weight_map").items()) {
+    HYPENET_CHECK(shard.is_string(), path.string(), ": weight_map: ", name,
+                  ": expected a string, found ", json_kind(shard));
+    const auto file = shard.get<std::string>();
+    HYPENET_CHECK(!file.empty() && file == fs::path(file).filename(), path.string(),
+                  ": weight_map: ", name,
+                  ": expected the name of a file in the same folder, found ", file);
+    shards[name] = file;
+  }
+  return shards;
+}
+
+/// Tensors cut into runs of at most shard_bytes each; a larger tensor is a run of its own.
+std::vector<NamedTensors> cut_into_shards(const NamedTensors& tensors, int64_t shard_bytes) {
+  std::vector<NamedTensors> shards(1);
+  int64_t filled = 0;
+  for (const auto& [name, tensor] : tensors) {
+    const auto bytes = static_cast<int64_t>(tensor.nbytes());
+    if (filled > 0 && filled + bytes > shard_bytes) {
+      shards.emplace_back();
+      filled = 0;
+    }
+    shards.back().emplace_back(name, tensor);
+    filled += bytes;
+  }
+  return shards;
+}
+
+std::string shard_name(size_t index, size_t count) {
+  std::ostringstream name;
+  name << std::setfill('0') << "model-" << std::setw(5) << index + 1 << "-of-" << std::setw(5)
+       << count << ".safetensors";
+  return name.str();
+}
+
+void write_weights(const fs::path& folder, const NamedTensors& tensors, int64_t shard_bytes) {
+  // transformers refuses files whose metadata does not name the framework.
+  const std::map<std::string, std::string> metadata = {{"format", "pt"}};
+  const std::vector<NamedTensors> shards = cut_into_shards(tensors, shard_bytes);
+  if (shards.size() == 1) return write_safetensors(folder / kWeights, tensors, metadata);
+
+  Json weight_map = Json::object();
+  size_t total = 0;
+  for (size_t i = 0; i < shards.size(); ++i) {
+    const std::string file = shard_name(i, shards.size());
+    write_safetensors(folder / file, shards[i], metadata);
+    for (const auto& [name, tensor] : shards[i]) {
+      HYPENET_CHECK(!weight_map.contains(name), (folder / kIndex).string(), ": tensor ", name,
+                    ": expected a name of its own, found it twice");
+      weight_map[name] = file;
+      total += tensor.nbytes();
+    }
+  }
+  write_json(folder / kIndex, {{"metadata", {{"total_size", total}}}, {"weight_map", weight_map}});
+}
+
+}  // namespace
+
+Checkpoint::Checkpoint(fs::path folder) : folder_(std::move(folder)) {
+  HYPENET_CHECK(fs::is_directory(folder_), folder_.string(), ": expected a model folder, found ",
+                fs::exists(folder_) ? "a file" : "nothing");
+  config_ = read_json(folder_ / kConfig);
+  HYPENET_CHECK(config_.is_object(), (folder_ / kConfig).string(), ": expected an object, found ",
+                json_kind(config_));
+  if (fs::exists(folder_ / kWeights)) {
+    files_.emplace_back(folder_ / kWeights);
+    for (const std::string& name : files_[0].names()) where_[name] = 0;
+  } else {
+    open_shards();
+  }
+}
+
+void Checkpoint::open_shards() {
+  const fs::path index = folder_ / kIndex;
+  HYPENET_CHECK(fs::exists(index), folder_.string(), ": expected ", kWeights, " or ", kIndex,
+                ", found neither");
+  std::map<std::string, size_t> opened;
+  for (const auto& [name, file] : read_weight_map(index)) {
+    if (!opened.contains(file)) {
+      HYPENET_CHECK(fs::exists(folder_ / file), index.string(), ": tensor ", name,
+                    ": expected shard ", file, ", found no such file");
+      opened[file] = files_.size();
+      files_.emplace_back(folder_ / file);
+    }
+    const size_t shard = opened[file];
+    HYPENET_CHECK(files_[shard].contains(name), index.string(), ": tensor ", name, ": expected in ",
+                  file, ", found no such tensor there");
+    where_[name] = shard;
+  }
+}
+
+std::vector<std::string> Checkpoint::names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, unused] : where_) names.push_back(name);
+  return names;
+}
+
+Tensor Checkpoint::tensor(const std::string& name,
+                          std::optional<std::vector<int64_t>> shape) const {
+  const auto found = where_.find(name);
+  HYPENET_CHECK(found != where_.end(), folder_.string(), ": tensor ", name,
+                ": expected in the checkpoint, found none");
+  const SafetensorsFile& file = files_[found->second];
+  Tensor tensor = file.tensor(name);
+  HYPENET_CHECK(!shape || tensor.sizes() == *shape, file.path().string(), ": tensor ", name,
+                ": expected shape ", torch::IntArrayRef(*shape), ", found ", tensor.sizes());
+  return tensor;
+}
+
+void write_checkpoint(const fs::path& folder, const CheckpointContents& contents) {
+  FolderWriter writer(folder);
+  write_weights(writer.path(), contents.tensors, contents.shard_bytes);
+  write_json(writer.path() / kConfig, contents.config);
+  if (contents.run) write_json(writer.path() / "run.json", *contents.run);
+  if (contents.companions_from) copy_companions(*contents.companions_from, writer.path());
+  writer.commit();
+}
+
+void copy_companions(const fs::path& from, const fs::path& to) {
+  for (const char* name : kCompanions) {
+    if (fs::exists(from / name)) write_file(to / name, read_file(from / name));
+  }
+}
+
+}  // namespace hypenet

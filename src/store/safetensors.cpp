@@ -1,0 +1,224 @@
+#include "store/safetensors.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <numeric>
+#include <set>
+#include <string_view>
+
+#include "base/json.h"
+
+namespace hypenet {
+namespace {
+
+using Entry = SafetensorsFile::Entry;
+
+constexpr const char* kMetadata = "__metadata__";
+constexpr size_t kLengthBytes = sizeof(uint64_t);
+constexpr size_t kAlignment = 8;
+
+struct NamedType {
+  std::string_view name;
+  torch::ScalarType type;
+};
+
+constexpr std::array<NamedType, 8> kTypes = {{{"F32", torch::kFloat32},
+                                              {"F16", torch::kFloat16},
+                                              {"BF16", torch::kBFloat16},
+                                              {"F64", torch::kFloat64},
+                                              {"I64", torch::kInt64},
+                                              {"I32", torch::kInt32},
+                                              {"U8", torch::kUInt8},
+                                              {"BOOL", torch::kBool}}};
+
+torch::ScalarType parse_type(const Json& json, const std::string& place) {
+  HYPENET_CHECK(json.is_string(), place, ": dtype: expected a string, found ", json_kind(json));
+  const auto& name = json.get_ref<const std::string&>();
+  for (const NamedType& known : kTypes) {
+    if (known.name == name) return known.type;
+  }
+  throw Error(
+      concat(place, ": dtype: expected F32, F16, BF16, F64, I64, I32, U8 or BOOL, found ", name));
+}
+
+std::string_view type_name(torch::ScalarType type, const std::string& place) {
+  for (const NamedType& known : kTypes) {
+    if (known.type == type) return known.name;
+  }
+  throw Error(concat(place, ": type ", torch::toString(type), " has no name in safetensors"));
+}
+
+/// The array of non-negative integers that key holds.
+std::vector<int64_t> parse_sizes(const Json& tensor, const char* key, const std::string& place) {
+  const Json& json = tensor.at(key);
+  HYPENET_CHECK(json.is_array(), place, ": ", key, ": expected an array, found ", json_kind(json));
+  std::vector<int64_t> sizes;
+  for (const Json& size : json) {
+    HYPENET_CHECK(size.is_number_integer() && size.get<int64_t>() >= 0, place, ": ", key,
+                  ": expected integers of at least 0, found ", size.dump());
+    sizes.push_back(size.get<int64_t>());
+  }
+  return sizes;
+}
+
+/// Bytes of a tensor; a shape whose product overflows can only come from a broken file.
+int64_t count_bytes(const std::vector<int64_t>& shape, torch::ScalarType type,
+                    const std::string& place) {
+  int64_t bytes = static_cast<int64_t>(torch::elementSize(type));
+  for (const int64_t size : shape) {
+    HYPENET_CHECK(!__builtin_mul_overflow(bytes, size, &bytes), place, ": shape ", shape,
+                  " is too large");
+  }
+  return bytes;
+}
+
+Entry parse_entry(const Json& json, const std::string& place, size_t data_bytes) {
+  HYPENET_CHECK(json.is_object(), place, ": expected an object, found ", json_kind(json));
+  for (const char* key : {"dtype", "shape", "data_offsets"}) {
+    HYPENET_CHECK(json.contains(key), place, ": expected key ", key, ", found none");
+  }
+  const torch::ScalarType type = parse_type(json.at("dtype"), place);
+  const std::vector<int64_t> shape = parse_sizes(json, "shape", place);
+  const std::vector<int64_t> offsets = parse_sizes(json, "data_offsets", place);
+  HYPENET_CHECK(offsets.size() == 2 && offsets[0] <= offsets[1], place,
+                ": data_offsets: expected [begin, end], found ", json.at("data_offsets").dump());
+  const int64_t expected = count_bytes(shape, type, place);
+  HYPENET_CHECK(offsets[1] - offsets[0] == expected, place, ": expected ", expected, " bytes for ",
+                json.at("dtype").dump(), " ", json.at("shape").dump(), ", found data_offsets ",
+                json.at("data_offsets").dump());
+  HYPENET_CHECK(static_cast<size_t>(offsets[1]) <= data_bytes, place, ": expected ", offsets[1],
+                " bytes of data in the file, found ", data_bytes, " (truncated?)");
+  return {type, shape, static_cast<size_t>(offsets[0]), static_cast<size_t>(offsets[1])};
+}
+
+std::map<std::string, std::string> parse_metadata(const Json& json, const std::string& place) {
+  HYPENET_CHECK(json.is_object(), place, ": expected an object, found ", json_kind(json));
+  std::map<std::string, std::string> metadata;
+  for (const auto& [key, value] : json.items()) {
+    HYPENET_CHECK(value.is_string(), place, ": ", key, ": expected a string, found ",
+                  json_kind(value));
+    metadata[key] = value.get<std::string>();
+  }
+  return metadata;
+}
+
+/// The format allows neither overlaps nor holes, nor bytes after the last tensor.
+void check_coverage(const std::map<std::string, Entry>& entries, size_t data_bytes,
+                    const std::string& path) {
+  std::vector<std::pair<const std::string*, const Entry*>> order;
+  for (const auto& [name, entry] : entries) order.emplace_back(&name, &entry);
+  std::ranges::sort(order, [](const auto& a, const auto& b) {
+    return std::pair(a.second->begin, a.second->end) < std::pair(b.second->begin, b.second->end);
+  });
+  size_t end = 0;
+  for (const auto& [name, entry] : order) {
+    HYPENET_CHECK(entry->begin == end, path, ": tensor ", *name, ": expected to begin at byte ",
+                  end, ", found ", entry->begin,
+                  entry->begin < end ? " (tensors overlap)" : " (a hole between tensors)");
+    end = entry->end;
+  }
+  HYPENET_CHECK(end == data_bytes, path, ": expected ", end, " bytes of data, found ", data_bytes);
+}
+
+/// The text between length and data.
+std::string_view header_text(std::span<const std::byte> bytes, const std::string& path) {
+  HYPENET_CHECK(bytes.size() >= kLengthBytes, path,
+                ": expected a header length of 8 bytes, found a file of ", bytes.size());
+  uint64_t length = 0;
+  std::memcpy(&length, bytes.data(), kLengthBytes);
+  HYPENET_CHECK(length <= bytes.size() - kLengthBytes, path, ": expected a header of ", length,
+                " bytes, found a file of ", bytes.size());
+  return {reinterpret_cast<const char*>(bytes.data()) + kLengthBytes, length};
+}
+
+/// Widest elements first, so that each tensor's offset is a multiple of its element's size.
+NamedTensors widest_first(const NamedTensors& tensors) {
+  NamedTensors sorted = tensors;
+  std::ranges::stable_sort(sorted, [](const auto& a, const auto& b) {
+    return a.second.element_size() > b.second.element_size();
+  });
+  return sorted;
+}
+
+std::string build_header(const NamedTensors& tensors,
+                         const std::map<std::string, std::string>& metadata,
+                         const std::string& path) {
+  std::map<std::string, Json> entries;
+  Json header = Json::object();
+  if (!metadata.empty()) header[kMetadata] = metadata;
+  size_t offset = 0;
+  std::set<std::string> names = {kMetadata};
+  for (const auto& [name, tensor] : tensors) {
+    HYPENET_CHECK(names.insert(name).second, path, ": tensor ", name,
+                  ": expected a name of its own, found it twice");
+    const size_t end = offset + tensor.nbytes();
+    header[name] = {{"dtype", type_name(tensor.scalar_type(), concat(path, ": tensor ", name))},
+                    {"shape", tensor.sizes().vec()},
+                    {"data_offsets", {offset, end}}};
+    offset = end;
+  }
+  std::string text = header.dump();
+  text.append((kAlignment - text.size() % kAlignment) % kAlignment, ' ');
+  return text;
+}
+
+}  // namespace
+
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
+    : path_(path), file_(std::make_shared<MappedFile>(path)) {
+  const std::string_view text = header_text(file_->bytes(), path.string());
+  const Json header = parse_json(text, concat(path.string(), ": header"));
+  HYPENET_CHECK(header.is_object(), path.string(), ": header: expected an object, found ",
+                json_kind(header));
+  data_begin_ = kLengthBytes + text.size();
+  const size_t data_bytes = file_->bytes().size() - data_begin_;
+  for (const auto& [name, json] : header.items()) {
+    if (name == kMetadata) {
+      metadata_ = parse_metadata(json, concat(path.string(), ": ", kMetadata));
+    } else {
+      entries_[name] = parse_entry(json, concat(path.string(), ": tensor ", name), data_bytes);
+    }
+  }
+  check_coverage(entries_, data_bytes, path.string());
+}
+
+std::vector<std::string> SafetensorsFile::names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, unused] : entries_) names.push_back(name);
+  return names;
+}
+
+Tensor SafetensorsFile::tensor(const std::string& name) const {
+  const auto found = entries_.find(name);
+  HYPENET_CHECK(found != entries_.end(), path_.string(), ": tensor ", name,
+                ": expected it in the file, found none");
+  const Entry& entry = found->second;
+  if (entry.begin == entry.end) return torch::empty(entry.shape, entry.type);
+  auto* data = const_cast<std::byte*>(file_->bytes().data()) + data_begin_ + entry.begin;
+  if (reinterpret_cast<uintptr_t>(data) % torch::elementSize(entry.type) != 0) {
+    // Other writers need not align; an unaligned tensor has to be copied out.
+    Tensor copy = torch::empty(entry.shape, entry.type);
+    std::memcpy(copy.data_ptr(), data, entry.end - entry.begin);
+    return copy;
+  }
+  return torch::from_blob(
+      data, entry.shape, [mapping = file_](void*) {}, entry.type);
+}
+
+void write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
+                       const std::map<std::string, std::string>& metadata) {
+  const NamedTensors sorted = widest_first(tensors);
+  const std::string header = build_header(sorted, metadata, path.string());
+  const uint64_t length = header.size();
+  FileWriter writer(path);
+  writer.write(&length, kLengthBytes);
+  writer.write(header);
+  for (const auto& [unused, tensor] : sorted) {
+    const Tensor contiguous = tensor.detach().to(torch::kCPU).contiguous();
+    writer.write(contiguous.data_ptr(), contiguous.nbytes());
+  }
+  writer.commit();
+}
+
+}  // namespace hypenet
