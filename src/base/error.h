@@ -7,7 +7,8 @@
 
 namespace hypenet {
 
-/// A failure that a user can understand: one line that names the place, what was expected and what was found.
+/// A failure that a user can understand: one line that names the place, what was expected and what
+/// was found.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

@@ -35,7 +35,7 @@ class Descriptor {
 };
 
 size_t file_size(int descriptor, const fs::path& path) {
-  struct stat status{};
+  struct stat status {};
   if (::fstat(descriptor, &status) != 0) fail(path, "read");
   HYPENET_CHECK(S_ISREG(status.st_mode), path.string(), ": expected a file, found something else");
   return static_cast<size_t>(status.st_size);

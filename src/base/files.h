@@ -1,4 +1,5 @@
-// Whole files, atomic writes and read-only mappings. A write appears under its name complete or not at all.
+// Whole files, atomic writes and read-only mappings. A write appears under its name complete or not
+// at all.
 #pragma once
 
 #include <cstddef>
@@ -14,9 +15,10 @@ namespace hypenet {
 /// The bytes of a file. Throws Error naming the path and the system's reason.
 std::string read_file(const std::filesystem::path& path);
 
-/// A file being written under a temporary name beside its target. `commit` flushes it to the device and renames it
-/// into place; without commit the destructor removes it, and the target stays as it was.
-/// Every failed write (a full disk among them) throws Error with the path and the system's reason.
+/// A file being written under a temporary name beside its target. `commit` flushes it to the device
+/// and renames it into place; without commit the destructor removes it, and the target stays as it
+/// was. Every failed write (a full disk among them) throws Error with the path and the system's
+/// reason.
 class FileWriter {
  public:
   explicit FileWriter(std::filesystem::path target);
@@ -36,8 +38,8 @@ class FileWriter {
 /// Writes the whole file through a FileWriter.
 void write_file(const std::filesystem::path& path, std::string_view bytes);
 
-/// A folder being filled under the temporary name `<target>.partial`. `commit` renames it to the target, replacing
-/// an older target; without commit the destructor removes it.
+/// A folder being filled under the temporary name `<target>.partial`. `commit` renames it to the
+/// target, replacing an older target; without commit the destructor removes it.
 class FolderWriter {
  public:
   explicit FolderWriter(std::filesystem::path target);

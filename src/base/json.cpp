@@ -45,6 +45,22 @@ std::string_view json_kind(const Json& json) {
   return "no JSON value";
 }
 
+std::string first_difference(const Json& expected, const Json& found) {
+  if (expected == found) return "";
+  if (!expected.is_object() || !found.is_object()) {
+    return concat("expected ", expected.dump(), ", found ", found.dump());
+  }
+  for (const auto& [key, value] : expected.items()) {
+    if (!found.contains(key)) return concat(key, ": expected ", value.dump(), ", found nothing");
+    const std::string inner = first_difference(value, found.at(key));
+    if (!inner.empty()) return concat(key, value.is_object() ? "." : ": ", inner);
+  }
+  for (const auto& [key, value] : found.items()) {
+    if (!expected.contains(key)) return concat(key, ": expected nothing, found ", value.dump());
+  }
+  return "";  // equal but for the order of keys
+}
+
 namespace json_detail {
 
 void read(const Json& json, const std::string& place, bool& value) {

@@ -30,10 +30,15 @@ void write_json(const std::filesystem::path& path, const Json& json);
 /// What kind of JSON value this is, for error texts: "a string", "an integer", "null" ...
 std::string_view json_kind(const Json& json);
 
+/// Where two values differ first: "optimizer.peak_lr: expected 0.1, found 0.2"; empty when they are equal.
+std::string first_difference(const Json& expected, const Json& found);
+
 namespace json_detail {
 
 template <class T>
-concept Struct = requires(T& value) { value.visit([](const char*, auto&) {}); };
+concept Struct = requires(T& value) {
+  value.visit([](const char*, auto&) {});
+};
 
 template <class T>
 struct IsOptional : std::false_type {};
@@ -58,9 +63,10 @@ void check_keys(const Json& json, const std::string& place, const std::set<std::
 ///     double peak_lr = 1e-3;
 ///     template <class Visitor> void visit(Visitor&& field) { field("peak_lr", peak_lr); }
 ///   };
-/// Field types: bool, int64_t, double, std::string, Json (taken as it is), such structs, and std::optional (null
-/// is nullopt) and std::vector of these. A missing key keeps the member's value; an unknown key and a value of the
-/// wrong kind throw Error with the key's full path ("recipe.json: stage1.steps: expected an integer, found a string").
+/// Field types: bool, int64_t, double, std::string, Json (taken as it is), such structs, and
+/// std::optional (null is nullopt) and std::vector of these. A missing key keeps the member's
+/// value; an unknown key and a value of the wrong kind throw Error with the key's full path
+/// ("recipe.json: stage1.steps: expected an integer, found a string").
 template <class T>
 void read_fields(const Json& json, const std::string& place, T& value) {
   if constexpr (json_detail::IsOptional<T>::value) {
@@ -99,7 +105,8 @@ Json write_fields(const T& value) {
     return json;
   } else if constexpr (json_detail::Struct<T>) {
     Json json = Json::object();
-    const_cast<T&>(value).visit([&](const char* name, const auto& member) { json[name] = write_fields(member); });
+    const_cast<T&>(value).visit(
+        [&](const char* name, const auto& member) { json[name] = write_fields(member); });
     return json;
   } else {
     return Json(value);

@@ -1,0 +1,43 @@
+// Cross-entropy through the piecewise loss, and the search for a layer that overflows.
+#include "train/cross_entropy.h"
+
+#include "train/losses.h"
+
+namespace hypenet {
+
+Tensor CrossEntropyObjective::accumulate(const Batch& batch, double weight) {
+  const Tensor hidden = model_->hidden(batch.ids).flatten(0, 1);
+  const Tensor loss = linear_cross_entropy(hidden, model_->head_weight(), batch.targets.flatten());
+  (loss * weight).backward();
+  return loss.detach();
+}
+
+std::string CrossEntropyObjective::first_nonfinite(const Batch& batch) {
+  return first_nonfinite_layer(model_, batch.ids);
+}
+
+std::string first_nonfinite_layer(CausalLm& model, const Tensor& ids) {
+  const torch::NoGradGuard no_grad;
+  const auto is_finite = [](const Tensor& x) { return x.isfinite().all().item<bool>(); };
+  const Step step = model->step(ids);
+  Tensor h = model->embed(ids);
+  if (!is_finite(h)) return "embedding";
+  for (int64_t i = 0; i < model->config().num_hidden_layers; ++i) {
+    Block& block = model->layer(i);
+    const Tensor mixed = block->mixer().forward(block->mixer_input(h), step, nullptr);
+    if (!is_finite(mixed)) return concat("layer ", i, " mixer");
+    h = block->finish(h, mixed);
+    if (!is_finite(h)) return concat("layer ", i, " mlp");
+  }
+  return is_finite(model->finish(h)) ? "" : "final norm";
+}
+
+NamedTensors trainable_parameters(CausalLm& model) {
+  NamedTensors parameters;
+  for (const auto& item : model->named_parameters()) {
+    if (item.value().requires_grad()) parameters.emplace_back(item.key(), item.value());
+  }
+  return parameters;
+}
+
+}  // namespace hypenet

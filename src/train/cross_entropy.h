@@ -1,0 +1,27 @@
+// Next-token cross-entropy on a whole model: the objective of training from scratch and of HALO's
+// stage 3.
+#pragma once
+
+#include "model/causal_lm.h"
+#include "train/loop.h"
+
+namespace hypenet {
+
+class CrossEntropyObjective : public Objective {
+ public:
+  explicit CrossEntropyObjective(CausalLm model) : model_(std::move(model)) {}
+  Tensor accumulate(const Batch& batch, double weight) override;
+  std::string first_nonfinite(const Batch& batch) override;
+
+ private:
+  CausalLm model_;
+};
+
+/// The first layer ("embedding", "layer 3 mixer", "layer 3 mlp", "final norm") whose output on ids
+/// [B, T] is not finite; empty when all are.
+std::string first_nonfinite_layer(CausalLm& model, const Tensor& ids);
+
+/// The model's parameters that require a gradient, by published name.
+NamedTensors trainable_parameters(CausalLm& model);
+
+}  // namespace hypenet

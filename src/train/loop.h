@@ -1,0 +1,111 @@
+// The training loop that every stage shares: batches, gradients, clipping, AdamW, saving, resuming,
+// reporting.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <atomic>
+#include <filesystem>
+#include <functional>
+#include <string>
+
+#include "base/json.h"
+#include "data/batches.h"
+#include "train/adamw.h"
+#include "train/schedule.h"
+
+namespace hypenet {
+
+/// What a recipe says about one training stage; defaults as published where stages agree.
+struct StageConfig {
+  int64_t steps = 20000;
+  int64_t sequences = 32;       // a step, all of the job
+  int64_t micro_sequences = 0;  // at a time; 0 means all at once
+  int64_t context = 512;        // tokens a sequence
+  std::string precision =
+      "float32";  // of activations and products: "float32" | "bfloat16"; parameters stay float32
+  int64_t save_every = 500;  // steps between saved states
+  int64_t log_every = 10;    // steps between reports
+  OptimizerConfig optimizer;
+  MixtureConfig mixture;
+  template <class Visitor>
+  void visit(Visitor&& field) {
+    field("steps", steps);
+    field("sequences", sequences);
+    field("micro_sequences", micro_sequences);
+    field("context", context);
+    field("precision", precision);
+    field("save_every", save_every);
+    field("log_every", log_every);
+    field("optimizer", optimizer);
+    field("mixture", mixture);
+  }
+  int64_t tokens() const { return steps * sequences * context; }
+  torch::ScalarType compute_type() const;
+};
+
+/// Throws Error naming the key for sizes that make no sense; `place` is the recipe and section.
+void check_stage(const StageConfig& config, const std::string& place);
+
+/// What one stage minimises.
+class Objective {
+ public:
+  virtual ~Objective() = default;
+
+  /// Adds the gradient of weight * loss to the parameters. Returns the loss of this batch (weight
+  /// not applied), a detached scalar on the device.
+  virtual Tensor accumulate(const Batch& batch, double weight) = 0;
+
+  /// The name of the first part of the model whose output on this batch is not finite; empty when
+  /// all are finite.
+  virtual std::string first_nonfinite(const Batch& batch) = 0;
+};
+
+/// One report of a running stage.
+struct StepReport {
+  std::string stage;
+  int64_t step = 0, steps = 0;  // steps done, of all
+  double loss = 0;              // mean since the last report
+  double learning_rate = 0, gradient_norm = 0, tokens_per_second = 0, seconds_left = 0;
+};
+
+/// Where progress goes; the command line draws it.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  virtual void on_step(const StepReport& report) = 0;
+  virtual void on_note(const std::string& text) = 0;
+  /// Work other than training steps (tokenizing, sweeping, evaluating): `done` of `total` pieces.
+  virtual void on_progress(const std::string& stage, int64_t done, int64_t total) = 0;
+};
+
+struct TrainJob {
+  std::string stage;  // name in reports and files
+  StageConfig config;
+  NamedTensors parameters;       // those to train; on the device, float32, requires_grad
+  std::filesystem::path folder;  // holds <stage>.state while running, and metrics.jsonl
+  Json settings;                 // what decides the result: a state saved with others is refused
+  torch::Device device = torch::kCPU;
+  Observer* observer = nullptr;
+  const std::atomic<bool>* stop = nullptr;  // set (by Ctrl-C): save and return
+};
+
+enum class TrainResult { kFinished, kInterrupted };
+
+/// Runs the stage from its saved state, or from the start. On a CPU an interrupted and resumed run
+/// ends with the same bits as an uninterrupted one. On a non-finite loss or gradient throws Error
+/// that names step and first layer, before the optimizer moves. When it finishes, the state file
+/// stays until remove_state: the caller first writes its result.
+TrainResult train(const TrainJob& job, const Batches& batches, Objective& objective);
+
+/// Deletes the saved state of a stage whose result is written.
+void remove_state(const TrainJob& job);
+
+/// Throws Error that names the first setting in which a file or folder made earlier differs from this run.
+void check_same_settings(const std::filesystem::path& place, const Json& expected,
+                         const Json& found);
+
+/// Copies a batch to the device.
+Batch to_device(const Batch& batch, torch::Device device);
+
+}  // namespace hypenet
