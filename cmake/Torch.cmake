@@ -1,5 +1,5 @@
 # libtorch is the wheel torch==2.11.0 in .venv (scripts/setup). Its own TorchConfig.cmake insists on a CUDA toolkit,
-# so the imported target is written here: torch_cpu and c10, and the CUDA pair only in a CUDA build.
+# so the imported targets are written here: torch_cpu and c10, and with the CUDA pair for the program that wants it.
 set(HYPENET_VENV ${CMAKE_SOURCE_DIR}/.venv CACHE PATH "virtual environment that holds the torch wheel")
 file(GLOB torch_roots ${HYPENET_VENV}/lib/python3*/site-packages/torch)
 set(TORCH_ROOT "${torch_roots}" CACHE PATH "folder of the installed torch package")
@@ -12,16 +12,13 @@ add_library(hypenet_torch INTERFACE)
 target_include_directories(hypenet_torch SYSTEM INTERFACE
   ${TORCH_ROOT}/include ${TORCH_ROOT}/include/torch/csrc/api/include)
 target_link_directories(hypenet_torch INTERFACE ${TORCH_ROOT}/lib)
-# --no-as-needed: torch_cuda registers its kernels when loaded and defines no symbol that we name.
-# The CUDA wheel's libraries lean on NVIDIA's, which a CPU machine does not have: do not look into them.
+# The wheel's libraries lean on NVIDIA's, which a CPU machine does not have: the linker does not look into them.
 target_link_options(hypenet_torch INTERFACE -Wl,--allow-shlib-undefined)
 target_link_libraries(hypenet_torch INTERFACE torch_cpu c10)
-if(HYPENET_CUDA)
-  find_package(CUDAToolkit 13 REQUIRED)
-  target_include_directories(hypenet_torch SYSTEM INTERFACE ${CUDAToolkit_INCLUDE_DIRS})
-  target_link_libraries(hypenet_torch INTERFACE
-    -Wl,--no-as-needed torch_cuda c10_cuda -Wl,--as-needed CUDA::cudart)
-endif()
+# --no-as-needed: torch_cuda registers its kernels when loaded and defines no symbol that we name.
+add_library(hypenet_torch_cuda INTERFACE)
+target_link_libraries(hypenet_torch_cuda INTERFACE
+  hypenet_torch -Wl,--no-as-needed torch_cuda c10_cuda -Wl,--as-needed)
 set(CMAKE_BUILD_RPATH ${TORCH_ROOT}/lib ${SITE_PACKAGES}/nvidia/cu13/lib)
 
 # One precompiled header for all rooms that use torch: it is most of the compile time.

@@ -1,0 +1,46 @@
+# The front door: `make demo` and `make test` set everything up, build and run. `make help` lists the rest.
+.DEFAULT_GOAL := help
+.PHONY: help setup build test demo demo-clean check lint sanitize format clean
+
+# With the CUDA compiler present, the program hypenet-cuda is linked too; it is never needed without a GPU.
+NVCC := $(shell command -v nvcc || ls /usr/local/cuda/bin/nvcc 2>/dev/null)
+PRESET ?= $(if $(NVCC),cuda,cpu)
+BUILD := build-cpu
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+setup:  ## system packages and .venv, when something is missing
+	@scripts/setup
+
+build: setup  ## build/hypenet and the tests
+	@cmake --preset $(PRESET) >/dev/null
+	@ninja -C $(BUILD)
+	@ln -sfn $(BUILD) build
+
+test: build  ## all tests
+	@ctest --preset cpu
+
+demo: build  ## convert the embedded teacher into a HypeNet; goes on where it was interrupted
+	@build/hypenet convert --recipe recipes/tiny.json --out out/tiny
+	@echo "report: out/tiny/report.html   (make demo-clean, then make demo, starts again)"
+
+demo-clean:  ## remove what make demo wrote
+	rm -rf out/tiny
+
+check: setup  ## format, layers and style
+	@scripts/format --check
+	@tools/check_layers
+	@tools/check_style
+
+lint: build  ## clang-tidy
+	@scripts/lint
+
+sanitize: setup  ## tests under the address and undefined-behaviour sanitizers
+	@scripts/sanitize
+
+format:  ## clang-format over all C++ files
+	@scripts/format
+
+clean:  ## remove the builds; .venv and out stay
+	rm -rf build build-cpu build-cpu-debug
