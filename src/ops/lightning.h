@@ -1,5 +1,6 @@
-// Lightning attention: linear attention with a fixed exponential decay per head (specification 2; docs/kernels.md 1).
-// S_t = exp(-decay_h) S_{t-1} + k_t^T v_t,  o_t = scale * q_t S_t.  Forms: parallel (quadratic), chunked, recurrent.
+// Lightning attention: linear attention with a fixed exponential decay per head (specification 2;
+// docs/kernels.md 1). S_t = exp(-decay_h) S_{t-1} + k_t^T v_t,  o_t = scale * q_t S_t.  Forms:
+// parallel (quadratic), chunked, recurrent.
 #pragma once
 
 #include <torch/torch.h>
@@ -8,7 +9,8 @@ namespace hypenet {
 
 using torch::Tensor;
 
-/// The ALiBi slopes m_h of H heads, float32 [H], nats per token (specification 2, "Lightning attention").
+/// The ALiBi slopes m_h of H heads, float32 [H], nats per token (specification 2, "Lightning
+/// attention").
 Tensor lightning_decay(int64_t heads);
 
 struct LightningInput {
@@ -17,19 +19,24 @@ struct LightningInput {
   double scale = 1;     // multiplies q
   Tensor state;         // [B, H, d, d] initial state; undefined means zero
   int64_t chunk = 128;  // tokens a chunk; read by the chunked form only
+  bool needs_state =
+      true;  // false: the output's state is left undefined (training), which saves its sums
 };
 
 struct LightningOutput {
   Tensor output;  // [B, T, H, d] in q's type
-  Tensor state;   // [B, H, d, d] float32 (float64 for float64 input): after the last token
+  Tensor
+      state;  // [B, H, d, d] float32 (float64 for float64 input): after the last token, if needed
 };
 
-/// Chunked form, differentiable in q, k, v and the initial state (through output and final state). Sums and states
-/// are float32 (float64 for float64 input). T >= 1. Throws Error when shapes, types or devices disagree.
-/// Time O(T d (chunk + d)) a head; the graph keeps q, k, v and the states between chunks.
+/// Chunked form, differentiable in q, k, v and the initial state (through output and final state).
+/// Sums and states are float32 (float64 for float64 input). T >= 1. Throws Error when shapes, types
+/// or devices disagree. Time O(T d (chunk + d)) a head; the graph keeps q, k, v and the states
+/// between chunks.
 LightningOutput lightning_chunked(const LightningInput& input);
 
-/// One or few tokens against a state, token by token: the form of decode. No autograd. Time O(T d^2) a head.
+/// One or few tokens against a state, token by token: the form of decode. No autograd. Time O(T
+/// d^2) a head.
 LightningOutput lightning_recurrent(const LightningInput& input);
 
 /// The form that suits T: recurrent for decode without autograd, chunked otherwise.

@@ -7,7 +7,8 @@ namespace hypenet {
 
 using torch::Tensor;
 
-/// x [..., n], weight [n]; returns x's type. Differentiable in both. Throws Error when the last sizes differ.
+/// x [..., n], weight [n]; returns x's type. Differentiable in both. Throws Error when the last
+/// sizes differ.
 Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps);
 
 }  // namespace hypenet

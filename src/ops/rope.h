@@ -1,5 +1,6 @@
-// Rotary position embedding, half-split layout ("rotate_half", specification 1). Angles are formed in float64:
-// at a million tokens a float32 product position * frequency is off by up to 0.06 rad (docs/kernels.md).
+// Rotary position embedding, half-split layout ("rotate_half", specification 1). Angles are formed
+// in float64: at a million tokens a float32 product position * frequency is off by up to 0.06 rad
+// (docs/kernels.md).
 #pragma once
 
 #include <torch/torch.h>
@@ -22,8 +23,8 @@ RopeAngles rope_angles(const Tensor& positions, const Tensor& frequencies);
 /// The frequencies theta^(-2i/d), i = 0 .. d/2-1, as float64 [d / 2].
 Tensor rope_frequencies(int64_t head_dim, double theta);
 
-/// Rotates x [B, T, heads, d] by the angles of its positions ([B, T, d/2] or [T, d/2]), computed in float32, returned
-/// in x's type. Differentiable.
+/// Rotates x [B, T, heads, d] by the angles of its positions ([B, T, d/2] or [T, d/2]), computed in
+/// float32, returned in x's type. Differentiable.
 Tensor apply_rope(const Tensor& x, const RopeAngles& angles);
 
 }  // namespace hypenet

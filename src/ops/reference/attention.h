@@ -8,6 +8,7 @@ namespace hypenet::reference {
 using torch::Tensor;
 
 /// As hypenet::causal_attention, by an explicit score matrix and mask.
-Tensor causal_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& first_key = {});
+Tensor causal_attention(const Tensor& q, const Tensor& k, const Tensor& v,
+                        const Tensor& first_key = {});
 
 }  // namespace hypenet::reference

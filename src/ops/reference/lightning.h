@@ -8,7 +8,8 @@ namespace hypenet::reference {
 /// Token by token as the specification writes it; plain differentiable tensor code.
 LightningOutput lightning_recurrent(const LightningInput& input);
 
-/// The quadratic form: o = scale * ((q k^T) * D) v with D_ij = exp(-decay (i - j)) for j <= i, plus the initial state.
+/// The quadratic form: o = scale * ((q k^T) * D) v with D_ij = exp(-decay (i - j)) for j <= i, plus
+/// the initial state.
 LightningOutput lightning_parallel(const LightningInput& input);
 
 }  // namespace hypenet::reference

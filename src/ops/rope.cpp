@@ -1,0 +1,63 @@
+#include "ops/rope.h"
+
+#include "ops/types.h"
+
+namespace hypenet {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+/// (a, b) -> (a cos - b sin, b cos + a sin) on the two halves of the last dimension; cos, sin [...,
+/// T, 1, d/2].
+Tensor rotate(const Tensor& x, const Tensor& cos, const Tensor& sin) {
+  const int64_t half = x.size(-1) / 2;
+  const Tensor wide = x.to(sum_type(x));
+  const Tensor a = wide.narrow(-1, 0, half), b = wide.narrow(-1, half, half);
+  Tensor out = torch::empty_like(wide);
+  out.narrow(-1, 0, half).copy_(a * cos).addcmul_(b, sin, -1);
+  out.narrow(-1, half, half).copy_(b * cos).addcmul_(a, sin);
+  return out.to(x.scalar_type());
+}
+
+/// The derivative of a rotation is the rotation back.
+struct RopeFunction : torch::autograd::Function<RopeFunction> {
+  static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& cos,
+                        const Tensor& sin) {
+    context->save_for_backward({cos, sin});
+    return rotate(x, cos, sin);
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const variable_list saved = context->get_saved_variables();
+    return {rotate(gradients[0], saved[0], -saved[1]), Tensor(), Tensor()};
+  }
+};
+
+}  // namespace
+
+RopeAngles rope_angles(const Tensor& positions, const Tensor& frequencies) {
+  const Tensor angles = positions.to(torch::kFloat64).unsqueeze(-1) * frequencies;
+  return {angles.cos().to(torch::kFloat32), angles.sin().to(torch::kFloat32)};
+}
+
+Tensor rope_frequencies(int64_t head_dim, double theta) {
+  HYPENET_CHECK(head_dim > 0 && head_dim % 2 == 0,
+                "rope: expected a positive even head size, found ", head_dim);
+  const Tensor exponents = torch::arange(0, head_dim, 2, torch::kFloat64) / head_dim;
+  return torch::pow(theta, -exponents);
+}
+
+Tensor apply_rope(const Tensor& x, const RopeAngles& angles) {
+  HYPENET_CHECK(x.dim() == 4 && x.size(3) % 2 == 0,
+                "rope: expected [B, T, heads, d] with even d, found ", x.sizes());
+  const int64_t T = x.size(1), half = x.size(3) / 2;
+  if (angles.cos.dim() == 2) {
+    check_shape("rope: angles", angles.cos, {T, half});
+  } else {
+    check_shape("rope: angles", angles.cos, {x.size(0), T, half});
+  }
+  return RopeFunction::apply(x, angles.cos.unsqueeze(-2), angles.sin.unsqueeze(-2));
+}
+
+}  // namespace hypenet
