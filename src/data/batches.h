@@ -1,4 +1,5 @@
-// Batches whose rows are a function of seed and step alone, so that a resumed run sees the same ones.
+// Batches whose rows are a function of seed and step alone, so that a resumed run sees the same
+// ones.
 #pragma once
 
 #include <torch/torch.h>
@@ -16,9 +17,11 @@ using torch::Tensor;
 
 /// What rows a batch is made of; the shares add up to one.
 struct MixtureConfig {
-  double prose = 1;   // full sequences of the corpus, each once an epoch, in an order that depends on seed and epoch
+  double prose = 1;   // full sequences of the corpus, each once an epoch, in an order that depends
+                      // on seed and epoch
   double needle = 0;  // needle rows: 1, 2, 4 or 8 needles, 1 to 4 questions (text/needle.h)
-  double copy = 0;    // a span of 12 to T/3 tokens that appears again later; half of these rows random tokens
+  double copy =
+      0;  // a span of 12 to T/3 tokens that appears again later; half of these rows random tokens
   template <class Visitor>
   void visit(Visitor&& field) {
     field("prose", prose);
@@ -39,13 +42,16 @@ struct BatchOptions {
   MixtureConfig mixture;
 };
 
-/// Throws Error when the corpus holds less than one sequence, shares do not add up to one, or rows of a kind cannot be
-/// built (text/needle.h). `tokenizer` may be null when the mixture is all prose.
+/// Throws Error when the corpus holds less than one sequence, shares do not add up to one, or rows
+/// of a kind cannot be built (text/needle.h). `tokenizer` may be null when the mixture is all
+/// prose.
 class Batches {
  public:
-  Batches(std::shared_ptr<const TokenDataset> dataset, const Tokenizer* tokenizer, BatchOptions options);
+  Batches(std::shared_ptr<const TokenDataset> dataset, const Tokenizer* tokenizer,
+          BatchOptions options);
 
-  /// The batch of one step, on the CPU. Step s of `sequences` rows covers rows s * sequences .. of the order.
+  /// The batch of one step, on the CPU. Step s of `sequences` rows covers rows s * sequences .. of
+  /// the order.
   Batch at(int64_t step) const;
 
  private:
@@ -56,7 +62,8 @@ class Batches {
   std::unique_ptr<NeedleTask> needles_;
 };
 
-/// A pseudo-random permutation of 0 .. n-1, computed point by point (a Feistel network walked until it lands in range).
+/// A pseudo-random permutation of 0 .. n-1, computed point by point (a Feistel network walked until
+/// it lands in range).
 int64_t permuted(int64_t index, int64_t n, uint64_t key);
 
 }  // namespace hypenet

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -23,11 +24,17 @@ struct TokenizeProgress {
   int64_t documents = 0, tokens = 0, bytes = 0;
 };
 
-/// Tokenizes the documents of `files` into folder `out` (shards and dataset.json, written temporary-then-rename), each
-/// followed by EOS. Throws Error for an empty corpus, or a tokenizer that names no EOS.
-TokenizeProgress tokenize_corpus(const std::vector<std::filesystem::path>& files, const Tokenizer& tokenizer,
-                                 const std::filesystem::path& out, const TokenizeOptions& options,
+/// Tokenizes the documents of `files` into folder `out` (shards and dataset.json, written
+/// temporary-then-rename), each followed by EOS; documents without text are left out. Throws Error
+/// for an empty corpus, or a tokenizer that names no EOS.
+TokenizeProgress tokenize_corpus(const std::vector<std::filesystem::path>& files,
+                                 const Tokenizer& tokenizer, const std::filesystem::path& out,
+                                 const TokenizeOptions& options,
                                  const std::function<void(const TokenizeProgress&)>& report = {});
+
+/// A hash of the tokenizer's vocabulary (64-bit FNV-1a over every token's bytes, in hex), which
+/// tells whether a dataset was made with this tokenizer.
+std::string vocabulary_fingerprint(const Tokenizer& tokenizer);
 
 /// An opened folder of shards, read as one long row of tokens.
 class TokenDataset {
@@ -37,8 +44,13 @@ class TokenDataset {
 
   int64_t tokens() const { return tokens_; }
   int64_t vocab_size() const { return vocab_size_; }
+  const std::string& fingerprint() const {
+    return fingerprint_;
+  }  // vocabulary_fingerprint of its tokenizer
+  const std::filesystem::path& folder() const { return folder_; }
 
-  /// Copies tokens [begin, begin + out.size()) into out; wraps around at the end.
+  /// Copies tokens [begin, begin + out.size()) into out, begin >= 0; wraps around at the end.
+  /// Throws Error for an id that the vocabulary does not have.
   void read(int64_t begin, std::span<int32_t> out) const;
 
  private:
@@ -47,6 +59,10 @@ class TokenDataset {
     int64_t begin, tokens;
     int64_t bytes_per_token;
   };
+  void copy_tokens(const Shard& shard, int64_t offset, std::span<int32_t> out) const;
+
+  std::filesystem::path folder_;
+  std::string fingerprint_;
   std::vector<Shard> shards_;
   int64_t tokens_ = 0, vocab_size_ = 0;
 };

@@ -1,0 +1,16 @@
+// The Parquet half of data/documents.h, in documents_parquet.cpp or, without Arrow,
+// documents_no_parquet.cpp: CMake compiles one of the two (cmake/Parquet.cmake).
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <string_view>
+
+namespace hypenet {
+
+/// for_each_document for one Parquet file: each row's string in column `text_field`.
+void for_each_parquet_document(const std::filesystem::path& file, const std::string& text_field,
+                               const std::function<bool(std::string_view text)>& use);
+
+}  // namespace hypenet

@@ -1,0 +1,239 @@
+#include "data/token_shard.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <limits>
+#include <optional>
+
+#include "base/json.h"
+#include "data/documents.h"
+
+namespace hypenet {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr std::array<char, 8> kMagic = {'H', 'Y', 'P', 'T', 'O', 'K', 'S', '1'};
+constexpr const char* kDatasetFile = "dataset.json";
+
+/// What stands before the tokens of a shard; their number follows from dataset.json and must fit
+/// the file's size.
+struct ShardHeader {
+  std::array<char, 8> magic = kMagic;
+  uint32_t bytes_per_token = 0;
+  uint32_t reserved = 0;
+};
+static_assert(sizeof(ShardHeader) == 16);
+
+struct ShardEntry {
+  std::string file;
+  int64_t tokens = 0;
+  template <class Visitor>
+  void visit(Visitor&& field) {
+    field("file", file);
+    field("tokens", tokens);
+  }
+};
+
+struct DatasetEntry {
+  int64_t vocab_size = 0, eos_id = 0;
+  std::string tokenizer;
+  int64_t documents = 0, tokens = 0;
+  std::vector<ShardEntry> shards;
+  template <class Visitor>
+  void visit(Visitor&& field) {
+    field("vocab_size", vocab_size);
+    field("eos_id", eos_id);
+    field("tokenizer", tokenizer);
+    field("documents", documents);
+    field("tokens", tokens);
+    field("shards", shards);
+  }
+};
+
+int64_t bytes_per_token(int64_t vocab_size) {
+  return vocab_size <= int64_t{std::numeric_limits<uint16_t>::max()} + 1 ? 2 : 4;
+}
+
+/// Cuts one long row of tokens into shard files of a folder.
+class ShardsWriter {
+ public:
+  ShardsWriter(fs::path folder, int64_t bytes_per_token, int64_t shard_tokens)
+      : folder_(std::move(folder)),
+        bytes_per_token_(bytes_per_token),
+        shard_tokens_(shard_tokens) {}
+
+  void append(std::span<const int32_t> tokens) {
+    while (!tokens.empty()) {
+      if (!file_) open();
+      const auto room = static_cast<size_t>(shard_tokens_ - shards_.back().tokens);
+      const auto part = tokens.first(std::min(room, tokens.size()));
+      write(part);
+      tokens = tokens.subspan(part.size());
+      if (shards_.back().tokens == shard_tokens_) close();
+    }
+  }
+
+  /// Finishes the last shard and lists them all.
+  std::vector<ShardEntry> finish() {
+    if (file_) close();
+    return std::move(shards_);
+  }
+
+ private:
+  void open() {
+    shards_.push_back({fmt::format("tokens-{:05}.bin", shards_.size()), 0});
+    file_.emplace(folder_ / shards_.back().file);
+    const ShardHeader header{.bytes_per_token = static_cast<uint32_t>(bytes_per_token_)};
+    file_->write(&header, sizeof header);
+  }
+
+  void write(std::span<const int32_t> tokens) {
+    if (bytes_per_token_ == 4) {
+      file_->write(tokens.data(), tokens.size_bytes());
+    } else {
+      const std::vector<uint16_t> narrow(tokens.begin(), tokens.end());
+      file_->write(narrow.data(), narrow.size() * sizeof(uint16_t));
+    }
+    shards_.back().tokens += static_cast<int64_t>(tokens.size());
+  }
+
+  void close() {
+    file_->commit();
+    file_.reset();
+  }
+
+  fs::path folder_;
+  int64_t bytes_per_token_, shard_tokens_;
+  std::optional<FileWriter> file_;
+  std::vector<ShardEntry> shards_;
+};
+
+/// The bytes per token that a shard's header states; its size must be that of `tokens` tokens.
+int64_t check_shard(std::span<const std::byte> bytes, int64_t tokens, const std::string& path) {
+  ShardHeader header;
+  HYPENET_CHECK(bytes.size() >= sizeof header, path, ": expected a header of ", sizeof header,
+                " bytes, found a file of ", bytes.size());
+  std::memcpy(&header, bytes.data(), sizeof header);
+  HYPENET_CHECK(header.magic == kMagic, path,
+                ": expected a token shard that begins with HYPTOKS1, found other bytes");
+  HYPENET_CHECK(header.bytes_per_token == 2 || header.bytes_per_token == 4, path,
+                ": expected 2 or 4 bytes a token, found ", header.bytes_per_token);
+  const int64_t expected = static_cast<int64_t>(sizeof header) + tokens * header.bytes_per_token;
+  HYPENET_CHECK(static_cast<int64_t>(bytes.size()) == expected, path, ": expected ", expected,
+                " bytes for ", tokens, " tokens, found ", bytes.size());
+  return header.bytes_per_token;
+}
+
+DatasetEntry read_dataset_file(const fs::path& path) {
+  DatasetEntry dataset;
+  read_fields(read_json(path), path.string(), dataset);
+  HYPENET_CHECK(dataset.vocab_size > 0, path.string(), ": vocab_size: expected more than 0, found ",
+                dataset.vocab_size);
+  HYPENET_CHECK(dataset.tokens > 0, path.string(), ": tokens: expected more than 0, found ",
+                dataset.tokens);
+  int64_t tokens = 0;
+  for (const ShardEntry& shard : dataset.shards) {
+    HYPENET_CHECK(shard.tokens > 0, path.string(), ": shard ", shard.file,
+                  ": expected more than 0 tokens, found ", shard.tokens);
+    tokens += shard.tokens;
+  }
+  HYPENET_CHECK(tokens == dataset.tokens, path.string(), ": tokens is ", dataset.tokens,
+                ", the shards hold ", tokens);
+  return dataset;
+}
+
+}  // namespace
+
+std::string vocabulary_fingerprint(const Tokenizer& tokenizer) {
+  uint64_t hash = 0xCBF29CE484222325ULL;  // FNV-1a
+  const auto add = [&hash](unsigned char byte) { hash = (hash ^ byte) * 0x100000001B3ULL; };
+  for (int64_t id = 0; id < tokenizer.vocab_size(); ++id) {
+    const std::string_view bytes = tokenizer.token_bytes(static_cast<int32_t>(id));
+    for (const char byte : bytes) add(static_cast<unsigned char>(byte));
+    // The length as well: "a", "bc" is not "ab", "c".
+    for (size_t rest = bytes.size(), i = 0; i < 4; ++i, rest >>= 8)
+      add(static_cast<unsigned char>(rest & 0xFF));
+  }
+  return fmt::format("{:016x}", hash);
+}
+
+TokenizeProgress tokenize_corpus(const std::vector<fs::path>& files, const Tokenizer& tokenizer,
+                                 const fs::path& out, const TokenizeOptions& options,
+                                 const std::function<void(const TokenizeProgress&)>& report) {
+  const std::optional<int32_t> eos = tokenizer.eos_id();
+  HYPENET_CHECK(eos, out.string(),
+                ": expected a tokenizer whose tokenizer_config.json names eos_token, found none");
+  FolderWriter folder(out);
+  ShardsWriter shards(folder.path(), bytes_per_token(tokenizer.vocab_size()), options.shard_tokens);
+  TokenizeProgress progress;
+  const int64_t limit =
+      options.max_tokens > 0 ? options.max_tokens : std::numeric_limits<int64_t>::max();
+
+  const auto use = [&](std::string_view text) {
+    if (text.empty()) return true;
+    std::vector<int32_t> ids = tokenizer.encode(text);
+    ids.push_back(*eos);
+    ids.resize(static_cast<size_t>(std::min<int64_t>(std::ssize(ids), limit - progress.tokens)));
+    shards.append(ids);
+    progress.documents += 1;
+    progress.tokens += std::ssize(ids);
+    progress.bytes += std::ssize(text);
+    if (report) report(progress);
+    return progress.tokens < limit;
+  };
+  for (const fs::path& file : files) {
+    if (progress.tokens < limit) for_each_document(file, options.text_field, use);
+  }
+  HYPENET_CHECK(progress.tokens > 0, out.string(), ": expected documents with text, found none in ",
+                files.size(), " files");
+  const DatasetEntry dataset = {
+      tokenizer.vocab_size(), *eos,           vocabulary_fingerprint(tokenizer), progress.documents,
+      progress.tokens,        shards.finish()};
+  write_json(folder.path() / kDatasetFile, write_fields(dataset));
+  folder.commit();
+  return progress;
+}
+
+TokenDataset::TokenDataset(const fs::path& folder) : folder_(folder) {
+  const DatasetEntry dataset = read_dataset_file(folder / kDatasetFile);
+  vocab_size_ = dataset.vocab_size;
+  fingerprint_ = dataset.tokenizer;
+  for (const ShardEntry& entry : dataset.shards) {
+    const fs::path path = folder / entry.file;
+    auto file = std::make_unique<MappedFile>(path);
+    const int64_t bytes = check_shard(file->bytes(), entry.tokens, path.string());
+    shards_.push_back({std::move(file), tokens_, entry.tokens, bytes});
+    tokens_ += entry.tokens;
+  }
+}
+
+void TokenDataset::read(int64_t begin, std::span<int32_t> out) const {
+  int64_t position = begin % tokens_;
+  while (!out.empty()) {
+    const auto after = std::ranges::upper_bound(shards_, position, {}, &Shard::begin);
+    const Shard& shard = *std::prev(after);
+    const int64_t offset = position - shard.begin;
+    const auto count = std::min<int64_t>(std::ssize(out), shard.tokens - offset);
+    copy_tokens(shard, offset, out.first(static_cast<size_t>(count)));
+    out = out.subspan(static_cast<size_t>(count));
+    position = (position + count) % tokens_;
+  }
+}
+
+void TokenDataset::copy_tokens(const Shard& shard, int64_t offset, std::span<int32_t> out) const {
+  const std::byte* tokens = shard.file->bytes().data() + sizeof(ShardHeader);
+  if (shard.bytes_per_token == 2) {
+    std::copy_n(reinterpret_cast<const uint16_t*>(tokens) + offset, out.size(), out.begin());
+  } else {
+    std::copy_n(reinterpret_cast<const int32_t*>(tokens) + offset, out.size(), out.begin());
+  }
+  for (const int32_t id : out) {
+    HYPENET_CHECK(id >= 0 && id < vocab_size_, folder_.string(), ": expected token ids below ",
+                  vocab_size_, ", found ", id);
+  }
+}
+
+}  // namespace hypenet
