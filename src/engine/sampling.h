@@ -14,7 +14,8 @@ struct SamplingOptions {
   uint64_t seed = 0;
 };
 
-/// The next token from logits [V]: the arg max (the first of equals), or a draw from softmax(logits / temperature).
+/// The next token from logits [V]: the arg max (the first of equals), or a draw from softmax(logits
+/// / temperature).
 int32_t sample(const torch::Tensor& logits, const SamplingOptions& options, Random& random);
 
 }  // namespace hypenet

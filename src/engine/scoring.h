@@ -1,4 +1,5 @@
-// What scoring asks of a model: log-probabilities of given tokens, and whether each was the model's first choice.
+// What scoring asks of a model: log-probabilities of given tokens, and whether each was the model's
+// first choice.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +8,8 @@
 
 namespace hypenet {
 
-/// A row of token ids whose tokens from `first_scored` (>= 1) on are predicted from those before them.
+/// A row of token ids whose tokens from `first_scored` (>= 1) on are predicted from those before
+/// them.
 struct ScoredRow {
   std::vector<int32_t> ids;
   int64_t first_scored = 1;

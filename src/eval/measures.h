@@ -1,4 +1,5 @@
-// The two measures of this room so far, both on token ids: recall of hidden facts and prediction of held-out text.
+// The two measures of this room so far, both on token ids: recall of hidden facts and prediction of
+// held-out text.
 #pragma once
 
 #include <cstdint>
@@ -17,12 +18,14 @@ struct RecallOptions {
   uint64_t seed = 0;
 };
 
-/// Recall prompts with held-out keys, made from `prose` (token ids of held-out text; reused cyclically from random
-/// places). The answer's digits are the scored tokens: all greedy is the same as greedy generation being exact.
+/// Recall prompts with held-out keys, made from `prose` (token ids of held-out text; reused
+/// cyclically from random places). The answer's digits are the scored tokens: all greedy is the
+/// same as greedy generation being exact.
 std::vector<ScoredRow> recall_rows(const NeedleTask& task, const std::vector<int32_t>& prose,
                                    const RecallOptions& options);
 
-/// Consecutive windows of `context` + 1 tokens (`context` predictions each); at most `limit` rows, spread evenly.
+/// Consecutive windows of `context` + 1 tokens (`context` predictions each); at most `limit` rows,
+/// spread evenly.
 std::vector<ScoredRow> text_rows(const std::vector<int32_t>& prose, int64_t context, int64_t limit);
 
 /// The share of rows all of whose scored tokens are greedy.

@@ -1,0 +1,98 @@
+// The page around the charts, and tables for page and terminal.
+#include "eval/report.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "eval/escape.h"
+
+namespace hypenet {
+namespace {
+
+constexpr char kStyle[] = R"(
+  :root { color-scheme: light; }
+  body { margin: 2rem auto 4rem; max-width: 48rem; padding: 0 1rem; background: #fff; color: #1f2430;
+         font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
+  h1 { font-size: 1.75rem; line-height: 1.2; margin: 0; }
+  .subtitle { color: #5b6475; margin: .35rem 0 2rem; }
+  figure { margin: 2rem 0; }
+  figure svg { display: block; width: 100%; height: auto; }
+  .table { overflow-x: auto; margin: 1.5rem 0; }
+  table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+  th, td { padding: .4rem .75rem; text-align: right; border-bottom: 1px solid #e3e6ec; }
+  th:first-child, td:first-child { text-align: left; padding-left: 0; }
+  thead th { border-bottom: 2px solid #9aa3b2; font-weight: 600; }
+)";
+
+std::string html_row(const std::vector<std::string>& cells, std::string_view tag) {
+  std::string html = "<tr>";
+  for (const auto& cell : cells) html += concat("<", tag, ">", escape(cell), "</", tag, ">");
+  return html + "</tr>\n";
+}
+
+struct PartWriter {
+  std::string operator()(const std::string& paragraph) const {
+    return "<p>" + escape(paragraph) + "</p>\n";
+  }
+  std::string operator()(const Table& table) const {
+    std::string html = "<div class=\"table\"><table>\n<thead>" + html_row(table.header, "th");
+    html += "</thead>\n<tbody>\n";
+    for (const auto& row : table.rows) html += html_row(row, "td");
+    return html + "</tbody>\n</table></div>\n";
+  }
+  std::string operator()(const Chart& chart) const {
+    return "<figure>\n" + draw_svg(chart) + "</figure>\n";
+  }
+};
+
+/// Characters of UTF-8 text; a terminal gives each one column (but for wide scripts, which tables
+/// do not hold).
+size_t width(const std::string& text) {
+  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char byte) {
+    return (static_cast<uint8_t>(byte) & 0xC0) != 0x80;
+  }));
+}
+
+std::string format_row(const std::vector<std::string>& cells, const std::vector<size_t>& widths) {
+  std::string line;
+  for (size_t i = 0; i < widths.size(); ++i) {
+    const std::string cell = i < cells.size() ? cells[i] : "";
+    const std::string padding(widths[i] - width(cell), ' ');
+    if (i > 0) line += "  ";
+    line += i == 0 ? cell + padding : padding + cell;
+  }
+  line.erase(line.find_last_not_of(' ') + 1);
+  return line + "\n";
+}
+
+}  // namespace
+
+void write_report(const std::filesystem::path& path, const Report& report) {
+  std::string html = "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n";
+  html += "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n";
+  html += "<title>" + escape(report.title) + "</title>\n";
+  html += concat("<style>", kStyle, "</style>\n</head>\n<body>\n");
+  html += "<h1>" + escape(report.title) + "</h1>\n";
+  html += "<p class=\"subtitle\">" + escape(report.subtitle) + "</p>\n";
+  for (const auto& part : report.parts) html += std::visit(PartWriter{}, part);
+  write_file(path, html + "</body>\n</html>\n");
+}
+
+std::string format_table(const Table& table) {
+  std::vector<size_t> widths;
+  const auto widen = [&](const std::vector<std::string>& cells) {
+    if (cells.size() > widths.size()) widths.resize(cells.size());
+    for (size_t i = 0; i < cells.size(); ++i) widths[i] = std::max(widths[i], width(cells[i]));
+  };
+  widen(table.header);
+  for (const auto& row : table.rows) widen(row);
+
+  std::vector<std::string> rules;
+  for (const size_t columns : widths) rules.emplace_back(columns, '-');
+  std::string text = format_row(table.header, widths) + format_row(rules, widths);
+  for (const auto& row : table.rows) text += format_row(row, widths);
+  return text;
+}
+
+}  // namespace hypenet
