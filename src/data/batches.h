@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "base/json.h"
 #include "data/token_shard.h"
@@ -42,11 +43,16 @@ struct BatchOptions {
   MixtureConfig mixture;
 };
 
-/// Throws Error when the corpus holds less than one sequence, shares do not add up to one, or rows
-/// of a kind cannot be built (text/needle.h). `tokenizer` may be null when the mixture is all
-/// prose.
+/// Row r of the endless order has its kind drawn by the shares. Prose row r takes sequence
+/// permuted(r mod n) of the epoch r / n, where the corpus holds n sequences: none twice an epoch;
+/// those that fall to rows of other kinds are left out until the next epoch. Sequence i is tokens
+/// [i T, i T + T], the last one the next one's first. Needle rows get fewer needles and questions
+/// where `context` could not hold them.
 class Batches {
  public:
+  /// `tokenizer` may be null when the mixture is all prose. Throws Error when the corpus holds less
+  /// than one sequence or was made with another tokenizer, shares do not add up to one, or rows of
+  /// a kind cannot be built (too short a context, text/needle.h).
   Batches(std::shared_ptr<const TokenDataset> dataset, const Tokenizer* tokenizer,
           BatchOptions options);
 
@@ -55,11 +61,23 @@ class Batches {
   Batch at(int64_t step) const;
 
  private:
-  std::vector<int32_t> row(int64_t index) const;  // context + 1 tokens
+  // Each gives context + 1 tokens.
+  std::vector<int32_t> row(int64_t index) const;
+  std::vector<int32_t> prose_row(int64_t index) const;
+  std::vector<int32_t> needle_row(Random& random) const;
+  std::vector<int32_t> copy_row(Random& random) const;
+
+  std::vector<int32_t> random_prose(int64_t n, Random& random) const;
+  void prepare_needles(const Tokenizer& tokenizer);
+  void prepare_copies(const Tokenizer& tokenizer);
 
   std::shared_ptr<const TokenDataset> dataset_;
   BatchOptions options_;
+  int64_t corpus_sequences_ = 0;
   std::unique_ptr<NeedleTask> needles_;
+  int64_t fact_tokens_ = 0;  // no needle or question takes more
+  std::vector<int32_t>
+      ordinary_ids_;  // what random tokens are drawn from: all that are not special
 };
 
 /// A pseudo-random permutation of 0 .. n-1, computed point by point (a Feistel network walked until

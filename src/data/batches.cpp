@@ -1,0 +1,163 @@
+#include "data/batches.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+
+#include "base/random.h"
+
+namespace hypenet {
+namespace {
+
+constexpr int kFeistelRounds = 4;
+constexpr std::array<int64_t, 4> kNeedleCounts = {1, 2, 4, 8};
+constexpr int64_t kMaxQuestions = 4;
+constexpr int64_t kLongestKey = 3;  // tokens of a needle's key, at most
+constexpr int64_t kShortestCopy = 12;
+constexpr double kShareTolerance = 1e-6;
+
+/// Streams that must not depend on each other carry different labels.
+constexpr int64_t kRowStream = 1;
+constexpr int64_t kEpochStream = 2;
+
+void check_shares(const MixtureConfig& mixture) {
+  for (const double share : {mixture.prose, mixture.needle, mixture.copy}) {
+    HYPENET_CHECK(share >= 0 && share <= 1, "mixture: expected shares between 0 and 1, found ",
+                  share);
+  }
+  const double sum = mixture.prose + mixture.needle + mixture.copy;
+  HYPENET_CHECK(std::abs(sum - 1) <= kShareTolerance,
+                "mixture: expected shares that add up to 1, found ", sum);
+}
+
+/// One pass of a Feistel network over numbers of 2 * half_bits bits: a bijection whatever the round
+/// function.
+uint64_t feistel(uint64_t value, int half_bits, uint64_t key) {
+  const uint64_t mask = (uint64_t{1} << half_bits) - 1;
+  uint64_t left = value >> half_bits, right = value & mask;
+  for (int round = 0; round < kFeistelRounds; ++round) {
+    const uint64_t mixed = Random(key, {round, static_cast<int64_t>(right)}).next() & mask;
+    left = std::exchange(right, left ^ mixed);
+  }
+  return left << half_bits | right;
+}
+
+}  // namespace
+
+int64_t permuted(int64_t index, int64_t n, uint64_t key) {
+  const int bits = std::bit_width(static_cast<uint64_t>(n - 1));
+  const int half_bits = std::max(1, (bits + 1) / 2);
+  auto value = static_cast<uint64_t>(index);
+  do {
+    value = feistel(value, half_bits, key);
+  } while (value >= static_cast<uint64_t>(n));
+  return static_cast<int64_t>(value);
+}
+
+Batches::Batches(std::shared_ptr<const TokenDataset> dataset, const Tokenizer* tokenizer,
+                 BatchOptions options)
+    : dataset_(std::move(dataset)), options_(options) {
+  const auto& [sequences, context, seed, mixture] = options_;
+  HYPENET_CHECK(sequences > 0 && context > 0,
+                "batches: expected sequences and context above 0, found ", sequences, " and ",
+                context);
+  check_shares(mixture);
+  corpus_sequences_ = dataset_->tokens() / context;
+  HYPENET_CHECK(corpus_sequences_ > 0, dataset_->folder().string(),
+                ": expected at least one sequence of ", context, " tokens, found ",
+                dataset_->tokens(), " tokens");
+  HYPENET_CHECK(tokenizer != nullptr || (mixture.needle == 0 && mixture.copy == 0),
+                "mixture: expected a tokenizer for needle and copy rows, found none");
+  if (tokenizer == nullptr) return;
+  HYPENET_CHECK(vocabulary_fingerprint(*tokenizer) == dataset_->fingerprint(),
+                dataset_->folder().string(),
+                ": expected tokens of this tokenizer, found those of another one (fingerprint ",
+                dataset_->fingerprint(), ")");
+  if (mixture.needle > 0) prepare_needles(*tokenizer);
+  if (mixture.copy > 0) prepare_copies(*tokenizer);
+}
+
+void Batches::prepare_needles(const Tokenizer& tokenizer) {
+  needles_ = std::make_unique<NeedleTask>(tokenizer);
+  fact_tokens_ =
+      std::ssize(tokenizer.encode(" Question: the magic number for is 4821.")) + kLongestKey;
+  HYPENET_CHECK(options_.context + 1 >= 2 * fact_tokens_,
+                "mixture: expected a context of at least ", 2 * fact_tokens_ - 1,
+                " tokens for needle rows, found ", options_.context);
+}
+
+void Batches::prepare_copies(const Tokenizer& tokenizer) {
+  HYPENET_CHECK(options_.context >= 3 * kShortestCopy, "mixture: expected a context of at least ",
+                3 * kShortestCopy, " tokens for copy rows, found ", options_.context);
+  for (int32_t id = 0; id < tokenizer.vocab_size(); ++id) {
+    if (!tokenizer.is_special(id) && !tokenizer.token_bytes(id).empty())
+      ordinary_ids_.push_back(id);
+  }
+}
+
+Batch Batches::at(int64_t step) const {
+  const int64_t rows = options_.sequences, context = options_.context;
+  Batch batch = {torch::empty({rows, context}, torch::kInt64),
+                 torch::empty({rows, context}, torch::kInt64)};
+  for (int64_t i = 0; i < rows; ++i) {
+    const std::vector<int32_t> tokens = row(step * rows + i);
+    std::copy_n(tokens.begin(), context, batch.ids.data_ptr<int64_t>() + i * context);
+    std::copy_n(tokens.begin() + 1, context, batch.targets.data_ptr<int64_t>() + i * context);
+  }
+  return batch;
+}
+
+std::vector<int32_t> Batches::row(int64_t index) const {
+  const MixtureConfig& mixture = options_.mixture;
+  Random random(options_.seed, {kRowStream, index});
+  const double draw = random.uniform();
+  if (draw < mixture.needle) return needle_row(random);
+  if (draw >= 1 - mixture.copy) return copy_row(random);
+  return prose_row(index);
+}
+
+std::vector<int32_t> Batches::prose_row(int64_t index) const {
+  const int64_t epoch = index / corpus_sequences_;
+  const uint64_t key = Random(options_.seed, {kEpochStream, epoch}).next();
+  const int64_t sequence = permuted(index % corpus_sequences_, corpus_sequences_, key);
+  std::vector<int32_t> tokens(static_cast<size_t>(options_.context) + 1);
+  dataset_->read(sequence * options_.context, tokens);
+  return tokens;
+}
+
+std::vector<int32_t> Batches::random_prose(int64_t n, Random& random) const {
+  std::vector<int32_t> tokens(static_cast<size_t>(n));
+  dataset_->read(random.below(dataset_->tokens()), tokens);
+  return tokens;
+}
+
+std::vector<int32_t> Batches::needle_row(Random& random) const {
+  const int64_t length = options_.context + 1;
+  int64_t needles = kNeedleCounts[static_cast<size_t>(random.below(std::ssize(kNeedleCounts)))];
+  int64_t questions = 1 + random.below(std::min(kMaxQuestions, needles));
+  while ((needles + questions) * fact_tokens_ > length) {
+    needles /= 2;
+    questions = std::min(questions, needles);
+  }
+  return needles_
+      ->row(length, needles, questions, NeedleKeys::kTraining, random,
+            [&](int64_t n) { return random_prose(n, random); })
+      .ids;
+}
+
+std::vector<int32_t> Batches::copy_row(Random& random) const {
+  const int64_t length = options_.context + 1;
+  std::vector<int32_t> tokens = random_prose(length, random);
+  if (random.below(2) == 0) {
+    for (int32_t& id : tokens)
+      id = ordinary_ids_[static_cast<size_t>(random.below(std::ssize(ordinary_ids_)))];
+  }
+  const int64_t span = kShortestCopy + random.below(options_.context / 3 - kShortestCopy + 1);
+  const int64_t from = random.below(length - 2 * span + 1);
+  const int64_t to = from + span + random.below(length - 2 * span - from + 1);
+  std::copy_n(tokens.begin() + from, span, tokens.begin() + to);
+  return tokens;
+}
+
+}  // namespace hypenet
