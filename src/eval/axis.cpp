@@ -20,6 +20,7 @@ struct Unit {
 constexpr std::array<Unit, 5> kUnits = {
     {{1e15, "P"}, {1e12, "T"}, {1e9, "G"}, {1e6, "M"}, {1e3, "k"}}};
 
+/// The unit that keeps a number of this size short; thousands only from ten thousand on.
 Unit unit_of(double magnitude) {
   if (magnitude >= 1e4) {
     for (const Unit& unit : kUnits) {
@@ -118,7 +119,7 @@ Axis decimal_log_axis(const std::vector<double>& values) {
   if (values.empty()) return {1, 10, true, {}, {}};
   const auto [low, high] = std::minmax_element(values.begin(), values.end());
   std::vector<double> candidates = powers(10, *low, *high);
-  if (*high / *low < 1e3) {
+  if (*high / *low < 1e3) {  // up to three decades
     std::vector<double> finer;
     for (const double power : candidates) {
       for (const double factor : {1.0, 2.0, 5.0}) finer.push_back(factor * power);
@@ -139,7 +140,9 @@ Axis binary_log_axis(const std::vector<double>& values) {
 }
 
 std::string short_number(double value) {
-  const Unit unit = unit_of(std::abs(value));
+  const double magnitude = std::abs(value);
+  if (magnitude >= 1e3 && magnitude < 1e4) return fmt::format("{:.0f}", value);
+  const Unit unit = unit_of(magnitude);
   return fmt::format("{:.3g}{}", value / unit.size, unit.suffix);
 }
 

@@ -16,15 +16,15 @@ struct Series {
 enum class ChartKind { kLines, kBars };
 
 struct Chart {
-  std::string title, x_label, y_label;
+  std::string title = {}, x_label = {}, y_label = {};
   ChartKind kind = ChartKind::kLines;
   bool log_x = false, log_y = false;  // log_x ticks at powers of two, log_y at 1-2-5 steps
-  std::vector<Series> series;
-  std::vector<std::string> bar_labels;  // kBars: one a bar
+  std::vector<Series> series = {};
+  std::vector<std::string> bar_labels = {};  // kBars: one a bar
   std::vector<int64_t> highlighted =
       {};  // kBars: bars drawn in the accent colour (selected layers)
-  std::string highlight_name = "selected",
-              quiet_name = "not selected";  // the legend of highlighted bars
+  // The legend of a bar chart with highlighted bars.
+  std::string highlight_name = "selected", quiet_name = "not selected";
 };
 
 struct Table {
