@@ -24,9 +24,10 @@ class BlockImpl : public torch::nn::Module {
 
   Tensor forward(const Tensor& x, const Step& step, LayerState* state = nullptr);
 
-  /// The mixer's input, and what comes after its output: forward is finish(x, mixer(mixer_input(x))).
-  Tensor mixer_input(const Tensor& x);                          // [B, T, D]
-  Tensor finish(const Tensor& x, const Tensor& mixer_output);   // [B, T, D]
+  /// The mixer's input, and what comes after its output: forward is finish(x,
+  /// mixer(mixer_input(x))).
+  Tensor mixer_input(const Tensor& x);                         // [B, T, D]
+  Tensor finish(const Tensor& x, const Tensor& mixer_output);  // [B, T, D]
 
   TokenMixer& mixer() { return *mixer_; }
 

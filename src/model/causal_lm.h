@@ -1,5 +1,6 @@
-// CausalLm: every model of the project, teachers and HypeNets. Parameters carry their published names
-// (model.layers.0.self_attn.q_proj.weight), so named_parameters() is the name table of the weights.
+// CausalLm: every model of the project, teachers and HypeNets. Parameters carry their published
+// names (model.layers.0.self_attn.q_proj.weight), so named_parameters() is the name table of the
+// weights.
 #pragma once
 
 #include <torch/torch.h>
@@ -16,8 +17,10 @@ namespace hypenet {
 
 class CausalLmImpl : public torch::nn::Module {
  public:
-  /// Random weights: N(0, 0.02) matrices and embeddings, ones in norms, zero biases; draws from torch's generator.
-  explicit CausalLmImpl(ModelConfig config);
+  /// Random weights: N(0, 0.02) matrices and embeddings, ones in norms, zero biases; draws from
+  /// torch's generator. With `random_weights` false the matrices hold whatever the memory held, to
+  /// be filled by the caller.
+  explicit CausalLmImpl(ModelConfig config, bool random_weights = true);
 
   const ModelConfig& config() const { return config_; }
 
@@ -25,44 +28,55 @@ class CausalLmImpl : public torch::nn::Module {
   void set_compute_type(torch::ScalarType type) { compute_type_ = type; }
   torch::ScalarType compute_type() const { return compute_type_; }
 
-  /// Logits scaling of attention layers in forwards from now on; training keeps it off (kNone) whatever config says
-  /// until an inference user calls this with config().attn_logits_scaling. Starts as config().attn_logits_scaling.
+  /// Logits scaling of attention layers in forwards from now on; training keeps it off (kNone)
+  /// whatever config says until an inference user calls this with config().attn_logits_scaling.
+  /// Starts as config().attn_logits_scaling.
   void set_logits_scaling(const LogitsScaling& scaling);
 
-  /// Final hidden states (after the last norm) [B, T, D] of token ids int64 [B, T]. `attention_mask` [B, T] (1 = token,
-  /// 0 = padding, on the left or the right of each row): each row gets at its tokens what it gets alone.
-  /// With `state`, continues after what it holds; its rows' padding must then be on the left or there must be none.
+  /// Final hidden states (after the last norm) [B, T, D] of token ids int64 [B, T].
+  /// `attention_mask` [B, T] (1 = token, 0 = padding, on the left or the right of each row): each
+  /// row gets at its tokens what it gets alone. With `state`, continues after what it holds,
+  /// without gradients; a mask may then come with the first call only.
   Tensor hidden(const Tensor& ids, const Tensor& attention_mask = {}, DecodeState* state = nullptr);
 
   /// Logits [..., V] of final hidden states [..., D], in the compute type.
   Tensor logits(const Tensor& hidden);
 
   /// hidden then logits.
-  Tensor forward(const Tensor& ids, const Tensor& attention_mask = {}, DecodeState* state = nullptr);
+  Tensor forward(const Tensor& ids, const Tensor& attention_mask = {},
+                 DecodeState* state = nullptr);
 
   // The pieces of a forward, for stage 1 and the sweep, which walk the layers themselves.
-  Tensor embed(const Tensor& ids);                    // [B, T] -> [B, T, D] in the compute type
-  Step step(const Tensor& ids) const;                 // positions 0 .. T-1, no padding, no state
+  Tensor embed(const Tensor& ids);  // [B, T] -> [B, T, D] in the compute type
+  Step step(const Tensor& ids);     // positions 0 .. T-1, no padding, no state
   Block& layer(int64_t i) { return layers_[i]; }
-  Tensor finish(const Tensor& h);                     // the last norm
+  Tensor finish(const Tensor& h);  // the last norm
 
   /// The head's weight [V, D]: lm_head, or the embedding when tied.
   const Tensor& head_weight() const;
 
  private:
+  /// The Step of T tokens after `past` ones; `first_token` [B] as in Step.
+  Step make_step(const Tensor& ids, const Tensor& first_token, int64_t past);
+
+  /// Ids whose padding is on the left, or absent: the layers and the last norm.
+  Tensor run(const Tensor& ids, const Tensor& first_token, DecodeState* state);
+
   ModelConfig config_;
   torch::ScalarType compute_type_ = torch::kFloat32;
+  LogitsScaling logits_scaling_;
+  Tensor frequencies_;  // of RoPE, float64 [d/2], on the device of the last ids
+  Tensor embedding_;    // model.embed_tokens.weight [V, D]
   std::vector<Block> layers_;
-  Tensor embedding_;        // model.embed_tokens.weight [V, D]
-  Tensor rope_frequencies_;
   RmsNorm norm_{nullptr};
-  Linear lm_head_{nullptr};
+  Linear lm_head_{nullptr};  // empty when tied
 };
 TORCH_MODULE(CausalLm);
 
-/// Builds the model of a folder and fills it. `type` is the parameters' type (nullopt: as stored). Throws Error naming
-/// file and tensor for a missing or unknown tensor, or a wrong shape.
-CausalLm load_model(const Checkpoint& checkpoint, std::optional<torch::ScalarType> type = torch::kFloat32,
+/// Builds the model of a folder and fills it. `type` is the parameters' type (nullopt: as stored).
+/// Throws Error naming file and tensor for a missing or unknown tensor, or a wrong shape.
+CausalLm load_model(const Checkpoint& checkpoint,
+                    std::optional<torch::ScalarType> type = torch::kFloat32,
                     torch::Device device = torch::kCPU);
 
 /// The model's tensors under their published names, as `type`; lm_head is left out when tied.

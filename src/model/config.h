@@ -16,7 +16,8 @@ enum class MixerType { kAttention, kLightning };
 
 std::string_view to_string(MixerType type);  // "attn", "lightning-attn"
 
-/// attn_logits_scaling: what multiplies an attention layer's queries at inference (specification 2, change 1).
+/// attn_logits_scaling: what multiplies an attention layer's queries at inference (specification 2,
+/// change 1).
 struct LogitsScaling {
   enum class Kind { kNone, kConstant, kLogPosition } kind = Kind::kNone;
   double value = 1;  // the constant, or a of s_t = log(t + a) / log(a)
@@ -33,8 +34,8 @@ struct Llama3RopeScaling {
   int64_t original_max_position_embeddings = 8192;
 };
 
-/// Everything the model's forward needs; sizes in the specification's letters: D hidden_size, L num_hidden_layers,
-/// H num_attention_heads, G num_key_value_heads, d head_dim, V vocab_size.
+/// Everything the model's forward needs; sizes in the specification's letters: D hidden_size, L
+/// num_hidden_layers, H num_attention_heads, G num_key_value_heads, d head_dim, V vocab_size.
 struct ModelConfig {
   Architecture architecture = Architecture::kQwen3;
   int64_t hidden_size = 0, intermediate_size = 0, num_hidden_layers = 0, vocab_size = 0;
@@ -43,9 +44,9 @@ struct ModelConfig {
   double rms_norm_eps = 1e-6, rope_theta = 10000;
   std::optional<Llama3RopeScaling> rope_scaling;
   bool tie_word_embeddings = false;
-  bool attention_bias = false;    // biases on q, k, v (Qwen2 always has them)
-  bool attention_output_bias = false;  // bias on o_proj (Llama with attention_bias)
-  bool has_qk_norm = false;       // of attention layers
+  bool attention_bias = false;         // biases on q, k, v (Qwen2 always has them)
+  bool attention_output_bias = false;  // bias on o_proj (Llama and Qwen3 with attention_bias)
+  bool has_qk_norm = false;            // of attention layers
   std::optional<int64_t> bos_token_id, eos_token_id;
 
   // HypeNet only; a teacher has mixer_types all "attn", rope in attention, no gate.
@@ -63,12 +64,17 @@ struct ModelConfig {
   double lightning_scale_value() const;
 };
 
-/// Reads config.json (rope_theta or rope_parameters, torch_dtype or dtype). Throws Error naming key, expected, found for an
-/// unknown architecture, a missing or impossible size, heads that do not divide, an unsupported value.
+/// Throws Error naming key, expected and found for sizes that are not positive, heads that do not
+/// divide, and counts that disagree; for configs that code put together.
+void check_model_config(const ModelConfig& config, const std::string& place);
+
+/// Reads config.json (rope_theta or rope_parameters, torch_dtype or dtype). Throws Error naming
+/// key, expected, found for an unknown architecture, a missing or impossible size, heads that do
+/// not divide, an unsupported value.
 ModelConfig parse_model_config(const Json& json, const std::string& place);
 
-/// config.json of this model in the published keys of its architecture; transformers reads it back where it knows
-/// the architecture.
+/// config.json of this model in the published keys of its architecture; transformers reads it back
+/// where it knows the architecture.
 Json to_json(const ModelConfig& config);
 
 }  // namespace hypenet

@@ -1,4 +1,5 @@
-// What a model remembers between calls: keys and values of attention layers, a d x d state of the recurrent ones.
+// What a model remembers between calls: keys and values of attention layers, a d x d state of the
+// recurrent ones.
 #pragma once
 
 #include <torch/torch.h>
@@ -13,7 +14,8 @@ namespace hypenet {
 
 using torch::Tensor;
 
-/// Keys and values of one attention layer, [B, capacity, G, d]; the first `DecodeState::length` are filled.
+/// Keys and values of one attention layer, [B, capacity, G, d]; the first `DecodeState::length` are
+/// filled.
 struct KvCache {
   Tensor keys, values;
 };
@@ -23,15 +25,16 @@ struct RecurrentState {
   Tensor state;
 };
 
-/// The memory of B sequences, allocated once. Rows of different lengths are aligned on the right: row b's tokens
-/// start at first_token[b].
+/// The memory of B sequences, allocated once. Rows of different lengths are aligned on the right:
+/// row b's tokens start at first_token[b].
 struct DecodeState {
-  DecodeState(const ModelConfig& config, int64_t batch, int64_t capacity, torch::TensorOptions options);
+  DecodeState(const ModelConfig& config, int64_t batch, int64_t capacity,
+              torch::TensorOptions options);
 
   std::vector<std::variant<KvCache, RecurrentState>> layers;  // [L]
-  int64_t length = 0;    // tokens seen, padding included
+  int64_t length = 0;                                         // tokens seen, padding included
   int64_t capacity = 0;  // most tokens the attention layers can hold
-  Tensor first_token;    // [B] int64: tokens of left padding
+  Tensor first_token;    // [B] int64: tokens of left padding; undefined when no row is padded
 
   /// Bytes of all caches and states as allocated.
   int64_t bytes() const;
@@ -40,8 +43,8 @@ struct DecodeState {
   DecodeState snapshot() const;
 };
 
-/// Bytes of cache and state that one sequence of `tokens` tokens needs, element sizes as in inference: 2 bytes for
-/// keys and values, 4 for recurrent states.
+/// Bytes of cache and state that one sequence of `tokens` tokens needs, element sizes as in
+/// inference: 2 bytes for keys and values, 4 for recurrent states.
 int64_t cache_bytes(const ModelConfig& config, int64_t tokens);
 
 }  // namespace hypenet

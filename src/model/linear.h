@@ -7,8 +7,8 @@ namespace hypenet {
 
 using torch::Tensor;
 
-/// y = x W^T (+ b). Weight [out, in]. With float32 parameters and bfloat16 input the product runs in bfloat16 and
-/// the gradient arrives in float32: the parameters are the master weights.
+/// y = x W^T (+ b). Weight [out, in]. With float32 parameters and bfloat16 input the product runs
+/// in bfloat16 and the gradient arrives in float32: the parameters are the master weights.
 class LinearImpl : public torch::nn::Module {
  public:
   LinearImpl(int64_t in, int64_t out, bool bias);

@@ -17,7 +17,7 @@ struct LightningInput {
   Tensor q, k, v;       // [B, T, H, d], one floating type
   Tensor decay;         // [H] float32 or float64, > 0
   double scale = 1;     // multiplies q
-  Tensor state;         // [B, H, d, d] initial state; undefined means zero
+  Tensor state = {};    // [B, H, d, d] initial state; undefined means zero
   int64_t chunk = 128;  // tokens a chunk; read by the chunked form only
   bool needs_state =
       true;  // false: the output's state is left undefined (training), which saves its sums

@@ -1,0 +1,138 @@
+#include "model/causal_lm.h"
+
+#include "model/rope.h"
+#include "ops/attention.h"
+
+namespace hypenet {
+namespace {
+
+/// Where each row's tokens go when its padding moves to the left, and back; made without asking the
+/// device anything.
+struct Alignment {
+  explicit Alignment(const Tensor& mask) {
+    const int64_t T = mask.size(1);
+    const Tensor token = mask.to(torch::kInt64);
+    const Tensor count = token.sum(1, true);                // [B, 1]
+    const Tensor begin = token.argmax(1, true);             // [B, 1]
+    const Tensor shift = T - begin - count;                 // padding on the right
+    const Tensor time = torch::arange(T, count.options());  // [T]
+    source = (time - shift).remainder(T);                   // aligned[t] = given[source[t]]
+    target = (time + shift).remainder(T);                   // given[t] = aligned[target[t]]
+    first_token = (T - count).squeeze(1);
+  }
+  Tensor source, target, first_token;  // [B, T], [B, T], [B]
+};
+
+/// Module names cannot hold dots: a published name is a path of plain modules.
+std::shared_ptr<torch::nn::Module> add_group(torch::nn::Module& parent, const std::string& name) {
+  return parent.register_module(name, std::make_shared<torch::nn::Module>());
+}
+
+}  // namespace
+
+CausalLmImpl::CausalLmImpl(ModelConfig config, bool random_weights)
+    : config_(std::move(config)),
+      logits_scaling_(config_.attn_logits_scaling),
+      frequencies_(model_rope_frequencies(config_)) {
+  const auto model = add_group(*this, "model");
+  embedding_ =
+      add_group(*model, "embed_tokens")
+          ->register_parameter("weight", torch::empty({config_.vocab_size, config_.hidden_size}));
+  const auto layers = add_group(*model, "layers");
+  for (size_t i = 0; i < config_.mixer_types.size(); ++i) {
+    layers_.push_back(
+        layers->register_module(std::to_string(i), Block(config_, config_.mixer_types[i])));
+  }
+  norm_ = model->register_module("norm", RmsNorm(config_.hidden_size, config_.rms_norm_eps));
+  if (!config_.tie_word_embeddings) {
+    lm_head_ = register_module("lm_head", Linear(config_.hidden_size, config_.vocab_size, false));
+  }
+  if (!random_weights) return;
+  const torch::NoGradGuard no_grad;
+  for (Tensor& parameter : parameters()) {
+    if (parameter.dim() == 2) parameter.normal_(0, 0.02);
+  }
+}
+
+void CausalLmImpl::set_logits_scaling(const LogitsScaling& scaling) { logits_scaling_ = scaling; }
+
+Tensor CausalLmImpl::embed(const Tensor& ids) {
+  return torch::embedding(embedding_, ids).to(compute_type_);
+}
+
+Step CausalLmImpl::step(const Tensor& ids) { return make_step(ids, {}, 0); }
+
+Step CausalLmImpl::make_step(const Tensor& ids, const Tensor& first_token, int64_t past) {
+  if (frequencies_.device() != ids.device()) frequencies_ = frequencies_.to(ids.device());
+  Step step;
+  step.past = past;
+  step.positions = torch::arange(past, past + ids.size(1), ids.options());
+  if (first_token.defined()) {
+    const Tensor own = step.positions - first_token.unsqueeze(1);  // [B, T], negative at padding
+    step.first_token = first_token;
+    step.valid = (own >= 0).unsqueeze(-1);
+    step.positions = own.clamp_min(0);
+  }
+  step.angles = rope_angles(step.positions, frequencies_);
+  switch (logits_scaling_.kind) {
+    case LogitsScaling::Kind::kNone:
+      break;
+    case LogitsScaling::Kind::kConstant:
+      step.query_scale =
+          torch::full({1, 1, 1, 1}, logits_scaling_.value, ids.options().dtype(torch::kFloat32));
+      break;
+    case LogitsScaling::Kind::kLogPosition:
+      step.query_scale =
+          log_position_scale(step.positions, logits_scaling_.value).view({-1, ids.size(1), 1, 1});
+      break;
+  }
+  return step;
+}
+
+Tensor CausalLmImpl::finish(const Tensor& h) { return norm_(h); }
+
+Tensor CausalLmImpl::run(const Tensor& ids, const Tensor& first_token, DecodeState* state) {
+  const Step step = make_step(ids, first_token, state == nullptr ? 0 : state->length);
+  Tensor h = embed(ids);
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    h = layers_[i]->forward(h, step, state == nullptr ? nullptr : &state->layers[i]);
+  }
+  if (state != nullptr) state->length += ids.size(1);
+  return finish(h);
+}
+
+Tensor CausalLmImpl::hidden(const Tensor& ids, const Tensor& attention_mask, DecodeState* state) {
+  HYPENET_CHECK(ids.dim() == 2 && ids.scalar_type() == torch::kInt64 && ids.size(1) > 0,
+                "model: ids: expected int64 [B, T], found ", ids.scalar_type(), " ", ids.sizes());
+  const bool masked = attention_mask.defined();
+  HYPENET_CHECK(!masked || attention_mask.sizes() == ids.sizes(),
+                "model: attention_mask: expected ", ids.sizes(), ", found ",
+                attention_mask.sizes());
+  const c10::AutoGradMode gradients(torch::GradMode::is_enabled() && state == nullptr);
+  if (state != nullptr) {
+    HYPENET_CHECK(!masked || state->length == 0,
+                  "model: attention_mask: expected with the first tokens only, found it after ",
+                  state->length, " tokens");
+    HYPENET_CHECK(state->length + ids.size(1) <= state->capacity, "model: the state holds ",
+                  state->capacity, " tokens, found ", state->length, " + ", ids.size(1));
+  }
+  if (!masked) return run(ids, state == nullptr ? Tensor() : state->first_token, state);
+  const Alignment alignment(attention_mask);
+  if (state != nullptr) state->first_token = alignment.first_token;
+  const Tensor h = run(ids.gather(1, alignment.source), alignment.first_token, state);
+  return h.gather(1, alignment.target.unsqueeze(-1).expand_as(h));
+}
+
+Tensor CausalLmImpl::logits(const Tensor& hidden) {
+  return at::linear(hidden, head_weight().to(hidden.scalar_type()));
+}
+
+Tensor CausalLmImpl::forward(const Tensor& ids, const Tensor& attention_mask, DecodeState* state) {
+  return logits(hidden(ids, attention_mask, state));
+}
+
+const Tensor& CausalLmImpl::head_weight() const {
+  return config_.tie_word_embeddings ? embedding_ : lm_head_->weight;
+}
+
+}  // namespace hypenet

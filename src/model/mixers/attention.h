@@ -1,0 +1,25 @@
+// Softmax attention as a token mixer: a teacher's (RoPE, no gate) or a HypeNet's (no RoPE, gate,
+// scaled queries).
+#pragma once
+
+#include "model/linear.h"
+#include "model/mixers/token_mixer.h"
+#include "model/norm.h"
+
+namespace hypenet {
+
+/// Specification 1 (attention) and 2 (changes 1 and 4), as the config says.
+class AttentionMixer : public TokenMixer {
+ public:
+  explicit AttentionMixer(const ModelConfig& config);
+  Tensor forward(const Tensor& x, const Step& step, LayerState* state) override;
+
+ private:
+  int64_t query_heads_, key_heads_;
+  bool use_rope_;
+  Linear q_proj_{nullptr}, k_proj_{nullptr}, v_proj_{nullptr}, o_proj_{nullptr};
+  RmsNorm q_norm_{nullptr}, k_norm_{nullptr};  // empty without q/k norm
+  Linear o_gate_{nullptr};                     // empty without output gate
+};
+
+}  // namespace hypenet

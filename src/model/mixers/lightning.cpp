@@ -1,0 +1,62 @@
+#include "model/mixers/lightning.h"
+
+#include "ops/gating.h"
+#include "ops/lightning.h"
+
+namespace hypenet {
+
+LightningMixer::LightningMixer(const ModelConfig& config)
+    : query_heads_(config.lightning_nh),
+      key_heads_(config.lightning_nkv),
+      use_rope_(config.lightning_use_rope),
+      scale_(config.lightning_scale_value()),
+      decay_(lightning_decay(config.lightning_nh)) {
+  const int64_t D = config.hidden_size, d = config.lightning_head_dim;
+  const int64_t wide = query_heads_ * d, narrow = key_heads_ * d;
+  const double eps = config.rms_norm_eps;
+  const bool bias = config.attention_bias;
+  q_proj_ = register_module("q_proj", Linear(D, wide, bias));
+  k_proj_ = register_module("k_proj", Linear(D, narrow, bias));
+  v_proj_ = register_module("v_proj", Linear(D, narrow, bias));
+  o_proj_ = register_module("o_proj", Linear(wide, D, config.attention_output_bias));
+  if (config.lightning_use_qk_norm) {
+    q_norm_ = register_module("q_norm", RmsNorm(d, eps));
+    k_norm_ = register_module("k_norm", RmsNorm(d, eps));
+  }
+  if (config.lightning_use_output_norm) o_norm_ = register_module("o_norm", RmsNorm(wide, eps));
+  if (config.lightning_use_output_gate) z_proj_ = register_module("z_proj", Linear(D, wide, false));
+}
+
+Tensor LightningMixer::forward(const Tensor& x, const Step& step, LayerState* state) {
+  Tensor q = split_heads(q_proj_(x), query_heads_);  // [B, T, H, d]
+  Tensor k = split_heads(k_proj_(x), key_heads_);
+  Tensor v = split_heads(v_proj_(x), key_heads_);
+  if (q_norm_) q = q_norm_(q), k = k_norm_(k);
+  if (use_rope_) q = apply_rope(q, step.angles), k = apply_rope(k, step.angles);
+  if (step.valid.defined()) {
+    const Tensor token = step.valid.unsqueeze(-1);  // [B, T, 1, 1]
+    k = k * token, v = v * token;
+  }
+  if (key_heads_ < query_heads_) {
+    const int64_t group = query_heads_ / key_heads_;
+    k = k.repeat_interleave(group, 2), v = v.repeat_interleave(group, 2);
+  }
+  Tensor y = mix(q, k, v, state);
+  if (o_norm_) y = o_norm_(y);
+  if (z_proj_) y = sigmoid_gate(y, z_proj_(x));
+  return o_proj_(y);
+}
+
+Tensor LightningMixer::mix(const Tensor& q, const Tensor& k, const Tensor& v, LayerState* state) {
+  if (decay_.device() != q.device()) decay_ = decay_.to(q.device());
+  LightningInput input{.q = q, .k = k, .v = v, .decay = decay_, .scale = scale_};
+  input.needs_state = state != nullptr;
+  if (state == nullptr) return lightning_attention(input).output.flatten(2);
+  Tensor& memory = std::get<RecurrentState>(*state).state;
+  input.state = memory;
+  const LightningOutput output = lightning_attention(input);
+  memory.copy_(output.state);
+  return output.output.flatten(2);
+}
+
+}  // namespace hypenet

@@ -1,0 +1,30 @@
+// Lightning attention as a token mixer (specification 2, "Lightning attention").
+#pragma once
+
+#include "model/linear.h"
+#include "model/mixers/token_mixer.h"
+#include "model/norm.h"
+
+namespace hypenet {
+
+/// y = o_proj(rms_norm(concat_heads(o); o_norm) * sigmoid(z_proj x)), o from lightning attention.
+class LightningMixer : public TokenMixer {
+ public:
+  explicit LightningMixer(const ModelConfig& config);
+  Tensor forward(const Tensor& x, const Step& step, LayerState* state) override;
+
+ private:
+  /// concat_heads(o) [B, T, H d] of q, k, v [B, T, H, d]; reads and updates the state.
+  Tensor mix(const Tensor& q, const Tensor& k, const Tensor& v, LayerState* state);
+
+  int64_t query_heads_, key_heads_;
+  bool use_rope_;
+  double scale_;
+  Tensor decay_;  // [H] float32, on the device of the last input
+  Linear q_proj_{nullptr}, k_proj_{nullptr}, v_proj_{nullptr}, o_proj_{nullptr};
+  RmsNorm q_norm_{nullptr}, k_norm_{nullptr};  // empty without q/k norm
+  RmsNorm o_norm_{nullptr};                    // empty without output norm
+  Linear z_proj_{nullptr};                     // empty without output gate
+};
+
+}  // namespace hypenet

@@ -1,0 +1,13 @@
+#include "model/norm.h"
+
+#include "ops/norm.h"
+
+namespace hypenet {
+
+RmsNormImpl::RmsNormImpl(int64_t size, double eps) : eps_(eps) {
+  weight = register_parameter("weight", torch::ones({size}));
+}
+
+Tensor RmsNormImpl::forward(const Tensor& x) const { return rms_norm(x, weight, eps_); }
+
+}  // namespace hypenet

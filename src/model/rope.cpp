@@ -1,0 +1,28 @@
+#include "model/rope.h"
+
+#include <numbers>
+
+#include "ops/rope.h"
+
+namespace hypenet {
+namespace {
+
+Tensor scale_as_llama3(const Tensor& frequencies, const Llama3RopeScaling& scaling) {
+  const double length = static_cast<double>(scaling.original_max_position_embeddings);
+  const Tensor turns = length * frequencies / (2 * std::numbers::pi);  // in the original context
+  // 0 where fewer than low_freq_factor turns fit, 1 where more than high_freq_factor do.
+  const Tensor kept =
+      ((turns - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor))
+          .clamp(0, 1);
+  return kept * frequencies + (1 - kept) * frequencies / scaling.factor;
+}
+
+}  // namespace
+
+Tensor model_rope_frequencies(const ModelConfig& config) {
+  const int64_t d = config.attn_use_rope ? config.head_dim : config.lightning_head_dim;
+  const Tensor frequencies = rope_frequencies(d, config.rope_theta);
+  return config.rope_scaling ? scale_as_llama3(frequencies, *config.rope_scaling) : frequencies;
+}
+
+}  // namespace hypenet
