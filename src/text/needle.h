@@ -1,5 +1,6 @@
-// The recall task: facts hidden in prose, questions at the end. Rows for training and prompts for scoring come
-// from this one builder. Source: shared study tiny-recipe ("Data"), restated in docs/halo.md.
+// The recall task: facts hidden in prose, questions at the end. Rows for training and prompts for
+// scoring come from this one builder. Source: shared study tiny-recipe ("Data"), restated in
+// docs/halo.md.
 #pragma once
 
 #include <cstdint>
@@ -21,22 +22,25 @@ struct NeedleRow {
   int64_t answer_length = 4;           // tokens of an answer: its four digits
 };
 
-/// Builds needle rows from prose tokens. Needle: " The magic number for KEY is 4821."; question, at the very end of
-/// the row: " Question: the magic number for KEY is 4821.". KEY is an English noun; held-out keys never occur in
-/// training rows. Throws Error when the tokenizer does not give each digit a token of its own.
+/// Builds needle rows from prose tokens. Needle: " The magic number for KEY is 4821."; question, at
+/// the very end of the row: " Question: the magic number for KEY is 4821.". KEY is an English noun;
+/// held-out keys never occur in training rows. Throws Error when the tokenizer does not give each
+/// digit a token of its own.
 class NeedleTask {
  public:
   explicit NeedleTask(const Tokenizer& tokenizer);
 
-  /// A row of `length` tokens. `prose` returns n consecutive tokens of text; needles go between them at random
-  /// places. 1 <= questions <= needles <= 8; the keys of a row are distinct. The same Random gives the same row.
-  /// With questions = 1 and NeedleKeys::kHeldOut the row ends with the last digit of the answer (a scoring row).
-  /// Throws Error when length cannot hold the needles and questions.
+  /// A row of `length` tokens. `prose` returns n consecutive tokens of text; needles go between
+  /// them at random places. 1 <= questions <= needles <= 8; the keys of a row are distinct. The
+  /// same Random gives the same row. With questions = 1 and NeedleKeys::kHeldOut the row ends with
+  /// the last digit of the answer (a scoring row). Throws Error when length cannot hold the needles
+  /// and questions.
   NeedleRow row(int64_t length, int64_t needles, int64_t questions, NeedleKeys keys, Random& random,
                 const std::function<std::vector<int32_t>(int64_t n)>& prose) const;
 
  private:
-  std::vector<int32_t> needle(const std::vector<int32_t>& key, const std::vector<int32_t>& digits) const;
+  std::vector<int32_t> needle(const std::vector<int32_t>& key,
+                              const std::vector<int32_t>& digits) const;
   std::vector<int32_t> question(const std::vector<int32_t>& key) const;
 
   std::vector<std::vector<int32_t>> training_keys_, held_out_keys_;  // token ids of " KEY"

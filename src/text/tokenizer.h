@@ -1,4 +1,5 @@
-// Byte-level BPE as Hugging Face's tokenizer.json describes it. Ids equal those of the `tokenizers` library.
+// Byte-level BPE as Hugging Face's tokenizer.json describes it. Ids equal those of the `tokenizers`
+// library.
 #pragma once
 
 #include <cstdint>
@@ -12,26 +13,30 @@
 
 namespace hypenet {
 
-/// A tokenizer read from tokenizer.json: normalizer (NFC or none), added tokens, pre-tokenizers (Split by regex,
-/// Digits, ByteLevel, Sequence), BPE merges, byte-level decoder. Immutable, so it may be shared between threads.
+/// A tokenizer read from tokenizer.json: normalizer (NFC or none), added tokens, pre-tokenizers
+/// (Split by regex, Digits, ByteLevel, Sequence), BPE merges, byte-level decoder. Immutable, so it
+/// may be shared between threads.
 class Tokenizer {
  public:
-  /// Reads <folder>/tokenizer.json, and tokenizer_config.json beside it where there is one (bos_token, eos_token).
-  /// Throws Error naming the file and the key when something is missing, malformed or not supported.
+  /// Reads <folder>/tokenizer.json, and tokenizer_config.json beside it where there is one
+  /// (bos_token, eos_token). Throws Error naming the file and the key when something is missing,
+  /// malformed or not supported.
   static Tokenizer load(const std::filesystem::path& folder);
 
   ~Tokenizer();
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
 
-  /// Token ids of a text. Added tokens that occur in it (like <|endoftext|>) become their ids; nothing is put
-  /// before or after. Invalid UTF-8 is read as U+FFFD, as Python's decode(errors="replace") does.
+  /// Token ids of a text. Added tokens that occur in it (like <|endoftext|>) become their ids;
+  /// nothing is put before or after. Invalid UTF-8 is read as U+FFFD, as Python's
+  /// decode(errors="replace") does.
   std::vector<int32_t> encode(std::string_view text) const;
 
   /// The text of the ids; incomplete UTF-8 becomes U+FFFD. Ids outside the vocabulary give nothing.
   std::string decode(std::span<const int32_t> ids, bool skip_special_tokens = false) const;
 
-  /// The raw bytes of one token (a piece of a UTF-8 character is possible). Empty for an unknown id.
+  /// The raw bytes of one token (a piece of a UTF-8 character is possible). Empty for an unknown
+  /// id.
   std::string_view token_bytes(int32_t id) const;
 
   bool is_special(int32_t id) const;
@@ -50,7 +55,8 @@ class Tokenizer {
   std::unique_ptr<const Impl> impl_;
 };
 
-/// Decodes a stream of ids piece by piece and never splits a UTF-8 character: bytes are held back until complete.
+/// Decodes a stream of ids piece by piece and never splits a UTF-8 character: bytes are held back
+/// until complete.
 class StreamDecoder {
  public:
   explicit StreamDecoder(const Tokenizer& tokenizer, bool skip_special_tokens = true);

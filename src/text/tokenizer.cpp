@@ -1,0 +1,189 @@
+// The pipeline: added tokens, normalisation, added tokens of normalised text, pre-tokenizers, BPE;
+// and back.
+#include "text/tokenizer.h"
+
+#include <deque>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "text/added_tokens.h"
+#include "text/bpe.h"
+#include "text/byte_level.h"
+#include "text/pre_tokenizer.h"
+#include "text/tokenizer_file.h"
+#include "text/unicode.h"
+
+namespace hypenet {
+
+struct Tokenizer::Impl {
+  explicit Impl(const TokenizerFile& file);
+
+  void set_bytes(int32_t id, std::string_view entry);
+  void add_token(const AddedToken& token, const std::string& place);
+  void read_config(const std::filesystem::path& path);
+  std::optional<int32_t> configured_id(const Json& config, const char* key,
+                                       const std::string& place) const;
+
+  bool nfc = false;
+  AddedTokenFinder raw_tokens, normalized_tokens;
+  std::vector<PreTokenizer> pre_tokenizers;
+  Bpe bpe;
+  std::vector<std::string> bytes;  // [id]
+  std::vector<bool> special;       // [id]
+  std::unordered_map<std::string, int32_t> ids;
+  std::optional<int32_t> bos, eos;
+};
+
+namespace {
+
+/// One call of encode.
+struct Encoding {
+  std::deque<std::string> storage;  // texts that the pieces look into
+  Bpe::Workspace work;
+  std::vector<int32_t> ids;
+};
+
+}  // namespace
+
+Tokenizer::Impl::Impl(const TokenizerFile& file) : nfc(file.nfc), bpe(file) {
+  for (const SplitRule& rule : file.split_rules) pre_tokenizers.emplace_back(rule);
+  for (const auto& [entry, id] : file.vocab) {
+    ids.emplace(entry, id);
+    set_bytes(id, entry);
+  }
+  // Of two tokens that look alike after normalisation the special one wins.
+  for (const bool wanted : {true, false}) {
+    for (const AddedToken& token : file.added_tokens) {
+      if (token.special == wanted && !token.content.empty()) add_token(token, file.place);
+    }
+  }
+}
+
+void Tokenizer::Impl::set_bytes(int32_t id, std::string_view entry) {
+  const auto index = static_cast<size_t>(id);
+  if (index >= bytes.size()) bytes.resize(index + 1);
+  bytes[index] = bytes_of_entry(entry).value_or(std::string(entry));
+}
+
+void Tokenizer::Impl::add_token(const AddedToken& token, const std::string& place) {
+  const auto id = static_cast<int32_t>(token.id);
+  const auto [known, is_new] = ids.try_emplace(token.content, id);
+  HYPENET_CHECK(known->second == id, place, ": added_tokens: ", token.content,
+                ": expected the id of model.vocab, ", known->second, ", found ", id);
+  set_bytes(id, token.content);
+  if (special.size() < bytes.size()) special.resize(bytes.size());
+  special[static_cast<size_t>(id)] = token.special;
+  if (!token.normalized) return raw_tokens.add(token, token.content);
+  normalized_tokens.add(token, nfc ? hypenet::nfc(token.content) : token.content);
+}
+
+std::optional<int32_t> Tokenizer::Impl::configured_id(const Json& config, const char* key,
+                                                      const std::string& place) const {
+  if (!config.contains(key) || config[key].is_null()) return std::nullopt;
+  const Json& entry = config[key];
+  const Json& content = entry.is_object() && entry.contains("content") ? entry["content"] : entry;
+  HYPENET_CHECK(content.is_string(), place, ": ", key, ": expected a string, found ",
+                json_kind(content));
+  const auto found = ids.find(content.get<std::string>());
+  HYPENET_CHECK(found != ids.end(), place, ": ", key,
+                ": expected a token of tokenizer.json, found ", content.get<std::string>());
+  return found->second;
+}
+
+void Tokenizer::Impl::read_config(const std::filesystem::path& path) {
+  if (!std::filesystem::exists(path)) return;
+  const Json config = read_json(path);
+  HYPENET_CHECK(config.is_object(), path.string(), ": expected an object, found ",
+                json_kind(config));
+  bos = configured_id(config, "bos_token", path.string());
+  eos = configured_id(config, "eos_token", path.string());
+}
+
+Tokenizer::Tokenizer(std::unique_ptr<const Impl> impl) : impl_(std::move(impl)) {}
+Tokenizer::~Tokenizer() = default;
+Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
+Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
+
+Tokenizer Tokenizer::load(const std::filesystem::path& folder) {
+  auto impl = std::make_unique<Impl>(read_tokenizer_file(folder / "tokenizer.json"));
+  impl->read_config(folder / "tokenizer_config.json");
+  return Tokenizer(std::move(impl));
+}
+
+std::vector<int32_t> Tokenizer::encode(std::string_view text) const {
+  Encoding encoding{{}, Bpe::Workspace(text.size()), {}};
+  if (!is_utf8(text)) text = encoding.storage.emplace_back(replace_invalid_utf8(text));
+  const auto encode_words = [&](std::string_view plain) {
+    std::vector<std::string_view> words{plain};
+    for (const PreTokenizer& step : impl_->pre_tokenizers)
+      words = step.split(words, encoding.storage);
+    for (const std::string_view word : words) impl_->bpe.encode(word, encoding.work, encoding.ids);
+  };
+  for (const Segment& segment : impl_->raw_tokens.split(text)) {
+    if (segment.id) {
+      encoding.ids.push_back(*segment.id);
+      continue;
+    }
+    std::string_view plain = segment.text;
+    if (impl_->nfc && !is_surely_nfc(plain)) plain = encoding.storage.emplace_back(nfc(plain));
+    for (const Segment& part : impl_->normalized_tokens.split(plain)) {
+      if (part.id) {
+        encoding.ids.push_back(*part.id);
+      } else {
+        encode_words(part.text);
+      }
+    }
+  }
+  return std::move(encoding.ids);
+}
+
+std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special_tokens) const {
+  std::string bytes;
+  for (const int32_t id : ids) {
+    if (!(skip_special_tokens && is_special(id))) bytes += token_bytes(id);
+  }
+  return is_utf8(bytes) ? bytes : replace_invalid_utf8(bytes);
+}
+
+std::string_view Tokenizer::token_bytes(int32_t id) const {
+  if (id < 0 || id >= vocab_size()) return {};
+  return impl_->bytes[static_cast<size_t>(id)];
+}
+
+bool Tokenizer::is_special(int32_t id) const {
+  return id >= 0 && static_cast<size_t>(id) < impl_->special.size() &&
+         impl_->special[static_cast<size_t>(id)];
+}
+
+std::optional<int32_t> Tokenizer::token_id(std::string_view token) const {
+  const auto found = impl_->ids.find(std::string(token));
+  return found == impl_->ids.end() ? std::nullopt : std::optional(found->second);
+}
+
+int64_t Tokenizer::vocab_size() const { return static_cast<int64_t>(impl_->bytes.size()); }
+
+std::optional<int32_t> Tokenizer::bos_id() const { return impl_->bos; }
+
+std::optional<int32_t> Tokenizer::eos_id() const { return impl_->eos; }
+
+StreamDecoder::StreamDecoder(const Tokenizer& tokenizer, bool skip_special_tokens)
+    : tokenizer_(tokenizer), skip_special_tokens_(skip_special_tokens) {}
+
+std::string StreamDecoder::push(int32_t id) {
+  if (skip_special_tokens_ && tokenizer_.is_special(id)) return {};
+  held_ += tokenizer_.token_bytes(id);
+  const size_t complete = complete_utf8_size(held_);
+  std::string text = replace_invalid_utf8(std::string_view(held_).substr(0, complete));
+  held_.erase(0, complete);
+  return text;
+}
+
+std::string StreamDecoder::finish() {
+  std::string text = replace_invalid_utf8(held_);
+  held_.clear();
+  return text;
+}
+
+}  // namespace hypenet

@@ -1,0 +1,160 @@
+// UTF-8 by hand; categories and normalisation from utf8proc.
+#include "text/unicode.h"
+
+#include <utf8proc.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+
+#include "base/error.h"
+
+namespace hypenet {
+
+namespace {
+
+constexpr char32_t kReplacement = 0xFFFD;
+constexpr std::string_view kReplacementUtf8 = "\xEF\xBF\xBD";
+
+size_t sequence_size(unsigned lead) {
+  if (lead >= 0xC2 && lead <= 0xDF) return 2;
+  if (lead >= 0xE0 && lead <= 0xEF) return 3;
+  if (lead >= 0xF0 && lead <= 0xF4) return 4;
+  return 0;
+}
+
+size_t ascii_prefix(std::string_view text) {
+  size_t i = 0;
+  for (uint64_t word = 0; i + sizeof word <= text.size(); i += sizeof word) {
+    std::memcpy(&word, text.data() + i, sizeof word);
+    if (word & 0x8080808080808080ULL) break;
+  }
+  while (i < text.size() && static_cast<unsigned char>(text[i]) < 0x80) ++i;
+  return i;
+}
+
+/// True for characters that no normalisation to NFC changes, whatever stands beside them.
+bool is_inert(char32_t code) {
+  if (code < 0x300) return true;
+  // Vowel and final Hangul letters join the letter before them.
+  if (code >= 0x1160 && code <= 0x11FF) return false;
+  const utf8proc_property_t* property = utf8proc_get_property(static_cast<utf8proc_int32_t>(code));
+  const bool is_mark = property->category == UTF8PROC_CATEGORY_MN ||
+                       property->category == UTF8PROC_CATEGORY_MC ||
+                       property->category == UTF8PROC_CATEGORY_ME;
+  const bool has_decomposition = property->decomp_seqindex != UINT16_MAX;
+  return !is_mark && !has_decomposition && property->combining_class == 0;
+}
+
+}  // namespace
+
+Utf8Step read_utf8(std::string_view text, size_t at) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned lead = byte(at);
+  if (lead < 0x80) return {lead, 1, Utf8Status::kWhole};
+  const size_t size = sequence_size(lead);
+  if (size == 0) return {kReplacement, 1, Utf8Status::kInvalid};
+  // The second byte's range leaves out overlong forms, surrogates and code points above U+10FFFF.
+  unsigned low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
+  unsigned high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
+  char32_t code = lead & (0x7Fu >> size);
+  for (size_t i = 1; i < size; ++i) {
+    if (at + i == text.size()) return {kReplacement, i, Utf8Status::kTruncated};
+    const unsigned next = byte(at + i);
+    if (next < low || next > high) return {kReplacement, i, Utf8Status::kInvalid};
+    code = (code << 6) | (next & 0x3F);
+    low = 0x80;
+    high = 0xBF;
+  }
+  return {code, size, Utf8Status::kWhole};
+}
+
+bool is_utf8(std::string_view text) {
+  for (size_t at = ascii_prefix(text); at < text.size();) {
+    const Utf8Step step = read_utf8(text, at);
+    if (step.status != Utf8Status::kWhole) return false;
+    at += step.size;
+    if (step.size == 1) at += ascii_prefix(text.substr(at));
+  }
+  return true;
+}
+
+std::string replace_invalid_utf8(std::string_view bytes) {
+  std::string text;
+  text.reserve(bytes.size());
+  for (size_t at = 0; at < bytes.size();) {
+    const Utf8Step step = read_utf8(bytes, at);
+    text += step.status == Utf8Status::kWhole ? bytes.substr(at, step.size) : kReplacementUtf8;
+    at += step.size;
+  }
+  return text;
+}
+
+size_t complete_utf8_size(std::string_view bytes) {
+  // A character has at most four bytes, so a truncated one starts in the last three.
+  for (size_t back = 1; back <= 3 && back <= bytes.size(); ++back) {
+    const size_t at = bytes.size() - back;
+    const auto byte = static_cast<unsigned char>(bytes[at]);
+    const bool is_continuation = byte >= 0x80 && byte <= 0xBF;
+    if (is_continuation) continue;
+    const Utf8Step step = read_utf8(bytes, at);
+    const bool truncated = step.status == Utf8Status::kTruncated && step.size == back;
+    return truncated ? at : bytes.size();
+  }
+  return bytes.size();
+}
+
+bool is_surely_nfc(std::string_view text) {
+  for (size_t at = ascii_prefix(text); at < text.size();) {
+    const Utf8Step step = read_utf8(text, at);
+    if (!is_inert(step.code)) return false;
+    at += step.size;
+    if (step.size == 1) at += ascii_prefix(text.substr(at));
+  }
+  return true;
+}
+
+std::string nfc(std::string_view text) {
+  utf8proc_uint8_t* result = nullptr;
+  const utf8proc_ssize_t size =
+      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
+                   static_cast<utf8proc_ssize_t>(text.size()), &result,
+                   static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+  HYPENET_CHECK(size >= 0, "nfc: expected a text to normalise, found: ", utf8proc_errmsg(size));
+  const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(result, &std::free);
+  return std::string(reinterpret_cast<const char*>(result), static_cast<size_t>(size));
+}
+
+bool is_white_space(char32_t code) {
+  return (code >= 0x9 && code <= 0xD) || code == 0x20 || code == 0x85 || code == 0xA0 ||
+         code == 0x1680 || (code >= 0x2000 && code <= 0x200A) || code == 0x2028 || code == 0x2029 ||
+         code == 0x202F || code == 0x205F || code == 0x3000;
+}
+
+bool is_word(char32_t code) {
+  switch (utf8proc_category(static_cast<utf8proc_int32_t>(code))) {
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME:
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_PC:
+      return true;
+    default:
+      break;
+  }
+  const bool is_join_control = code == 0x200C || code == 0x200D;
+  // Circled and squared letters are symbols that Unicode counts as alphabetic.
+  const bool is_enclosed_letter =
+      (code >= 0x24B6 && code <= 0x24E9) || (code >= 0x1F130 && code <= 0x1F149) ||
+      (code >= 0x1F150 && code <= 0x1F169) || (code >= 0x1F170 && code <= 0x1F189);
+  return is_join_control || is_enclosed_letter;
+}
+
+}  // namespace hypenet

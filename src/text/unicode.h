@@ -1,0 +1,44 @@
+// UTF-8 and the few Unicode properties that tokenizers need. Invalid bytes are replaced exactly as
+// Python's decode(errors="replace") does: one U+FFFD for each longest start of a valid sequence.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace hypenet {
+
+enum class Utf8Status { kWhole, kInvalid, kTruncated };
+
+/// One step through UTF-8. kTruncated: the text ends inside a sequence that was valid so far.
+struct Utf8Step {
+  char32_t code = 0;  // U+FFFD unless whole
+  size_t size = 0;    // bytes to advance, at least 1
+  Utf8Status status = Utf8Status::kWhole;
+};
+
+/// Reads the character at byte `at`, which must lie inside the text.
+Utf8Step read_utf8(std::string_view text, size_t at);
+
+bool is_utf8(std::string_view text);
+
+/// The text with every invalid piece replaced by U+FFFD.
+std::string replace_invalid_utf8(std::string_view bytes);
+
+/// How many leading bytes do not belong to a truncated character at the end.
+size_t complete_utf8_size(std::string_view bytes);
+
+/// True when the text surely is in Normalization Form C: each of its characters stands alone under
+/// normalisation.
+bool is_surely_nfc(std::string_view text);
+
+/// The text in Normalization Form C; the text must be valid UTF-8.
+std::string nfc(std::string_view text);
+
+/// Property White_Space.
+bool is_white_space(char32_t code);
+
+/// A word character of Unicode TR18: letters, marks, decimal digits, connectors, join controls.
+bool is_word(char32_t code);
+
+}  // namespace hypenet
