@@ -216,11 +216,21 @@ void TokenDataset::read(int64_t begin, std::span<int32_t> out) const {
     const auto after = std::ranges::upper_bound(shards_, position, {}, &Shard::begin);
     const Shard& shard = *std::prev(after);
     const int64_t offset = position - shard.begin;
-    const auto count = std::min<int64_t>(std::ssize(out), shard.tokens - offset);
+    const auto count =
+        std::min<int64_t>({std::ssize(out), shard.tokens - offset, tokens_ - position});
     copy_tokens(shard, offset, out.first(static_cast<size_t>(count)));
     out = out.subspan(static_cast<size_t>(count));
     position = (position + count) % tokens_;
   }
+}
+
+std::vector<int32_t> TokenDataset::hold_out(int64_t count) {
+  HYPENET_CHECK(count >= 0 && count < tokens_, folder_.string(), ": expected to hold out 0 to ",
+                tokens_ - 1, " tokens, found ", count);
+  std::vector<int32_t> tail(static_cast<size_t>(count));
+  read(tokens_ - count, tail);
+  tokens_ -= count;
+  return tail;
 }
 
 void TokenDataset::copy_tokens(const Shard& shard, int64_t offset, std::span<int32_t> out) const {

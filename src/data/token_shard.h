@@ -53,6 +53,9 @@ class TokenDataset {
   /// Throws Error for an id that the vocabulary does not have.
   void read(int64_t begin, std::span<int32_t> out) const;
 
+  /// Takes the last `count` tokens away: they are returned, and the dataset ends before them.
+  std::vector<int32_t> hold_out(int64_t count);
+
  private:
   struct Shard {
     std::unique_ptr<MappedFile> file;

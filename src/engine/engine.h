@@ -40,9 +40,6 @@ class Engine {
                                 const std::function<bool(int32_t)>& on_token = {});
 
  private:
-  void score_batch(std::span<const ScoredRow> rows, std::span<const size_t> batch,
-                   RowScores& scores);
-
   /// Logits [V] after the last of `ids`, which the state takes in.
   torch::Tensor advance(std::span<const int32_t> ids, int64_t chunk, DecodeState& state);
 

@@ -1,0 +1,47 @@
+// One line a report.
+#include "cli/run_progress.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "cli/numbers.h"
+
+namespace hypenet {
+namespace {
+
+std::string readable_seconds(double seconds) {
+  const auto whole = static_cast<int64_t>(std::ceil(seconds));
+  if (whole >= 3600) return fmt::format("{} h {:02} min", whole / 3600, whole / 60 % 60);
+  if (whole >= 60) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
+  return fmt::format("{} s", whole);
+}
+
+}  // namespace
+
+void RunProgress::on_step(const StepReport& report) {
+  const std::string text =
+      fmt::format("{}: step {}/{}, loss {:.4f}, lr {:.2e}, {} tokens/s, {} left", report.stage,
+                  report.step, report.steps, report.loss, report.learning_rate,
+                  with_commas(static_cast<int64_t>(report.tokens_per_second)),
+                  readable_seconds(report.seconds_left));
+  if (report.step == report.steps) {
+    progress_.finish(text);
+  } else {
+    progress_.show(text);
+  }
+}
+
+void RunProgress::on_note(const std::string& text) { progress_.finish(text); }
+
+void RunProgress::on_progress(const std::string& stage, int64_t done, int64_t total) {
+  if (total == 0) {
+    progress_.show(fmt::format("{}: {}", stage, with_commas(done)));
+  } else if (done < total) {
+    progress_.show(fmt::format("{}: {} of {}", stage, with_commas(done), with_commas(total)));
+  } else {
+    progress_.finish(fmt::format("{}: {} of {}", stage, with_commas(done), with_commas(total)));
+  }
+}
+
+}  // namespace hypenet

@@ -1,0 +1,20 @@
+// Progress of training runs: stage, step, loss, learning rate, tokens/s and time left.
+#pragma once
+
+#include "cli/progress.h"
+#include "train/loop.h"
+
+namespace hypenet {
+
+/// Draws what a run reports on standard error.
+class RunProgress : public Observer {
+ public:
+  void on_step(const StepReport& report) override;
+  void on_note(const std::string& text) override;
+  void on_progress(const std::string& stage, int64_t done, int64_t total) override;
+
+ private:
+  Progress progress_;
+};
+
+}  // namespace hypenet

@@ -1,0 +1,48 @@
+// One walk over the teacher's layers; the twin of each layer trains as the walk passes it.
+#include "halo/align.h"
+
+#include "train/cross_entropy.h"
+
+namespace hypenet {
+
+AlignObjective::AlignObjective(CausalLm teacher, CausalLm twins)
+    : teacher_(std::move(teacher)), twins_(std::move(twins)) {
+  for (auto& parameter : teacher_->parameters()) parameter.set_requires_grad(false);
+  for (auto& item : twins_->named_parameters()) {
+    item.value().set_requires_grad(item.key().find(".self_attn.") != std::string::npos);
+  }
+}
+
+Tensor AlignObjective::accumulate(const Batch& batch, double weight) {
+  const int64_t layers = teacher_->config().num_hidden_layers;
+  const Step step = teacher_->step(batch.ids);
+  Tensor h = teacher_->embed(batch.ids);
+  Tensor sum = torch::zeros({}, h.options().dtype(torch::kFloat32));
+  for (int64_t i = 0; i < layers; ++i) {
+    const Tensor input = teacher_->layer(i)->mixer_input(h);
+    const Tensor expected = teacher_->layer(i)->mixer().forward(input, step, nullptr);
+    const Tensor output = twins_->layer(i)->mixer().forward(input, step, nullptr);
+    const Tensor loss = torch::mse_loss(output.to(torch::kFloat32), expected.to(torch::kFloat32));
+    (loss * (weight / static_cast<double>(layers))).backward();
+    sum += loss.detach();
+    h = teacher_->layer(i)->finish(h, expected);
+  }
+  return sum / static_cast<double>(layers);
+}
+
+std::string AlignObjective::first_nonfinite(const Batch& batch) {
+  const torch::NoGradGuard no_grad;
+  const std::string in_teacher = first_nonfinite_layer(teacher_, batch.ids);
+  if (!in_teacher.empty()) return "teacher " + in_teacher;
+  const Step step = teacher_->step(batch.ids);
+  Tensor h = teacher_->embed(batch.ids);
+  for (int64_t i = 0; i < teacher_->config().num_hidden_layers; ++i) {
+    const Tensor output =
+        twins_->layer(i)->mixer().forward(teacher_->layer(i)->mixer_input(h), step, nullptr);
+    if (!output.isfinite().all().item<bool>()) return concat("layer ", i, " twin");
+    h = teacher_->layer(i)->forward(h, step);
+  }
+  return "";
+}
+
+}  // namespace hypenet

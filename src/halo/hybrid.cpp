@@ -1,0 +1,41 @@
+// Building the hybrid.
+#include "halo/hybrid.h"
+
+#include <algorithm>
+
+namespace hypenet {
+
+std::vector<MixerType> mixer_types(int64_t layers, const std::vector<int64_t>& attention_layers) {
+  std::vector<MixerType> types(static_cast<size_t>(layers), MixerType::kLightning);
+  for (const int64_t layer : attention_layers) {
+    HYPENET_CHECK(layer >= 0 && layer < layers, "attention layers: expected layers from 0 to ",
+                  layers - 1, ", found ", layer);
+    types[static_cast<size_t>(layer)] = MixerType::kAttention;
+  }
+  return types;
+}
+
+NamedTensors hybrid_weights(const Checkpoint& teacher, const Checkpoint& aligned,
+                            const std::vector<int64_t>& attention_layers,
+                            const TransferOptions& options) {
+  const ModelConfig config = parse_model_config(teacher.config(), teacher.folder().string());
+  const auto is_replaced = [&](const std::string& name) {
+    return std::any_of(attention_layers.begin(), attention_layers.end(),
+                       [&](int64_t layer) { return name.starts_with(mixer_tensor(layer, "")); });
+  };
+  NamedTensors tensors;
+  for (const auto& name : aligned.names()) {
+    if (!is_replaced(name)) tensors.emplace_back(name, aligned.tensor(name));
+  }
+  for (const auto& name : teacher.names()) {
+    if (is_replaced(name)) tensors.emplace_back(name, teacher.tensor(name));
+  }
+  for (const int64_t layer : attention_layers) {
+    const auto type = aligned.tensor(mixer_tensor(layer, "z_proj.weight")).scalar_type();
+    tensors.emplace_back(mixer_tensor(layer, "o_gate.weight"),
+                         new_gate(config, layer, options.gate_std, options.seed, type));
+  }
+  return tensors;
+}
+
+}  // namespace hypenet

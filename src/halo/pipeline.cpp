@@ -1,0 +1,267 @@
+// The steps of a conversion in order. Each asks whether its folder is there, and otherwise makes
+// it.
+#include "halo/pipeline.h"
+
+#include "base/files.h"
+#include "eval/measures.h"
+#include "halo/align.h"
+#include "halo/distill.h"
+#include "halo/hybrid.h"
+#include "halo/results.h"
+#include "halo/select.h"
+#include "halo/sweep.h"
+#include "halo/transfer.h"
+#include "train/cross_entropy.h"
+
+namespace hypenet {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr int64_t kSweepBatchTokens = 8192;
+
+/// Seeds of the parts of a run that draw random numbers.
+enum class SeedOf : int64_t { kGates, kAlign, kDistill, kFinetune, kSweep, kEvaluate };
+uint64_t derived_seed(int64_t seed, SeedOf part) {
+  return Random(static_cast<uint64_t>(seed), {static_cast<int64_t>(part)}).next();
+}
+
+/// One conversion: the recipe, what its steps share, and a method a step.
+class Conversion {
+ public:
+  Conversion(const HaloRecipe& recipe, const RunOptions& options)
+      : recipe_(recipe),
+        options_(options),
+        teacher_(recipe.teacher),
+        teacher_config_(
+            parse_model_config(teacher_.config(), (teacher_.folder() / "config.json").string())),
+        tokenizer_(Tokenizer::load(recipe.teacher)) {
+    check_vocabulary(tokenizer_, teacher_config_, recipe.teacher);
+    fs::create_directories(options_.out);
+    corpus_ = prepare_corpus(recipe_.data, tokenizer_, options_);
+    base_settings_ = {{"teacher", recipe_.teacher},
+                      {"seed", recipe_.seed},
+                      {"gate_std", recipe_.gate_std},
+                      {"training_tokens", corpus_.train->tokens()}};
+  }
+
+  ConversionResult run() {
+    transfer();
+    align();
+    select();
+    build_hybrid();
+    distill();
+    finetune();
+    finish();
+    return evaluate_and_report();
+  }
+
+ private:
+  fs::path folder(const char* name) const { return options_.out / name; }
+  fs::path transfer_folder() const { return folder("1-transfer"); }
+  fs::path align_folder() const { return folder("2-align"); }
+  fs::path select_folder() const { return folder("3-select"); }
+  fs::path hybrid_folder() const { return folder("4-hybrid"); }
+  fs::path distill_folder() const { return folder("5-distill"); }
+  fs::path finetune_folder() const { return folder("6-finetune"); }
+  fs::path model_folder() const { return folder("model"); }
+
+  void note(const std::string& text) const {
+    if (options_.observer) options_.observer->on_note(text);
+  }
+
+  /// Whether the stage's folder is done; says so.
+  bool done(const fs::path& folder, const Json& settings) const {
+    check_stop(options_);
+    if (!is_done(folder, settings)) return false;
+    note(concat(folder.filename().string(), ": done before"));
+    return true;
+  }
+
+  /// The settings of a stage: those of the run, of the stages before it, and its own.
+  Json settings_with(const Json& before, const char* section, const Json& own) const {
+    Json settings = before;
+    settings[section] = own;
+    return settings;
+  }
+
+  void write_model(const fs::path& folder, const ModelConfig& config, NamedTensors tensors,
+                   const Json& settings, const std::vector<fs::path>& parents) const {
+    write_checkpoint(folder, {.config = to_json(config),
+                              .tensors = std::move(tensors),
+                              .run = run_record(folder.filename().string(), settings, parents),
+                              .companions_from = teacher_.folder()});
+  }
+
+  CausalLm load(const fs::path& folder, const StageConfig& stage) const {
+    CausalLm model = load_model(Checkpoint(folder), torch::kFloat32, options_.device);
+    model->set_compute_type(stage.compute_type());
+    return model;
+  }
+
+  TransferOptions transfer_options() const {
+    return {recipe_.gate_std, derived_seed(recipe_.seed, SeedOf::kGates)};
+  }
+
+  void transfer() {
+    settings_ = base_settings_;
+    if (done(transfer_folder(), settings_)) return;
+    const auto config =
+        hypenet_config(teacher_config_, mixer_types(teacher_config_.num_hidden_layers, {}));
+    write_model(transfer_folder(), config, transfer_weights(teacher_, config, transfer_options()),
+                settings_, {teacher_.folder()});
+    note("1-transfer: every layer has a recurrent twin");
+  }
+
+  void align() {
+    settings_ = settings_with(settings_, "align", write_fields(recipe_.align));
+    if (done(align_folder(), settings_)) return;
+    CausalLm teacher = load(teacher_.folder(), recipe_.align);
+    CausalLm twins = load(transfer_folder(), recipe_.align);
+    AlignObjective objective(teacher, twins);
+    run_stage({"2-align", recipe_.align, trainable_parameters(twins), settings_,
+               derived_seed(recipe_.seed, SeedOf::kAlign)},
+              corpus_, tokenizer_, objective, options_);
+    write_model(align_folder(), twins->config(), named_weights(*twins, torch::kFloat32), settings_,
+                {transfer_folder(), teacher_.folder()});
+    finish_stage("2-align", options_);
+  }
+
+  /// Sweep and rule; or the layers that the recipe gives by hand.
+  void select() {
+    settings_ = settings_with(settings_, "sweep", write_fields(recipe_.sweep));
+    settings_ = settings_with(settings_, "select", write_fields(recipe_.select));
+    if (!done(select_folder(), settings_)) {
+      FolderWriter writer(select_folder());
+      const fs::path scores = writer.path() / "scores.csv";
+      sweep_checkpoints({teacher_.folder(), align_folder(), scores}, recipe_.sweep, corpus_,
+                        derived_seed(recipe_.seed, SeedOf::kSweep), options_);
+      const auto chosen = choose(read_scores(scores));
+      write_json(writer.path() / "selection.json",
+                 {{"rule", recipe_.select.rule}, {"layers", chosen}});
+      write_json(writer.path() / "run.json", run_record("3-select", settings_, {align_folder()}));
+      writer.commit();
+      note(concat("3-select: attention stays in layers ", Json(chosen).dump()));
+    }
+    attention_layers_ =
+        read_json(select_folder() / "selection.json")["layers"].get<std::vector<int64_t>>();
+  }
+
+  std::vector<int64_t> choose(const LayerScores& scores) const {
+    if (recipe_.select.layers) return *recipe_.select.layers;
+    return select_layers(scores, parse_selection_rule(recipe_.select.rule), recipe_.select.keep);
+  }
+
+  void build_hybrid() {
+    if (done(hybrid_folder(), settings_)) return;
+    const auto types = mixer_types(teacher_config_.num_hidden_layers, attention_layers_);
+    write_model(
+        hybrid_folder(), hypenet_config(teacher_config_, types),
+        hybrid_weights(teacher_, Checkpoint(align_folder()), attention_layers_, transfer_options()),
+        settings_, {teacher_.folder(), align_folder(), select_folder()});
+  }
+
+  void distill() {
+    settings_ = settings_with(settings_, "distill", write_fields(recipe_.distill));
+    if (done(distill_folder(), settings_)) return;
+    CausalLm teacher = load(teacher_.folder(), recipe_.distill);
+    CausalLm student = load(hybrid_folder(), recipe_.distill);
+    DistillObjective objective(teacher, student);
+    train_student("5-distill", recipe_.distill, student, objective, SeedOf::kDistill);
+    write_model(distill_folder(), student->config(), named_weights(*student, torch::kFloat32),
+                settings_, {hybrid_folder(), teacher_.folder()});
+    finish_stage("5-distill", options_);
+  }
+
+  void finetune() {
+    settings_ = settings_with(settings_, "finetune", write_fields(recipe_.finetune));
+    if (done(finetune_folder(), settings_)) return;
+    CausalLm student = load(distill_folder(), recipe_.finetune);
+    CrossEntropyObjective objective(student);
+    train_student("6-finetune", recipe_.finetune, student, objective, SeedOf::kFinetune);
+    write_model(finetune_folder(), student->config(), named_weights(*student, torch::kFloat32),
+                settings_, {distill_folder()});
+    finish_stage("6-finetune", options_);
+  }
+
+  void train_student(const char* stage, const StageConfig& config, CausalLm& student,
+                     Objective& objective, SeedOf seed) const {
+    run_stage(
+        {stage, config, trainable_parameters(student), settings_, derived_seed(recipe_.seed, seed)},
+        corpus_, tokenizer_, objective, options_);
+  }
+
+  /// The finished model: logits scaling set, weights in the type they ship in.
+  void finish() {
+    settings_ = settings_with(settings_, "attn_logits_scaling", recipe_.attn_logits_scaling);
+    if (done(model_folder(), settings_)) return;
+    CausalLm model = load(finetune_folder(), recipe_.finetune);
+    ModelConfig config = model->config();
+    config.attn_logits_scaling =
+        parse_logits_scaling(recipe_.attn_logits_scaling, "attn_logits_scaling");
+    config.torch_dtype = "bfloat16";
+    write_model(model_folder(), config, named_weights(*model, torch::kBFloat16), settings_,
+                {finetune_folder()});
+  }
+
+  Evaluation measure(const fs::path& folder, const char* name) const {
+    CausalLm model = load_model(Checkpoint(folder), torch::kFloat32, options_.device);
+    Engine engine(model);
+    return evaluate(engine, tokenizer_, corpus_.held_out, recipe_.evaluate,
+                    derived_seed(recipe_.seed, SeedOf::kEvaluate),
+                    [&](int64_t part, int64_t parts) {
+                      check_stop(options_);
+                      if (options_.observer)
+                        options_.observer->on_progress(concat("evaluate ", name), part, parts);
+                    });
+  }
+
+  ConversionResult evaluate_and_report() {
+    const Json settings = settings_with(settings_, "evaluate", write_fields(recipe_.evaluate));
+    const fs::path path = options_.out / "results.json";
+    ConversionRecord record;
+    if (fs::exists(path) && read_json(path).value("settings", Json()) == settings) {
+      read_fields(read_json(path), path.string(), record);
+    } else {
+      record = {settings, attention_layers_, measure(teacher_.folder(), "teacher"),
+                measure(model_folder(), "HypeNet")};
+      write_json(path, write_fields(record));
+    }
+    const fs::path report = options_.out / "report.html";
+    write_report(report, conversion_report(recipe_, record, options_.out));
+    return {model_folder(), report, conversion_table(record)};
+  }
+
+  const HaloRecipe& recipe_;
+  const RunOptions& options_;
+  Checkpoint teacher_;
+  ModelConfig teacher_config_;
+  Tokenizer tokenizer_;
+  Corpus corpus_;
+  Json base_settings_, settings_;
+  std::vector<int64_t> attention_layers_;
+};
+
+}  // namespace
+
+ConversionResult convert(const HaloRecipe& recipe, const RunOptions& options) {
+  return Conversion(recipe, options).run();
+}
+
+void sweep_checkpoints(const SweepJob& job, const SweepConfig& config, const Corpus& corpus,
+                       uint64_t seed, const RunOptions& options) {
+  const Tokenizer tokenizer = Tokenizer::load(job.teacher);
+  CausalLm teacher = load_model(Checkpoint(job.teacher), torch::kFloat32, options.device);
+  CausalLm twins = load_model(Checkpoint(job.aligned), torch::kFloat32, options.device);
+  check_twins(teacher->config(), twins->config(), job.aligned.string());
+  const SweepRows rows = {recall_rows(NeedleTask(tokenizer), corpus.held_out,
+                                      {config.context, config.needles, config.prompts, seed}),
+                          text_rows(corpus.held_out, config.context, config.windows)};
+  write_scores(
+      job.scores,
+      sweep_layers(teacher, twins, rows, kSweepBatchTokens, [&](int64_t done, int64_t total) {
+        check_stop(options);
+        if (options.observer) options.observer->on_progress("3-select sweep", done, total);
+      }));
+}
+
+}  // namespace hypenet

@@ -1,0 +1,101 @@
+// Reading recipes: the file, then the command line's changes, then paths and sizes are checked.
+#include "halo/recipe.h"
+
+#include <algorithm>
+
+#include "halo/select.h"
+#include "model/config.h"
+
+namespace hypenet {
+namespace fs = std::filesystem;
+namespace {
+
+/// Sets json["a"]["b"] for "a.b=value". A key that the recipe's struct does not know is found when
+/// it is read.
+void apply_setting(Json& json, const std::string& setting) {
+  const size_t equals = setting.find('=');
+  HYPENET_CHECK(equals != std::string::npos && equals > 0, "--set ", setting,
+                ": expected section.key=value");
+  std::string pointer = "/" + setting.substr(0, equals);
+  std::replace(pointer.begin(), pointer.end(), '.', '/');
+  const std::string text = setting.substr(equals + 1);
+  const Json value = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  try {
+    json[Json::json_pointer(pointer)] = value.is_discarded() ? Json(text) : value;
+  } catch (const nlohmann::json::exception&) {
+    throw Error(concat("--set ", setting,
+                       ": expected the path of a key, found one that leads through a value"));
+  }
+}
+
+void resolve(std::string& path, const fs::path& folder) {
+  if (!path.empty() && fs::path(path).is_relative())
+    path = (folder / path).lexically_normal().string();
+}
+
+void resolve(DataConfig& data, const RecipeSource& source) {
+  for (auto& path : data.train) resolve(path, source.path.parent_path());
+  for (auto& path : data.validation) resolve(path, source.path.parent_path());
+  if (!source.data.empty()) {
+    // Held-out text of another corpus would say little about a model trained on this one.
+    data.train = source.data;
+    data.validation.clear();
+  }
+  if (!source.validation.empty()) data.validation = source.validation;
+  HYPENET_CHECK(!data.train.empty(), source.path.string(),
+                ": data: train: expected at least one path, found none (give --data)");
+}
+
+template <class Recipe>
+Recipe read_recipe(const RecipeSource& source) {
+  Json json = read_json(source.path);
+  for (const auto& setting : source.settings) apply_setting(json, setting);
+  Recipe recipe;
+  read_fields(json, source.path.string(), recipe);
+  resolve(recipe.data, source);
+  return recipe;
+}
+
+void check_evaluate(const EvaluateConfig& config, const std::string& place) {
+  HYPENET_CHECK(config.context > 0 && config.windows > 0 && config.prompts > 0, place,
+                ": evaluate: expected positive context, windows and prompts, found ",
+                config.context, ", ", config.windows, ", ", config.prompts);
+}
+
+}  // namespace
+
+HaloRecipe read_halo_recipe(const RecipeSource& source) {
+  auto recipe = read_recipe<HaloRecipe>(source);
+  const std::string place = source.path.string();
+  resolve(recipe.teacher, source.path.parent_path());
+  if (!source.teacher.empty()) recipe.teacher = source.teacher;
+  HYPENET_CHECK(!recipe.teacher.empty(), place,
+                ": teacher: expected a model folder, found none (give --teacher)");
+  check_stage(recipe.align, place + ": align");
+  check_stage(recipe.distill, place + ": distill");
+  check_stage(recipe.finetune, place + ": finetune");
+  check_evaluate(recipe.evaluate, place);
+  HYPENET_CHECK(recipe.sweep.context > 0 && recipe.sweep.prompts > 0 && recipe.sweep.windows > 0,
+                place, ": sweep: expected positive context, prompts and windows");
+  HYPENET_CHECK(recipe.gate_std >= 0, place, ": gate_std: expected 0 or more, found ",
+                recipe.gate_std);
+  parse_selection_rule(recipe.select.rule);
+  parse_logits_scaling(recipe.attn_logits_scaling, place + ": attn_logits_scaling");
+  return recipe;
+}
+
+PretrainRecipe read_pretrain_recipe(const RecipeSource& source) {
+  auto recipe = read_recipe<PretrainRecipe>(source);
+  const std::string place = source.path.string();
+  resolve(recipe.tokenizer, source.path.parent_path());
+  HYPENET_CHECK(!recipe.phases.empty(), place, ": phases: expected at least one, found none");
+  for (const auto& phase : recipe.phases) {
+    HYPENET_CHECK(!phase.name.empty(), place,
+                  ": phases: expected a name for each, found an empty one");
+    check_stage(phase.stage, place + ": phases: " + phase.name);
+  }
+  check_evaluate(recipe.evaluate, place);
+  return recipe;
+}
+
+}  // namespace hypenet

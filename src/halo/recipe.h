@@ -1,0 +1,150 @@
+// Recipes: one JSON file says everything about a conversion, one section a stage.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "train/loop.h"
+
+namespace hypenet {
+
+/// The layer sweep's two scores: recall of hidden facts and next-token accuracy on held-out text.
+struct SweepConfig {
+  int64_t context = 512;  // tokens of a recall prompt and of a text window
+  int64_t needles = 4;
+  int64_t prompts = 64;
+  int64_t windows = 64;
+  template <class Visitor>
+  void visit(Visitor&& field) {
+    field("context", context);
+    field("needles", needles);
+    field("prompts", prompts);
+    field("windows", windows);
+  }
+};
+
+struct SelectConfig {
+  std::string rule = "halo";
+  int64_t keep = 0;                            // 0: floor(L / 4)
+  std::optional<std::vector<int64_t>> layers;  // given by hand instead of by the rule
+  template <class Visitor>
+  void visit(Visitor&& field) {
+    field("rule", rule);
+    field("keep", keep);
+    field("layers", layers);
+  }
+};
+
+/// What teacher and student are measured on at the end.
+struct EvaluateConfig {
+  int64_t context = 512;          // tokens of a window for perplexity
+  int64_t windows = 64;           // how many
+  std::vector<int64_t> contexts;  // lengths of recall prompts; empty: no recall is measured
+  int64_t needles = 4;
+  int64_t prompts = 48;
+  template <class Visitor>
+  void visit(Visitor&& field) {
+    field("context", context);
+    field("windows", windows);
+    field("contexts", contexts);
+    field("needles", needles);
+    field("prompts", prompts);
+  }
+};
+
+/// What every recipe says about where text comes from.
+struct DataConfig {
+  std::vector<std::string> train,
+      validation;  // files or folders; no validation: the training text's tail
+  std::string text_field = "text";
+  int64_t max_tokens = 0;  // of the training text; 0: all
+  template <class Visitor>
+  void visit(Visitor&& field) {
+    field("train", train);
+    field("validation", validation);
+    field("text_field", text_field);
+    field("max_tokens", max_tokens);
+  }
+};
+
+/// A conversion (specification 3).
+struct HaloRecipe {
+  std::string name;
+  std::string teacher;
+  DataConfig data;
+  int64_t seed = 0;
+  double gate_std = 0.02;  // of the new z_proj and o_gate weights: N(0, gate_std)
+  StageConfig align, distill, finetune;
+  SweepConfig sweep;
+  SelectConfig select;
+  Json attn_logits_scaling;  // of the finished model: "hype <a>" | number | null
+  EvaluateConfig evaluate;
+  template <class Visitor>
+  void visit(Visitor&& field) {
+    field("name", name);
+    field("teacher", teacher);
+    field("data", data);
+    field("seed", seed);
+    field("gate_std", gate_std);
+    field("align", align);
+    field("sweep", sweep);
+    field("select", select);
+    field("distill", distill);
+    field("finetune", finetune);
+    field("attn_logits_scaling", attn_logits_scaling);
+    field("evaluate", evaluate);
+  }
+};
+
+/// Training from scratch: phases one after the other, each a stage with its own schedule.
+struct PretrainPhase {
+  std::string name;
+  StageConfig stage;
+  template <class Visitor>
+  void visit(Visitor&& field) {
+    field("name", name);
+    field("stage", stage);
+  }
+};
+
+struct PretrainRecipe {
+  std::string name;
+  std::string tokenizer;  // folder with tokenizer.json
+  Json model;             // config.json of the model: Qwen3, Qwen2, Llama or HypeNet
+  DataConfig data;
+  int64_t seed = 0;
+  std::vector<PretrainPhase> phases;
+  EvaluateConfig evaluate;
+  template <class Visitor>
+  void visit(Visitor&& field) {
+    field("name", name);
+    field("tokenizer", tokenizer);
+    field("model", model);
+    field("data", data);
+    field("seed", seed);
+    field("phases", phases);
+    field("evaluate", evaluate);
+  }
+};
+
+/// Where a recipe comes from and what the command line changes in it.
+struct RecipeSource {
+  std::filesystem::path path;
+  std::vector<std::string> settings;  // "section.key=value"; the value is JSON, or else a string
+  std::string teacher;  // replaces the recipe's, relative to the working folder; empty: keeps it
+  std::vector<std::string> data;        // replaces data.train likewise
+  std::vector<std::string> validation;  // replaces data.validation likewise
+};
+
+/// Reads a conversion recipe. Paths inside it are relative to its own folder and come back
+/// resolved. Throws Error naming file and key for unknown keys, wrong kinds and impossible values.
+HaloRecipe read_halo_recipe(const RecipeSource& source);
+
+/// The same for training from scratch.
+PretrainRecipe read_pretrain_recipe(const RecipeSource& source);
+
+}  // namespace hypenet

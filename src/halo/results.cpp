@@ -1,0 +1,137 @@
+// Table and report of a conversion.
+#include "halo/results.h"
+
+#include <fmt/format.h>
+
+#include <sstream>
+
+#include "base/files.h"
+#include "halo/select.h"
+
+namespace hypenet {
+namespace fs = std::filesystem;
+namespace {
+
+std::string ratio(double value, double of) {
+  return of > 0 ? fmt::format("{:.3f}", value / of) : "-";
+}
+
+std::string share(const RecallPoint& point) {
+  return fmt::format("{:.2f} ± {:.2f}", point.share, point.error);
+}
+
+double bytes_per_token(const CacheBytes& cache) {
+  return static_cast<double>(cache.bytes) / static_cast<double>(cache.context);
+}
+
+/// One chart a stage: its loss over steps, as metrics.jsonl has it.
+std::vector<Chart> loss_charts(const fs::path& metrics) {
+  std::vector<Chart> charts;
+  if (!fs::exists(metrics)) return charts;
+  std::istringstream lines(read_file(metrics));
+  for (std::string line; std::getline(lines, line);) {
+    const Json json = parse_json(line, metrics.string());
+    const auto stage = json.at("stage").get<std::string>();
+    if (charts.empty() || charts.back().series.front().name != stage) {
+      charts.push_back({.title = "Loss of " + stage,
+                        .x_label = "step",
+                        .y_label = "loss",
+                        .log_y = true,
+                        .series = {{stage, {}, {}}}});
+    }
+    charts.back().series.front().x.push_back(json.at("step").get<double>());
+    charts.back().series.front().y.push_back(json.at("loss").get<double>());
+  }
+  return charts;
+}
+
+Chart importance_chart(const HaloRecipe& recipe, const ConversionRecord& record,
+                       const fs::path& scores_path) {
+  const LayerScores scores = read_scores(scores_path);
+  const auto importances =
+      layer_importances(scores, parse_selection_rule(recipe.select.rule), recipe.select.keep);
+  Chart chart{.title = "Layer importance (rule " + recipe.select.rule +
+                       "); attention stays in the marked layers",
+              .x_label = "layer",
+              .y_label = "importance",
+              .kind = ChartKind::kBars,
+              .series = {{"importance", {}, {}}},
+              .highlighted = record.attention_layers};
+  for (size_t i = 0; i < importances.size(); ++i) {
+    chart.series.front().x.push_back(static_cast<double>(i));
+    chart.series.front().y.push_back(importances[i]);
+    chart.bar_labels.push_back(std::to_string(i));
+  }
+  return chart;
+}
+
+Series recall_series(const std::string& name, const Evaluation& evaluation) {
+  Series series{name, {}, {}};
+  for (const auto& point : evaluation.recall) {
+    series.x.push_back(static_cast<double>(point.context));
+    series.y.push_back(point.share);
+  }
+  return series;
+}
+
+Series cache_series(const std::string& name, const Evaluation& evaluation) {
+  Series series{name, {}, {}};
+  for (const auto& cache : evaluation.cache) {
+    series.x.push_back(static_cast<double>(cache.context));
+    series.y.push_back(static_cast<double>(cache.bytes));
+  }
+  return series;
+}
+
+}  // namespace
+
+Table conversion_table(const ConversionRecord& record) {
+  const Evaluation& teacher = record.teacher;
+  const Evaluation& student = record.hypenet;
+  Table table{{"", "teacher", "HypeNet", "HypeNet / teacher"}, {}};
+  table.rows.push_back({fmt::format("held-out perplexity, windows of {}", teacher.context),
+                        fmt::format("{:.2f}", teacher.perplexity),
+                        fmt::format("{:.2f}", student.perplexity),
+                        ratio(student.perplexity, teacher.perplexity)});
+  for (size_t i = 0; i < teacher.recall.size(); ++i) {
+    table.rows.push_back({fmt::format("recall at {} tokens", teacher.recall[i].context),
+                          share(teacher.recall[i]), share(student.recall[i]),
+                          ratio(student.recall[i].share, teacher.recall[i].share)});
+  }
+  for (size_t i = 0; i < teacher.cache.size(); ++i) {
+    const double before = bytes_per_token(teacher.cache[i]),
+                 after = bytes_per_token(student.cache[i]);
+    table.rows.push_back({fmt::format("cache bytes a token at {} tokens", teacher.cache[i].context),
+                          fmt::format("{:.0f}", before), fmt::format("{:.0f}", after),
+                          ratio(after, before)});
+  }
+  return table;
+}
+
+Report conversion_report(const HaloRecipe& recipe, const ConversionRecord& record,
+                         const fs::path& out) {
+  Report report;
+  report.title = "HypeNet from " + fs::path(recipe.teacher).filename().string();
+  report.subtitle =
+      "recipe " + recipe.name + ", attention in layers " + Json(record.attention_layers).dump();
+  report.parts.emplace_back(conversion_table(record));
+  report.parts.emplace_back(Chart{.title = "Recall over context length",
+                                  .x_label = "context, tokens",
+                                  .y_label = "exact answers, share",
+                                  .log_x = true,
+                                  .series = {recall_series("teacher", record.teacher),
+                                             recall_series("HypeNet", record.hypenet)}});
+  report.parts.emplace_back(Chart{.title = "Cache and states of one sequence",
+                                  .x_label = "context, tokens",
+                                  .y_label = "bytes",
+                                  .log_x = true,
+                                  .log_y = true,
+                                  .series = {cache_series("teacher", record.teacher),
+                                             cache_series("HypeNet", record.hypenet)}});
+  report.parts.emplace_back(importance_chart(recipe, record, out / "3-select" / "scores.csv"));
+  for (auto& chart : loss_charts(out / "metrics.jsonl"))
+    report.parts.emplace_back(std::move(chart));
+  return report;
+}
+
+}  // namespace hypenet

@@ -1,0 +1,139 @@
+// The frame of every step of a run.
+#include "halo/run.h"
+
+#include "base/files.h"
+#include "base/version.h"
+#include "data/batches.h"
+#include "data/documents.h"
+
+namespace hypenet {
+namespace fs = std::filesystem;
+namespace {
+
+/// Held-out tokens read at most, and the share of the training text that stands in where a recipe
+/// names no validation.
+constexpr int64_t kHeldOutTokens = int64_t{1} << 20;
+constexpr int64_t kHeldOutShare = 50;
+
+constexpr std::string_view kStopped = "interrupted; the same command goes on from here";
+
+void tokenize_training_text(const fs::path& folder, const DataConfig& data,
+                            const Tokenizer& tokenizer, const RunOptions& options) {
+  TokenizeOptions tokenize;
+  tokenize.text_field = data.text_field;
+  tokenize.max_tokens = data.max_tokens;
+  const auto report = [&](const TokenizeProgress& progress) {
+    check_stop(options);
+    if (options.observer) options.observer->on_progress("tokenize", progress.tokens, 0);
+  };
+  tokenize_corpus(document_files({data.train.begin(), data.train.end()}), tokenizer, folder,
+                  tokenize, report);
+}
+
+std::vector<int32_t> read_shards(const fs::path& folder) {
+  const TokenDataset dataset(folder);
+  std::vector<int32_t> tokens(static_cast<size_t>(std::min(kHeldOutTokens, dataset.tokens())));
+  dataset.read(0, tokens);
+  return tokens;
+}
+
+}  // namespace
+
+void check_stop(const RunOptions& options) {
+  if (options.stop && options.stop->load()) throw Interrupted(std::string(kStopped));
+}
+
+std::vector<int32_t> read_held_out(const std::vector<std::string>& paths,
+                                   const std::string& text_field, const Tokenizer& tokenizer) {
+  if (paths.size() == 1 && fs::exists(fs::path(paths.front()) / "dataset.json"))
+    return read_shards(paths.front());
+  constexpr auto kMost = static_cast<size_t>(kHeldOutTokens);
+  std::vector<int32_t> tokens;
+  for (const auto& file : document_files({paths.begin(), paths.end()})) {
+    if (tokens.size() >= kMost) break;
+    for_each_document(file, text_field, [&](std::string_view text) {
+      const std::vector<int32_t> ids = tokenizer.encode(text);
+      tokens.insert(tokens.end(), ids.begin(), ids.end());
+      if (tokenizer.eos_id()) tokens.push_back(*tokenizer.eos_id());
+      return tokens.size() < kMost;
+    });
+  }
+  HYPENET_CHECK(!tokens.empty(), paths.front(), ": expected text, found none");
+  tokens.resize(std::min(tokens.size(), kMost));
+  return tokens;
+}
+
+Corpus prepare_corpus(const DataConfig& data, const Tokenizer& tokenizer,
+                      const RunOptions& options) {
+  const fs::path folder = options.out / "tokens";
+  const fs::path record = options.out / "tokens.json";  // what the folder was made of
+  const Json settings = write_fields(data);
+  if (fs::exists(folder)) {
+    check_same_settings(folder, settings, read_json(record));
+  } else {
+    write_json(record, settings);
+    tokenize_training_text(folder, data, tokenizer, options);
+  }
+  auto train = std::make_shared<TokenDataset>(folder);
+  Corpus corpus;
+  if (data.validation.empty()) {
+    corpus.held_out = train->hold_out(std::min(kHeldOutTokens, train->tokens() / kHeldOutShare));
+  } else {
+    corpus.held_out = read_held_out(data.validation, data.text_field, tokenizer);
+  }
+  corpus.train = std::move(train);
+  return corpus;
+}
+
+bool is_done(const fs::path& folder, const Json& settings) {
+  if (!fs::exists(folder)) return false;
+  const Json run = read_json(folder / "run.json");
+  HYPENET_CHECK(run.contains("settings"), (folder / "run.json").string(),
+                ": expected the key settings, found none");
+  check_same_settings(folder, settings, run["settings"]);
+  return true;
+}
+
+Json run_record(const std::string& stage, const Json& settings,
+                const std::vector<fs::path>& parents) {
+  Json names = Json::array();
+  for (const auto& parent : parents) names.push_back(parent.string());
+  return {{"stage", stage},
+          {"settings", settings},
+          {"version", version()},
+          {"source_commit", source_commit()},
+          {"parents", names}};
+}
+
+namespace {
+
+TrainJob training_job(const StageRun& run, const RunOptions& options) {
+  return {run.stage,    run.config,     run.parameters,   options.out,
+          run.settings, options.device, options.observer, options.stop};
+}
+
+}  // namespace
+
+void run_stage(const StageRun& run, const Corpus& corpus, const Tokenizer& tokenizer,
+               Objective& objective, const RunOptions& options) {
+  const Batches batches(corpus.train, &tokenizer,
+                        {run.config.sequences, run.config.context, run.seed, run.config.mixture});
+  const TrainResult result = train(training_job(run, options), batches, objective);
+  if (result == TrainResult::kInterrupted) throw Interrupted(std::string(kStopped));
+}
+
+void finish_stage(const std::string& stage, const RunOptions& options) {
+  TrainJob job;
+  job.stage = stage;
+  job.folder = options.out;
+  remove_state(job);
+}
+
+void check_vocabulary(const Tokenizer& tokenizer, const ModelConfig& config,
+                      const std::string& place) {
+  HYPENET_CHECK(tokenizer.vocab_size() <= config.vocab_size, place,
+                ": expected a vocabulary of at most the embedding's ", config.vocab_size,
+                " rows, found a tokenizer with ", tokenizer.vocab_size(), " ids");
+}
+
+}  // namespace hypenet
