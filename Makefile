@@ -1,10 +1,10 @@
 # The front door: `make demo` and `make test` set everything up, build and run. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test demo demo-clean check lint sanitize format clean
+.PHONY: help setup configure program build test demo demo-clean check lint sanitize format clean
 
 # With the CUDA compiler present, the program hypenet-cuda is linked too; it is never needed without a GPU.
 NVCC := $(shell command -v nvcc || ls /usr/local/cuda/bin/nvcc 2>/dev/null)
-PRESET ?= $(if $(NVCC),cuda,cpu)
+PRESET := $(if $(NVCC),cuda,cpu)
 BUILD := build-cpu
 
 help:  ## this list
@@ -13,17 +13,22 @@ help:  ## this list
 setup:  ## system packages and .venv, when something is missing
 	@scripts/setup
 
-build: setup  ## build/hypenet and the tests
+configure: setup
 	@cmake --preset $(PRESET) >/dev/null
-	@ninja -C $(BUILD)
 	@ln -sfn $(BUILD) build
+
+program: configure  ## build/hypenet
+	@ninja -C $(BUILD) hypenet $(if $(NVCC),hypenet-cuda)
+
+build: configure  ## build/hypenet, the tests and the benchmarks
+	@ninja -C $(BUILD)
 
 test: build  ## all tests
 	@ctest --preset cpu
 
-demo: build  ## convert the embedded teacher into a HypeNet; goes on where it was interrupted
+demo: program  ## convert the embedded teacher into a HypeNet: table and report; goes on where it was interrupted
 	@build/hypenet convert --recipe recipes/tiny.json --out out/tiny
-	@echo "report: out/tiny/report.html   (make demo-clean, then make demo, starts again)"
+	@echo "(make demo-clean and make demo again would start anew)"
 
 demo-clean:  ## remove what make demo wrote
 	rm -rf out/tiny
@@ -33,7 +38,7 @@ check: setup  ## format, layers and style
 	@tools/check_layers
 	@tools/check_style
 
-lint: build  ## clang-tidy
+lint: configure  ## clang-tidy
 	@scripts/lint
 
 sanitize: setup  ## tests under the address and undefined-behaviour sanitizers
