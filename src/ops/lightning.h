@@ -19,14 +19,14 @@ struct LightningInput {
   double scale = 1;     // multiplies q
   Tensor state = {};    // [B, H, d, d] initial state; undefined means zero
   int64_t chunk = 128;  // tokens a chunk; read by the chunked form only
-  bool needs_state =
-      true;  // false: the output's state is left undefined (training), which saves its sums
+  // False: the output's state is left undefined (training), which saves its sums.
+  bool needs_state = true;
 };
 
 struct LightningOutput {
   Tensor output;  // [B, T, H, d] in q's type
-  Tensor
-      state;  // [B, H, d, d] float32 (float64 for float64 input): after the last token, if needed
+  // [B, H, d, d] after the last token, if needed: float32 (float64 for float64 input).
+  Tensor state;
 };
 
 /// Chunked form, differentiable in q, k, v and the initial state (through output and final state).

@@ -3,7 +3,7 @@
 namespace hypenet::reference {
 
 LightningOutput lightning_recurrent(const LightningInput& input) {
-  const Tensor gamma = (-input.decay).exp().view({1, -1, 1, 1});
+  const Tensor gamma = (-input.decay.to(input.q.scalar_type())).exp().view({1, -1, 1, 1});
   const int64_t B = input.q.size(0), T = input.q.size(1), H = input.q.size(2), d = input.q.size(3);
   Tensor state =
       input.state.defined() ? input.state : torch::zeros({B, H, d, d}, input.q.options());
@@ -20,7 +20,7 @@ LightningOutput lightning_parallel(const LightningInput& input) {
   const int64_t T = input.q.size(1);
   const Tensor q = input.q.transpose(1, 2), k = input.k.transpose(1, 2);  // [B, H, T, d]
   const Tensor v = input.v.transpose(1, 2);
-  const Tensor decay = input.decay.view({-1, 1, 1});
+  const Tensor decay = input.decay.to(q.scalar_type()).view({-1, 1, 1});
   const Tensor time = torch::arange(T, decay.options());
   const Tensor lag = (time.unsqueeze(1) - time).clamp_min(0);
   const Tensor weights = (-decay * lag).exp().tril();  // D of the header, [H, T, T]

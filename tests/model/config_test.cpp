@@ -1,0 +1,228 @@
+// config.json: the four architectures, both spellings of keys, and every refusal.
+#include "model/config.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "tests/support/expect_error.h"
+
+namespace hypenet {
+namespace {
+
+Json teacher_json(const std::string& architecture) {
+  return {{"architectures", Json::array({architecture})},
+          {"hidden_size", 64},
+          {"intermediate_size", 96},
+          {"num_hidden_layers", 3},
+          {"num_attention_heads", 4},
+          {"num_key_value_heads", 2},
+          {"head_dim", 32},
+          {"vocab_size", 100},
+          {"rope_theta", 5000},
+          {"tie_word_embeddings", true},
+          {"eos_token_id", Json::array({7, 8})},
+          {"hidden_act", "silu"}};
+}
+
+Json hypenet_json() {
+  Json json = teacher_json("HypeNetForCausalLM");
+  json["mixer_types"] = {"lightning-attn", "attn", "lightning-attn"};
+  json["lightning_nh"] = 4;
+  json["lightning_nkv"] = 4;
+  json["lightning_head_dim"] = 32;
+  json["attn_use_rope"] = false;
+  json["attn_use_output_gate"] = true;
+  return json;
+}
+
+ModelConfig parse(const Json& json) { return parse_model_config(json, "config.json"); }
+
+TEST(ModelConfigTest, qwen3_has_qk_norm_and_no_biases) {
+  const ModelConfig config = parse(teacher_json("Qwen3ForCausalLM"));
+  EXPECT_EQ(config.architecture, Architecture::kQwen3);
+  EXPECT_TRUE(config.has_qk_norm);
+  EXPECT_FALSE(config.attention_bias);
+  EXPECT_TRUE(config.attn_use_rope);
+  EXPECT_FALSE(config.attn_use_output_gate);
+  EXPECT_EQ(config.head_dim, 32);
+  EXPECT_EQ(config.rope_theta, 5000);
+  EXPECT_EQ(config.eos_token_id, 7);
+  EXPECT_FALSE(config.bos_token_id.has_value());
+  EXPECT_EQ(config.mixer_types, std::vector<MixerType>(3, MixerType::kAttention));
+}
+
+TEST(ModelConfigTest, biases_follow_the_architecture) {
+  const ModelConfig qwen2 = parse(teacher_json("Qwen2ForCausalLM"));
+  EXPECT_TRUE(qwen2.attention_bias);
+  EXPECT_FALSE(qwen2.attention_output_bias);
+  EXPECT_FALSE(qwen2.has_qk_norm);
+  Json json = teacher_json("LlamaForCausalLM");
+  EXPECT_FALSE(parse(json).attention_bias);
+  json["attention_bias"] = true;
+  EXPECT_TRUE(parse(json).attention_bias);
+  EXPECT_TRUE(parse(json).attention_output_bias);
+}
+
+TEST(ModelConfigTest, absent_keys_take_the_values_transformers_gives_them) {
+  Json json = teacher_json("LlamaForCausalLM");
+  for (const char* key : {"head_dim", "num_key_value_heads", "rope_theta", "tie_word_embeddings"}) {
+    json.erase(key);
+  }
+  const ModelConfig config = parse(json);
+  EXPECT_EQ(config.head_dim, 16);
+  EXPECT_EQ(config.num_key_value_heads, 4);
+  EXPECT_EQ(config.rope_theta, 10000);
+  EXPECT_FALSE(config.tie_word_embeddings);
+  json = teacher_json("Qwen3ForCausalLM");
+  json.erase("head_dim");
+  EXPECT_EQ(parse(json).head_dim, 128);
+}
+
+TEST(ModelConfigTest, rope_and_type_have_an_old_and_a_new_spelling) {
+  Json json = teacher_json("LlamaForCausalLM");
+  json.erase("rope_theta");
+  json["rope_parameters"] = {{"rope_type", "llama3"}, {"rope_theta", 500000.0},
+                             {"factor", 32.0},        {"low_freq_factor", 1.0},
+                             {"high_freq_factor", 4}, {"original_max_position_embeddings", 8192}};
+  json["dtype"] = "float32";
+  const ModelConfig config = parse(json);
+  EXPECT_EQ(config.rope_theta, 500000);
+  ASSERT_TRUE(config.rope_scaling.has_value());
+  EXPECT_EQ(config.rope_scaling->factor, 32);
+  EXPECT_EQ(config.torch_dtype, "float32");
+  json = teacher_json("LlamaForCausalLM");
+  json["rope_scaling"] = nullptr;
+  EXPECT_FALSE(parse(json).rope_scaling.has_value());
+  json["rope_scaling"] = {{"type", "default"}};
+  EXPECT_FALSE(parse(json).rope_scaling.has_value());
+}
+
+TEST(ModelConfigTest, hypenet_reads_the_authors_keys) {
+  Json json = hypenet_json();
+  json["attn_logits_scaling"] = "hype 500";
+  json["lightning_scale"] = "1/d";
+  const ModelConfig config = parse(json);
+  EXPECT_EQ(config.mixer_types,
+            (std::vector{MixerType::kLightning, MixerType::kAttention, MixerType::kLightning}));
+  EXPECT_TRUE(config.has_qk_norm);
+  EXPECT_FALSE(config.attn_use_rope);
+  EXPECT_TRUE(config.attn_use_output_gate);
+  EXPECT_EQ(config.attn_logits_scaling, (LogitsScaling{LogitsScaling::Kind::kLogPosition, 500}));
+  EXPECT_EQ(config.lightning_scale_value(), 1.0 / 32);
+  json["attn_use_qk_norm"] = false;
+  EXPECT_FALSE(parse(json).has_qk_norm);
+}
+
+TEST(ModelConfigTest, lightning_scale_names_three_factors) {
+  ModelConfig config;
+  config.lightning_head_dim = 64;
+  EXPECT_EQ(config.lightning_scale_value(), 0.125);
+  config.lightning_scale = "1/d";
+  EXPECT_EQ(config.lightning_scale_value(), 1.0 / 64);
+  config.lightning_scale = "1";
+  EXPECT_EQ(config.lightning_scale_value(), 1);
+}
+
+TEST(ModelConfigTest, written_configs_read_back_as_they_were) {
+  std::vector<Json> all = {hypenet_json()};
+  for (const char* name : {"Qwen3ForCausalLM", "Qwen2ForCausalLM", "LlamaForCausalLM"}) {
+    all.push_back(teacher_json(name));
+  }
+  all[0]["attn_logits_scaling"] = "hype 362";
+  all[3]["attention_bias"] = true;
+  all[3]["rope_scaling"] = {{"rope_type", "llama3"},
+                            {"factor", 8},
+                            {"low_freq_factor", 1},
+                            {"high_freq_factor", 4},
+                            {"original_max_position_embeddings", 64}};
+  for (const Json& json : all) {
+    const Json written = to_json(parse(json));
+    EXPECT_EQ(to_json(parse(written)), written) << written.dump();
+    for (const auto& [key, value] : json.items()) {
+      if (key == "eos_token_id") continue;
+      EXPECT_EQ(written.at(key), value) << key;
+    }
+  }
+}
+
+TEST(LogitsScalingTest, reads_and_writes_its_four_forms) {
+  using Kind = LogitsScaling::Kind;
+  const auto scaling = [](const Json& json) { return parse_logits_scaling(json, "here"); };
+  EXPECT_EQ(scaling(nullptr).kind, Kind::kNone);
+  EXPECT_EQ(scaling(1.25), (LogitsScaling{Kind::kConstant, 1.25}));
+  EXPECT_EQ(scaling("hype"), (LogitsScaling{Kind::kLogPosition, 362}));
+  EXPECT_EQ(scaling("hype 100.5"), (LogitsScaling{Kind::kLogPosition, 100.5}));
+  for (const Json& json : {Json(nullptr), Json(1.25), Json("hype 100.5"), Json("hype 1234567")}) {
+    EXPECT_EQ(to_json(scaling(json)), json);
+  }
+  for (const Json& json : {Json("hype x"), Json("hype 1"), Json("log 5"), Json("hype 5 5"),
+                           Json("hype "), Json(true), Json("hype nan")}) {
+    EXPECT_ERROR(scaling(json), "here: expected null, a number, \"hype\" or \"hype <a>\"");
+  }
+}
+
+TEST(ModelConfigErrors, name_key_expected_and_found) {
+  const auto with = [](Json json, const char* key, const Json& value) {
+    json[key] = value;
+    return parse(json);
+  };
+  const Json teacher = teacher_json("Qwen2ForCausalLM");
+  EXPECT_ERROR(with(teacher, "architectures", {"GPT2LMHeadModel"}),
+               "config.json: architectures: expected Qwen3ForCausalLM, Qwen2ForCausalLM, "
+               "LlamaForCausalLM or HypeNetForCausalLM, found GPT2LMHeadModel");
+  EXPECT_ERROR(with(teacher, "hidden_act", "gelu"),
+               "config.json: hidden_act: expected \"silu\", found \"gelu\"");
+  EXPECT_ERROR(with(teacher, "num_key_value_heads", 3),
+               "config.json: num_key_value_heads: expected a divisor of num_attention_heads 4, "
+               "found 3");
+  EXPECT_ERROR(with(teacher, "vocab_size", 0),
+               "config.json: vocab_size: expected more than 0, found 0");
+  EXPECT_ERROR(with(teacher, "hidden_size", "64"),
+               "config.json: hidden_size: expected an integer, found a string");
+  EXPECT_ERROR(with(teacher, "use_sliding_window", true),
+               "config.json: use_sliding_window: expected false, found true");
+  EXPECT_ERROR(with(teacher, "layer_types", {"full_attention", "sliding_attention"}),
+               "layer_types: expected \"full_attention\", found \"sliding_attention\"");
+  EXPECT_ERROR(with(teacher, "rope_scaling", {{"rope_type", "yarn"}, {"factor", 4}}),
+               "config.json: rope_scaling: rope_type: expected \"default\" or \"llama3\", found "
+               "\"yarn\"");
+  EXPECT_ERROR(with(teacher, "rope_scaling", {{"rope_type", "llama3"}}),
+               "rope_scaling: factor: expected a value, found no such key");
+  EXPECT_ERROR(with(teacher, "head_dim", 15), "head_dim: expected an even size (RoPE), found 15");
+  EXPECT_ERROR(with(teacher, "torch_dtype", "int8"),
+               "torch_dtype: expected float32, float16 or bfloat16, found int8");
+  Json missing = teacher;
+  missing.erase("hidden_size");
+  EXPECT_ERROR(parse(missing), "config.json: hidden_size: expected a value, found no such key");
+  missing = teacher;
+  missing.erase("head_dim");
+  missing["hidden_size"] = 66;
+  EXPECT_ERROR(parse(missing), "hidden_size: expected a multiple of num_attention_heads 4");
+  EXPECT_ERROR(parse(Json::array()), "config.json: expected an object, found an array");
+}
+
+TEST(ModelConfigErrors, of_hypenets_name_key_expected_and_found) {
+  const auto with = [](const char* key, const Json& value) {
+    Json json = hypenet_json();
+    json[key] = value;
+    return parse(json);
+  };
+  EXPECT_ERROR(with("mixer_types", {"attn", "gdn", "attn"}),
+               "config.json: mixer_types[1]: expected \"attn\" or \"lightning-attn\", found "
+               "\"gdn\"");
+  EXPECT_ERROR(with("mixer_types", {"attn", "attn"}),
+               "config.json: mixer_types has 2 entries, num_hidden_layers is 3");
+  EXPECT_ERROR(with("lightning_nkv", 3),
+               "lightning_nkv: expected a divisor of lightning_nh 4, found 3");
+  EXPECT_ERROR(with("lightning_use_short_conv", true),
+               "lightning_use_short_conv: expected false, found true");
+  EXPECT_ERROR(with("lightning_head_dim", 15), "lightning_head_dim: expected an even size");
+  Json json = hypenet_json();
+  json["attn_use_rope"] = true;
+  json["lightning_head_dim"] = 16;
+  EXPECT_ERROR(parse(json), "lightning_head_dim: expected head_dim 32");
+}
+
+}  // namespace
+}  // namespace hypenet
