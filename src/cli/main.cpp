@@ -1,1 +1,94 @@
-int main() { return 0; }
+// The program: reads the command line, runs one subcommand, turns every failure into one line and
+// an exit code.
+#include <exception>
+#include <iostream>
+#include <new>
+#include <string>
+
+#include "base/error.h"
+#include "base/version.h"
+#include "cli/commands.h"
+#include "halo/run.h"
+
+namespace hypenet {
+namespace {
+
+constexpr int kFailed = 1, kInterrupted = 130;  // 128 + SIGINT, as a shell has it
+
+constexpr const char* kExample = R"(Example, from a teacher to text:
+  hypenet convert --recipe recipes/tiny.json --out out/tiny
+  hypenet inspect out/tiny/hypenet
+  hypenet generate out/tiny/hypenet --prompt "The sun" --tokens 40)";
+
+int fail(std::string_view text, int code = kFailed) {
+  // Errors of libraries carry stack traces in the lines after the first.
+  std::cerr << "hypenet: " << text.substr(0, text.find('\n')) << std::endl;
+  return code;
+}
+
+/// A wrong command line: what is wrong, and whose help to read.
+int fail_usage(const CLI::App& app, const CLI::ParseError& error) {
+  std::string command = "hypenet";
+  for (const CLI::App* used = &app; !used->get_subcommands().empty();) {
+    used = used->get_subcommands().front();
+    command += " " + used->get_name();
+  }
+  const std::string text = error.what();
+  return fail(concat(text.substr(0, text.find('\n')), "; see ", command, " --help"));
+}
+
+void add_commands(CLI::App& app) {
+  app.name("hypenet");
+  app.footer(kExample);
+  app.set_version_flag("--version", concat("hypenet ", version(), " (", source_commit(), ")"));
+  app.require_subcommand(1);
+  add_convert_command(app);
+  add_train_command(app);
+  add_sweep_command(app);
+  add_select_command(app);
+  add_data_command(app);
+  add_inspect_command(app);
+  add_generate_command(app);
+  add_logits_command(app);
+  add_eval_command(app);
+}
+
+int run(int argc, char** argv) {
+  CLI::App app(
+      "HypeNet: turns Transformers into hybrid linear-attention models by HALO, and runs them");
+  add_commands(app);
+  try {
+    app.parse(argc, argv);
+    std::cout.flush();
+    HYPENET_CHECK(std::cout.good(), "standard output: cannot write");
+    return 0;
+  } catch (const CLI::Success& help_or_version) {
+    return app.exit(help_or_version);
+  } catch (const CLI::RuntimeError& end) {
+    return end.get_exit_code();
+  } catch (const CLI::ParseError& error) {
+    return fail_usage(app, error);
+  }
+}
+
+/// Allocators of libtorch report exhausted memory in their own words.
+bool is_out_of_memory(std::string_view text) {
+  return text.find("can't allocate memory") != std::string_view::npos ||
+         text.find("out of memory") != std::string_view::npos;
+}
+
+}  // namespace
+}  // namespace hypenet
+
+int main(int argc, char** argv) {
+  using namespace hypenet;
+  try {
+    return run(argc, argv);
+  } catch (const Interrupted& interrupted) {
+    return fail(interrupted.what(), kInterrupted);
+  } catch (const std::bad_alloc&) {
+    return fail("out of memory");
+  } catch (const std::exception& error) {
+    return fail(is_out_of_memory(error.what()) ? "out of memory" : error.what());
+  }
+}

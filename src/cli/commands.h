@@ -1,0 +1,20 @@
+// The subcommands. Each function adds one to the program; its callback runs after the command line
+// was read and ends with exit code 0, throws Error (one line, exit code 1) or Interrupted (exit
+// code 130).
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace hypenet {
+
+void add_convert_command(CLI::App& app);
+void add_train_command(CLI::App& app);
+void add_sweep_command(CLI::App& app);
+void add_select_command(CLI::App& app);
+void add_data_command(CLI::App& app);
+void add_inspect_command(CLI::App& app);
+void add_generate_command(CLI::App& app);
+void add_logits_command(CLI::App& app);
+void add_eval_command(CLI::App& app);
+
+}  // namespace hypenet

@@ -1,0 +1,80 @@
+// Where and in which type the subcommands compute.
+#include "cli/device.h"
+
+#include <charconv>
+
+#include "base/error.h"
+
+namespace hypenet {
+namespace {
+
+torch::Device cuda_device(std::string_view text, int64_t index) {
+  HYPENET_CHECK(
+      torch::cuda::is_available(), "--device ", text,
+      ": expected a CUDA build on a machine with an NVIDIA GPU, found none; use --device cpu");
+  const auto count = static_cast<int64_t>(torch::cuda::device_count());
+  HYPENET_CHECK(index < count, "--device ", text, ": expected cuda:0 to cuda:", count - 1,
+                ", found ", text);
+  return {torch::kCUDA, static_cast<torch::DeviceIndex>(index)};
+}
+
+}  // namespace
+
+torch::Device parse_device(std::string_view text) {
+  if (text == "cpu") return torch::kCPU;
+  if (text == "cuda") return cuda_device(text, 0);
+  constexpr std::string_view kPrefix = "cuda:";
+  int16_t index = -1;
+  if (text.starts_with(kPrefix)) {
+    const char* end = text.data() + text.size();
+    const auto [stop, error] = std::from_chars(text.data() + kPrefix.size(), end, index);
+    if (error != std::errc() || stop != end) index = -1;
+  }
+  HYPENET_CHECK(index >= 0, "--device: expected cpu, cuda or cuda:N, found \"", text, "\"");
+  return cuda_device(text, index);
+}
+
+torch::ScalarType parse_type(std::string_view text) {
+  if (text == "float32") return torch::kFloat32;
+  if (text == "bfloat16") return torch::kBFloat16;
+  if (text == "float64") return torch::kFloat64;
+  throw Error(concat("--dtype: expected float32, bfloat16 or float64, found \"", text, "\""));
+}
+
+std::string type_name(torch::ScalarType type) {
+  switch (type) {
+    case torch::kFloat64:
+      return "float64";
+    case torch::kFloat32:
+      return "float32";
+    case torch::kFloat16:
+      return "float16";
+    case torch::kBFloat16:
+      return "bfloat16";
+    case torch::kInt64:
+      return "int64";
+    case torch::kInt32:
+      return "int32";
+    case torch::kUInt8:
+      return "uint8";
+    case torch::kBool:
+      return "bool";
+    default:
+      return torch::toString(type);
+  }
+}
+
+void add_device_options(CLI::App& command, DeviceOptions& options) {
+  command.add_option("--device", options.device, "cpu, cuda or cuda:N")->capture_default_str();
+  command.add_option("--threads", options.threads, "CPU threads (0: one a core)")
+      ->capture_default_str();
+}
+
+torch::Device use_device(const DeviceOptions& options) {
+  HYPENET_CHECK(options.threads >= 0 && options.threads <= 4096,
+                "--threads: expected 0 to 4096, found ", options.threads);
+  if (options.threads > 0) torch::set_num_threads(static_cast<int>(options.threads));
+  return parse_device(options.device);
+}
+
+}  // namespace hypenet

@@ -1,0 +1,35 @@
+// --device, --dtype and --threads, alike in every subcommand that computes.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace hypenet {
+
+/// "cpu", "cuda" or "cuda:N". Throws Error for another word, and for a GPU that this build or
+/// machine does not have.
+torch::Device parse_device(std::string_view text);
+
+/// "float32", "bfloat16" or "float64"; throws Error naming the choices.
+torch::ScalarType parse_type(std::string_view text);
+
+/// "float32", "bfloat16", "int64" ...
+std::string type_name(torch::ScalarType type);
+
+struct DeviceOptions {
+  std::string device = "cpu";
+  int64_t threads = 0;  // 0: as many as there are cores
+};
+
+/// Adds --device and --threads; `options` must outlive the parsing.
+void add_device_options(CLI::App& command, DeviceOptions& options);
+
+/// Sets the number of threads and returns the device. Throws Error as parse_device does, or for
+/// negative threads.
+torch::Device use_device(const DeviceOptions& options);
+
+}  // namespace hypenet

@@ -1,0 +1,217 @@
+// hypenet inspect: what a model folder holds. Reads config and file headers, never the weights.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "base/json.h"
+#include "cli/commands.h"
+#include "cli/device.h"
+#include "cli/numbers.h"
+#include "eval/report.h"
+#include "model/config.h"
+#include "model/decode_state.h"
+#include "store/checkpoint.h"
+
+namespace hypenet {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kContexts[] = {4096, 131072, 1048576};
+
+struct Parameters {
+  int64_t total = 0, embedding = 0;
+  std::map<std::string, int64_t> mixers;  // by name of the kind
+};
+
+struct Cache {
+  int64_t tokens = 0, keys_and_values = 0, states = 0, all_attention = 0;  // bytes
+};
+
+struct WeightFile {
+  std::string name;
+  int64_t bytes = 0;
+  std::map<std::string, int64_t> tensors;  // by name of their type
+};
+
+std::string architecture_name(Architecture architecture) {
+  switch (architecture) {
+    case Architecture::kQwen3:
+      return "Qwen3";
+    case Architecture::kQwen2:
+      return "Qwen2";
+    case Architecture::kLlama:
+      return "Llama";
+    case Architecture::kHypeNet:
+      return "HypeNet";
+  }
+  throw Error("architecture: not one of the four");
+}
+
+std::vector<std::string> mixer_names(const ModelConfig& config) {
+  std::vector<std::string> names;
+  for (const MixerType type : config.mixer_types) names.emplace_back(to_string(type));
+  return names;
+}
+
+Parameters count_parameters(const Checkpoint& checkpoint, const ModelConfig& config) {
+  const std::vector<std::string> kinds = mixer_names(config);
+  Parameters parameters;
+  for (const std::string& kind : kinds) parameters.mixers[kind] = 0;
+  for (const std::string& name : checkpoint.names()) {
+    const int64_t count = checkpoint.tensor(name).numel();
+    parameters.total += count;
+    if (name == "model.embed_tokens.weight" || name == "lm_head.weight") {
+      parameters.embedding += count;
+    }
+    for (size_t layer = 0; layer < kinds.size(); ++layer) {
+      if (name.starts_with(concat("model.layers.", layer, ".self_attn."))) {
+        parameters.mixers[kinds[layer]] += count;
+      }
+    }
+  }
+  return parameters;
+}
+
+/// A cache without tokens is the recurrent states alone.
+Cache measure_cache(const ModelConfig& config, int64_t tokens) {
+  ModelConfig transformer = config;
+  std::fill(transformer.mixer_types.begin(), transformer.mixer_types.end(), MixerType::kAttention);
+  const int64_t states = cache_bytes(config, 0);
+  return {tokens, cache_bytes(config, tokens) - states, states, cache_bytes(transformer, tokens)};
+}
+
+std::vector<WeightFile> list_files(const fs::path& folder) {
+  std::set<fs::path> paths;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (entry.path().extension() == ".safetensors") paths.insert(entry.path());
+  }
+  std::vector<WeightFile> files;
+  for (const fs::path& path : paths) {
+    WeightFile file{path.filename().string(), static_cast<int64_t>(fs::file_size(path)), {}};
+    const SafetensorsFile tensors(path);
+    for (const std::string& name : tensors.names()) {
+      ++file.tensors[type_name(tensors.tensor(name).scalar_type())];
+    }
+    files.push_back(std::move(file));
+  }
+  return files;
+}
+
+/// Layers of one kind in a row as one entry: "0-1 lightning-attn, 2 attn, 3-7 lightning-attn".
+std::string describe_mixers(const std::vector<std::string>& names) {
+  std::string text;
+  for (size_t begin = 0; begin < names.size();) {
+    size_t end = begin + 1;
+    while (end < names.size() && names[end] == names[begin]) ++end;
+    text += text.empty() ? "" : ", ";
+    text += end - begin == 1 ? fmt::format("{} {}", begin, names[begin])
+                             : fmt::format("{}-{} {}", begin, end - 1, names[begin]);
+    begin = end;
+  }
+  return text;
+}
+
+Table cache_table(const ModelConfig& config) {
+  Table table{{"tokens", "keys and values", "states", "together", "all layers attention"}, {}};
+  for (const int64_t tokens : kContexts) {
+    const Cache cache = measure_cache(config, tokens);
+    table.rows.push_back({readable_tokens(tokens), readable_bytes(cache.keys_and_values),
+                          readable_bytes(cache.states),
+                          readable_bytes(cache.keys_and_values + cache.states),
+                          readable_bytes(cache.all_attention)});
+  }
+  return table;
+}
+
+Table file_table(const std::vector<WeightFile>& files) {
+  Table table{{"file", "size", "tensors"}, {}};
+  for (const WeightFile& file : files) {
+    std::string tensors;
+    for (const auto& [type, count] : file.tensors) {
+      tensors += fmt::format("{}{} {}", tensors.empty() ? "" : ", ", count, type);
+    }
+    table.rows.push_back({file.name, readable_bytes(file.bytes), tensors});
+  }
+  return table;
+}
+
+void print_text(const Checkpoint& checkpoint, const ModelConfig& config) {
+  const Parameters parameters = count_parameters(checkpoint, config);
+  const std::vector<std::string> kinds = mixer_names(config);
+  std::cout << fmt::format(
+      "{}: {} layers, hidden size {}, {} heads ({} for keys and values) of {}\n",
+      architecture_name(config.architecture), config.num_hidden_layers, config.hidden_size,
+      config.num_attention_heads, config.num_key_value_heads, config.head_dim);
+  std::cout << "mixers: " << describe_mixers(kinds) << "\n\n";
+  Table table{{"parameters", "number"}, {}};
+  table.rows.push_back({"all", with_commas(parameters.total)});
+  table.rows.push_back({"embedding", with_commas(parameters.embedding)});
+  table.rows.push_back({"others", with_commas(parameters.total - parameters.embedding)});
+  for (const auto& [kind, count] : parameters.mixers) {
+    const auto layers = std::count(kinds.begin(), kinds.end(), kind);
+    table.rows.push_back({fmt::format("in {} {} mixers", layers, kind), with_commas(count)});
+  }
+  std::cout << format_table(table) << "\ncache of one sequence:\n"
+            << format_table(cache_table(config)) << '\n'
+            << format_table(file_table(list_files(checkpoint.folder())));
+}
+
+Json as_json(const Checkpoint& checkpoint, const ModelConfig& config) {
+  const Parameters parameters = count_parameters(checkpoint, config);
+  Json json = {{"architecture", architecture_name(config.architecture)},
+               {"num_hidden_layers", config.num_hidden_layers},
+               {"mixer_types", mixer_names(config)}};
+  json["parameters"] = {{"total", parameters.total},
+                        {"embedding", parameters.embedding},
+                        {"non_embedding", parameters.total - parameters.embedding},
+                        {"mixers", parameters.mixers}};
+  for (const int64_t tokens : kContexts) {
+    const Cache cache = measure_cache(config, tokens);
+    json["cache"].push_back({{"tokens", tokens},
+                             {"key_value_bytes", cache.keys_and_values},
+                             {"state_bytes", cache.states},
+                             {"bytes", cache.keys_and_values + cache.states},
+                             {"all_attention_bytes", cache.all_attention}});
+  }
+  for (const WeightFile& file : list_files(checkpoint.folder())) {
+    json["files"].push_back(
+        {{"name", file.name}, {"bytes", file.bytes}, {"tensors", file.tensors}});
+  }
+  return json;
+}
+
+struct InspectOptions {
+  fs::path folder;
+  bool is_json = false;
+};
+
+void inspect(const InspectOptions& options) {
+  const Checkpoint checkpoint(options.folder);
+  const ModelConfig config =
+      parse_model_config(checkpoint.config(), (options.folder / "config.json").string());
+  if (options.is_json) {
+    std::cout << as_json(checkpoint, config).dump(2) << '\n';
+  } else {
+    print_text(checkpoint, config);
+  }
+}
+
+}  // namespace
+
+void add_inspect_command(CLI::App& app) {
+  const auto options = std::make_shared<InspectOptions>();
+  CLI::App* command =
+      app.add_subcommand("inspect", "show parameters, mixers, cache sizes and files of a model");
+  command->add_option("DIR", options->folder, "model folder")->required();
+  command->add_flag("--json", options->is_json, "print JSON");
+  command->footer("Example:\n  hypenet inspect out/tiny/hypenet");
+  command->callback([options] { inspect(*options); });
+}
+
+}  // namespace hypenet

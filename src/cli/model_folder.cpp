@@ -1,0 +1,60 @@
+// Models and tokenizers from folders in Hugging Face form.
+#include "cli/model_folder.h"
+
+#include <set>
+
+#include "base/error.h"
+#include "base/json.h"
+
+namespace hypenet {
+namespace {
+
+void add_stop_ids(const Json& config, const std::string& place, std::set<int32_t>& ids) {
+  if (!config.is_object() || !config.contains("eos_token_id")) return;
+  const Json& value = config.at("eos_token_id");
+  if (value.is_null()) return;
+  for (const Json& id : value.is_array() ? value : Json::array({value})) {
+    HYPENET_CHECK(id.is_number_integer(), place,
+                  ": eos_token_id: expected an integer or an array of integers, found ",
+                  json_kind(id));
+    ids.insert(id.get<int32_t>());
+  }
+}
+
+}  // namespace
+
+void add_model_options(CLI::App& command, ModelOptions& options) {
+  command.add_option("DIR", options.folder, "model folder")->required();
+  command.add_option("--dtype", options.type, "float32, bfloat16 or float64")
+      ->capture_default_str();
+  add_device_options(command, options.device);
+}
+
+CausalLm open_model(const ModelOptions& options, const Checkpoint& checkpoint) {
+  const torch::Device device = use_device(options.device);
+  const torch::ScalarType type = parse_type(options.type);
+  CausalLm model = load_model(checkpoint, type, device);
+  model->set_compute_type(type);
+  return model;
+}
+
+Tokenizer open_tokenizer(const std::filesystem::path& folder, const ModelConfig& config) {
+  Tokenizer tokenizer = Tokenizer::load(folder);
+  HYPENET_CHECK(tokenizer.vocab_size() <= config.vocab_size, (folder / "tokenizer.json").string(),
+                ": expected at most ", config.vocab_size,
+                " tokens (config.json: vocab_size), found ", tokenizer.vocab_size());
+  return tokenizer;
+}
+
+std::vector<int32_t> stop_ids(const Checkpoint& checkpoint, const Tokenizer& tokenizer) {
+  std::set<int32_t> ids;
+  add_stop_ids(checkpoint.config(), (checkpoint.folder() / "config.json").string(), ids);
+  const auto generation = checkpoint.folder() / "generation_config.json";
+  if (std::filesystem::exists(generation)) {
+    add_stop_ids(read_json(generation), generation.string(), ids);
+  }
+  if (tokenizer.eos_id()) ids.insert(*tokenizer.eos_id());
+  return {ids.begin(), ids.end()};
+}
+
+}  // namespace hypenet

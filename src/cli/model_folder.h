@@ -1,0 +1,36 @@
+// Opening a model folder for a subcommand that runs the model.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "cli/device.h"
+#include "model/causal_lm.h"
+#include "store/checkpoint.h"
+#include "text/tokenizer.h"
+
+namespace hypenet {
+
+struct ModelOptions {
+  std::filesystem::path folder;
+  std::string type = "float32";
+  DeviceOptions device;
+};
+
+/// Adds the positional folder, --dtype, --device and --threads; `options` must outlive the parsing.
+void add_model_options(CLI::App& command, ModelOptions& options);
+
+/// The model of the folder, its parameters and arithmetic of the type and on the device asked for.
+CausalLm open_model(const ModelOptions& options, const Checkpoint& checkpoint);
+
+/// The folder's tokenizer. Throws Error when it has more tokens than the model's embedding has
+/// rows.
+Tokenizer open_tokenizer(const std::filesystem::path& folder, const ModelConfig& config);
+
+/// The ids that end a text: eos_token_id (one or a list) of generation_config.json and config.json,
+/// and the tokenizer's EOS. Throws Error for an eos_token_id that is neither null, an integer nor a
+/// list of integers.
+std::vector<int32_t> stop_ids(const Checkpoint& checkpoint, const Tokenizer& tokenizer);
+
+}  // namespace hypenet

@@ -1,0 +1,33 @@
+// Digits in groups, bytes and tokens in units.
+#include "cli/numbers.h"
+
+#include <fmt/format.h>
+
+#include <array>
+
+namespace hypenet {
+
+std::string with_commas(int64_t value) {
+  std::string digits = std::to_string(value);
+  const size_t first = value < 0 ? 1 : 0;
+  for (size_t place = digits.size(); place > first + 3;) digits.insert(place -= 3, ",");
+  return digits;
+}
+
+std::string readable_bytes(int64_t bytes) {
+  constexpr std::array<const char*, 5> kUnits = {"KiB", "MiB", "GiB", "TiB", "PiB"};
+  if (bytes < 1024) return fmt::format("{} B", bytes);
+  double value = static_cast<double>(bytes) / 1024;
+  size_t unit = 0;
+  for (; value >= 1023.95 && unit + 1 < kUnits.size(); ++unit) value /= 1024;
+  return fmt::format("{:.1f} {}", value, kUnits[unit]);
+}
+
+std::string readable_tokens(int64_t tokens) {
+  constexpr int64_t kThousand = 1 << 10, kMillion = 1 << 20;
+  if (tokens >= kMillion && tokens % kMillion == 0) return fmt::format("{}M", tokens / kMillion);
+  if (tokens >= kThousand && tokens % kThousand == 0) return fmt::format("{}K", tokens / kThousand);
+  return with_commas(tokens);
+}
+
+}  // namespace hypenet
