@@ -1,4 +1,5 @@
 // Writing config.json in the published keys, and the two forms of attn_logits_scaling.
+#include <array>
 #include <charconv>
 
 #include "model/config.h"
@@ -66,6 +67,13 @@ void add_hypenet_keys(const ModelConfig& config, Json& json) {
   for (const MixerType type : config.mixer_types) json["mixer_types"].push_back(to_string(type));
 }
 
+/// All digits that tell the number from its neighbours, without an exponent.
+std::string plain_number(double value) {
+  std::array<char, 400> digits;
+  const auto end = std::to_chars(digits.begin(), digits.end(), value, std::chars_format::fixed).ptr;
+  return {digits.begin(), end};
+}
+
 }  // namespace
 
 std::string_view to_string(MixerType type) {
@@ -103,7 +111,7 @@ Json to_json(const LogitsScaling& scaling) {
     case LogitsScaling::Kind::kConstant:
       return scaling.value;
     case LogitsScaling::Kind::kLogPosition:
-      return concat("hype ", scaling.value);
+      return "hype " + plain_number(scaling.value);
   }
   throw Error("config: unknown logits scaling");
 }

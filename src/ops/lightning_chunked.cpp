@@ -107,16 +107,18 @@ Tensor of_chunks(const Chunks& s, const Tensor& states, int64_t first) {
   return states.narrow(2, first, s.N).reshape({s.B * s.H * s.N, s.d, s.d});
 }
 
+/// autograd takes no undefined tensors: an absent initial or final state is one without elements.
 struct ChunkedFunction : torch::autograd::Function<ChunkedFunction> {
   static variable_list forward(AutogradContext* context, const Tensor& q, const Tensor& k,
-                               const Tensor& v, const Tensor& initial, const Tensor& decay,
+                               const Tensor& v, const Tensor& given, const Tensor& decay,
                                double scale, int64_t chunk, bool needs_state) {
     context->set_materialize_grads(false);
+    const Tensor initial = given.numel() > 0 ? given : Tensor();
     const Chunks s(q, chunk);
     const Powers powers(s, decay, scale);
     const Tensor qs = s.split(q), ks = s.split(k), vs = s.split(v);
     Tensor output = torch::bmm(scores(s, powers, qs, ks), vs);
-    Tensor states, final_state;
+    Tensor states, final_state = torch::empty({0}, output.options());
     if (s.N > 1 || initial.defined() || needs_state) {
       states = scan_states(s, powers, ks, vs, initial);
       final_state = states.select(2, s.N).clone();
@@ -161,9 +163,9 @@ struct ChunkedFunction : torch::autograd::Function<ChunkedFunction> {
 
 LightningOutput lightning_chunked(const LightningInput& input) {
   check_lightning(input);
-  const variable_list outputs =
-      ChunkedFunction::apply(input.q, input.k, input.v, input.state, input.decay, input.scale,
-                             input.chunk, input.needs_state);
+  const Tensor initial = input.state.defined() ? input.state : torch::empty({0}, input.q.options());
+  const variable_list outputs = ChunkedFunction::apply(
+      input.q, input.k, input.v, initial, input.decay, input.scale, input.chunk, input.needs_state);
   return {outputs[0], input.needs_state ? outputs[1] : Tensor()};
 }
 
