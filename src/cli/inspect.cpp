@@ -89,7 +89,8 @@ Cache measure_cache(const ModelConfig& config, int64_t tokens) {
 std::vector<WeightFile> list_files(const fs::path& folder) {
   std::set<fs::path> paths;
   for (const auto& entry : fs::directory_iterator(folder)) {
-    if (entry.path().extension() == ".safetensors") paths.insert(entry.path());
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("model") && name.ends_with(".safetensors")) paths.insert(entry.path());
   }
   std::vector<WeightFile> files;
   for (const fs::path& path : paths) {

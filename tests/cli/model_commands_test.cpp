@@ -1,0 +1,254 @@
+// inspect, logits, generate, eval and data tokenize on a small model with random weights.
+#include <gmock/gmock.h>
+
+#include <csignal>
+#include <regex>
+#include <thread>
+
+#include "engine/engine.h"
+#include "store/checkpoint.h"
+#include "tests/support/byte_tokenizer.h"
+#include "tests/support/program.h"
+#include "tests/support/tiny_model.h"
+#include "text/tokenizer.h"
+
+namespace hypenet {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing_support::ProgramResult;
+using testing_support::run_program;
+
+class ModelCommands : public testing::Test {
+ protected:
+  ModelCommands() {
+    torch::manual_seed(3);
+    ModelConfig config = testing_support::tiny_hypenet_config();
+    config.vocab_size = 264;
+    CausalLm model(config);
+    write_checkpoint(folder(), {.config = to_json(config),
+                                .tensors = named_weights(*model, torch::kFloat32),
+                                .run = {},
+                                .companions_from = {}});
+    testing_support::write_byte_tokenizer(folder());
+  }
+
+  fs::path folder() const { return root_ / "model"; }
+
+  CausalLm model() const { return load_model(Checkpoint(folder())); }
+
+  std::vector<int32_t> continuation(const std::string& prompt, int64_t tokens) const {
+    GenerateOptions options;
+    options.max_tokens = tokens;
+    options.stop_ids = {256};
+    return Engine(model()).generate(Tokenizer::load(folder()).encode(prompt), options);
+  }
+
+  TemporaryFolder root_;
+};
+
+void expect_error_line(const ProgramResult& result, const std::string& text) {
+  EXPECT_EQ(result.code, 1);
+  EXPECT_THAT(result.error, HasSubstr(text));
+  EXPECT_EQ(result.error.find('\n'), result.error.size() - 1) << result.error;
+}
+
+TEST_F(ModelCommands, inspect_counts_what_the_model_has) {
+  const ProgramResult result = run_program({"inspect", folder().string(), "--json"});
+  ASSERT_EQ(result.code, 0) << result.error;
+  const Json json = Json::parse(result.out);
+  int64_t total = 0, attention = 0, lightning = 0;
+  for (const auto& [name, tensor] : named_weights(*model(), torch::kFloat32)) {
+    total += tensor.numel();
+    if (name.find(".self_attn.") == std::string::npos) continue;
+    (name.find("layers.1.") != std::string::npos ? attention : lightning) += tensor.numel();
+  }
+  EXPECT_EQ(json["architecture"], "HypeNet");
+  EXPECT_EQ(json["parameters"]["total"], total);
+  EXPECT_EQ(json["parameters"]["embedding"], 264 * 32);
+  EXPECT_EQ(json["parameters"]["non_embedding"], total - 264 * 32);
+  EXPECT_EQ(json["parameters"]["mixers"]["attn"], attention);
+  EXPECT_EQ(json["parameters"]["mixers"]["lightning-attn"], lightning);
+  // One attention layer: keys and values of 2 heads of 16, 2 bytes each. Two states of 4 heads,
+  // float32.
+  EXPECT_EQ(json["cache"][0]["tokens"], 4096);
+  EXPECT_EQ(json["cache"][0]["key_value_bytes"], 4096 * 2 * 2 * 16 * 2);
+  EXPECT_EQ(json["cache"][0]["state_bytes"], 2 * 4 * 16 * 16 * 4);
+  EXPECT_EQ(json["cache"][2]["all_attention_bytes"], 3 * int64_t{1048576} * 2 * 2 * 16 * 2);
+  EXPECT_EQ(json["files"][0]["name"], "model.safetensors");
+  EXPECT_EQ(json["files"][0]["bytes"], fs::file_size(folder() / "model.safetensors"));
+  EXPECT_GT(json["files"][0]["tensors"]["float32"], 0);
+}
+
+TEST_F(ModelCommands, inspect_reads_well) {
+  const ProgramResult result = run_program({"inspect", folder().string()});
+  ASSERT_EQ(result.code, 0) << result.error;
+  EXPECT_THAT(result.out, AllOf(HasSubstr("mixers: 0 lightning-attn, 1 attn, 2 lightning-attn"),
+                                HasSubstr("in 2 lightning-attn mixers"), HasSubstr("128K"),
+                                HasSubstr("all layers attention"), HasSubstr("model.safetensors")));
+}
+
+TEST_F(ModelCommands, logits_are_those_of_the_model) {
+  const fs::path file = root_ / "logits.safetensors";
+  const ProgramResult result =
+      run_program({"logits", folder().string(), "--ids", "3,1,200,7", "--out", file.string()});
+  ASSERT_EQ(result.code, 0) << result.error;
+  const Tensor logits = SafetensorsFile(file).tensor("logits");
+  EXPECT_EQ(logits.scalar_type(), torch::kFloat32);
+  const torch::NoGradGuard no_grad;
+  const Tensor expected = model()->forward(torch::tensor({{3, 1, 200, 7}}, torch::kInt64))[0];
+  EXPECT_TRUE(torch::allclose(logits, expected, 1e-5, 1e-6));
+}
+
+TEST_F(ModelCommands, logits_in_other_types_stay_near) {
+  const fs::path first = root_ / "first", second = root_ / "second", third = root_ / "third";
+  for (const auto& [file, type] :
+       {std::pair(first, "float32"), std::pair(second, "bfloat16"), std::pair(third, "float64")}) {
+    const ProgramResult result = run_program(
+        {"logits", folder().string(), "--ids", "3,1,200", "--out", file.string(), "--dtype", type});
+    ASSERT_EQ(result.code, 0) << result.error;
+  }
+  const Tensor plain = SafetensorsFile(first).tensor("logits");
+  const Tensor coarse = SafetensorsFile(second).tensor("logits");
+  const Tensor fine = SafetensorsFile(third).tensor("logits");
+  EXPECT_LT((fine - plain).abs().max().item<float>(), 1e-5);
+  EXPECT_GT((coarse - plain).abs().max().item<float>(), 0);
+  EXPECT_LT(((coarse - plain).norm() / plain.norm()).item<float>(), 0.05);
+}
+
+TEST_F(ModelCommands, logits_reject_bad_ids) {
+  const std::string file = (root_ / "x").string();
+  for (const std::string ids : {"", "1,,2", "1,", "one", "1 2"}) {
+    expect_error_line(run_program({"logits", folder().string(), "--ids", ids, "--out", file}),
+                      "--ids: ");
+  }
+  for (const std::string ids : {"1,264", "-1"}) {
+    expect_error_line(run_program({"logits", folder().string(), "--ids=" + ids, "--out", file}),
+                      "--ids: expected ids from 0 to 263, found ");
+  }
+  EXPECT_FALSE(fs::exists(file));
+}
+
+TEST_F(ModelCommands, devices_and_types_that_are_not_there_are_errors) {
+  const auto run = [&](const std::string& option, const std::string& value) {
+    return run_program({"generate", folder().string(), "--prompt", "x", option, value});
+  };
+  expect_error_line(run("--device", "tpu"), "--device: expected cpu, cuda or cuda:N");
+  expect_error_line(run("--device", "cuda:x"), "--device: expected cpu, cuda or cuda:N");
+  expect_error_line(run("--dtype", "int8"), "--dtype: expected float32, bfloat16 or float64");
+  expect_error_line(run("--threads", "-2"), "--threads: expected");
+  expect_error_line(run("--device", "cuda:99"), "--device cuda:99: expected");
+}
+
+TEST_F(ModelCommands, generate_prints_the_greedy_continuation) {
+  const ProgramResult result =
+      run_program({"generate", folder().string(), "--prompt", "Once upon", "--tokens", "20"});
+  ASSERT_EQ(result.code, 0) << result.error;
+  const Tokenizer tokenizer = Tokenizer::load(folder());
+  EXPECT_EQ(result.out, tokenizer.decode(continuation("Once upon", 20), true) + "\n");
+  EXPECT_THAT(result.error, IsEmpty());
+}
+
+TEST_F(ModelCommands, generate_draws_the_same_with_the_same_seed) {
+  const auto text = [&](const std::string& seed) {
+    return run_program({"generate", folder().string(), "--prompt", "Once", "--tokens", "30",
+                        "--temperature", "1", "--seed", seed})
+        .out;
+  };
+  const std::string first = text("1");
+  EXPECT_EQ(first, text("1"));
+  EXPECT_NE(first, text("2"));
+}
+
+TEST_F(ModelCommands, generate_stops_at_each_eos_of_a_list) {
+  const std::vector<int32_t> all = continuation("Once upon", 20);
+  ASSERT_GT(all.size(), 3U);
+  const int32_t stop = all[all.size() / 2];
+  const auto count = std::find(all.begin(), all.end(), stop) - all.begin();
+  const std::vector<int32_t> expected(all.begin(), all.begin() + count);
+  for (const Json& ids : {Json(stop), Json({255, stop})}) {
+    write_json(folder() / "generation_config.json", {{"eos_token_id", ids}});
+    const ProgramResult result =
+        run_program({"generate", folder().string(), "--prompt", "Once upon", "--tokens", "20"});
+    EXPECT_EQ(result.out, Tokenizer::load(folder()).decode(expected, true) + "\n") << result.error;
+  }
+  write_json(folder() / "generation_config.json", {{"eos_token_id", "x"}});
+  expect_error_line(run_program({"generate", folder().string(), "--prompt", "x"}),
+                    "generation_config.json: eos_token_id: expected an integer");
+}
+
+TEST_F(ModelCommands, generate_rejects_bad_requests) {
+  const auto run = [&](const std::string& prompt, const std::string& option,
+                       const std::string& value) {
+    return run_program({"generate", folder().string(), "--prompt", prompt, option + "=" + value});
+  };
+  expect_error_line(run("", "--tokens", "1"), "--prompt: expected some text");
+  expect_error_line(run("x", "--tokens", "0"), "--tokens: expected at least 1");
+  expect_error_line(run("x", "--temperature", "-1"), "--temperature: expected 0 or more");
+}
+
+TEST_F(ModelCommands, a_vocabulary_larger_than_the_embedding_is_an_error) {
+  Json tokenizer = read_json(folder() / "tokenizer.json");
+  tokenizer["added_tokens"][0]["id"] = 264;
+  write_json(folder() / "tokenizer.json", tokenizer);
+  expect_error_line(run_program({"generate", folder().string(), "--prompt", "x"}),
+                    "expected at most 264 tokens (config.json: vocab_size), found 265");
+}
+
+TEST_F(ModelCommands, ctrl_c_ends_generation_cleanly) {
+  testing_support::RunningProgram program({"generate", folder().string(), "--prompt", "x",
+                                           "--tokens", "1000000", "--temperature", "1"});
+  for (int i = 0; i < 600 && program.out_so_far().empty(); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  ::kill(program.process(), SIGINT);
+  const ProgramResult result = program.wait();
+  EXPECT_EQ(result.code, 130);
+  EXPECT_EQ(result.error, "hypenet: interrupted\n");
+  EXPECT_EQ(result.out.back(), '\n');
+}
+
+TEST_F(ModelCommands, tokenized_text_is_evaluated_like_its_files) {
+  std::string text;
+  for (int i = 0; i < 80; ++i) text += concat("This is sentence number ", i, ". ");
+  write_file(root_ / "text.txt", text);
+  const std::string shards = (root_ / "shards").string(), file = (root_ / "text.txt").string();
+  const ProgramResult tokenized =
+      run_program({"data", "tokenize", "--tokenizer", folder().string(), "--out", shards, file});
+  ASSERT_EQ(tokenized.code, 0) << tokenized.error;
+  EXPECT_EQ(tokenized.out, shards + "\n");
+  EXPECT_THAT(tokenized.error, HasSubstr("tokenize: 1 documents, "));
+
+  std::vector<Json> results;
+  for (const std::string& data : {file, shards}) {
+    const std::string json = (root_ / "result.json").string();
+    const ProgramResult result =
+        run_program({"eval", folder().string(), "--data", data, "--context", "64", "--windows", "4",
+                     "--contexts", "250,300", "--prompts", "3", "--needles", "2", "--json", json});
+    ASSERT_EQ(result.code, 0) << result.error;
+    EXPECT_THAT(result.out, AllOf(HasSubstr("perplexity"), HasSubstr("250"), HasSubstr("300")));
+    results.push_back(read_json(json));
+  }
+  EXPECT_EQ(results[0], results[1]);
+  EXPECT_GT(results[0]["perplexity"], 100);  // random weights, 264 tokens
+  EXPECT_LT(results[0]["perplexity"], 500);
+  EXPECT_EQ(results[0]["recall"].size(), 2U);
+}
+
+TEST_F(ModelCommands, eval_rejects_bad_requests) {
+  write_file(root_ / "text.txt", "A short text.");
+  write_file(root_ / "empty.txt", "");
+  const auto run = [&](const std::string& data, const std::string& option) {
+    return run_program({"eval", folder().string(), "--data", (root_ / data).string(), option});
+  };
+  expect_error_line(run("text.txt", "--windows=0"), "--windows: expected at least 1");
+  expect_error_line(run("text.txt", "--needles=9"), "--needles: expected 1 to 8");
+  expect_error_line(run("text.txt", "--contexts=0"), "--contexts: expected lengths");
+  expect_error_line(run("none.txt", "--windows=1"), "none.txt");
+}
+
+}  // namespace
+}  // namespace hypenet
