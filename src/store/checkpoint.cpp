@@ -1,3 +1,4 @@
+// Model folders: which file holds which tensor, when reading and when writing.
 #include "store/checkpoint.h"
 
 #include <array>

@@ -42,19 +42,21 @@ class Checkpoint {
 
 /// What a model folder holds besides its weights.
 struct CheckpointContents {
-  Json config;
-  NamedTensors tensors;
-  std::optional<Json> run;  // run.json: recipe, seed, source commit, parents
-  std::optional<std::filesystem::path>
-      companions_from;                     // folder whose tokenizer and generation files are copied
-  int64_t shard_bytes = int64_t{5} << 30;  // larger models are written in shards with an index
+  Json config = Json::object();
+  NamedTensors tensors = {};
+  /// run.json: recipe, seed, source commit, parents.
+  std::optional<Json> run = std::nullopt;
+  /// The folder whose tokenizer and generation files are copied.
+  std::optional<std::filesystem::path> companions_from = std::nullopt;
+  /// Larger models are written in shards with an index.
+  int64_t shard_bytes = int64_t{5} << 30;
 };
 
 /// Writes a whole model folder under a temporary name and renames it into place.
 void write_checkpoint(const std::filesystem::path& folder, const CheckpointContents& contents);
 
-/// Copies tokenizer.json, tokenizer_config.json, generation_config.json and their kin, where they
-/// exist.
+/// Copies tokenizer.json, tokenizer_config.json, generation_config.json and their kin, where there
+/// are.
 void copy_companions(const std::filesystem::path& from, const std::filesystem::path& to);
 
 }  // namespace hypenet

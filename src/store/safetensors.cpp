@@ -1,3 +1,4 @@
+// safetensors: everything in the header is checked once, when the file is opened.
 #include "store/safetensors.h"
 
 #include <algorithm>
@@ -67,8 +68,8 @@ int64_t count_bytes(const std::vector<int64_t>& shape, torch::ScalarType type,
                     const std::string& place) {
   int64_t bytes = static_cast<int64_t>(torch::elementSize(type));
   for (const int64_t size : shape) {
-    HYPENET_CHECK(!__builtin_mul_overflow(bytes, size, &bytes), place, ": shape ", shape,
-                  " is too large");
+    HYPENET_CHECK(!__builtin_mul_overflow(bytes, size, &bytes), place, ": shape ",
+                  torch::IntArrayRef(shape), " is too large");
   }
   return bytes;
 }
