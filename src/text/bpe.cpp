@@ -65,8 +65,8 @@ Bpe::Bpe(const TokenizerFile& file)
   }
   for (size_t rank = 0; rank < file.merges.size(); ++rank) {
     const auto& [left, right] = file.merges[rank];
-    merges_.insert(find(left, rank), find(right, rank),
-                   {static_cast<int32_t>(rank), find(left + right, rank)});
+    const int32_t left_id = find(left, rank), right_id = find(right, rank);
+    merges_.insert(left_id, right_id, {static_cast<int32_t>(rank), find(left + right, rank)});
   }
   if (!ignore_merges_) return;
   whole_bytes_.reserve(file.vocab.size());

@@ -42,6 +42,11 @@ class Translator {
     out_ += source_.substr(at_, n);
     at_ += n;
   }
+  /// Up to and including `end`; all that is left when it does not come, which PCRE2 then reports.
+  void copy_through(std::string_view end) {
+    const size_t found = source_.find(end, at_);
+    copy((found == std::string_view::npos ? source_.size() : found + end.size()) - at_);
+  }
   void check(bool condition, std::string_view what) const {
     HYPENET_CHECK(condition, place_,
                   ": expected a regular expression that means the same in PCRE2, found ", what,
@@ -58,7 +63,7 @@ class Translator {
   }
 
   void step_in_class() {
-    if (peek() == '[' && peek(1) == ':') return copy(source_.find(":]", at_) + 2 - at_);
+    if (peek() == '[' && peek(1) == ':') return copy_through(":]");
     check(peek() != '[', "a class inside a class");
     check(!(peek() == '&' && peek(1) == '&'), "&& inside a class");
     if (peek() == ']') in_class_ = false;
@@ -83,7 +88,7 @@ class Translator {
     if (letter == 'W') return members(kWord, true);
     copy(2);
     // The braces of \p{L} and \x{41} are no interval.
-    if (peek() == '{') copy(std::min(source_.find('}', at_), source_.size() - 1) + 1 - at_);
+    if (peek() == '{') copy_through("}");
   }
 
   void members(std::string_view list, bool negated) {
