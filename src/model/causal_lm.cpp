@@ -2,6 +2,7 @@
 
 #include "model/rope.h"
 #include "ops/attention.h"
+#include "ops/linear.h"
 
 namespace hypenet {
 namespace {
@@ -124,7 +125,7 @@ Tensor CausalLmImpl::hidden(const Tensor& ids, const Tensor& attention_mask, Dec
 }
 
 Tensor CausalLmImpl::logits(const Tensor& hidden) {
-  return at::linear(hidden, head_weight().to(hidden.scalar_type()));
+  return apply_linear(hidden, head_weight().to(hidden.scalar_type()));
 }
 
 Tensor CausalLmImpl::forward(const Tensor& ids, const Tensor& attention_mask, DecodeState* state) {

@@ -1,5 +1,7 @@
 #include "model/linear.h"
 
+#include "ops/linear.h"
+
 namespace hypenet {
 
 LinearImpl::LinearImpl(int64_t in, int64_t out, bool has_bias) {
@@ -8,9 +10,8 @@ LinearImpl::LinearImpl(int64_t in, int64_t out, bool has_bias) {
 }
 
 Tensor LinearImpl::forward(const Tensor& x) const {
-  std::optional<Tensor> added;
-  if (bias.defined()) added = bias.to(x.scalar_type());
-  return at::linear(x, weight.to(x.scalar_type()), added);
+  const torch::ScalarType type = x.scalar_type();
+  return apply_linear(x, weight.to(type), bias.defined() ? bias.to(type) : bias);
 }
 
 }  // namespace hypenet

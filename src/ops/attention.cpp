@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "ops/attention_cpu.h"
 #include "ops/types.h"
 
 namespace hypenet {
@@ -43,6 +44,10 @@ Tensor causal_attention(const Tensor& q, const Tensor& k, const Tensor& v,
   check_attention(q, k, v, first_key);
   const int64_t T = q.size(1), S = k.size(1);
   const bool padded = first_key.defined();
+  const bool is_plain = T == S && T > 1 && !padded;
+  if (is_plain && q.size(3) % 16 == 0 && suits_cpu_kernels({q, k, v})) {
+    return attention_cpu(q, k, v);
+  }
   std::optional<Tensor> mask;
   if (padded || (T > 1 && T < S)) mask = visible_keys(T, S, first_key, q.device());
   const Tensor out = at::scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2),

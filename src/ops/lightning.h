@@ -18,7 +18,7 @@ struct LightningInput {
   Tensor decay;         // [H] float32 or float64, > 0
   double scale = 1;     // multiplies q
   Tensor state = {};    // [B, H, d, d] initial state; undefined means zero
-  int64_t chunk = 128;  // tokens a chunk; read by the chunked form only
+  int64_t chunk = 128;  // tokens a chunk, in tensor code; the CPU's kernels have their own
   // False: the output's state is left undefined (training), which saves its sums.
   bool needs_state = true;
 };

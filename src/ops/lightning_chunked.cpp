@@ -3,6 +3,7 @@
 // heads.
 #include "ops/lightning.h"
 #include "ops/lightning_check.h"
+#include "ops/lightning_cpu.h"
 #include "ops/types.h"
 
 namespace hypenet {
@@ -163,6 +164,7 @@ struct ChunkedFunction : torch::autograd::Function<ChunkedFunction> {
 
 LightningOutput lightning_chunked(const LightningInput& input) {
   check_lightning(input);
+  if (suits_lightning_cpu(input)) return lightning_cpu(input);
   const Tensor initial = input.state.defined() ? input.state : torch::empty({0}, input.q.options());
   const variable_list outputs = ChunkedFunction::apply(
       input.q, input.k, input.v, initial, input.decay, input.scale, input.chunk, input.needs_state);

@@ -1,5 +1,8 @@
 #include "ops/rope.h"
 
+#include <ATen/Parallel.h>
+
+#include "kernels/rope.h"
 #include "ops/types.h"
 
 namespace hypenet {
@@ -8,16 +11,41 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-/// (a, b) -> (a cos - b sin, b cos + a sin) on the two halves of the last dimension; cos, sin [...,
-/// T, 1, d/2].
-Tensor rotate(const Tensor& x, const Tensor& cos, const Tensor& sin) {
+constexpr int64_t kGrain = 8192;  // elements a task
+
+/// (a, b) -> (a cos - b sin, b cos + a sin) on the two halves of the last dimension, the angles
+/// times `direction`.
+Tensor rotate_plain(const Tensor& x, const RopeAngles& angles, double direction) {
   const int64_t half = x.size(-1) / 2;
   const Tensor wide = x.to(sum_type(x));
+  const Tensor cos = angles.cos.unsqueeze(-2), sin = angles.sin.unsqueeze(-2);  // [..., T, 1, d/2]
   const Tensor a = wide.narrow(-1, 0, half), b = wide.narrow(-1, half, half);
-  Tensor out = torch::empty_like(wide);
-  out.narrow(-1, 0, half).copy_(a * cos).addcmul_(b, sin, -1);
-  out.narrow(-1, half, half).copy_(b * cos).addcmul_(a, sin);
+  const Tensor out = torch::empty_like(wide);
+  out.narrow(-1, 0, half).copy_(a * cos).addcmul_(b, sin, -direction);
+  out.narrow(-1, half, half).copy_(b * cos).addcmul_(a, sin, direction);
   return out.to(x.scalar_type());
+}
+
+Tensor rotate_cpu(const Tensor& given, const RopeAngles& angles, double direction) {
+  const Tensor x = given.contiguous(), y = torch::empty_like(x);
+  const Tensor cos = angles.cos.contiguous(), sin = angles.sin.contiguous();
+  const kernels::RopeParams params{.x = x.const_data_ptr<float>(),
+                                   .y = y.data_ptr<float>(),
+                                   .cos = cos.const_data_ptr<float>(),
+                                   .sin = sin.const_data_ptr<float>(),
+                                   .heads = x.size(2),
+                                   .half = x.size(3) / 2,
+                                   .positions = cos.numel() / cos.size(-1),
+                                   .direction = static_cast<float>(direction)};
+  const int64_t grain = kGrain / (x.size(2) * x.size(3)) + 1;
+  at::parallel_for(0, x.size(0) * x.size(1), grain,
+                   [&](int64_t begin, int64_t end) { kernels::rope(params, begin, end); });
+  return y;
+}
+
+Tensor rotate(const Tensor& x, const RopeAngles& angles, double direction) {
+  const bool fast = suits_cpu_kernels({x, angles.cos, angles.sin});
+  return fast ? rotate_cpu(x, angles, direction) : rotate_plain(x, angles, direction);
 }
 
 /// The derivative of a rotation is the rotation back.
@@ -25,12 +53,12 @@ struct RopeFunction : torch::autograd::Function<RopeFunction> {
   static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& cos,
                         const Tensor& sin) {
     context->save_for_backward({cos, sin});
-    return rotate(x, cos, sin);
+    return rotate(x, {cos, sin}, 1);
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const variable_list saved = context->get_saved_variables();
-    return {rotate(gradients[0], saved[0], -saved[1]), Tensor(), Tensor()};
+    return {rotate(gradients[0], {saved[0], saved[1]}, -1), Tensor(), Tensor()};
   }
 };
 
@@ -57,7 +85,7 @@ Tensor apply_rope(const Tensor& x, const RopeAngles& angles) {
   } else {
     check_shape("rope: angles", angles.cos, {x.size(0), T, half});
   }
-  return RopeFunction::apply(x, angles.cos.unsqueeze(-2), angles.sin.unsqueeze(-2));
+  return RopeFunction::apply(x, angles.cos, angles.sin);
 }
 
 }  // namespace hypenet

@@ -4,6 +4,9 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
+#include <initializer_list>
+
 #include "base/error.h"
 
 namespace hypenet {
@@ -13,6 +16,12 @@ using torch::Tensor;
 /// The type that sums are formed in: float64 for float64, float32 for everything else.
 inline torch::ScalarType sum_type(const Tensor& x) {
   return x.scalar_type() == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;
+}
+
+/// True when all of these are float32 tensors on the CPU, which the kernels of kernels/cpu take.
+inline bool suits_cpu_kernels(std::initializer_list<Tensor> tensors) {
+  return std::ranges::all_of(
+      tensors, [](const Tensor& x) { return x.is_cpu() && x.scalar_type() == torch::kFloat32; });
 }
 
 /// Throws Error "<place>: expected shape [..], found [..]" unless x has exactly this shape.

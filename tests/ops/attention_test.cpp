@@ -53,14 +53,26 @@ TEST_P(Attention, equals_its_definition_in_float64) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(shapes, Attention,
-                         testing::Values(Case{1, 1, 1, 1, 1, 16, {}}, Case{2, 63, 63, 4, 2, 16, {}},
-                                         Case{2, 65, 65, 4, 4, 32, {}},
-                                         Case{3, 1, 70, 6, 2, 16, {}}, Case{2, 7, 70, 4, 1, 16, {}},
-                                         Case{1, 300, 300, 2, 1, 16, {}},
-                                         Case{3, 33, 33, 4, 2, 16, {0, 5, 33}},
-                                         Case{3, 7, 33, 4, 2, 16, {0, 28, 5}},
-                                         Case{3, 1, 33, 4, 2, 16, {0, 32, 33}}));
+TEST_P(Attention, is_within_1e_5_of_its_definition_in_float32) {
+  const Tensors t = make(GetParam(), torch::kFloat32);
+  Tensors wide{t.q.detach().to(torch::kFloat64).requires_grad_(),
+               t.k.detach().to(torch::kFloat64).requires_grad_(),
+               t.v.detach().to(torch::kFloat64).requires_grad_(), t.first_key};
+  const auto found = results(causal_attention, t);
+  const auto expected = results(reference::causal_attention, wide);
+  for (size_t i = 0; i < found.size(); ++i) {
+    EXPECT_LT((found[i] - expected[i]).abs().max().item<double>(), 1e-5) << i;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    shapes, Attention,
+    testing::Values(Case{1, 1, 1, 1, 1, 16, {}}, Case{2, 63, 63, 4, 2, 16, {}},
+                    Case{2, 65, 65, 4, 4, 32, {}}, Case{3, 1, 70, 6, 2, 16, {}},
+                    Case{2, 7, 70, 4, 1, 16, {}}, Case{1, 300, 300, 2, 1, 16, {}},
+                    Case{2, 40, 40, 3, 3, 24, {}}, Case{1, 65, 65, 2, 1, 128, {}},
+                    Case{3, 33, 33, 4, 2, 16, {0, 5, 33}}, Case{3, 7, 33, 4, 2, 16, {0, 28, 5}},
+                    Case{3, 1, 33, 4, 2, 16, {0, 32, 33}}));
 
 TEST(AttentionTest, float32_is_within_1e_5_and_bfloat16_within_2e_2_of_float64) {
   for (const auto& [type, tolerance] :
@@ -91,6 +103,14 @@ TEST(AttentionTest, padding_holds_no_information) {
   const Tensor before = causal_attention(t.q, t.k, t.v, t.first_key).clone();
   t.k.narrow(1, 0, 3).fill_(1e4), t.v.narrow(1, 0, 3).fill_(-1e4);
   EXPECT_TRUE(torch::equal(causal_attention(t.q, t.k, t.v, t.first_key), before));
+}
+
+TEST(AttentionTest, large_scores_do_not_overflow) {
+  Tensors t = make({1, 70, 70, 2, 1, 16, {}}, torch::kFloat32);
+  for (Tensor* x : {&t.q, &t.k}) *x = (x->detach() * 100).requires_grad_();
+  for (const Tensor& x : results(causal_attention, t)) {
+    EXPECT_TRUE(x.isfinite().all().item<bool>());
+  }
 }
 
 TEST(LogPositionScale, is_exact_to_float32_at_a_million_tokens) {

@@ -94,6 +94,13 @@ TEST_P(LightningForms, agree_in_float64) {
   expect_close({decoded.output, decoded.state}, {parallel[0], parallel[1]}, 1e-10);
 }
 
+// Sums of a few hundred float32 products, relative to the largest entry.
+TEST_P(LightningForms, are_within_1e_5_in_float32) {
+  const LightningInput input = make_input(GetParam(), torch::kFloat32);
+  expect_close(results(lightning_chunked, input),
+               results(reference::lightning_parallel, widened(input)), 1e-5);
+}
+
 INSTANTIATE_TEST_SUITE_P(lengths_and_chunks, LightningForms,
                          testing::Values(Case{2, 1, 4, 16, 64}, Case{2, 63, 3, 16, 64},
                                          Case{2, 64, 4, 16, 64}, Case{3, 65, 4, 16, 64},
@@ -101,7 +108,7 @@ INSTANTIATE_TEST_SUITE_P(lengths_and_chunks, LightningForms,
                                          Case{2, 256, 4, 32, 128}, Case{2, 100, 4, 32, 256},
                                          Case{2, 65, 4, 16, 64, false},
                                          Case{2, 64, 4, 16, 64, false},
-                                         Case{1, 300, 2, 16, 128, false}));
+                                         Case{1, 300, 2, 16, 128, false}, Case{2, 70, 2, 24, 32}));
 INSTANTIATE_TEST_SUITE_P(heads, LightningForms,
                          testing::Values(Case{1, 65, 1, 16, 32}, Case{1, 65, 3, 16, 32},
                                          Case{1, 65, 6, 16, 32}, Case{1, 65, 9, 16, 32},

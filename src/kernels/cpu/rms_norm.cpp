@@ -1,0 +1,48 @@
+#include "kernels/rms_norm.h"
+
+#include <cmath>
+
+#include "kernels/cpu/vectorize.h"
+
+namespace hypenet::kernels {
+
+HYPENET_VECTORIZED
+void rms_norm_forward(const RmsNormParams& params, int64_t begin, int64_t end) {
+  const int64_t n = params.size;
+  const float* const weight = params.weight;
+  for (int64_t row = begin; row < end; ++row) {
+    const float* const x = params.x + row * n;
+    float* const y = params.y + row * n;
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; ++i) sum += x[i] * x[i];
+    const float inverse = 1.0F / std::sqrt(sum / static_cast<float>(n) + params.eps);
+    params.inverse[row] = inverse;
+#pragma omp simd
+    for (int64_t i = 0; i < n; ++i) y[i] = x[i] * inverse * weight[i];
+  }
+}
+
+HYPENET_VECTORIZED
+void rms_norm_backward(const RmsNormBackwardParams& params, int64_t begin, int64_t end,
+                       float* dweight) {
+  const int64_t n = params.size;
+  const float* const weight = params.weight;
+  for (int64_t row = begin; row < end; ++row) {
+    const float* const x = params.x + row * n;
+    const float* const dy = params.dy + row * n;
+    float* const dx = params.dx + row * n;
+    const float inverse = params.inverse[row];
+    float dot = 0;
+#pragma omp simd reduction(+ : dot)
+    for (int64_t i = 0; i < n; ++i) dot += dy[i] * weight[i] * x[i];
+    const float along = dot * inverse * inverse / static_cast<float>(n);
+#pragma omp simd
+    for (int64_t i = 0; i < n; ++i) {
+      dx[i] = inverse * (dy[i] * weight[i] - along * x[i]);
+      dweight[i] += dy[i] * x[i] * inverse;
+    }
+  }
+}
+
+}  // namespace hypenet::kernels
