@@ -1,3 +1,4 @@
+// Rows of a batch: prose in a permuted order, needle rows, copy rows.
 #include "data/batches.h"
 
 #include <algorithm>
@@ -80,11 +81,18 @@ Batches::Batches(std::shared_ptr<const TokenDataset> dataset, const Tokenizer* t
 
 void Batches::prepare_needles(const Tokenizer& tokenizer) {
   needles_ = std::make_unique<NeedleTask>(tokenizer);
-  fact_tokens_ =
-      std::ssize(tokenizer.encode(" Question: the magic number for is 4821.")) + kLongestKey;
-  HYPENET_CHECK(options_.context + 1 >= 2 * fact_tokens_,
-                "mixture: expected a context of at least ", 2 * fact_tokens_ - 1,
-                " tokens for needle rows, found ", options_.context);
+  const auto most_tokens = [&](std::string_view without_key) {
+    return std::ssize(tokenizer.encode(without_key)) + kLongestKey;
+  };
+  needle_tokens_ = most_tokens(" The magic number for is 4821.");
+  question_tokens_ = most_tokens(" Question: the magic number for is 4821.");
+  HYPENET_CHECK(fits(1, 1), "mixture: expected a context of at least ",
+                needle_tokens_ + question_tokens_ - 1, " tokens for needle rows, found ",
+                options_.context);
+}
+
+bool Batches::fits(int64_t needles, int64_t questions) const {
+  return needles * needle_tokens_ + questions * question_tokens_ <= options_.context + 1;
 }
 
 void Batches::prepare_copies(const Tokenizer& tokenizer) {
@@ -133,15 +141,14 @@ std::vector<int32_t> Batches::random_prose(int64_t n, Random& random) const {
 }
 
 std::vector<int32_t> Batches::needle_row(Random& random) const {
-  const int64_t length = options_.context + 1;
   int64_t needles = kNeedleCounts[static_cast<size_t>(random.below(std::ssize(kNeedleCounts)))];
   int64_t questions = 1 + random.below(std::min(kMaxQuestions, needles));
-  while ((needles + questions) * fact_tokens_ > length) {
+  while (!fits(needles, questions)) {
     needles /= 2;
     questions = std::min(questions, needles);
   }
   return needles_
-      ->row(length, needles, questions, NeedleKeys::kTraining, random,
+      ->row(options_.context + 1, needles, questions, NeedleKeys::kTraining, random,
             [&](int64_t n) { return random_prose(n, random); })
       .ids;
 }

@@ -18,11 +18,12 @@ using torch::Tensor;
 
 /// What rows a batch is made of; the shares add up to one.
 struct MixtureConfig {
-  double prose = 1;   // full sequences of the corpus, each once an epoch, in an order that depends
-                      // on seed and epoch
-  double needle = 0;  // needle rows: 1, 2, 4 or 8 needles, 1 to 4 questions (text/needle.h)
-  double copy =
-      0;  // a span of 12 to T/3 tokens that appears again later; half of these rows random tokens
+  /// Full sequences of the corpus, each once an epoch, in an order that depends on seed and epoch.
+  double prose = 1;
+  /// Needle rows: 1, 2, 4 or 8 needles, 1 to 4 questions (text/needle.h).
+  double needle = 0;
+  /// A span of 12 to T/3 tokens that appears again later; half of these rows are random tokens.
+  double copy = 0;
   template <class Visitor>
   void visit(Visitor&& field) {
     field("prose", prose);
@@ -70,14 +71,14 @@ class Batches {
   std::vector<int32_t> random_prose(int64_t n, Random& random) const;
   void prepare_needles(const Tokenizer& tokenizer);
   void prepare_copies(const Tokenizer& tokenizer);
+  bool fits(int64_t needles, int64_t questions) const;
 
   std::shared_ptr<const TokenDataset> dataset_;
   BatchOptions options_;
   int64_t corpus_sequences_ = 0;
   std::unique_ptr<NeedleTask> needles_;
-  int64_t fact_tokens_ = 0;  // no needle or question takes more
-  std::vector<int32_t>
-      ordinary_ids_;  // what random tokens are drawn from: all that are not special
+  int64_t needle_tokens_ = 0, question_tokens_ = 0;  // at most
+  std::vector<int32_t> ordinary_ids_;  // not special: random tokens are drawn from these
 };
 
 /// A pseudo-random permutation of 0 .. n-1, computed point by point (a Feistel network walked until

@@ -1,3 +1,4 @@
+// Documents out of files. zlib reads plain and gzip files alike, piece by piece.
 #include "data/documents.h"
 
 #include <zlib.h>

@@ -1,3 +1,4 @@
+// Token shards: writing, checking and reading (docs/formats.md).
 #include "data/token_shard.h"
 
 #include <fmt/format.h>
@@ -121,9 +122,12 @@ int64_t check_shard(std::span<const std::byte> bytes, int64_t tokens, const std:
                 ": expected a token shard that begins with HYPTOKS1, found other bytes");
   HYPENET_CHECK(header.bytes_per_token == 2 || header.bytes_per_token == 4, path,
                 ": expected 2 or 4 bytes a token, found ", header.bytes_per_token);
-  const int64_t expected = static_cast<int64_t>(sizeof header) + tokens * header.bytes_per_token;
-  HYPENET_CHECK(static_cast<int64_t>(bytes.size()) == expected, path, ": expected ", expected,
-                " bytes for ", tokens, " tokens, found ", bytes.size());
+  const size_t found = bytes.size() - sizeof header;
+  // Divided, not multiplied: the number of tokens may be anything.
+  HYPENET_CHECK(found % header.bytes_per_token == 0 &&
+                    found / header.bytes_per_token == static_cast<size_t>(tokens),
+                path, ": expected ", tokens, " tokens of ", header.bytes_per_token,
+                " bytes, found ", found, " bytes");
   return header.bytes_per_token;
 }
 
@@ -134,14 +138,14 @@ DatasetEntry read_dataset_file(const fs::path& path) {
                 dataset.vocab_size);
   HYPENET_CHECK(dataset.tokens > 0, path.string(), ": tokens: expected more than 0, found ",
                 dataset.tokens);
-  int64_t tokens = 0;
+  uint64_t tokens = 0;
   for (const ShardEntry& shard : dataset.shards) {
     HYPENET_CHECK(shard.tokens > 0, path.string(), ": shard ", shard.file,
                   ": expected more than 0 tokens, found ", shard.tokens);
-    tokens += shard.tokens;
+    tokens += static_cast<uint64_t>(shard.tokens);
   }
-  HYPENET_CHECK(tokens == dataset.tokens, path.string(), ": tokens is ", dataset.tokens,
-                ", the shards hold ", tokens);
+  HYPENET_CHECK(tokens == static_cast<uint64_t>(dataset.tokens), path.string(), ": tokens is ",
+                dataset.tokens, ", the shards hold ", tokens);
   return dataset;
 }
 
@@ -166,6 +170,8 @@ TokenizeProgress tokenize_corpus(const std::vector<fs::path>& files, const Token
   const std::optional<int32_t> eos = tokenizer.eos_id();
   HYPENET_CHECK(eos, out.string(),
                 ": expected a tokenizer whose tokenizer_config.json names eos_token, found none");
+  HYPENET_CHECK(options.shard_tokens > 0, "shard_tokens: expected more than 0, found ",
+                options.shard_tokens);
   FolderWriter folder(out);
   ShardsWriter shards(folder.path(), bytes_per_token(tokenizer.vocab_size()), options.shard_tokens);
   TokenizeProgress progress;
