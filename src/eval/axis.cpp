@@ -39,12 +39,17 @@ double round_step(double step) {
   return 10 * power;
 }
 
+/// The place of the leading digit: 2 for hundreds, -1 for tenths.
+int decimal_place(double value) { return static_cast<int>(std::floor(std::log10(value) + 1e-9)); }
+
+/// As many digits as tell neighbouring ticks apart.
 std::string linear_label(double value, double step, double magnitude) {
+  if (magnitude < 1e-3 || magnitude >= 1e18) {
+    return fmt::format("{:.{}g}", value, decimal_place(magnitude) - decimal_place(step) + 1);
+  }
   const Unit unit = unit_of(magnitude);
-  if (magnitude < 1e-3 || magnitude >= 1e18) return fmt::format("{:.3g}", value);
-  const double digits = -std::floor(std::log10(step / unit.size) + 1e-9);
-  const int decimals = static_cast<int>(std::clamp(digits, 0.0, 9.0));
-  return fmt::format("{:.{}f}{}", value / unit.size, decimals, value == 0 ? "" : unit.suffix);
+  return fmt::format("{:.{}f}{}", value / unit.size, std::max(0, -decimal_place(step / unit.size)),
+                     value == 0 ? "" : unit.suffix);
 }
 
 std::string binary_label(double value) {

@@ -94,21 +94,26 @@ TEST_P(EngineTest, generation_equals_repeated_full_forwards) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    models, EngineTest,
-    testing::Values(tiny_teacher_config(), tiny_hypenet_config(), scaled_hypenet_config()),
-    [](const auto& info) {
-      return std::vector<std::string>{"teacher", "hypenet", "scaled_hypenet"}[info.index];
-    });
+std::string model_name(const testing::TestParamInfo<ModelConfig>& info) {
+  constexpr const char* kNames[] = {"teacher", "hypenet", "scaled_hypenet"};
+  return kNames[info.index];
+}
 
-TEST(EngineTest, a_greedy_continuation_scores_as_greedy) {
+INSTANTIATE_TEST_SUITE_P(models, EngineTest,
+                         testing::Values(tiny_teacher_config(), tiny_hypenet_config(),
+                                         scaled_hypenet_config()),
+                         model_name);
+
+TEST(GenerateAndScoreTest, a_greedy_continuation_scores_as_greedy) {
   Engine engine(random_model(tiny_hypenet_config()));
   ScoredRow row{random_ids(9, 2), 9};
   for (const int32_t id : engine.generate(row.ids, {})) row.ids.push_back(id);
-  for (const TokenScore& token : engine.score(std::vector{row})[0]) EXPECT_TRUE(token.greedy);
+  const RowScores scores = engine.score(std::vector{row});
+  ASSERT_EQ(scores[0].size(), 128U);
+  for (const TokenScore& token : scores[0]) EXPECT_TRUE(token.greedy);
 }
 
-TEST(EngineTest, logits_scaling_of_the_config_is_on) {
+TEST(GenerateAndScoreTest, logits_scaling_of_the_config_is_on) {
   CausalLm model = random_model(scaled_hypenet_config());
   const Tensor scaled = full_logits(model, random_ids(9, 3));
   model->set_logits_scaling({});
@@ -117,7 +122,7 @@ TEST(EngineTest, logits_scaling_of_the_config_is_on) {
   EXPECT_TRUE(torch::allclose(full_logits(model, random_ids(9, 3)), scaled));
 }
 
-TEST(EngineTest, a_large_vocabulary_is_scored_in_pieces) {
+TEST(GenerateAndScoreTest, a_large_vocabulary_is_scored_in_pieces) {
   ModelConfig config = tiny_teacher_config();
   config.vocab_size = int64_t{1} << 19;  // 32 positions a piece
   config.hidden_size = 8, config.num_hidden_layers = 1;
@@ -133,7 +138,7 @@ TEST(EngineTest, a_large_vocabulary_is_scored_in_pieces) {
   }
 }
 
-TEST(EngineTest, generation_ends_before_a_stop_id) {
+TEST(GenerateAndScoreTest, generation_ends_before_a_stop_id) {
   Engine engine(random_model(tiny_teacher_config()));
   const std::vector<int32_t> prompt = random_ids(5, 6);
   GenerateOptions options;
@@ -146,7 +151,7 @@ TEST(EngineTest, generation_ends_before_a_stop_id) {
               ElementsAreArray(std::vector<int32_t>(all.begin(), first)));
 }
 
-TEST(EngineTest, on_token_sees_every_id_and_can_stop) {
+TEST(GenerateAndScoreTest, on_token_sees_every_id_and_can_stop) {
   Engine engine(random_model(tiny_teacher_config()));
   std::vector<int32_t> seen;
   const auto generated = engine.generate(random_ids(5, 6), {}, [&](int32_t id) {
@@ -157,7 +162,7 @@ TEST(EngineTest, on_token_sees_every_id_and_can_stop) {
   EXPECT_EQ(generated, seen);
 }
 
-TEST(EngineTest, no_gradients_are_recorded) {
+TEST(GenerateAndScoreTest, no_gradients_are_recorded) {
   CausalLm model = random_model(tiny_hypenet_config());
   Engine engine(model);
   engine.score(some_rows());
@@ -166,7 +171,7 @@ TEST(EngineTest, no_gradients_are_recorded) {
   EXPECT_TRUE(model->forward(torch::zeros({1, 3}, torch::kInt64)).requires_grad());
 }
 
-TEST(EngineTest, bad_rows_and_prompts_are_errors) {
+TEST(GenerateAndScoreTest, bad_rows_and_prompts_are_errors) {
   Engine engine(random_model(tiny_teacher_config()));
   EXPECT_ERROR(engine.score(std::vector<ScoredRow>{{{1, 2, 3}, 3}}),
                "score: first_scored: expected 1 to 2 in a row of 3 tokens, found 3");

@@ -4,12 +4,11 @@
 #include <gmock/gmock.h>
 
 #include <cmath>
+#include <filesystem>
 #include <regex>
 
 #include "engine/engine.h"
-#include "tests/support/byte_tokenizer.h"
 #include "tests/support/expect_error.h"
-#include "tests/support/temporary_folder.h"
 #include "tests/support/tiny_model.h"
 
 namespace hypenet {
@@ -17,10 +16,8 @@ namespace {
 
 using testing::ElementsAre;
 
-Tokenizer byte_tokenizer() {
-  const TemporaryFolder folder;
-  testing_support::write_byte_tokenizer(folder.path());
-  return Tokenizer::load(folder.path());
+Tokenizer tiny_tokenizer() {
+  return Tokenizer::load(std::filesystem::path(HYPENET_SOURCE) / "models/tiny-teacher");
 }
 
 std::vector<int32_t> numbers(int64_t count) {
@@ -91,17 +88,17 @@ TEST(MeasuresTest, perplexity_equals_a_plain_computation) {
 }
 
 TEST(MeasuresTest, recall_rows_ask_for_a_fact_they_hold) {
-  const Tokenizer tokenizer = byte_tokenizer();
+  const Tokenizer tokenizer = tiny_tokenizer();
   const NeedleTask task(tokenizer);
   const auto prose =
       tokenizer.encode("It was a dark and stormy night; the rain fell in torrents. ");
-  const RecallOptions options{.context = 400, .needles = 4, .prompts = 6, .seed = 3};
+  const RecallOptions options{.context = 200, .needles = 4, .prompts = 6, .seed = 3};
   const auto rows = recall_rows(task, prose, options);
   ASSERT_EQ(rows.size(), 6U);
   const std::regex question(R"( Question: the magic number for (\w+) is (\d{4})$)");
   for (const ScoredRow& row : rows) {
-    ASSERT_EQ(row.ids.size(), 400U);
-    EXPECT_EQ(row.first_scored, 396);
+    ASSERT_EQ(row.ids.size(), 200U);
+    EXPECT_EQ(row.first_scored, 196);
     const std::string text = tokenizer.decode(row.ids);
     std::smatch match;
     ASSERT_TRUE(std::regex_search(text, match, question)) << text;
@@ -111,11 +108,11 @@ TEST(MeasuresTest, recall_rows_ask_for_a_fact_they_hold) {
 }
 
 TEST(MeasuresTest, recall_rows_are_a_function_of_the_seed) {
-  const Tokenizer tokenizer = byte_tokenizer();
+  const Tokenizer tokenizer = tiny_tokenizer();
   const NeedleTask task(tokenizer);
   const auto rows = [&](uint64_t seed) {
     return recall_rows(task, numbers(50),
-                       {.context = 300, .needles = 2, .prompts = 2, .seed = seed});
+                       {.context = 150, .needles = 2, .prompts = 2, .seed = seed});
   };
   EXPECT_EQ(rows(1)[1].ids, rows(1)[1].ids);
   EXPECT_NE(rows(1)[1].ids, rows(2)[1].ids);
@@ -123,7 +120,7 @@ TEST(MeasuresTest, recall_rows_are_a_function_of_the_seed) {
 }
 
 TEST(MeasuresTest, recall_without_prose_is_an_error) {
-  const Tokenizer tokenizer = byte_tokenizer();
+  const Tokenizer tokenizer = tiny_tokenizer();
   EXPECT_ERROR(recall_rows(NeedleTask(tokenizer), {}, {}), "recall: expected prose");
 }
 
