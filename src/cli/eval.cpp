@@ -96,7 +96,7 @@ void run_eval(const EvalCommand& command) {
       fmt::format("eval: {} tokens of text", with_commas(static_cast<int64_t>(text.size()))));
   const auto report = [&](int64_t done, int64_t total) {
     throw_if_interrupted();
-    progress.show(fmt::format("eval: {} of {} measures done", done, total));
+    if (done < total) progress.show(fmt::format("eval: {} of {} measures done", done, total));
   };
   const Evaluation result = evaluate(engine, tokenizer, text, command.config, command.seed, report);
   progress.finish("eval: done");
