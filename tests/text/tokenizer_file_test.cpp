@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,8 @@ struct BadFile {
   const char* value;    // JSON; empty: the key is erased
   const char* error;    // behind the file's name
 };
+
+void PrintTo(const BadFile& file, std::ostream* out) { *out << file.name; }
 
 const std::vector<BadFile>& bad_files() {
   static const std::vector<BadFile> kFiles = {

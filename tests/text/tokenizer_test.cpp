@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,8 @@ struct Source {
   const char* name;
   path folder;
 };
+
+void PrintTo(const Source& source, std::ostream* out) { *out << source.name; }
 
 std::vector<Source> sources() {
   return {{"qwen3_cut", tokenizer_data() / "qwen3-cut"},
