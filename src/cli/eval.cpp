@@ -128,7 +128,7 @@ void add_eval_command(CLI::App& app) {
   command->add_option("--seed", options->seed, "of keys, digits and places")->capture_default_str();
   command->add_option("--json", options->json, "also write the measures to this file");
   command->footer(
-      "Example:\n  hypenet eval out/tiny/hypenet --data valid.jsonl --contexts 256,1024,4096");
+      "Example:\n  hypenet eval out/tiny/model --data valid.jsonl --contexts 256,1024,4096");
   command->callback([options] { run_eval(*options); });
 }
 

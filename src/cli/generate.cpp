@@ -60,7 +60,7 @@ void add_generate_command(CLI::App& app) {
   command->add_option("--seed", options->options.sampling.seed, "of the random choice")
       ->capture_default_str();
   command->footer(
-      "Example:\n  hypenet generate out/tiny/hypenet --prompt \"The sun\" --tokens 40 "
+      "Example:\n  hypenet generate out/tiny/model --prompt \"The sun\" --tokens 40 "
       "--temperature 0.8");
   command->callback([options] { generate(*options); });
 }

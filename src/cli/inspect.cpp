@@ -211,7 +211,7 @@ void add_inspect_command(CLI::App& app) {
       app.add_subcommand("inspect", "show parameters, mixers, cache sizes and files of a model");
   command->add_option("DIR", options->folder, "model folder")->required();
   command->add_flag("--json", options->is_json, "print JSON");
-  command->footer("Example:\n  hypenet inspect out/tiny/hypenet");
+  command->footer("Example:\n  hypenet inspect out/tiny/model");
   command->callback([options] { inspect(*options); });
 }
 

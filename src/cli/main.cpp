@@ -17,8 +17,8 @@ constexpr int kFailed = 1, kInterrupted = 130;  // 128 + SIGINT, as a shell has 
 
 constexpr const char* kExample = R"(Example, from a teacher to text:
   hypenet convert --recipe recipes/tiny.json --out out/tiny
-  hypenet inspect out/tiny/hypenet
-  hypenet generate out/tiny/hypenet --prompt "The sun" --tokens 40)";
+  hypenet inspect out/tiny/model
+  hypenet generate out/tiny/model --prompt "The sun" --tokens 40)";
 
 int fail(std::string_view text, int code = kFailed) {
   // Errors of libraries carry stack traces in the lines after the first.
