@@ -3,6 +3,7 @@
 // peers/tokenizers_bench.py.
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <string>
 #include <vector>
