@@ -50,10 +50,16 @@ Tensor causal_attention(const Tensor& q, const Tensor& k, const Tensor& v,
   }
   std::optional<Tensor> mask;
   if (padded || (T > 1 && T < S)) mask = visible_keys(T, S, first_key, q.device());
-  const Tensor out = at::scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2),
-                                                      v.transpose(1, 2), mask, 0.0, !mask && T > 1,
-                                                      std::nullopt, q.size(2) != k.size(2))
-                         .transpose(1, 2);  // [B, T, H, d]
+  // With a mask libtorch groups heads only in the form that holds all scores in memory.
+  const int64_t group = q.size(2) / k.size(2);
+  const int64_t copies = mask ? group : 1;
+  const auto heads = [copies](const Tensor& x) {
+    return (copies > 1 ? x.repeat_interleave(copies, 2) : x).transpose(1, 2);
+  };
+  const Tensor out =
+      at::scaled_dot_product_attention(q.transpose(1, 2), heads(k), heads(v), mask, 0.0,
+                                       !mask && T > 1, std::nullopt, group > copies)
+          .transpose(1, 2);  // [B, T, H, d]
   if (!padded) return out;
   const Tensor queries = torch::arange(S - T, S, first_key.options());
   return out.masked_fill((queries < first_key.unsqueeze(1)).view({-1, T, 1, 1}), 0);

@@ -1,7 +1,9 @@
 #include "ops/linear.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 
+#include "kernels/transpose.h"
 #include "ops/types.h"
 
 namespace hypenet {
@@ -12,6 +14,7 @@ using torch::autograd::variable_list;
 
 // Below this, libtorch's matrix-vector products win over oneDNN's set-up.
 constexpr int64_t kFewestRows = 16;
+constexpr int64_t kGrain = 32768;  // elements a task
 
 using OneDnnLinear = Tensor(const Tensor&, const Tensor&, const std::optional<Tensor>&,
                             c10::string_view, c10::List<std::optional<at::Scalar>>,
@@ -33,6 +36,25 @@ bool suits_onednn(const Tensor& a) {
          a.numel() > 0 && onednn_linear();
 }
 
+/// A contiguous copy of a matrix whose transpose is contiguous; libtorch's own takes four times as
+/// long.
+Tensor transposed_copy(const Tensor& a) {
+  const int64_t rows = a.size(1), columns = a.size(0);
+  const Tensor out = torch::empty({columns, rows}, a.options());
+  const float* const from = a.const_data_ptr<float>();
+  float* const to = out.data_ptr<float>();
+  at::parallel_for(0, columns, kGrain / rows + 1, [&](int64_t begin, int64_t end) {
+    kernels::transpose(from, rows, columns, to, begin, end);
+  });
+  return out;
+}
+
+/// dy^T x, the gradient of a weight, [out, in]. oneDNN wants its left factor contiguous, so the
+/// narrower of the two is the one that is copied.
+Tensor weight_gradient(const Tensor& dy, const Tensor& x) {
+  return dy.size(1) <= x.size(1) ? product(dy.t(), x.t()) : product(x.t(), dy.t()).t();
+}
+
 struct LinearFunction : torch::autograd::Function<LinearFunction> {
   static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& weight) {
     context->save_for_backward({x, weight});
@@ -48,7 +70,7 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
     Tensor dx, dweight;
     if (context->needs_input_grad(0)) dx = product(dy, weight.t()).view(x.sizes());
     if (context->needs_input_grad(1)) {
-      dweight = product(dy.t(), x.reshape({-1, weight.size(1)}).t());
+      dweight = weight_gradient(dy, x.reshape({-1, weight.size(1)}));
     }
     return {dx, dweight};
   }
@@ -59,8 +81,9 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
 Tensor product(const Tensor& a, const Tensor& b) {
   if (!suits_onednn(a)) return torch::mm(a, b.t());
   const at::AutoDispatchBelowADInplaceOrView below_autograd;
-  return onednn_linear()->call(a, b, std::nullopt, "none", c10::List<std::optional<at::Scalar>>(),
-                               std::nullopt);
+  const bool is_transposed = !a.is_contiguous() && a.t().is_contiguous();
+  return onednn_linear()->call(is_transposed ? transposed_copy(a) : a, b, std::nullopt, "none",
+                               c10::List<std::optional<at::Scalar>>(), std::nullopt);
 }
 
 Tensor apply_linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
