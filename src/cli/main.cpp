@@ -77,11 +77,7 @@ bool is_out_of_memory(std::string_view text) {
          text.find("out of memory") != std::string_view::npos;
 }
 
-}  // namespace
-}  // namespace hypenet
-
-int main(int argc, char** argv) {
-  using namespace hypenet;
+int run_and_report(int argc, char** argv) {
   try {
     return run(argc, argv);
   } catch (const Interrupted& interrupted) {
@@ -92,3 +88,8 @@ int main(int argc, char** argv) {
     return fail(is_out_of_memory(error.what()) ? "out of memory" : error.what());
   }
 }
+
+}  // namespace
+}  // namespace hypenet
+
+int main(int argc, char** argv) { return hypenet::run_and_report(argc, argv); }

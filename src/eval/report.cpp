@@ -89,6 +89,7 @@ std::string format_table(const Table& table) {
   for (const auto& row : table.rows) widen(row);
 
   std::vector<std::string> rules;
+  rules.reserve(widths.size());
   for (const size_t columns : widths) rules.emplace_back(columns, '-');
   std::string text = format_row(table.header, widths) + format_row(rules, widths);
   for (const auto& row : table.rows) text += format_row(row, widths);
