@@ -1,3 +1,5 @@
+// Files in one piece: a write goes to a temporary name and is renamed, a mapping lasts as long as
+// its owner.
 #include "base/files.h"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// Values out of JSON, with errors that name the place, what was expected and what was found.
 #include "base/json.h"
 
 #include "base/files.h"
