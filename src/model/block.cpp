@@ -1,3 +1,4 @@
+// A block names its parts as published checkpoints do: self_attn is the mixer, whichever it is.
 #include "model/block.h"
 
 #include "ops/gating.h"

@@ -1,3 +1,5 @@
+// The forward: padding is moved to the left by a gather, the layers run, and their output is moved
+// back.
 #include "model/causal_lm.h"
 
 #include "model/rope.h"

@@ -1,3 +1,4 @@
+// Caches and states are allocated whole here; the mixers fill them in place.
 #include "model/decode_state.h"
 
 namespace hypenet {

@@ -1,3 +1,4 @@
+// Parameters stay in their own type; the casts here carry the gradient back into it.
 #include "model/linear.h"
 
 #include "ops/linear.h"

@@ -1,3 +1,4 @@
+// The weight is a parameter, the arithmetic is ops/norm.h.
 #include "model/norm.h"
 
 #include "ops/norm.h"

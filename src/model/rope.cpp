@@ -1,3 +1,4 @@
+// Llama 3's scaling, in terms of how many turns a frequency makes in the original context.
 #include "model/rope.h"
 
 #include <numbers>

@@ -1,3 +1,5 @@
+// Whole unpadded sequences go to the CPU's own kernels, everything else to libtorch with a mask
+// where it is needed.
 #include "ops/attention.h"
 
 #include <cmath>

@@ -1,3 +1,4 @@
+// The kernels as an op: where each group of heads lies, and the two passes.
 #include "ops/attention_cpu.h"
 
 #include <ATen/Parallel.h>

@@ -1,3 +1,4 @@
+// Both gates are one function over their kernels; other types and devices take plain tensor code.
 #include "ops/gating.h"
 
 #include <ATen/Parallel.h>

@@ -1,3 +1,5 @@
+// The kernels as an op: where each head lies, the two passes, and the states that forward keeps
+// for backward.
 #include "ops/lightning_cpu.h"
 
 #include <ATen/Parallel.h>

@@ -1,3 +1,4 @@
+// oneDNN's product is found by name; its gradients are products too.
 #include "ops/linear.h"
 
 #include <ATen/Parallel.h>

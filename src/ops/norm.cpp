@@ -1,3 +1,4 @@
+// Float32 on the CPU goes through kernels; the plain forms serve every other type and device.
 #include "ops/norm.h"
 
 #include <ATen/Parallel.h>

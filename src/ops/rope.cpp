@@ -1,3 +1,4 @@
+// Float32 on the CPU goes through a kernel; the plain form serves every other type and device.
 #include "ops/rope.h"
 
 #include <ATen/Parallel.h>

@@ -87,6 +87,19 @@ TEST(RmsNorm, keeps_zeros_finite_and_float32_weights_with_bfloat16_input) {
   EXPECT_EQ(torch::autograd::grad({mixed.sum()}, {weight})[0].scalar_type(), torch::kFloat32);
 }
 
+TEST(RmsNorm, gradients_do_not_depend_on_the_number_of_threads) {
+  torch::manual_seed(10);
+  const Inputs inputs = leaves({draw({40, 100, 48}), draw({48})}, torch::kFloat32);
+  const Op op = [](const Inputs& x) { return rms_norm(x[0], x[1], 1e-6); };
+  const int threads = at::get_num_threads();
+  at::set_num_threads(1);
+  const Inputs one = results(op, inputs);
+  at::set_num_threads(2);
+  const Inputs two = results(op, inputs);
+  at::set_num_threads(threads);
+  for (size_t i = 0; i < one.size(); ++i) EXPECT_TRUE(torch::equal(one[i], two[i])) << i;
+}
+
 TEST(RmsNorm, rejects_a_weight_of_another_size) {
   EXPECT_ERROR(rms_norm(torch::zeros({2, 8}), torch::ones({7}), 1e-6),
                "rms_norm: weight: expected shape [8], found [7]");

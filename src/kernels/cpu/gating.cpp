@@ -1,3 +1,4 @@
+// Forward and backward of each gate in one pass over its elements.
 #include "kernels/gating.h"
 
 #include "kernels/cpu/exponential.h"

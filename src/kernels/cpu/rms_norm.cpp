@@ -1,3 +1,4 @@
+// A row is read from memory once; its second reading is served by the first-level cache.
 #include "kernels/rms_norm.h"
 
 #include <cmath>

@@ -1,3 +1,4 @@
+// The two halves of a head are rotated side by side.
 #include "kernels/rope.h"
 
 #include "kernels/cpu/vectorize.h"

@@ -1,3 +1,4 @@
+// Blocks of 16 by 16: whole lines are written, and those read stay in the first-level cache.
 #include "kernels/transpose.h"
 
 #include <algorithm>

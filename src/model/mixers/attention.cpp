@@ -1,3 +1,4 @@
+// The teacher's attention and HypeNet's are one forward: rope, scaling and gate are there or not.
 #include "model/mixers/attention.h"
 
 #include "ops/attention.h"

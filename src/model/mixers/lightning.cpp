@@ -1,3 +1,4 @@
+// Padding is kept out of the state by zero keys and values.
 #include "model/mixers/lightning.h"
 
 #include "ops/gating.h"

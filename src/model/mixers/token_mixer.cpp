@@ -1,3 +1,4 @@
+// The table of mixers.
 #include "model/mixers/token_mixer.h"
 
 #include "model/mixers/attention.h"

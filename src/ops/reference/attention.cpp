@@ -1,3 +1,4 @@
+// Attention as it is defined; it holds every score.
 #include "ops/reference/attention.h"
 
 #include <cmath>

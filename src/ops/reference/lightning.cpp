@@ -1,3 +1,4 @@
+// Lightning attention as it is defined, twice.
 #include "ops/reference/lightning.h"
 
 namespace hypenet::reference {
