@@ -11,6 +11,8 @@ get_filename_component(SITE_PACKAGES ${TORCH_ROOT} DIRECTORY)
 add_library(hypenet_torch INTERFACE)
 target_include_directories(hypenet_torch SYSTEM INTERFACE
   ${TORCH_ROOT}/include ${TORCH_ROOT}/include/torch/csrc/api/include)
+# fmt is the wheel's own, whose headers come before a system's; no library matches them, so they are all of it.
+target_compile_definitions(hypenet_torch INTERFACE FMT_HEADER_ONLY=1)
 target_link_directories(hypenet_torch INTERFACE ${TORCH_ROOT}/lib)
 # The wheel's libraries lean on NVIDIA's, which a CPU machine does not have: the linker does not look into them.
 target_link_options(hypenet_torch INTERFACE -Wl,--allow-shlib-undefined)
