@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
 
@@ -118,8 +119,16 @@ FolderWriter::~FolderWriter() {
 
 void FolderWriter::commit() {
   std::error_code error;
-  fs::remove_all(target_, error);
-  fs::rename(temporary_, target_, error);
+  // An older folder changes places with the new one in one step, so that no moment is without
+  // either.
+  const bool exchanged =
+      ::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, target_.c_str(), RENAME_EXCHANGE) == 0;
+  if (exchanged) {
+    fs::remove_all(temporary_, error);
+  } else {
+    fs::remove_all(target_, error);  // nothing there, or a file system that cannot exchange
+    fs::rename(temporary_, target_, error);
+  }
   HYPENET_CHECK(!error, target_.string(), ": cannot rename into place: ", error.message());
   committed_ = true;
   flush_folder(target_.parent_path());

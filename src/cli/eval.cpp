@@ -14,50 +14,22 @@
 #include "cli/model_folder.h"
 #include "cli/numbers.h"
 #include "cli/progress.h"
-#include "data/documents.h"
-#include "data/token_shard.h"
 #include "engine/engine.h"
 #include "eval/report.h"
 #include "halo/evaluate.h"
+#include "halo/run.h"
 
 namespace hypenet {
 namespace {
 
-constexpr size_t kMostTokens = size_t{1} << 20;  // of the text; more changes the measures little
-
 struct EvalCommand {
   ModelOptions model;
-  std::filesystem::path data;
+  std::string data;
   std::string text_field = "text";
   EvaluateConfig config{.contexts = {256, 512, 1024, 2048}};
   uint64_t seed = 0;
   std::optional<std::filesystem::path> json;
 };
-
-std::vector<int32_t> read_shards(const std::filesystem::path& folder) {
-  const TokenDataset dataset(folder);
-  std::vector<int32_t> tokens(std::min(kMostTokens, static_cast<size_t>(dataset.tokens())));
-  dataset.read(0, tokens);
-  return tokens;
-}
-
-/// Token ids of the text: a folder of token shards, or files of documents, each followed by EOS.
-std::vector<int32_t> read_text(const EvalCommand& command, const Tokenizer& tokenizer) {
-  if (std::filesystem::exists(command.data / "dataset.json")) return read_shards(command.data);
-  std::vector<int32_t> tokens;
-  for (const auto& file : document_files({command.data})) {
-    if (tokens.size() >= kMostTokens) break;
-    for_each_document(file, command.text_field, [&](std::string_view text) {
-      const std::vector<int32_t> ids = tokenizer.encode(text);
-      tokens.insert(tokens.end(), ids.begin(), ids.end());
-      if (tokenizer.eos_id()) tokens.push_back(*tokenizer.eos_id());
-      return tokens.size() < kMostTokens;
-    });
-  }
-  HYPENET_CHECK(!tokens.empty(), command.data.string(), ": expected text, found none");
-  tokens.resize(std::min(tokens.size(), kMostTokens));
-  return tokens;
-}
 
 void check(const EvaluateConfig& config) {
   HYPENET_CHECK(config.context > 0, "--context: expected at least 1, found ", config.context);
@@ -90,7 +62,7 @@ void run_eval(const EvalCommand& command) {
   const Checkpoint checkpoint(command.model.folder);
   Engine engine(open_model(command.model, checkpoint));
   const Tokenizer tokenizer = open_tokenizer(command.model.folder, engine.config());
-  const std::vector<int32_t> text = read_text(command, tokenizer);
+  const std::vector<int32_t> text = read_held_out({command.data}, command.text_field, tokenizer);
   Progress progress;
   progress.show(
       fmt::format("eval: {} tokens of text", with_commas(static_cast<int64_t>(text.size()))));

@@ -16,7 +16,7 @@ void apply_setting(Json& json, const std::string& setting) {
   const size_t equals = setting.find('=');
   HYPENET_CHECK(equals != std::string::npos && equals > 0, "--set ", setting,
                 ": expected section.key=value");
-  std::string pointer = "/" + setting.substr(0, equals);
+  std::string pointer = concat("/", setting.substr(0, equals));
   std::replace(pointer.begin(), pointer.end(), '.', '/');
   const std::string text = setting.substr(equals + 1);
   const Json value = Json::parse(text, nullptr, /*allow_exceptions=*/false);

@@ -80,11 +80,11 @@ class Observer {
 };
 
 struct TrainJob {
-  std::string stage;  // name in reports and files
-  StageConfig config;
-  NamedTensors parameters;       // those to train; on the device, float32, requires_grad
-  std::filesystem::path folder;  // holds <stage>.state while running, and metrics.jsonl
-  Json settings;                 // what decides the result: a state saved with others is refused
+  std::string stage = {};  // name in reports and files
+  StageConfig config = {};
+  NamedTensors parameters = {};       // those to train; on the device, float32, requires_grad
+  std::filesystem::path folder = {};  // holds <stage>.state while running, and metrics.jsonl
+  Json settings = {};                 // what decides the result: a state saved with others is refused
   torch::Device device = torch::kCPU;
   Observer* observer = nullptr;
   const std::atomic<bool>* stop = nullptr;  // set (by Ctrl-C): save and return

@@ -1,0 +1,171 @@
+// The conversion as a user runs it: the real program, killed at random moments, must end with the
+// same weights.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <chrono>
+#include <thread>
+
+#include "base/json.h"
+#include "base/random.h"
+#include "store/checkpoint.h"
+#include "tests/support/program.h"
+#include "tests/support/temporary_folder.h"
+
+namespace hypenet {
+namespace {
+
+namespace fs = std::filesystem;
+using testing_support::ProgramResult;
+using testing_support::run_program;
+using testing_support::RunningProgram;
+
+/// The embedded teacher with the tiny recipe cut down to seconds: every stage, some steps each,
+/// saved often.
+std::vector<std::string> short_conversion(const fs::path& out, const std::string& data) {
+  std::vector<std::string> arguments = {
+      "convert", "--recipe",   HYPENET_SOURCE "/recipes/tiny.json",
+      "--out",   out.string(), "--data",
+      data,      "--threads",  "1"};
+  for (const std::string setting :
+       {"align.steps=8", "align.sequences=2", "align.context=128", "align.save_every=3",
+        "distill.steps=9", "distill.sequences=2", "distill.context=128", "distill.save_every=4",
+        "finetune.steps=6", "finetune.sequences=1", "finetune.context=256", "finetune.save_every=2",
+        "sweep.prompts=4", "sweep.windows=4", "evaluate.prompts=4", "evaluate.windows=4",
+        "evaluate.contexts=[256,512]"}) {
+    arguments.push_back("--set");
+    arguments.push_back(setting);
+  }
+  return arguments;
+}
+
+class Convert : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string text;
+    for (int i = 0; i < 2000; ++i)
+      text += concat("Sentence ", i, " of a text that nobody would read twice. ");
+    write_file(folder_ / "text.txt", text);
+  }
+  std::vector<std::string> command(const std::string& out) const {
+    return short_conversion(folder_ / out, (folder_ / "text.txt").string());
+  }
+  std::string weights(const std::string& out) const {
+    return read_file(folder_ / (out + "/model/model.safetensors"));
+  }
+  TemporaryFolder folder_;
+};
+
+TEST_F(Convert, makes_a_hypenet_a_table_and_a_report) {
+  const ProgramResult result = run_program(command("out"));
+  ASSERT_EQ(result.code, 0) << result.error;
+  EXPECT_NE(result.out.find("held-out perplexity"), std::string::npos);
+  EXPECT_NE(result.out.find("recall at 512 tokens"), std::string::npos);
+  for (const std::string name :
+       {"1-transfer", "2-align", "4-hybrid", "5-distill", "6-finetune", "model"}) {
+    EXPECT_TRUE(fs::exists(folder_ / ("out/" + name + "/run.json"))) << name;
+    EXPECT_TRUE(fs::exists(folder_ / ("out/" + name + "/tokenizer.json"))) << name;
+    EXPECT_TRUE(fs::exists(folder_ / ("out/" + name + "/generation_config.json"))) << name;
+  }
+  const Checkpoint model(folder_ / "out/model");
+  EXPECT_EQ(model.config()["model_type"], "hypenet");
+  EXPECT_EQ(model.config()["attn_logits_scaling"], "hype 100");
+  const Json chosen = read_json(folder_ / "out/3-select/selection.json")["layers"];
+  for (size_t layer = 0; layer < 8; ++layer) {
+    const bool is_chosen = std::find(chosen.begin(), chosen.end(), Json(layer)) != chosen.end();
+    EXPECT_EQ(model.config()["mixer_types"][layer], is_chosen ? "attn" : "lightning-attn") << layer;
+  }
+  const std::string report = read_file(folder_ / "out/report.html");
+  EXPECT_NE(report.find("<svg"), std::string::npos);
+  EXPECT_NE(report.find("Recall over context length"), std::string::npos);
+
+  const auto before = fs::last_write_time(folder_ / "out/model");
+  const ProgramResult again = run_program(command("out"));
+  EXPECT_EQ(again.code, 0) << again.error;
+  EXPECT_EQ(again.out, result.out) << "a finished conversion shows its table again";
+  EXPECT_EQ(fs::last_write_time(folder_ / "out/model"), before) << "and does nothing anew";
+
+  auto other = command("out");
+  other.insert(other.end(), {"--set", "align.optimizer.peak_lr=0.5"});
+  const ProgramResult refused = run_program(other);
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_NE(refused.error.find("align.optimizer.peak_lr: expected 0.5, found 0.003"),
+            std::string::npos)
+      << refused.error;
+}
+
+TEST_F(Convert, killed_at_random_moments_ends_with_the_weights_of_an_uninterrupted_run) {
+  ASSERT_EQ(run_program(command("whole")).code, 0);
+  Random random(static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count()));
+  int kills = 0;
+  for (int attempt = 0; attempt < 40 && !fs::exists(folder_ / "killed/model"); ++attempt) {
+    RunningProgram program(command("killed"));
+    // Start-up takes about half a second: later kills meet every stage, growing ones ensure that
+    // the end is reached.
+    std::this_thread::sleep_for(std::chrono::milliseconds(400 + random.below(1200) + 50 * attempt));
+    ::kill(program.process(), SIGKILL);
+    const ProgramResult result = program.wait();
+    ASSERT_TRUE(result.code == 0 || result.code == 128 + SIGKILL) << result.error;
+    kills += result.code == 0 ? 0 : 1;
+  }
+  EXPECT_GE(kills, 1);
+  const ProgramResult last = run_program(command("killed"));
+  ASSERT_EQ(last.code, 0) << last.error;
+  EXPECT_TRUE(weights("killed") == weights("whole")) << "after " << kills << " kills";
+}
+
+TEST_F(Convert, interrupted_by_ctrl_c_saves_and_goes_on) {
+  ASSERT_EQ(run_program(command("whole")).code, 0);
+  bool interrupted = false;
+  for (int attempt = 0; attempt < 20 && !interrupted; ++attempt) {
+    RunningProgram program(command("stopped"));
+    std::this_thread::sleep_for(std::chrono::milliseconds(800 + 150 * attempt));
+    ::kill(program.process(), SIGINT);
+    const ProgramResult result = program.wait();
+    ASSERT_TRUE(result.code == 0 || result.code == 130) << result.code << result.error;
+    if (result.code == 0) break;
+    interrupted = true;
+    EXPECT_NE(result.error.find("interrupted; the same command goes on"), std::string::npos)
+        << result.error;
+  }
+  EXPECT_TRUE(interrupted);
+  ASSERT_EQ(run_program(command("stopped")).code, 0);
+  EXPECT_TRUE(weights("stopped") == weights("whole"));
+}
+
+TEST_F(Convert, bad_input_is_one_line_and_exit_code_1) {
+  const auto expect_refused = [&](const std::vector<std::string>& more, const std::string& text) {
+    auto arguments = command("bad");
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const ProgramResult result = run_program(arguments);
+    EXPECT_EQ(result.code, 1) << text;
+    EXPECT_NE(result.error.find(text), std::string::npos) << result.error;
+    EXPECT_EQ(std::count(result.error.begin(), result.error.end(), '\n'), 1) << result.error;
+    EXPECT_FALSE(fs::exists(folder_ / "bad/1-transfer"));
+    fs::remove_all(folder_ / "bad");
+  };
+  expect_refused({"--set", "align.stepz=3"}, "unknown key \"stepz\"");
+  expect_refused({"--teacher", (folder_ / "none").string()}, "none/config.json: cannot open");
+  expect_refused({"--device", "tpu"}, "tpu");
+  write_file(folder_ / "empty.txt", "");
+  expect_refused({"--data", (folder_ / "empty.txt").string()}, "empty.txt");
+
+  const fs::path teacher = folder_ / "teacher";
+  fs::copy(HYPENET_SOURCE "/models/tiny-teacher", teacher, fs::copy_options::recursive);
+  Json config = read_json(teacher / "config.json");
+  const auto with = [&](const char* key, const Json& value) {
+    Json changed = config;
+    changed[key] = value;
+    write_json(teacher / "config.json", changed);
+  };
+  const std::vector<std::string> own = {"--teacher", teacher.string()};
+  with("architectures", {"GPT2LMHeadModel"});
+  expect_refused(own, "GPT2LMHeadModel");
+  with("num_key_value_heads", 3);
+  expect_refused(own, "num_key_value_heads");
+  with("vocab_size", 100);
+  expect_refused(own, "a tokenizer with 4096 ids");
+}
+
+}  // namespace
+}  // namespace hypenet

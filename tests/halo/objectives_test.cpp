@@ -1,0 +1,141 @@
+// The objectives of stages 1 and 2, and the sweep, against their plain forms.
+#include <gtest/gtest.h>
+
+#include "engine/engine.h"
+#include "engine/score.h"
+#include "eval/measures.h"
+#include "halo/align.h"
+#include "halo/distill.h"
+#include "halo/hybrid.h"
+#include "halo/sweep.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/tiny_model.h"
+#include "train/cross_entropy.h"
+
+namespace hypenet {
+namespace {
+
+using testing_support::tiny_teacher_config;
+
+ModelConfig teacher_config() {
+  ModelConfig config = tiny_teacher_config();
+  config.num_hidden_layers = 3;
+  config.mixer_types.assign(3, MixerType::kAttention);
+  return config;
+}
+
+CausalLm new_teacher() {
+  torch::manual_seed(5);
+  return CausalLm(teacher_config());
+}
+
+CausalLm new_student(const std::vector<int64_t>& attention) {
+  torch::manual_seed(6);
+  return CausalLm(hypenet_config(teacher_config(), mixer_types(3, attention)));
+}
+
+Batch some_batch() {
+  torch::manual_seed(7);
+  return {torch::randint(64, {2, 12}, torch::kInt64), torch::randint(64, {2, 12}, torch::kInt64)};
+}
+
+TEST(AlignObjective, is_the_mean_over_layers_of_the_mixers_squared_error) {
+  CausalLm teacher = new_teacher(), twins = new_student({});
+  const Batch batch = some_batch();
+  AlignObjective objective(teacher, twins);
+  const double loss = objective.accumulate(batch, 0.5).item<double>();
+  std::vector<Tensor> found;
+  const auto trained = trainable_parameters(twins);
+  for (const auto& [name, parameter] : trained) {
+    EXPECT_NE(name.find(".self_attn."), std::string::npos) << name << " must not train in stage 1";
+    found.push_back(parameter.grad().clone());
+  }
+  const Step step = teacher->step(batch.ids);
+  Tensor h = teacher->embed(batch.ids), plain;
+  for (int64_t i = 0; i < 3; ++i) {
+    const Tensor x = teacher->layer(i)->mixer_input(h);
+    const Tensor y = teacher->layer(i)->mixer().forward(x, step, nullptr);
+    const Tensor term = (twins->layer(i)->mixer().forward(x, step, nullptr) - y).pow(2).mean() / 3;
+    plain = plain.defined() ? plain + term : term;
+    h = teacher->layer(i)->finish(h, y);
+  }
+  EXPECT_NEAR(loss, plain.item<double>(), 1e-6);
+  std::vector<Tensor> parameters;
+  for (const auto& [name, parameter] : trained) parameters.push_back(parameter);
+  const auto expected = torch::autograd::grad({plain * 0.5}, parameters);
+  for (size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_TRUE(torch::allclose(found[i], expected[i], 1e-4, 1e-7)) << trained[i].first;
+  }
+}
+
+TEST(DistillObjective, is_the_kl_of_the_models_and_leaves_the_teacher_alone) {
+  CausalLm teacher = new_teacher(), student = new_student({1});
+  const Batch batch = some_batch();
+  DistillObjective objective(teacher, student);
+  const double loss = objective.accumulate(batch, 1).item<double>();
+  const Tensor p = torch::log_softmax(teacher->forward(batch.ids), -1);
+  const Tensor q = torch::log_softmax(student->forward(batch.ids), -1);
+  EXPECT_NEAR(loss, (p.exp() * (p - q)).sum(-1).mean().item<double>(), 1e-6);
+  for (const auto& parameter : teacher->parameters()) EXPECT_FALSE(parameter.grad().defined());
+  for (const auto& item : student->named_parameters())
+    EXPECT_TRUE(item.value().grad().defined()) << item.key();
+}
+
+TEST(DistillObjective, names_the_teacher_when_it_overflows) {
+  CausalLm teacher = new_teacher(), student = new_student({1});
+  {
+    const torch::NoGradGuard no_grad;
+    teacher->named_parameters()["model.layers.1.mlp.up_proj.weight"].fill_(std::nanf(""));
+  }
+  DistillObjective distill(teacher, student);
+  EXPECT_EQ(distill.first_nonfinite(some_batch()), "teacher layer 1 mlp");
+  AlignObjective align(teacher, new_student({}));
+  EXPECT_EQ(align.first_nonfinite(some_batch()), "teacher layer 1 mlp");
+}
+
+std::vector<ScoredRow> random_rows(int64_t count, int64_t length, int64_t first_scored) {
+  Random random(9);
+  std::vector<ScoredRow> rows(static_cast<size_t>(count));
+  for (auto& row : rows) {
+    for (int64_t i = 0; i < length; ++i) row.ids.push_back(static_cast<int32_t>(random.below(64)));
+    row.first_scored = first_scored;
+  }
+  return rows;
+}
+
+TEST(Sweep, each_score_is_that_of_the_teacher_with_one_layer_replaced) {
+  CausalLm teacher = new_teacher(), twins = new_student({});
+  const SweepRows rows = {random_rows(40, 9, 8), random_rows(20, 16, 1)};
+  const LayerScores scores = sweep_layers(teacher, twins, rows, 64, {});
+  ASSERT_EQ(scores.layers.size(), 3U);
+  Engine unchanged(teacher);
+  EXPECT_DOUBLE_EQ(scores.original[0], exact_share(unchanged.score(rows.recall)));
+  EXPECT_DOUBLE_EQ(scores.original[1], greedy_share(unchanged.score(rows.text)));
+  const torch::NoGradGuard no_grad;
+  for (int64_t replaced = 0; replaced < 3; ++replaced) {
+    const HiddenVariants one = [&](const Tensor& ids, const auto& emit) {
+      const Step step = teacher->step(ids);
+      Tensor h = teacher->embed(ids);
+      for (int64_t i = 0; i < 3; ++i) {
+        TokenMixer& mixer = i == replaced ? twins->layer(i)->mixer() : teacher->layer(i)->mixer();
+        h = teacher->layer(i)->finish(
+            h, mixer.forward(teacher->layer(i)->mixer_input(h), step, nullptr));
+      }
+      emit(teacher->finish(h));
+    };
+    const auto& row = scores.layers[static_cast<size_t>(replaced)];
+    EXPECT_DOUBLE_EQ(row[0], exact_share(score_variants(teacher, rows.recall, 1000, one).front()));
+    EXPECT_DOUBLE_EQ(row[1], greedy_share(score_variants(teacher, rows.text, 1000, one).front()));
+  }
+}
+
+TEST(Sweep, twins_of_another_model_are_refused) {
+  EXPECT_ERROR(check_twins(teacher_config(), new_student({1})->config(), "twins"),
+               "every layer is lightning-attn");
+  const auto shorter = hypenet_config(tiny_teacher_config(), mixer_types(2, {}));
+  EXPECT_ERROR(check_twins(teacher_config(), shorter, "twins"),
+               "expected twins of 3 layers of size 32, found 2");
+}
+
+}  // namespace
+}  // namespace hypenet

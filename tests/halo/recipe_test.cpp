@@ -1,0 +1,85 @@
+// Recipes: what is in the repository reads, and what is wrong is named.
+#include "halo/recipe.h"
+
+#include <gtest/gtest.h>
+
+#include "base/files.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/temporary_folder.h"
+
+namespace hypenet {
+namespace {
+
+std::filesystem::path recipe_path(const std::string& name) {
+  return std::filesystem::path(HYPENET_SOURCE) / "recipes" / (name + ".json");
+}
+
+TEST(Recipe, published_recipes_hold_the_published_numbers) {
+  const std::pair<std::string, double> published[] = {{"2b", 1e-4}, {"5b", 5e-5}, {"9b", 3e-5}};
+  for (const auto& [size, peak] : published) {
+    const auto recipe = read_halo_recipe(
+        {.path = recipe_path("hypenet-" + size), .teacher = "teacher", .data = {"text"}});
+    EXPECT_EQ(recipe.align.tokens(), int64_t{20000} * 32 * 512);
+    EXPECT_EQ(recipe.distill.tokens(), int64_t{20000} * 96 * 512);
+    EXPECT_EQ(recipe.finetune.tokens(), int64_t{500} * 128 * 16384);
+    EXPECT_DOUBLE_EQ(recipe.align.optimizer.peak_lr, 1e-3);
+    EXPECT_DOUBLE_EQ(recipe.distill.optimizer.peak_lr, peak);
+    EXPECT_DOUBLE_EQ(recipe.finetune.optimizer.peak_lr, 1e-5);
+    for (const auto& stage : {recipe.align, recipe.distill, recipe.finetune}) {
+      EXPECT_DOUBLE_EQ(stage.optimizer.final_lr, 1e-5);
+      EXPECT_EQ(stage.optimizer.warmup_steps, 50);
+      EXPECT_EQ(stage.precision, "bfloat16");
+    }
+    EXPECT_EQ(recipe.attn_logits_scaling, "hype 500");
+  }
+}
+
+TEST(Recipe, paths_are_relative_to_the_recipe_and_the_command_line_wins) {
+  const auto recipe = read_halo_recipe({.path = recipe_path("tiny")});
+  EXPECT_TRUE(std::filesystem::exists(recipe.teacher)) << recipe.teacher;
+  EXPECT_TRUE(std::filesystem::exists(recipe.data.train.front()));
+  const auto other =
+      read_halo_recipe({.path = recipe_path("tiny"), .teacher = "mine", .data = {"a", "b"}});
+  EXPECT_EQ(other.teacher, "mine");
+  EXPECT_EQ(other.data.train, (std::vector<std::string>{"a", "b"}));
+  EXPECT_TRUE(other.data.validation.empty()) << "held-out text comes from the user's own then";
+}
+
+TEST(Recipe, set_changes_a_key_and_refuses_unknown_ones) {
+  const auto with = [](const std::string& setting) {
+    return read_halo_recipe({.path = recipe_path("tiny"), .settings = {setting}});
+  };
+  EXPECT_EQ(with("distill.steps=3").distill.steps, 3);
+  EXPECT_EQ(with("distill.optimizer.peak_lr=0.5").distill.optimizer.peak_lr, 0.5);
+  EXPECT_EQ(with("select.layers=[1,2]").select.layers, (std::vector<int64_t>{1, 2}));
+  EXPECT_EQ(with("select.rule=uniform").select.rule, "uniform");
+  EXPECT_ERROR(with("distill.step=3"), "distill: unknown key \"step\", expected one of");
+  EXPECT_ERROR(with("distill.steps=many"), "distill: steps: expected an integer, found a string");
+  EXPECT_ERROR(with("distill.steps.more=3"), "expected the path of a key");
+  EXPECT_ERROR(with("distill.steps"), "expected section.key=value");
+  EXPECT_ERROR(with("distill.context=0"), "distill: context: expected a positive number, found 0");
+  EXPECT_ERROR(with("select.rule=best"), "best");
+  EXPECT_ERROR(with("attn_logits_scaling=hyper"), "attn_logits_scaling");
+}
+
+TEST(Recipe, a_recipe_without_teacher_or_text_says_what_to_give) {
+  EXPECT_ERROR(read_halo_recipe({.path = recipe_path("hypenet-2b"), .data = {"text"}}),
+               "give --teacher");
+  EXPECT_ERROR(read_halo_recipe({.path = recipe_path("hypenet-2b"), .teacher = "t"}),
+               "give --data");
+  EXPECT_ERROR(read_halo_recipe({.path = recipe_path("missing")}), "missing.json: cannot open");
+  const TemporaryFolder folder;
+  write_file(folder / "bad.json", "{\"name\": ");
+  EXPECT_ERROR(read_halo_recipe({.path = folder / "bad.json"}), "bad.json: expected JSON");
+}
+
+TEST(Recipe, pretraining_recipe_of_the_tiny_teacher_reads) {
+  const auto recipe = read_pretrain_recipe({.path = recipe_path("tiny-teacher")});
+  EXPECT_EQ(recipe.phases.size(), 3U);
+  EXPECT_ERROR(
+      read_pretrain_recipe({.path = recipe_path("tiny-teacher"), .settings = {"phases=[]"}}),
+      "expected at least one");
+}
+
+}  // namespace
+}  // namespace hypenet

@@ -1,0 +1,120 @@
+// Weight transfer and the hybrid: what is copied, repeated and new.
+#include "halo/transfer.h"
+
+#include <gtest/gtest.h>
+
+#include "halo/hybrid.h"
+#include "model/causal_lm.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/temporary_folder.h"
+#include "tests/support/tiny_model.h"
+
+namespace hypenet {
+namespace {
+
+using testing_support::tiny_teacher_config;
+
+/// A random teacher's folder.
+Checkpoint write_teacher(const std::filesystem::path& folder, const ModelConfig& config) {
+  torch::manual_seed(4);
+  CausalLm model(config);
+  write_checkpoint(folder,
+                   {.config = to_json(config), .tensors = named_weights(*model, torch::kFloat32)});
+  return Checkpoint(folder);
+}
+
+Tensor find(const NamedTensors& tensors, const std::string& name) {
+  for (const auto& [other, tensor] : tensors) {
+    if (other == name) return tensor;
+  }
+  throw Error("no tensor " + name);
+}
+
+class Transfer : public testing::Test {
+ protected:
+  TemporaryFolder folder_;
+  ModelConfig teacher_config_ = tiny_teacher_config();
+  Checkpoint teacher_ = write_teacher(folder_ / "teacher", teacher_config_);
+};
+
+TEST_F(Transfer, key_and_value_heads_are_repeated_in_place) {
+  const auto config = hypenet_config(teacher_config_, mixer_types(2, {}));
+  const auto tensors = transfer_weights(teacher_, config, {});
+  const Tensor before = teacher_.tensor(mixer_tensor(1, "k_proj.weight"));  // [G * d, D] = [32, 32]
+  const Tensor after = find(tensors, mixer_tensor(1, "k_proj.weight"));     // [H * d, D] = [64, 32]
+  ASSERT_EQ(after.sizes(), (std::vector<int64_t>{64, 32}));
+  for (int64_t head = 0; head < 4; ++head) {
+    EXPECT_TRUE(torch::equal(after.narrow(0, head * 16, 16), before.narrow(0, head / 2 * 16, 16)))
+        << head;
+  }
+  EXPECT_TRUE(torch::equal(find(tensors, mixer_tensor(0, "q_proj.weight")),
+                           teacher_.tensor(mixer_tensor(0, "q_proj.weight"))));
+  EXPECT_TRUE(torch::equal(find(tensors, mixer_tensor(0, "o_norm.weight")), torch::ones({64})));
+}
+
+TEST_F(Transfer, the_model_loads_and_new_gates_depend_on_seed_and_layer) {
+  const auto config = hypenet_config(teacher_config_, mixer_types(2, {}));
+  write_checkpoint(folder_ / "twins", {.config = to_json(config),
+                                       .tensors = transfer_weights(teacher_, config, {0.02, 7})});
+  CausalLm twins = load_model(Checkpoint(folder_ / "twins"));
+  EXPECT_EQ(twins->config().mixer_types, mixer_types(2, {}));
+  EXPECT_TRUE(twins->forward(torch::ones({1, 5}, torch::kInt64)).isfinite().all().item<bool>());
+  const auto gate = [&](int64_t layer, uint64_t seed) {
+    return new_gate(config, layer, 0.02, seed, torch::kFloat32);
+  };
+  EXPECT_TRUE(torch::equal(gate(0, 7), gate(0, 7)));
+  EXPECT_FALSE(torch::equal(gate(0, 7), gate(1, 7)));
+  EXPECT_FALSE(torch::equal(gate(0, 7), gate(0, 8)));
+  EXPECT_NEAR(gate(0, 7).std().item<double>(), 0.02, 0.002);
+}
+
+TEST_F(Transfer, biases_of_a_qwen2_teacher_come_along) {
+  ModelConfig config = teacher_config_;
+  config.architecture = Architecture::kQwen2, config.attention_bias = true,
+  config.has_qk_norm = false;
+  const Checkpoint teacher = write_teacher(folder_ / "qwen2", config);
+  const auto twin_config = hypenet_config(config, mixer_types(2, {1}));
+  const auto tensors = transfer_weights(teacher, twin_config, {});
+  EXPECT_EQ(find(tensors, mixer_tensor(0, "v_proj.bias")).sizes(), (std::vector<int64_t>{64}));
+  EXPECT_TRUE(torch::equal(find(tensors, mixer_tensor(0, "q_norm.weight")), torch::ones({16})));
+  write_checkpoint(
+      folder_ / "twins",
+      {.config = to_json(hypenet_config(config, mixer_types(2, {}))), .tensors = tensors});
+  load_model(Checkpoint(folder_ / "twins"));
+  write_checkpoint(folder_ / "hybrid",
+                   {.config = to_json(twin_config),
+                    .tensors = hybrid_weights(teacher, Checkpoint(folder_ / "twins"), {1}, {})});
+  CausalLm hybrid = load_model(Checkpoint(folder_ / "hybrid"));
+  EXPECT_TRUE(hybrid->forward(torch::ones({1, 5}, torch::kInt64)).isfinite().all().item<bool>());
+}
+
+TEST_F(Transfer, the_hybrid_takes_selected_layers_from_the_teacher_and_the_rest_from_the_twins) {
+  const auto twin_config = hypenet_config(teacher_config_, mixer_types(2, {}));
+  auto tensors = transfer_weights(teacher_, twin_config, {});
+  for (auto& [name, tensor] : tensors) {
+    if (name.find(".self_attn.") != std::string::npos) tensor = tensor + 1;  // as if aligned
+  }
+  write_checkpoint(folder_ / "twins", {.config = to_json(twin_config), .tensors = tensors});
+  const Checkpoint twins(folder_ / "twins");
+  const auto hybrid = hybrid_weights(teacher_, twins, {1}, {});
+  EXPECT_TRUE(torch::equal(find(hybrid, mixer_tensor(0, "k_proj.weight")),
+                           twins.tensor(mixer_tensor(0, "k_proj.weight"))));
+  EXPECT_TRUE(torch::equal(find(hybrid, mixer_tensor(1, "k_proj.weight")),
+                           teacher_.tensor(mixer_tensor(1, "k_proj.weight"))));
+  EXPECT_EQ(find(hybrid, mixer_tensor(1, "o_gate.weight")).sizes(), (std::vector<int64_t>{64, 32}));
+  EXPECT_THROW(find(hybrid, mixer_tensor(1, "z_proj.weight")), Error);
+  EXPECT_THROW(find(hybrid, mixer_tensor(0, "o_gate.weight")), Error);
+  write_checkpoint(
+      folder_ / "hybrid",
+      {.config = to_json(hypenet_config(teacher_config_, mixer_types(2, {1}))), .tensors = hybrid});
+  load_model(Checkpoint(folder_ / "hybrid"));
+}
+
+TEST_F(Transfer, layers_outside_the_model_and_a_hypenet_teacher_are_refused) {
+  EXPECT_ERROR(mixer_types(2, {2}), "expected layers from 0 to 1, found 2");
+  const auto config = hypenet_config(teacher_config_, mixer_types(2, {}));
+  EXPECT_ERROR(hypenet_config(config, mixer_types(2, {})), "expected a Transformer");
+}
+
+}  // namespace
+}  // namespace hypenet
