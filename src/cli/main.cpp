@@ -1,5 +1,7 @@
 // The program: reads the command line, runs one subcommand, turns every failure into one line and
 // an exit code.
+#include <malloc.h>
+
 #include <exception>
 #include <iostream>
 #include <new>
@@ -71,6 +73,14 @@ int run(int argc, char** argv) {
   }
 }
 
+/// A training step frees and allocates the same megabytes over and over; giving them back to the
+/// system each time costs a tenth of the step in page faults.
+void keep_freed_memory() {
+  constexpr int kBytes = 1 << 30;
+  ::mallopt(M_MMAP_THRESHOLD, kBytes);
+  ::mallopt(M_TRIM_THRESHOLD, kBytes);
+}
+
 /// Allocators of libtorch report exhausted memory in their own words.
 bool is_out_of_memory(std::string_view text) {
   return text.find("can't allocate memory") != std::string_view::npos ||
@@ -78,6 +88,7 @@ bool is_out_of_memory(std::string_view text) {
 }
 
 int run_and_report(int argc, char** argv) {
+  keep_freed_memory();
   try {
     return run(argc, argv);
   } catch (const Interrupted& interrupted) {

@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "base/error.h"
+#include "ops/linear.h"
 
 namespace hypenet {
 namespace {
@@ -43,16 +44,11 @@ LossAndGradients over_pieces(const Tensor& hidden, const Tensor& weight, int64_t
   Tensor weight_gradient = torch::zeros(weight.sizes(), hidden.options().dtype(type));
   for (int64_t first = 0; first < tokens; first += piece) {
     const Tensor part = hidden.narrow(0, first, std::min(piece, tokens - first));
-    Tensor logits = torch::matmul(part, head.t()).to(type);
+    Tensor logits = product(part, head).to(type);
     loss += piece_loss(logits, first);
     const Tensor gradient = logits.mul_(scale).to(hidden.scalar_type());
-    Tensor target = hidden_gradient.narrow(0, first, part.size(0));
-    torch::matmul_out(target, gradient, head);
-    if (gradient.scalar_type() == type) {
-      weight_gradient.addmm_(gradient.t(), part);
-    } else {
-      weight_gradient += torch::matmul(gradient.t(), part);
-    }
+    hidden_gradient.narrow(0, first, part.size(0)).copy_(product(gradient, head.t()));
+    weight_gradient += product(part.t(), gradient.t()).t();
   }
   return {loss * scale, hidden_gradient, weight_gradient.to(weight.scalar_type())};
 }
@@ -111,7 +107,7 @@ Tensor linear_kl(const Tensor& hidden, const Tensor& weight, const Tensor& teach
   const Tensor head = teacher_weight.detach().to(teacher_hidden.scalar_type());
   const PieceLoss piece_loss = [&](Tensor& logits, int64_t first) {
     const Tensor part = teacher_hidden.detach().narrow(0, first, logits.size(0));
-    Tensor teacher = torch::matmul(part, head.t()).to(logits.scalar_type());
+    Tensor teacher = product(part, head).to(logits.scalar_type());
     log_softmax_(teacher);
     log_softmax_(logits);
     const Tensor probability = teacher.exp();

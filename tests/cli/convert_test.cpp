@@ -145,10 +145,8 @@ TEST_F(Convert, bad_input_is_one_line_and_exit_code_1) {
     fs::remove_all(folder_ / "bad");
   };
   expect_refused({"--set", "align.stepz=3"}, "unknown key \"stepz\"");
-  expect_refused({"--teacher", (folder_ / "none").string()}, "none/config.json: cannot open");
+  expect_refused({"--teacher", (folder_ / "none").string()}, "none: expected a model folder, found nothing");
   expect_refused({"--device", "tpu"}, "tpu");
-  write_file(folder_ / "empty.txt", "");
-  expect_refused({"--data", (folder_ / "empty.txt").string()}, "empty.txt");
 
   const fs::path teacher = folder_ / "teacher";
   fs::copy(HYPENET_SOURCE "/models/tiny-teacher", teacher, fs::copy_options::recursive);
@@ -165,6 +163,8 @@ TEST_F(Convert, bad_input_is_one_line_and_exit_code_1) {
   expect_refused(own, "num_key_value_heads");
   with("vocab_size", 100);
   expect_refused(own, "a tokenizer with 4096 ids");
+  write_file(folder_ / "text.txt", "");
+  expect_refused({}, "expected documents with text, found none");
 }
 
 }  // namespace

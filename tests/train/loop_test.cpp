@@ -95,7 +95,7 @@ class Meddling : public CrossEntropyObjective {
 };
 
 TEST_F(TrainLoop, learns_its_small_corpus) {
-  config_.steps = 30, config_.optimizer.peak_lr = 1e-2;
+  config_.steps = 30, config_.save_every = 30, config_.optimizer.peak_lr = 1e-2;
   CausalLm model = new_model();
   CrossEntropyObjective objective(model);
   EXPECT_EQ(run(model, "out", objective), TrainResult::kFinished);
