@@ -211,9 +211,14 @@ std::vector<int64_t> select_layers(const LayerScores& scores, SelectionRule rule
   const std::vector<double> importances = layer_importances(scores, rule, keep);
   std::vector<int64_t> order(importances.size());
   std::iota(order.begin(), order.end(), int64_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
-    return importances[static_cast<size_t>(a)] > importances[static_cast<size_t>(b)];
-  });
+  // Layers at the rule's cap of 50 are told apart by what the rule is after, the recall they carry.
+  const auto rank = [&](int64_t layer) {
+    const auto i = static_cast<size_t>(layer);
+    const bool has_recall = rule != SelectionRule::kUniform;
+    return std::pair(importances[i], has_recall ? -scores.recall(scores.layers[i]) : 0.0);
+  };
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int64_t a, int64_t b) { return rank(a) > rank(b); });
   order.resize(static_cast<size_t>(count));
   std::sort(order.begin(), order.end());
   return order;

@@ -40,8 +40,8 @@ SelectionRule parse_selection_rule(std::string_view name);
 /// R_original - R_i, uniform 1 for the evenly spread layers and 0 for the others.
 std::vector<double> layer_importances(const LayerScores& scores, SelectionRule rule, int64_t keep);
 
-/// The `keep` layers of highest importance (0: floor(L / 4)), ascending; equal importances go to
-/// the lower layer.
+/// The `keep` layers of highest importance (0: floor(L / 4)), ascending. Of equal importances the
+/// layer whose loss costs more recall comes first, then the lower layer.
 std::vector<int64_t> select_layers(const LayerScores& scores, SelectionRule rule, int64_t keep);
 
 }  // namespace hypenet

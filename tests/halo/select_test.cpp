@@ -94,6 +94,13 @@ TEST(SelectTest, equal_importances_go_to_the_lower_layer) {
   EXPECT_THAT(select_layers(scores, SelectionRule::kRecallDrop, 2), ElementsAre(1, 2));
 }
 
+TEST(SelectTest, layers_at_the_cap_are_told_apart_by_the_recall_they_carry) {
+  // All three importances are 50: the reasoning of each is the best there is.
+  const LayerScores scores = make_scores({{0.9, 0.5}, {0.1, 0.5}, {0.8, 0.5}, {1.0, 0.5}});
+  EXPECT_THAT(select_layers(scores, SelectionRule::kHalo, 1), ElementsAre(1));
+  EXPECT_THAT(select_layers(scores, SelectionRule::kHalo, 2), ElementsAre(1, 2));
+}
+
 TEST(SelectTest, keep_outside_the_layers_is_an_error) {
   const LayerScores scores = make_scores({{0.5, 0.1}, {0.25, 0.1}});
   for (const int64_t keep : {-1, 3}) {
