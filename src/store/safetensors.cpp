@@ -108,6 +108,7 @@ std::map<std::string, std::string> parse_metadata(const Json& json, const std::s
 void check_coverage(const std::map<std::string, Entry>& entries, size_t data_bytes,
                     const std::string& path) {
   std::vector<std::pair<const std::string*, const Entry*>> order;
+  order.reserve(entries.size());
   for (const auto& [name, entry] : entries) order.emplace_back(&name, &entry);
   std::ranges::sort(order, [](const auto& a, const auto& b) {
     return std::pair(a.second->begin, a.second->end) < std::pair(b.second->begin, b.second->end);

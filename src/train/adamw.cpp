@@ -71,7 +71,7 @@ NamedTensors AdamW::state() const {
 
 void AdamW::load_state(const SafetensorsFile& file, const std::string& place) {
   const torch::NoGradGuard no_grad;
-  const auto restore = [&](const std::string& name, Tensor target) {
+  const auto restore = [&](const std::string& name, const Tensor& target) {
     const Tensor saved = file.tensor(name);
     HYPENET_CHECK(saved.sizes() == target.sizes(), place, ": tensor ", name, ": expected shape ",
                   target.sizes(), ", found ", saved.sizes());

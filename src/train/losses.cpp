@@ -54,7 +54,7 @@ LossAndGradients over_pieces(const Tensor& hidden, const Tensor& weight, int64_t
 }
 
 /// log softmax in place: logits become their log-probabilities.
-void log_softmax_(Tensor& logits) { at::_log_softmax_out(logits, logits, -1, false); }
+void log_softmax_in_place(Tensor& logits) { at::_log_softmax_out(logits, logits, -1, false); }
 
 class Loss : public torch::autograd::Function<Loss> {
  public:
@@ -86,7 +86,7 @@ Tensor linear_cross_entropy(const Tensor& hidden, const Tensor& weight, const Te
                 "cross-entropy: expected targets [", hidden.size(0), "], found ", targets.sizes());
   const PieceLoss piece_loss = [&](Tensor& logits, int64_t first) {
     const Tensor target = targets.narrow(0, first, logits.size(0)).unsqueeze(1);
-    log_softmax_(logits);
+    log_softmax_in_place(logits);
     const Tensor loss = logits.gather(1, target).sum().neg();
     logits.exp_().scatter_add_(1, target,
                                torch::full({1, 1}, -1, logits.options()).expand_as(target));
@@ -108,8 +108,8 @@ Tensor linear_kl(const Tensor& hidden, const Tensor& weight, const Tensor& teach
   const PieceLoss piece_loss = [&](Tensor& logits, int64_t first) {
     const Tensor part = teacher_hidden.detach().narrow(0, first, logits.size(0));
     Tensor teacher = product(part, head).to(logits.scalar_type());
-    log_softmax_(teacher);
-    log_softmax_(logits);
+    log_softmax_in_place(teacher);
+    log_softmax_in_place(logits);
     const Tensor probability = teacher.exp();
     const Tensor loss = (probability * teacher.sub_(logits)).sum();
     logits.exp_().sub_(probability);
