@@ -30,7 +30,7 @@ void write_json(const std::filesystem::path& path, const Json& json);
 /// What kind of JSON value this is, for error texts: "a string", "an integer", "null" ...
 std::string_view json_kind(const Json& json);
 
-/// Where two values differ first: "optimizer.peak_lr: expected 0.1, found 0.2"; empty when they are equal.
+/// Where two values differ first: "optimizer.peak_lr: expected 0.1, found 0.2"; empty when equal.
 std::string first_difference(const Json& expected, const Json& found);
 
 namespace json_detail {

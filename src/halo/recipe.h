@@ -134,8 +134,8 @@ struct PretrainRecipe {
 /// Where a recipe comes from and what the command line changes in it.
 struct RecipeSource {
   std::filesystem::path path = {};
-  std::vector<std::string> settings = {};  // "section.key=value"; the value is JSON, or else a string
-  std::string teacher = {};  // replaces the recipe's, relative to the working folder; empty: keeps it
+  std::vector<std::string> settings = {};  // "section.key=value": JSON, or else a string
+  std::string teacher = {};  // replaces the recipe's, from the working folder; empty: keeps it
   std::vector<std::string> data = {};        // replaces data.train likewise
   std::vector<std::string> validation = {};  // replaces data.validation likewise
 };

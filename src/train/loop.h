@@ -84,7 +84,7 @@ struct TrainJob {
   StageConfig config = {};
   NamedTensors parameters = {};       // those to train; on the device, float32, requires_grad
   std::filesystem::path folder = {};  // holds <stage>.state while running, and metrics.jsonl
-  Json settings = {};                 // what decides the result: a state saved with others is refused
+  Json settings = {};  // what decides the result: a state saved with others is refused
   torch::Device device = torch::kCPU;
   Observer* observer = nullptr;
   const std::atomic<bool>* stop = nullptr;  // set (by Ctrl-C): save and return
@@ -101,7 +101,8 @@ TrainResult train(const TrainJob& job, const Batches& batches, Objective& object
 /// Deletes the saved state of a stage whose result is written.
 void remove_state(const TrainJob& job);
 
-/// Throws Error that names the first setting in which a file or folder made earlier differs from this run.
+/// Throws Error naming the first setting in which a file or folder made earlier differs from this
+/// run.
 void check_same_settings(const std::filesystem::path& place, const Json& expected,
                          const Json& found);
 

@@ -145,7 +145,8 @@ TEST_F(Convert, bad_input_is_one_line_and_exit_code_1) {
     fs::remove_all(folder_ / "bad");
   };
   expect_refused({"--set", "align.stepz=3"}, "unknown key \"stepz\"");
-  expect_refused({"--teacher", (folder_ / "none").string()}, "none: expected a model folder, found nothing");
+  expect_refused({"--teacher", (folder_ / "none").string()},
+                 "none: expected a model folder, found nothing");
   expect_refused({"--device", "tpu"}, "tpu");
 
   const fs::path teacher = folder_ / "teacher";
