@@ -16,6 +16,12 @@ std::string ratio(double value, double of) {
   return of > 0 ? fmt::format("{:.3f}", value / of) : "-";
 }
 
+/// The share of a teacher that recalls next to nothing is no measure.
+std::string recall_ratio(const RecallPoint& student, const RecallPoint& teacher) {
+  constexpr double kLeast = 0.1;
+  return teacher.share >= kLeast ? ratio(student.share, teacher.share) : "-";
+}
+
 std::string share(const RecallPoint& point) {
   return fmt::format("{:.2f} ± {:.2f}", point.share, point.error);
 }
@@ -96,7 +102,7 @@ Table conversion_table(const ConversionRecord& record) {
   for (size_t i = 0; i < teacher.recall.size(); ++i) {
     table.rows.push_back({fmt::format("recall at {} tokens", teacher.recall[i].context),
                           share(teacher.recall[i]), share(student.recall[i]),
-                          ratio(student.recall[i].share, teacher.recall[i].share)});
+                          recall_ratio(student.recall[i], teacher.recall[i])});
   }
   for (size_t i = 0; i < teacher.cache.size(); ++i) {
     const double before = bytes_per_token(teacher.cache[i]),

@@ -16,14 +16,14 @@ constexpr int64_t kGrain = 8192;  // elements a task
 
 struct Swiglu {
   static Tensor plain(const Tensor& up, const Tensor& gate) { return torch::silu(gate) * up; }
-  static constexpr auto forward = kernels::swiglu_forward;
-  static constexpr auto backward = kernels::swiglu_backward;
+  static constexpr auto kForward = kernels::swiglu_forward;
+  static constexpr auto kBackward = kernels::swiglu_backward;
 };
 
 struct SigmoidGate {
   static Tensor plain(const Tensor& x, const Tensor& gate) { return x * torch::sigmoid(gate); }
-  static constexpr auto forward = kernels::sigmoid_gate_forward;
-  static constexpr auto backward = kernels::sigmoid_gate_backward;
+  static constexpr auto kForward = kernels::sigmoid_gate_forward;
+  static constexpr auto kBackward = kernels::sigmoid_gate_backward;
 };
 
 /// The kernels of one gate as an op on contiguous float32 CPU tensors.
@@ -37,7 +37,7 @@ struct GateFunction : torch::autograd::Function<GateFunction<Gate>> {
                                      .gate = gate.const_data_ptr<float>(),
                                      .y = y.data_ptr<float>()};
     at::parallel_for(0, x.numel(), kGrain,
-                     [&](int64_t begin, int64_t end) { Gate::forward(params, begin, end); });
+                     [&](int64_t begin, int64_t end) { Gate::kForward(params, begin, end); });
     return y;
   }
 
@@ -51,7 +51,7 @@ struct GateFunction : torch::autograd::Function<GateFunction<Gate>> {
                                              .dx = dx.template data_ptr<float>(),
                                              .dgate = dgate.template data_ptr<float>()};
     at::parallel_for(0, dy.numel(), kGrain,
-                     [&](int64_t begin, int64_t end) { Gate::backward(params, begin, end); });
+                     [&](int64_t begin, int64_t end) { Gate::kBackward(params, begin, end); });
     return {dx, dgate};
   }
 };
