@@ -36,7 +36,7 @@ void RunProgress::on_note(const std::string& text) { progress_.finish(text); }
 
 void RunProgress::on_progress(const std::string& stage, int64_t done, int64_t total) {
   if (total == 0) {
-    progress_.show(fmt::format("{}: {}", stage, with_commas(done)));
+    progress_.show(fmt::format("{}: {} done", stage, with_commas(done)));
   } else if (done < total) {
     progress_.show(fmt::format("{}: {} of {}", stage, with_commas(done), with_commas(total)));
   } else {

@@ -26,8 +26,12 @@ void tokenize_training_text(const fs::path& folder, const DataConfig& data,
     check_stop(options);
     if (options.observer) options.observer->on_progress("tokenize", progress.tokens, 0);
   };
-  tokenize_corpus(document_files({data.train.begin(), data.train.end()}), tokenizer, folder,
-                  tokenize, report);
+  const TokenizeProgress done = tokenize_corpus(
+      document_files({data.train.begin(), data.train.end()}), tokenizer, folder, tokenize, report);
+  if (options.observer) {
+    options.observer->on_note(
+        concat("tokens: ", done.tokens, " tokens of ", done.documents, " documents"));
+  }
 }
 
 std::vector<int32_t> read_shards(const fs::path& folder) {
