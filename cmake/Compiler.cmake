@@ -3,7 +3,9 @@ if(NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE Release)
 endif()
 # GCC 12 sees overlapping and overlong copies in std::string operator+ where there are none (GCC bug 105651).
-add_compile_options(-Wall -Wextra -Werror -Wno-restrict -Wno-stringop-overflow)
+set(HYPENET_WARNINGS -Wall -Wextra -Werror -Wno-restrict -Wno-stringop-overflow)
+add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:${HYPENET_WARNINGS}>"
+  "$<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings;-Xcompiler=-Wall,-Wextra>")
 # libtorch's wheels carry their own OpenMP runtime; a loop of ours goes through at::parallel_for.
 if(HYPENET_SANITIZE)
   # -O1: unoptimised libtorch templates make the tests five times slower without finding more.
@@ -18,5 +20,5 @@ if(CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env
     CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
     CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1 ${CCACHE})
-  add_compile_options(-fpch-preprocess)
+  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>)
 endif()

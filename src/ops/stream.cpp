@@ -1,0 +1,31 @@
+// libtorch's own device guard gives the stream, so that no CUDA header is needed here.
+#include "ops/stream.h"
+
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace hypenet {
+
+bool suits_cuda_kernels(std::initializer_list<Tensor> tensors) {
+  return kernels::has_cuda_kernels() && std::ranges::all_of(tensors, [](const Tensor& x) {
+           return !x.defined() || (x.is_cuda() && (x.scalar_type() == torch::kBFloat16 ||
+                                                   x.scalar_type() == torch::kFloat32));
+         });
+}
+
+kernels::DType kernel_type(const Tensor& x) {
+  return x.scalar_type() == torch::kBFloat16 ? kernels::DType::kBFloat16 : kernels::DType::kFloat32;
+}
+
+kernels::Stream current_stream(const Tensor& x) {
+  return c10::impl::VirtualGuardImpl(x.device().type()).getStream(x.device()).native_handle();
+}
+
+void throw_unless_ok(const char* place, kernels::Status status) {
+  HYPENET_CHECK(status.ok(), place, ": ", status.error);
+}
+
+}  // namespace hypenet

@@ -1,0 +1,28 @@
+// The one seam between tensors and device kernels: which tensors suit them, on which stream they
+// run, and what becomes of their status.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <initializer_list>
+
+#include "kernels/status.h"
+
+namespace hypenet {
+
+using torch::Tensor;
+
+/// True when the program has device kernels and all defined tensors are CUDA tensors of type
+/// bfloat16 or float32.
+bool suits_cuda_kernels(std::initializer_list<Tensor> tensors);
+
+/// The kernels' name of a tensor's type, which is float32 or bfloat16.
+kernels::DType kernel_type(const Tensor& x);
+
+/// The stream that work on x's device is queued on now.
+kernels::Stream current_stream(const Tensor& x);
+
+/// Throws Error "<place>: <what the kernel said>" unless the status is ok.
+void throw_unless_ok(const char* place, kernels::Status status);
+
+}  // namespace hypenet
