@@ -2,6 +2,7 @@
 // back.
 #include "model/causal_lm.h"
 
+#include "model/checkpointing.h"
 #include "model/rope.h"
 #include "ops/attention.h"
 #include "ops/linear.h"
@@ -98,7 +99,13 @@ Tensor CausalLmImpl::run(const Tensor& ids, const Tensor& first_token, DecodeSta
   const Step step = make_step(ids, first_token, state == nullptr ? 0 : state->length);
   Tensor h = embed(ids);
   for (size_t i = 0; i < layers_.size(); ++i) {
-    h = layers_[i]->forward(h, step, state == nullptr ? nullptr : &state->layers[i]);
+    if (checkpoints_activations_ && state == nullptr) {
+      h = checkpointed(h, [block = layers_[i], step](const Tensor& x) mutable {
+        return block->forward(x, step);
+      });
+    } else {
+      h = layers_[i]->forward(h, step, state == nullptr ? nullptr : &state->layers[i]);
+    }
   }
   if (state != nullptr) state->length += ids.size(1);
   return finish(h);

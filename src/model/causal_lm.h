@@ -28,6 +28,10 @@ class CausalLmImpl : public torch::nn::Module {
   void set_compute_type(torch::ScalarType type) { compute_type_ = type; }
   torch::ScalarType compute_type() const { return compute_type_; }
 
+  /// Whether hidden() keeps only each block's input for backward and runs the block again there
+  /// (model/checkpointing.h): less memory for a third more work. Default false.
+  void set_activation_checkpointing(bool on) { checkpoints_activations_ = on; }
+
   /// Logits scaling of attention layers in forwards from now on; training keeps it off (kNone)
   /// whatever config says until an inference user calls this with config().attn_logits_scaling.
   /// Starts as config().attn_logits_scaling.
@@ -64,6 +68,7 @@ class CausalLmImpl : public torch::nn::Module {
 
   ModelConfig config_;
   torch::ScalarType compute_type_ = torch::kFloat32;
+  bool checkpoints_activations_ = false;
   LogitsScaling logits_scaling_;
   Tensor frequencies_;  // of RoPE, float64 [d/2], on the device of the last ids
   Tensor embedding_;    // model.embed_tokens.weight [V, D]
