@@ -5,6 +5,7 @@
 #include "model/checkpointing.h"
 #include "model/rope.h"
 #include "ops/attention.h"
+#include "ops/embedding.h"
 #include "ops/linear.h"
 
 namespace hypenet {
@@ -60,8 +61,36 @@ CausalLmImpl::CausalLmImpl(ModelConfig config, bool random_weights)
 
 void CausalLmImpl::set_logits_scaling(const LogitsScaling& scaling) { logits_scaling_ = scaling; }
 
+void CausalLmImpl::make_compute_copies() {
+  copied_.clear(), copies_.clear();
+  embedding_copy_ = compute_copy(embedding_);
+  for (const auto& module : modules()) {
+    if (auto* linear = module->as<LinearImpl>()) {
+      linear->compute_weight = compute_copy(linear->weight);
+      linear->compute_bias = compute_copy(linear->bias);
+    }
+  }
+}
+
+Tensor CausalLmImpl::compute_copy(const Tensor& parameter) {
+  if (!parameter.defined() || parameter.scalar_type() == compute_type_) return {};
+  copied_.push_back(parameter);
+  return copies_.emplace_back(parameter.detach().to(compute_type_));
+}
+
+void CausalLmImpl::refresh_compute_copies() {
+  std::vector<Tensor> parameters, copies;
+  for (size_t i = 0; i < copied_.size(); ++i) {
+    if (!copied_[i].requires_grad()) continue;
+    parameters.push_back(copied_[i]), copies.push_back(copies_[i]);
+  }
+  if (copies.empty()) return;
+  const torch::NoGradGuard no_grad;
+  at::_foreach_copy_(copies, parameters);
+}
+
 Tensor CausalLmImpl::embed(const Tensor& ids) {
-  return torch::embedding(embedding_, ids).to(compute_type_);
+  return embedding(embedding_, ids, embedding_copy_).to(compute_type_);
 }
 
 Step CausalLmImpl::step(const Tensor& ids) { return make_step(ids, {}, 0); }
@@ -134,7 +163,7 @@ Tensor CausalLmImpl::hidden(const Tensor& ids, const Tensor& attention_mask, Dec
 }
 
 Tensor CausalLmImpl::logits(const Tensor& hidden) {
-  return apply_linear(hidden, head_weight().to(hidden.scalar_type()));
+  return apply_linear(hidden, head_weight(), {}, head().compute_weight);
 }
 
 Tensor CausalLmImpl::forward(const Tensor& ids, const Tensor& attention_mask, DecodeState* state) {
@@ -143,6 +172,10 @@ Tensor CausalLmImpl::forward(const Tensor& ids, const Tensor& attention_mask, De
 
 const Tensor& CausalLmImpl::head_weight() const {
   return config_.tie_word_embeddings ? embedding_ : lm_head_->weight;
+}
+
+Head CausalLmImpl::head() const {
+  return {head_weight(), config_.tie_word_embeddings ? embedding_copy_ : lm_head_->compute_weight};
 }
 
 }  // namespace hypenet

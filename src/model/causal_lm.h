@@ -11,6 +11,7 @@
 
 #include "model/block.h"
 #include "model/config.h"
+#include "ops/linear.h"
 #include "store/checkpoint.h"
 
 namespace hypenet {
@@ -27,6 +28,18 @@ class CausalLmImpl : public torch::nn::Module {
   /// The type activations are computed in (parameters keep theirs). Default float32.
   void set_compute_type(torch::ScalarType type) { compute_type_ = type; }
   torch::ScalarType compute_type() const { return compute_type_; }
+
+  /// Gives every linear layer and the embedding a copy of its parameters in the compute type, which
+  /// forwards read from now on; without copies each forward casts the parameters again. Parameters
+  /// that have the compute type already get none. Copies are neither parameters nor saved; they
+  /// stay on the device that the parameters are on now. To be called after set_compute_type and
+  /// to().
+  void make_compute_copies();
+
+  /// Brings the copies of all parameters that require a gradient up to date, without waiting for
+  /// the device; may be recorded in a graph. To be called after each change of the parameters: an
+  /// optimizer's update, a loaded state. Nothing happens without copies.
+  void refresh_compute_copies();
 
   /// Whether hidden() keeps only each block's input for backward and runs the block again there
   /// (model/checkpointing.h): less memory for a third more work. Default false.
@@ -59,9 +72,16 @@ class CausalLmImpl : public torch::nn::Module {
   /// The head's weight [V, D]: lm_head, or the embedding when tied.
   const Tensor& head_weight() const;
 
+  /// The head's weight and its copy, for the losses over the vocabulary.
+  Head head() const;
+
  private:
   /// The Step of T tokens after `past` ones; `first_token` [B] as in Step.
   Step make_step(const Tensor& ids, const Tensor& first_token, int64_t past);
+
+  /// A copy of this parameter, remembered for refresh_compute_copies; undefined when it has the
+  /// compute type or does not exist.
+  Tensor compute_copy(const Tensor& parameter);
 
   /// Ids whose padding is on the left, or absent: the layers and the last norm.
   Tensor run(const Tensor& ids, const Tensor& first_token, DecodeState* state);
@@ -72,6 +92,8 @@ class CausalLmImpl : public torch::nn::Module {
   LogitsScaling logits_scaling_;
   Tensor frequencies_;  // of RoPE, float64 [d/2], on the device of the last ids
   Tensor embedding_;    // model.embed_tokens.weight [V, D]
+  Tensor embedding_copy_;
+  std::vector<Tensor> copied_, copies_;  // parameters and, at the same places, their copies
   std::vector<Block> layers_;
   RmsNorm norm_{nullptr};
   Linear lm_head_{nullptr};  // empty when tied

@@ -1,4 +1,4 @@
-// Parameters stay in their own type; the casts here carry the gradient back into it.
+// The arithmetic is ops/linear.h; here are the parameters and their copies.
 #include "model/linear.h"
 
 #include "ops/linear.h"
@@ -11,8 +11,7 @@ LinearImpl::LinearImpl(int64_t in, int64_t out, bool has_bias) {
 }
 
 Tensor LinearImpl::forward(const Tensor& x) const {
-  const torch::ScalarType type = x.scalar_type();
-  return apply_linear(x, weight.to(type), bias.defined() ? bias.to(type) : bias);
+  return apply_linear(x, weight, bias, compute_weight, compute_bias);
 }
 
 }  // namespace hypenet

@@ -4,6 +4,8 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 
+#include <numeric>
+
 #include "kernels/transpose.h"
 #include "ops/types.h"
 
@@ -50,30 +52,71 @@ Tensor transposed_copy(const Tensor& a) {
   return out;
 }
 
-/// dy^T x, the gradient of a weight, [out, in]. oneDNN wants its left factor contiguous, so the
-/// narrower of the two is the one that is copied.
-Tensor weight_gradient(const Tensor& dy, const Tensor& x) {
-  return dy.size(1) <= x.size(1) ? product(dy.t(), x.t()) : product(x.t(), dy.t()).t();
+/// What a product reads in place of a parameter: its copy, else a cast, which may be itself.
+Tensor in_type(const Tensor& parameter, const Tensor& copy, torch::ScalarType type) {
+  if (!parameter.defined()) return parameter;
+  return copy.defined() && copy.scalar_type() == type ? copy : parameter.to(type);
+}
+
+/// x W^T + b without autograd; all of one type.
+Tensor affine(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  std::vector<int64_t> shape = x.sizes().vec();
+  shape.back() = weight.size(0);
+  const Tensor rows = x.reshape({-1, weight.size(1)});
+  if (!bias.defined()) return product(rows, weight).view(shape);
+  // On a GPU the product's last step adds the bias.
+  if (x.is_cuda()) return torch::addmm(bias, rows, weight.t()).view(shape);
+  return product(rows, weight).view(shape) + bias;
+}
+
+/// Whether dy^T x may be summed and stored in float32 while its factors are bfloat16.
+bool widens(const Tensor& dy, torch::ScalarType type) {
+  return dy.is_cuda() && dy.scalar_type() == torch::kBFloat16 && type == torch::kFloat32;
+}
+
+/// dy^T x, the gradient of a weight, [out, in], as `type`. oneDNN wants its left factor contiguous,
+/// so the narrower of the two is the one that is copied.
+Tensor weight_gradient(const Tensor& dy, const Tensor& x, torch::ScalarType type) {
+  if (widens(dy, type)) return at::mm(dy.t(), x, torch::kFloat32);
+  return (dy.size(1) <= x.size(1) ? product(dy.t(), x.t()) : product(x.t(), dy.t()).t()).to(type);
+}
+
+/// The sum of dy [..., out] over all but its last dimension, as `type`.
+Tensor bias_gradient(const Tensor& dy, torch::ScalarType type) {
+  if (dy.dim() == 1) return dy.to(type);
+  std::vector<int64_t> leading(static_cast<size_t>(dy.dim() - 1));
+  std::iota(leading.begin(), leading.end(), 0);
+  return dy.sum(leading, /*keepdim=*/false, sum_type(dy)).to(type);
 }
 
 struct LinearFunction : torch::autograd::Function<LinearFunction> {
-  static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& weight) {
-    context->save_for_backward({x, weight});
-    std::vector<int64_t> shape = x.sizes().vec();
-    shape.back() = weight.size(0);
-    return product(x.reshape({-1, weight.size(1)}), weight).view(shape);
+  static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& weight,
+                        const Tensor& bias, const Tensor& compute_weight,
+                        const Tensor& compute_bias) {
+    const Tensor used = in_type(weight, compute_weight, x.scalar_type());
+    // Each gradient needs the other factor alone.
+    context->save_for_backward(
+        {weight.requires_grad() ? x : Tensor(), x.requires_grad() ? used : Tensor()});
+    context->saved_data["type"] = static_cast<int64_t>(weight.scalar_type());
+    return affine(x, used, in_type(bias, compute_bias, x.scalar_type()));
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const variable_list saved = context->get_saved_variables();
-    const Tensor &x = saved[0], &weight = saved[1];
-    const Tensor dy = gradients[0].reshape({-1, weight.size(0)});
-    Tensor dx, dweight;
-    if (context->needs_input_grad(0)) dx = product(dy, weight.t()).view(x.sizes());
-    if (context->needs_input_grad(1)) {
-      dweight = weight_gradient(dy, x.reshape({-1, weight.size(1)}));
+    const Tensor &x = saved[0], &weight = saved[1], &given = gradients[0];
+    const auto type = static_cast<torch::ScalarType>(context->saved_data["type"].toInt());
+    const Tensor dy = given.reshape({-1, given.size(-1)});
+    Tensor dx, dweight, dbias;
+    if (context->needs_input_grad(0)) {
+      std::vector<int64_t> shape = given.sizes().vec();
+      shape.back() = weight.size(1);
+      dx = product(dy, weight.t()).view(shape);
     }
-    return {dx, dweight};
+    if (context->needs_input_grad(1)) {
+      dweight = weight_gradient(dy, x.reshape({-1, x.size(-1)}), type);
+    }
+    if (context->needs_input_grad(2)) dbias = bias_gradient(given, type);
+    return {dx, dweight, dbias, Tensor(), Tensor()};
   }
 };
 
@@ -87,12 +130,33 @@ Tensor product(const Tensor& a, const Tensor& b) {
                                c10::List<std::optional<at::Scalar>>(), std::nullopt);
 }
 
-Tensor apply_linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+Tensor apply_linear(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                    const Tensor& compute_weight, const Tensor& compute_bias) {
   HYPENET_CHECK(weight.dim() == 2 && x.size(-1) == weight.size(1), "linear: expected x [..., ",
                 weight.size(1), "] for a weight of shape ", weight.sizes(), ", found ", x.sizes());
-  check_alike("linear: x", x, weight);
-  const Tensor y = LinearFunction::apply(x, weight);
-  return bias.defined() ? y + bias : y;
+  HYPENET_CHECK(x.device() == weight.device(), "linear: x: expected device ", weight.device(),
+                ", found ", x.device());
+  const bool is_recorded =
+      torch::GradMode::is_enabled() &&
+      (x.requires_grad() || weight.requires_grad() || (bias.defined() && bias.requires_grad()));
+  if (is_recorded) return LinearFunction::apply(x, weight, bias, compute_weight, compute_bias);
+  return affine(x, in_type(weight, compute_weight, x.scalar_type()),
+                in_type(bias, compute_bias, x.scalar_type()));
+}
+
+Tensor Head::in_type(torch::ScalarType type) const {
+  return hypenet::in_type(weight, compute_weight, type).detach();
+}
+
+void Head::add_gradient(const Tensor& dz, const Tensor& hidden) const {
+  Tensor& gradient = weight.mutable_grad();
+  if (!gradient.defined()) {
+    gradient = weight_gradient(dz, hidden, weight.scalar_type());
+  } else if (widens(dz, gradient.scalar_type())) {
+    at::addmm_out(gradient, gradient, dz.t(), hidden, torch::kFloat32);
+  } else {
+    gradient += weight_gradient(dz, hidden, weight.scalar_type());
+  }
 }
 
 }  // namespace hypenet
