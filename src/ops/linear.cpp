@@ -55,7 +55,7 @@ Tensor transposed_copy(const Tensor& a) {
 /// What a product reads in place of a parameter: its copy, else a cast, which may be itself.
 Tensor in_type(const Tensor& parameter, const Tensor& copy, torch::ScalarType type) {
   if (!parameter.defined()) return parameter;
-  return copy.defined() && copy.scalar_type() == type ? copy : parameter.to(type);
+  return copy.defined() && copy.scalar_type() == type ? copy : parameter.detach().to(type);
 }
 
 /// x W^T + b without autograd; all of one type.
@@ -89,16 +89,20 @@ Tensor bias_gradient(const Tensor& dy, torch::ScalarType type) {
   return dy.sum(leading, /*keepdim=*/false, sum_type(dy)).to(type);
 }
 
+/// What the products read: parameters or their copies in the input's type; bias may be undefined.
+struct Factors {
+  Tensor weight, bias;
+};
+
 struct LinearFunction : torch::autograd::Function<LinearFunction> {
   static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& weight,
-                        const Tensor& bias, const Tensor& compute_weight,
-                        const Tensor& compute_bias) {
-    const Tensor used = in_type(weight, compute_weight, x.scalar_type());
+                        const std::optional<Tensor>& bias, const Factors& factors) {
     // Each gradient needs the other factor alone.
     context->save_for_backward(
-        {weight.requires_grad() ? x : Tensor(), x.requires_grad() ? used : Tensor()});
+        {weight.requires_grad() ? x : Tensor(), x.requires_grad() ? factors.weight : Tensor()});
     context->saved_data["type"] = static_cast<int64_t>(weight.scalar_type());
-    return affine(x, used, in_type(bias, compute_bias, x.scalar_type()));
+    context->saved_data["bias"] = bias.has_value() && bias->requires_grad();
+    return affine(x, factors.weight, factors.bias);
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
@@ -115,8 +119,8 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
     if (context->needs_input_grad(1)) {
       dweight = weight_gradient(dy, x.reshape({-1, x.size(-1)}), type);
     }
-    if (context->needs_input_grad(2)) dbias = bias_gradient(given, type);
-    return {dx, dweight, dbias, Tensor(), Tensor()};
+    if (context->saved_data["bias"].toBool()) dbias = bias_gradient(given, type);
+    return {dx, dweight, dbias, Tensor()};
   }
 };
 
@@ -136,16 +140,18 @@ Tensor apply_linear(const Tensor& x, const Tensor& weight, const Tensor& bias,
                 weight.size(1), "] for a weight of shape ", weight.sizes(), ", found ", x.sizes());
   HYPENET_CHECK(x.device() == weight.device(), "linear: x: expected device ", weight.device(),
                 ", found ", x.device());
+  const torch::ScalarType type = x.scalar_type();
+  const Factors factors{in_type(weight, compute_weight, type), in_type(bias, compute_bias, type)};
   const bool is_recorded =
       torch::GradMode::is_enabled() &&
       (x.requires_grad() || weight.requires_grad() || (bias.defined() && bias.requires_grad()));
-  if (is_recorded) return LinearFunction::apply(x, weight, bias, compute_weight, compute_bias);
-  return affine(x, in_type(weight, compute_weight, x.scalar_type()),
-                in_type(bias, compute_bias, x.scalar_type()));
+  if (!is_recorded) return affine(x, factors.weight, factors.bias);
+  const std::optional<Tensor> recorded_bias = bias.defined() ? std::optional(bias) : std::nullopt;
+  return LinearFunction::apply(x, weight, recorded_bias, factors);
 }
 
 Tensor Head::in_type(torch::ScalarType type) const {
-  return hypenet::in_type(weight, compute_weight, type).detach();
+  return hypenet::in_type(weight, compute_weight, type);
 }
 
 void Head::add_gradient(const Tensor& dz, const Tensor& hidden) const {

@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "ops/gating.h"
-#include "ops/linear.h"
 #include "ops/norm.h"
 #include "ops/rope.h"
 #include "tests/support/expect_error.h"
@@ -110,34 +109,6 @@ Tensor defined_rope(const Tensor& x, const Tensor& angles) {  // angles [B or 1,
   const Tensor cos = torch::cat({angles, angles}, -1).cos();
   const Tensor sin = torch::cat({angles, angles}, -1).sin();
   return x * cos + torch::cat({-halves[1], halves[0]}, -1) * sin;
-}
-
-TEST(Linear, equals_its_definition) {
-  torch::manual_seed(8);
-  const Op definition = [](const Inputs& x) { return torch::matmul(x[0], x[1].t()) + x[2]; };
-  const Op op = [](const Inputs& x) { return apply_linear(x[0], x[1], x[2]); };
-  for (const int64_t T : {1, 7, 40}) {
-    expect_equals_definition(op, definition, {draw({2, T, 24}), draw({10, 24}), draw({10})});
-  }
-  expect_equals_definition(
-      [](const Inputs& x) { return apply_linear(x[0].transpose(0, 1), x[1]); },
-      [](const Inputs& x) { return torch::matmul(x[0].transpose(0, 1), x[1].t()); },
-      {draw({30, 20, 16}), draw({8, 16})});
-}
-
-TEST(Linear, product_takes_any_strides) {
-  torch::manual_seed(9);
-  const Tensor a = torch::randn({33, 50}), b = torch::randn({33, 17});
-  const Tensor expected = torch::mm(a.t(), b);
-  EXPECT_LT((product(a.t(), b.t()) - expected).abs().max().item<float>(), 1e-5);
-  EXPECT_LT((product(b.t(), a.t()) - expected.t()).abs().max().item<float>(), 1e-5);
-}
-
-TEST(Linear, rejects_other_sizes_and_types) {
-  EXPECT_ERROR(apply_linear(torch::zeros({2, 4}), torch::zeros({3, 5})),
-               "linear: expected x [..., 5] for a weight of shape [3, 5], found [2, 4]");
-  EXPECT_ERROR(apply_linear(torch::zeros({2, 4}), torch::zeros({3, 4}, torch::kFloat64)),
-               "linear: x: expected type Double, found Float");
 }
 
 TEST(Rope, equals_rotate_half) {
