@@ -36,8 +36,21 @@ void check_lightning(const LightningInput& input) {
   HYPENET_CHECK(input.decay.device() == q.device(), "lightning: decay: expected device ",
                 q.device(), ", found ", input.decay.device());
   HYPENET_CHECK(input.chunk >= 1, "lightning: expected chunk >= 1, found ", input.chunk);
+  int64_t sequences = q.size(0);
+  if (input.offsets.defined()) {
+    const Tensor& offsets = input.offsets;
+    HYPENET_CHECK(sequences == 1, "lightning: expected B = 1 with offsets, found ", sequences);
+    HYPENET_CHECK(
+        offsets.dim() == 1 && offsets.size(0) >= 2 &&
+            (offsets.scalar_type() == torch::kInt32 || offsets.scalar_type() == torch::kInt64),
+        "lightning: offsets: expected int32 or int64 [N + 1], found ", offsets.scalar_type(), " ",
+        offsets.sizes());
+    HYPENET_CHECK(offsets.device() == q.device(), "lightning: offsets: expected device ",
+                  q.device(), ", found ", offsets.device());
+    sequences = offsets.size(0) - 1;
+  }
   if (!input.state.defined()) return;
-  check_shape("lightning: state", input.state, {q.size(0), H, d, d});
+  check_shape("lightning: state", input.state, {sequences, H, d, d});
   HYPENET_CHECK(input.state.scalar_type() == sum_type(q), "lightning: state: expected type ",
                 sum_type(q), ", found ", input.state.scalar_type());
   HYPENET_CHECK(input.state.device() == q.device(), "lightning: state: expected device ",
@@ -59,6 +72,7 @@ Tensor lightning_decay(int64_t heads) {
 
 LightningOutput lightning_recurrent(const LightningInput& input) {
   check_lightning(input);
+  HYPENET_CHECK(!input.offsets.defined(), "lightning: the recurrent form takes no offsets");
   const torch::NoGradGuard no_grad;
   const torch::ScalarType type = sum_type(input.q);
   const int64_t B = input.q.size(0), T = input.q.size(1), H = input.q.size(2), d = input.q.size(3);
@@ -76,7 +90,8 @@ LightningOutput lightning_recurrent(const LightningInput& input) {
 }
 
 LightningOutput lightning_attention(const LightningInput& input) {
-  const bool few = input.q.dim() == 4 && input.q.size(1) <= kRecurrentTokens;
+  const bool few =
+      input.q.dim() == 4 && input.q.size(1) <= kRecurrentTokens && !input.offsets.defined();
   return few && !any_requires_grad(input) ? lightning_recurrent(input) : lightning_chunked(input);
 }
 

@@ -14,10 +14,14 @@ using torch::Tensor;
 Tensor lightning_decay(int64_t heads);
 
 struct LightningInput {
-  Tensor q, k, v;       // [B, T, H, d], one floating type
-  Tensor decay;         // [H] float32 or float64, > 0
-  double scale = 1;     // multiplies q
-  Tensor state = {};    // [B, H, d, d] initial state; undefined means zero
+  Tensor q, k, v;     // [B, T, H, d], one floating type
+  Tensor decay = {};  // [H] float32 or float64, > 0, nats per token
+  double scale = 1;   // multiplies q
+  Tensor state = {};  // [B, H, d, d] initial state; undefined means zero
+  // Packed sequences (cu_seqlens): int32 or int64 [N + 1] on q's device, with B = 1: sequence n is
+  // tokens offsets[n] .. offsets[n + 1] - 1, from 0 to T; states are then [N, H, d, d].
+  Tensor offsets = {};
+  int64_t longest = 0;  // tokens of the longest packed sequence, when known: a hint for the kernel
   int64_t chunk = 128;  // tokens a chunk, in tensor code; the CPU's kernels have their own
   // False: the output's state is left undefined (training), which saves its sums.
   bool needs_state = true;
@@ -30,16 +34,17 @@ struct LightningOutput {
 };
 
 /// Chunked form, differentiable in q, k, v and the initial state (through output and final state).
-/// Sums and states are float32 (float64 for float64 input). T >= 1. Throws Error when shapes, types
-/// or devices disagree. Time O(T d (chunk + d)) a head; the graph keeps q, k, v and the states
-/// between chunks.
+/// bfloat16 on a GPU with head size 64 or 128 goes to the kernel of kernels/cuda, float32 on a CPU
+/// to that of kernels/cpu, the rest is tensor code. Sums and states are float32 (float64 for
+/// float64 input). T >= 1. Throws Error when shapes, types or devices disagree. Time O(T d (chunk +
+/// d)) a head; the graph keeps q, k, v and the states between chunks.
 LightningOutput lightning_chunked(const LightningInput& input);
 
-/// One or few tokens against a state, token by token: the form of decode. No autograd. Time O(T
-/// d^2) a head.
+/// One or few tokens against a state, token by token: the form of decode. No autograd, no packed
+/// sequences. Time O(T d^2) a head.
 LightningOutput lightning_recurrent(const LightningInput& input);
 
-/// The form that suits T: recurrent for decode without autograd, chunked otherwise.
+/// The form that suits T: recurrent for decode without autograd or packing, chunked otherwise.
 LightningOutput lightning_attention(const LightningInput& input);
 
 }  // namespace hypenet

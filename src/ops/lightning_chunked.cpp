@@ -4,6 +4,7 @@
 #include "ops/lightning.h"
 #include "ops/lightning_check.h"
 #include "ops/lightning_cpu.h"
+#include "ops/lightning_cuda.h"
 #include "ops/types.h"
 
 namespace hypenet {
@@ -160,10 +161,41 @@ struct ChunkedFunction : torch::autograd::Function<ChunkedFunction> {
   }
 };
 
+/// Packed sequences, one after the other.
+LightningOutput chunked_by_sequence(const LightningInput& input) {
+  const Tensor offsets = input.offsets.to(torch::kCPU, torch::kInt64);
+  const auto* const at = offsets.const_data_ptr<int64_t>();
+  const int64_t N = offsets.numel() - 1, H = input.q.size(2), d = input.q.size(3);
+  HYPENET_CHECK(at[0] == 0 && at[N] == input.q.size(1), "lightning: offsets: expected 0 .. ",
+                input.q.size(1), ", found ", at[0], " .. ", at[N]);
+  std::vector<Tensor> outputs, states;
+  for (int64_t n = 0; n < N; ++n) {
+    const int64_t tokens = at[n + 1] - at[n];
+    HYPENET_CHECK(tokens >= 0, "lightning: offsets: expected no decrease, found ", at[n], ", ",
+                  at[n + 1]);
+    LightningInput part = input;
+    part.offsets = Tensor();
+    for (Tensor* x : {&part.q, &part.k, &part.v}) *x = x->narrow(1, at[n], tokens);
+    if (input.state.defined()) part.state = input.state.narrow(0, n, 1);
+    if (tokens == 0) {
+      states.push_back(part.state.defined()
+                           ? part.state
+                           : torch::zeros({1, H, d, d}, part.q.options().dtype(sum_type(part.q))));
+      continue;
+    }
+    const LightningOutput out = lightning_chunked(part);
+    outputs.push_back(out.output);
+    states.push_back(out.state);
+  }
+  return {torch::cat(outputs, 1), input.needs_state ? torch::cat(states, 0) : Tensor()};
+}
+
 }  // namespace
 
 LightningOutput lightning_chunked(const LightningInput& input) {
   check_lightning(input);
+  if (suits_lightning_cuda(input)) return lightning_cuda(input);
+  if (input.offsets.defined()) return chunked_by_sequence(input);
   if (suits_lightning_cpu(input)) return lightning_cpu(input);
   const Tensor initial = input.state.defined() ? input.state : torch::empty({0}, input.q.options());
   const variable_list outputs = ChunkedFunction::apply(

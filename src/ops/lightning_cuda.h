@@ -1,0 +1,15 @@
+// The chunked form by the kernel of kernels/cuda: one launch forward, one backward.
+#pragma once
+
+#include "ops/lightning.h"
+
+namespace hypenet {
+
+/// True for bfloat16 tensors on a CUDA device with head size 64 or 128.
+bool suits_lightning_cuda(const LightningInput& input);
+
+/// As lightning_chunked, for inputs that suit. Products are of bfloat16 factors (also the state and
+/// the decayed keys'), sums and states float32.
+LightningOutput lightning_cuda(const LightningInput& input);
+
+}  // namespace hypenet
