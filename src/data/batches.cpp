@@ -104,12 +104,12 @@ void Batches::prepare_copies(const Tokenizer& tokenizer) {
   }
 }
 
-Batch Batches::at(int64_t step) const {
-  const int64_t rows = options_.sequences, context = options_.context;
-  Batch batch = {torch::empty({rows, context}, torch::kInt64),
-                 torch::empty({rows, context}, torch::kInt64)};
-  for (int64_t i = 0; i < rows; ++i) {
-    const std::vector<int32_t> tokens = row(step * rows + i);
+Batch Batches::at(int64_t step, int64_t first, int64_t end) const {
+  const int64_t context = options_.context;
+  Batch batch = {torch::empty({end - first, context}, torch::kInt64),
+                 torch::empty({end - first, context}, torch::kInt64)};
+  for (int64_t i = 0; i < end - first; ++i) {
+    const std::vector<int32_t> tokens = row(step * options_.sequences + first + i);
     std::copy_n(tokens.begin(), context, batch.ids.data_ptr<int64_t>() + i * context);
     std::copy_n(tokens.begin() + 1, context, batch.targets.data_ptr<int64_t>() + i * context);
   }

@@ -59,7 +59,10 @@ class Batches {
 
   /// The batch of one step, on the CPU. Step s of `sequences` rows covers rows s * sequences .. of
   /// the order.
-  Batch at(int64_t step) const;
+  Batch at(int64_t step) const { return at(step, 0, options_.sequences); }
+
+  /// Rows first .. end - 1 of that batch alone: a rank's share.
+  Batch at(int64_t step, int64_t first, int64_t end) const;
 
  private:
   // Each gives context + 1 tokens.

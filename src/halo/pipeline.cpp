@@ -92,10 +92,36 @@ class Conversion {
                               .companions_from = teacher_.folder()});
   }
 
-  CausalLm load(const fs::path& folder, const StageConfig& stage) const {
-    CausalLm model = load_model(Checkpoint(folder), torch::kFloat32, options_.device);
+  /// The teacher needs no float32 parameters: nothing trains it.
+  CausalLm load_teacher(const StageConfig& stage) const {
+    CausalLm model = load_model(teacher_, stage.compute_type(), options_.device);
     model->set_compute_type(stage.compute_type());
     return model;
+  }
+
+  /// A model to train: float32 parameters, and copies of them in the type it computes in.
+  CausalLm load_trained(const fs::path& folder, const StageConfig& stage) const {
+    CausalLm model = load_model(Checkpoint(folder), torch::kFloat32, options_.device);
+    model->set_compute_type(stage.compute_type());
+    model->make_compute_copies();
+    return model;
+  }
+
+  struct Training {
+    fs::path folder;
+    const StageConfig& config;
+    SeedOf seed;
+    std::vector<fs::path> parents;
+  };
+
+  /// Trains the model and writes the stage's folder; the saved state has then served its turn.
+  void train_stage(const Training& stage, CausalLm& model, Objective& objective) const {
+    const std::string name = stage.folder.filename().string();
+    run_stage({name, stage.config, model, settings_, derived_seed(recipe_.seed, stage.seed)},
+              corpus_, tokenizer_, objective, options_);
+    write_model(stage.folder, model->config(), named_weights(*model, torch::kFloat32), settings_,
+                stage.parents);
+    remove_state(options_.out, name);
   }
 
   TransferOptions transfer_options() const {
@@ -115,15 +141,12 @@ class Conversion {
   void align() {
     settings_ = settings_with(settings_, "align", write_fields(recipe_.align));
     if (done(align_folder(), settings_)) return;
-    CausalLm teacher = load(teacher_.folder(), recipe_.align);
-    CausalLm twins = load(transfer_folder(), recipe_.align);
+    CausalLm teacher = load_teacher(recipe_.align);
+    CausalLm twins = load_trained(transfer_folder(), recipe_.align);
     AlignObjective objective(teacher, twins);
-    run_stage({"2-align", recipe_.align, trainable_parameters(twins), settings_,
-               derived_seed(recipe_.seed, SeedOf::kAlign)},
-              corpus_, tokenizer_, objective, options_);
-    write_model(align_folder(), twins->config(), named_weights(*twins, torch::kFloat32), settings_,
-                {transfer_folder(), teacher_.folder()});
-    finish_stage("2-align", options_);
+    train_stage(
+        {align_folder(), recipe_.align, SeedOf::kAlign, {transfer_folder(), teacher_.folder()}},
+        twins, objective);
   }
 
   /// Sweep and rule; or the layers that the recipe gives by hand.
@@ -163,38 +186,28 @@ class Conversion {
   void distill() {
     settings_ = settings_with(settings_, "distill", write_fields(recipe_.distill));
     if (done(distill_folder(), settings_)) return;
-    CausalLm teacher = load(teacher_.folder(), recipe_.distill);
-    CausalLm student = load(hybrid_folder(), recipe_.distill);
+    CausalLm teacher = load_teacher(recipe_.distill);
+    CausalLm student = load_trained(hybrid_folder(), recipe_.distill);
     DistillObjective objective(teacher, student);
-    train_student("5-distill", recipe_.distill, student, objective, SeedOf::kDistill);
-    write_model(distill_folder(), student->config(), named_weights(*student, torch::kFloat32),
-                settings_, {hybrid_folder(), teacher_.folder()});
-    finish_stage("5-distill", options_);
+    train_stage(
+        {distill_folder(), recipe_.distill, SeedOf::kDistill, {hybrid_folder(), teacher_.folder()}},
+        student, objective);
   }
 
   void finetune() {
     settings_ = settings_with(settings_, "finetune", write_fields(recipe_.finetune));
     if (done(finetune_folder(), settings_)) return;
-    CausalLm student = load(distill_folder(), recipe_.finetune);
+    CausalLm student = load_trained(distill_folder(), recipe_.finetune);
     CrossEntropyObjective objective(student);
-    train_student("6-finetune", recipe_.finetune, student, objective, SeedOf::kFinetune);
-    write_model(finetune_folder(), student->config(), named_weights(*student, torch::kFloat32),
-                settings_, {distill_folder()});
-    finish_stage("6-finetune", options_);
-  }
-
-  void train_student(const char* stage, const StageConfig& config, CausalLm& student,
-                     Objective& objective, SeedOf seed) const {
-    run_stage(
-        {stage, config, trainable_parameters(student), settings_, derived_seed(recipe_.seed, seed)},
-        corpus_, tokenizer_, objective, options_);
+    train_stage({finetune_folder(), recipe_.finetune, SeedOf::kFinetune, {distill_folder()}},
+                student, objective);
   }
 
   /// The finished model: logits scaling set, weights in the type they ship in.
   void finish() {
     settings_ = settings_with(settings_, "attn_logits_scaling", recipe_.attn_logits_scaling);
     if (done(model_folder(), settings_)) return;
-    CausalLm model = load(finetune_folder(), recipe_.finetune);
+    CausalLm model = load_model(Checkpoint(finetune_folder()), torch::kFloat32, options_.device);
     ModelConfig config = model->config();
     config.attn_logits_scaling =
         parse_logits_scaling(recipe_.attn_logits_scaling, "attn_logits_scaling");

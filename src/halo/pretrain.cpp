@@ -52,13 +52,13 @@ fs::path pretrain(const PretrainRecipe& recipe, const RunOptions& options) {
       continue;
     }
     model->set_compute_type(phase.stage.compute_type());
+    model->make_compute_copies();
     CrossEntropyObjective objective(model);
     const uint64_t seed =
         Random(static_cast<uint64_t>(recipe.seed), {static_cast<int64_t>(i)}).next();
-    run_stage({name, phase.stage, trainable_parameters(model), settings, seed}, corpus, tokenizer,
-              objective, options);
+    run_stage({name, phase.stage, model, settings, seed}, corpus, tokenizer, objective, options);
     write_phase(folder, recipe.tokenizer, model, torch::kFloat32, run_record(name, settings, {}));
-    finish_stage(name, options);
+    remove_state(options.out, name);
   }
   const fs::path folder = options.out / "model";
   write_phase(folder, recipe.tokenizer, model, torch::kBFloat16, run_record("model", settings, {}));

@@ -5,6 +5,7 @@
 #include "base/version.h"
 #include "data/batches.h"
 #include "data/documents.h"
+#include "train/cross_entropy.h"
 
 namespace hypenet {
 namespace fs = std::filesystem;
@@ -109,28 +110,23 @@ Json run_record(const std::string& stage, const Json& settings,
           {"parents", names}};
 }
 
-namespace {
-
-TrainJob training_job(const StageRun& run, const RunOptions& options) {
-  return {run.stage,    run.config,     run.parameters,   options.out,
-          run.settings, options.device, options.observer, options.stop};
-}
-
-}  // namespace
-
 void run_stage(const StageRun& run, const Corpus& corpus, const Tokenizer& tokenizer,
                Objective& objective, const RunOptions& options) {
+  CausalLm model = run.model;
+  model->set_activation_checkpointing(run.config.activation_checkpointing);
+  const TrainJob job{.stage = run.stage,
+                     .config = run.config,
+                     .parameters = trainable_parameters(model),
+                     .folder = options.out,
+                     .settings = run.settings,
+                     .device = options.device,
+                     .observer = options.observer,
+                     .stop = options.stop,
+                     .after_update = [model]() mutable { model->refresh_compute_copies(); }};
   const Batches batches(corpus.train, &tokenizer,
                         {run.config.sequences, run.config.context, run.seed, run.config.mixture});
-  const TrainResult result = train(training_job(run, options), batches, objective);
+  const TrainResult result = train(job, batches, objective);
   if (result == TrainResult::kInterrupted) throw Interrupted(std::string(kStopped));
-}
-
-void finish_stage(const std::string& stage, const RunOptions& options) {
-  TrainJob job;
-  job.stage = stage;
-  job.folder = options.out;
-  remove_state(job);
 }
 
 void check_vocabulary(const Tokenizer& tokenizer, const ModelConfig& config,

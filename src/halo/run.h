@@ -56,19 +56,20 @@ bool is_done(const std::filesystem::path& folder, const Json& settings);
 Json run_record(const std::string& stage, const Json& settings,
                 const std::vector<std::filesystem::path>& parents);
 
-/// Runs one training stage and throws Interrupted when it was stopped.
+/// One training stage: the parameters of `model` that require a gradient, in float32 and on the
+/// device of the run.
 struct StageRun {
   std::string stage;
   const StageConfig& config;
-  NamedTensors parameters;
+  CausalLm model;
   Json settings;
   uint64_t seed = 0;
 };
+
+/// Runs it and throws Interrupted when it was stopped. Copies that the model computes with
+/// (make_compute_copies) are kept up to date.
 void run_stage(const StageRun& run, const Corpus& corpus, const Tokenizer& tokenizer,
                Objective& objective, const RunOptions& options);
-
-/// Removes the saved training state of a stage whose folder is written.
-void finish_stage(const std::string& stage, const RunOptions& options);
 
 /// Throws Error when the tokenizer has ids that the model has no embedding for.
 void check_vocabulary(const Tokenizer& tokenizer, const ModelConfig& config,

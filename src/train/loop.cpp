@@ -3,11 +3,12 @@
 #include "train/loop.h"
 
 #include <chrono>
-#include <cmath>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "train/adamw.h"
 #include "train/metrics_log.h"
+#include "train/step.h"
 
 namespace hypenet {
 namespace fs = std::filesystem;
@@ -19,16 +20,18 @@ double seconds_between(Clock::time_point begin, Clock::time_point end) {
   return std::chrono::duration<double>(end - begin).count();
 }
 
-fs::path state_path(const TrainJob& job) { return job.folder / (job.stage + ".state.safetensors"); }
+fs::path state_path(const fs::path& folder, const std::string& stage) {
+  return folder / (stage + ".state.safetensors");
+}
 
 void save_state(const TrainJob& job, const AdamW& optimizer, int64_t step) {
-  write_safetensors(state_path(job), optimizer.state(),
+  write_safetensors(state_path(job.folder, job.stage), optimizer.state(),
                     {{"step", std::to_string(step)}, {"settings", job.settings.dump()}});
 }
 
 /// Restores parameters and optimizer; returns the step to go on with, 0 without a saved state.
 int64_t load_state(const TrainJob& job, AdamW& optimizer) {
-  const fs::path path = state_path(job);
+  const fs::path path = state_path(job.folder, job.stage);
   if (!fs::exists(path)) return 0;
   const SafetensorsFile file(path);
   const auto& metadata = file.metadata();
@@ -39,24 +42,6 @@ int64_t load_state(const TrainJob& job, AdamW& optimizer) {
   return std::stoll(metadata.at("step"));
 }
 
-Batch rows(const Batch& batch, int64_t first, int64_t count) {
-  return {batch.ids.narrow(0, first, count), batch.targets.narrow(0, first, count)};
-}
-
-/// Mean loss of the step's batch, its gradient accumulated in micro-batches.
-Tensor accumulate_step(const TrainJob& job, const Batch& batch, Objective& objective) {
-  const int64_t sequences = batch.ids.size(0);
-  const int64_t micro = job.config.micro_sequences > 0 ? job.config.micro_sequences : sequences;
-  Tensor loss;
-  for (int64_t first = 0; first < sequences; first += micro) {
-    const int64_t count = std::min(micro, sequences - first);
-    const double weight = static_cast<double>(count) / static_cast<double>(sequences);
-    const Tensor part = objective.accumulate(rows(batch, first, count), weight) * weight;
-    loss = loss.defined() ? loss + part : part;
-  }
-  return loss;
-}
-
 std::string first_nonfinite_gradient(const NamedTensors& parameters) {
   for (const auto& [name, tensor] : parameters) {
     if (tensor.grad().defined() && !tensor.grad().isfinite().all().item<bool>()) {
@@ -64,16 +49,6 @@ std::string first_nonfinite_gradient(const NamedTensors& parameters) {
     }
   }
   return "none found in a second pass";
-}
-
-[[noreturn]] void fail_nonfinite(const TrainJob& job, int64_t step, double loss, double norm,
-                                 const Batch& batch, Objective& objective) {
-  std::string first = objective.first_nonfinite(batch);
-  if (first.empty()) first = first_nonfinite_gradient(job.parameters);
-  throw Error(concat(job.stage, ": step ", step + 1,
-                     ": expected a finite loss and gradient, found loss ", loss, ", gradient norm ",
-                     norm, "; first not finite: ", first,
-                     "; the parameters and the last saved state are as before this step"));
 }
 
 /// Collects what happens between two reports.
@@ -114,6 +89,108 @@ class Meter {
   double loss_sum_ = 0;
 };
 
+/// The rows of each step that this rank computes.
+BatchSource rank_rows(const TrainJob& job, const Batches& batches) {
+  const Ranks ranks = job.communicator->ranks();
+  const int64_t first = ranks.first_row(job.config.sequences);
+  const int64_t end = ranks.end_row(job.config.sequences);
+  HYPENET_CHECK(first < end, job.stage, ": sequences: expected at least one for each of ",
+                ranks.count, " ranks, found ", job.config.sequences);
+  return [&batches, first, end](int64_t step) { return batches.at(step, first, end); };
+}
+
+/// A run of the loop. The step that was queued last is not settled yet: its numbers are read, and
+/// reported, after the next one is queued, or when the state is to be saved.
+class Loop {
+ public:
+  Loop(const TrainJob& job, const Batches& batches, Objective& objective)
+      : job_(job),
+        objective_(objective),
+        source_(rank_rows(job, batches)),
+        writes_(job.communicator->ranks().is_first()),
+        optimizer_(job.parameters, job.config.optimizer),
+        first_step_(load_state(job, optimizer_)),
+        settled_(first_step_),
+        queued_(first_step_),
+        meter_(job, first_step_) {
+    if (job.after_update) job.after_update();
+    if (writes_) log_.emplace(job.folder, job.stage, first_step_);
+    if (first_step_ > 0 && writes_ && job.observer) {
+      job.observer->on_note(
+          concat(job.stage, ": going on after step ", first_step_, " of ", job.config.steps));
+    }
+  }
+
+  TrainResult run() {
+    const int64_t steps = job_.config.steps;
+    if (first_step_ >= steps) return TrainResult::kFinished;
+    Prefetch prefetch(source_, first_step_, steps, job_.device.is_cuda());
+    TrainStep step(job_, objective_, optimizer_);
+    while (queued_ < steps) {
+      step.run(prefetch.next(), rate(queued_));
+      ++queued_;
+      settle_until(queued_ - 1, step);
+      const bool is_stopped = job_.communicator->any(job_.stop && job_.stop->load());
+      if (is_stopped || queued_ % job_.config.save_every == 0 || queued_ == steps) save(step);
+      if (is_stopped && queued_ < steps) return TrainResult::kInterrupted;
+    }
+    return TrainResult::kFinished;
+  }
+
+ private:
+  double rate(int64_t step) const {
+    return learning_rate(job_.config.optimizer, step, job_.config.steps);
+  }
+
+  /// Reads the numbers of the steps before `step` that are not settled, and reports them.
+  void settle_until(int64_t step, TrainStep& runner) {
+    for (; settled_ < step; ++settled_) {
+      const StepNumbers numbers = runner.numbers(queued_ - 1 - settled_);
+      if (!numbers.is_finite()) fail_nonfinite(numbers, runner);
+      meter_.add(numbers.loss);
+      const int64_t done = settled_ + 1;
+      if (done % job_.config.log_every != 0 && done != job_.config.steps) continue;
+      report(meter_.report(done, rate(settled_), numbers.gradient_norm));
+    }
+  }
+
+  void report(const StepReport& report) {
+    if (!writes_) return;
+    log_->write(report);
+    if (job_.observer) job_.observer->on_step(report);
+  }
+
+  void save(TrainStep& runner) {
+    settle_until(queued_, runner);
+    if (writes_) save_state(job_, optimizer_, queued_);
+    job_.communicator->barrier();
+  }
+
+  /// The parameters have not moved since the step that failed, so it can be looked at again.
+  [[noreturn]] void fail_nonfinite(const StepNumbers& numbers, TrainStep& runner) {
+    runner.numbers(0);  // steps queued later are over
+    const Batch batch = to_device(source_(settled_), job_.device);
+    std::string first = objective_.first_nonfinite(batch);
+    if (first.empty()) {
+      runner.repeat_gradients(batch);
+      first = first_nonfinite_gradient(job_.parameters);
+    }
+    throw Error(concat(job_.stage, ": step ", settled_ + 1,
+                       ": expected a finite loss and gradient, found loss ", numbers.loss,
+                       ", gradient norm ", numbers.gradient_norm, "; first not finite: ", first,
+                       "; the parameters and the last saved state are as before this step"));
+  }
+
+  const TrainJob& job_;
+  Objective& objective_;
+  BatchSource source_;
+  bool writes_;  // whether this rank does
+  AdamW optimizer_;
+  int64_t first_step_, settled_, queued_;  // settled_ of queued_ steps have been read
+  Meter meter_;
+  std::optional<MetricsLog> log_;
+};
+
 }  // namespace
 
 torch::ScalarType StageConfig::compute_type() const {
@@ -134,6 +211,9 @@ void check_stage(const StageConfig& config, const std::string& place) {
   HYPENET_CHECK(config.precision == "float32" || config.precision == "bfloat16", place,
                 ": precision: expected \"float32\" or \"bfloat16\", found \"", config.precision,
                 "\"");
+  HYPENET_CHECK(
+      config.cuda_graph == "auto" || config.cuda_graph == "on" || config.cuda_graph == "off", place,
+      ": cuda_graph: expected \"auto\", \"on\" or \"off\", found \"", config.cuda_graph, "\"");
 }
 
 void check_same_settings(const fs::path& place, const Json& expected, const Json& found) {
@@ -147,46 +227,12 @@ Batch to_device(const Batch& batch, torch::Device device) {
 }
 
 TrainResult train(const TrainJob& job, const Batches& batches, Objective& objective) {
-  AdamW optimizer(job.parameters, job.config.optimizer);
-  const int64_t first_step = load_state(job, optimizer);
-  if (first_step > 0 && job.observer) {
-    job.observer->on_note(
-        concat(job.stage, ": going on after step ", first_step, " of ", job.config.steps));
-  }
-  MetricsLog log(job.folder, job.stage, first_step);
-  Meter meter(job, first_step);
-  for (int64_t step = first_step; step < job.config.steps; ++step) {
-    const Batch batch = to_device(batches.at(step), job.device);
-    optimizer.zero_gradients();
-    const Tensor loss = accumulate_step(job, batch, objective);
-    const Tensor norm = optimizer.clip_gradients();
-    // One read brings both numbers to the host: it is the step's only synchronisation.
-    const Tensor numbers = torch::stack({loss.to(torch::kFloat32), norm.to(torch::kFloat32)}).cpu();
-    const double loss_value = numbers[0].item<float>(), norm_value = numbers[1].item<float>();
-    if (!std::isfinite(loss_value) || !std::isfinite(norm_value)) {
-      fail_nonfinite(job, step, loss_value, norm_value, batch, objective);
-    }
-    const double rate = learning_rate(job.config.optimizer, step, job.config.steps);
-    optimizer.step(rate);
-    meter.add(loss_value);
-    const int64_t done = step + 1;
-    if (done % job.config.log_every == 0 || done == job.config.steps) {
-      const StepReport report = meter.report(done, rate, norm_value);
-      log.write(report);
-      if (job.observer) job.observer->on_step(report);
-    }
-    const bool stopped = job.stop && job.stop->load();
-    if (stopped || done % job.config.save_every == 0 || done == job.config.steps) {
-      save_state(job, optimizer, done);
-    }
-    if (stopped && done < job.config.steps) return TrainResult::kInterrupted;
-  }
-  return TrainResult::kFinished;
+  return Loop(job, batches, objective).run();
 }
 
-void remove_state(const TrainJob& job) {
+void remove_state(const fs::path& folder, const std::string& stage) {
   std::error_code ignored;
-  fs::remove(state_path(job), ignored);
+  fs::remove(state_path(folder, stage), ignored);
 }
 
 }  // namespace hypenet

@@ -1,5 +1,5 @@
-// The training loop that every stage shares: batches, gradients, clipping, AdamW, saving, resuming,
-// reporting.
+// The training loop that every stage shares: batches, steps, saving, resuming, reporting. A step's
+// numbers are read while the next step runs, so that the device never waits for the host.
 #pragma once
 
 #include <torch/torch.h>
@@ -7,11 +7,14 @@
 #include <atomic>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "base/json.h"
 #include "data/batches.h"
-#include "train/adamw.h"
+#include "store/safetensors.h"
+#include "train/prefetch.h"
+#include "train/ranks.h"
 #include "train/schedule.h"
 
 namespace hypenet {
@@ -24,6 +27,9 @@ struct StageConfig {
   int64_t context = 512;        // tokens a sequence
   std::string precision =
       "float32";  // of activations and products: "float32" | "bfloat16"; parameters stay float32
+  bool activation_checkpointing = false;  // blocks run again in backward: less memory, more work
+  std::string cuda_graph =
+      "auto";  // replay steps from a recording: "on" | "off" | "auto", on where it works
   int64_t save_every = 500;  // steps between saved states
   int64_t log_every = 10;    // steps between reports
   OptimizerConfig optimizer;
@@ -35,6 +41,8 @@ struct StageConfig {
     field("micro_sequences", micro_sequences);
     field("context", context);
     field("precision", precision);
+    field("activation_checkpointing", activation_checkpointing);
+    field("cuda_graph", cuda_graph);
     field("save_every", save_every);
     field("log_every", log_every);
     field("optimizer", optimizer);
@@ -88,18 +96,23 @@ struct TrainJob {
   torch::Device device = torch::kCPU;
   Observer* observer = nullptr;
   const std::atomic<bool>* stop = nullptr;  // set (by Ctrl-C): save and return
+  /// Called after each update and after loading a state: brings up to date what is made of the
+  /// parameters. It may not wait for the device. May be empty.
+  std::function<void()> after_update = {};
+  std::shared_ptr<Communicator> communicator = std::make_shared<OneProcess>();
 };
 
 enum class TrainResult { kFinished, kInterrupted };
 
 /// Runs the stage from its saved state, or from the start. On a CPU an interrupted and resumed run
 /// ends with the same bits as an uninterrupted one. On a non-finite loss or gradient throws Error
-/// that names step and first layer, before the optimizer moves. When it finishes, the state file
+/// that names step and first layer; the optimizer has not moved since. Of several ranks each takes
+/// its share of every step's rows, and only the first writes. When it finishes, the state file
 /// stays until remove_state: the caller first writes its result.
 TrainResult train(const TrainJob& job, const Batches& batches, Objective& objective);
 
-/// Deletes the saved state of a stage whose result is written.
-void remove_state(const TrainJob& job);
+/// Deletes the saved state of a stage whose result is written; `folder` and `stage` as in TrainJob.
+void remove_state(const std::filesystem::path& folder, const std::string& stage);
 
 /// Throws Error naming the first setting in which a file or folder made earlier differs from this
 /// run.

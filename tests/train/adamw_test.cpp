@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 
 #include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
@@ -13,6 +14,13 @@ namespace {
 
 Tensor parameter(std::vector<int64_t> shape) {
   return torch::randn(shape, torch::kFloat32).requires_grad_();
+}
+
+/// One update with a loss that is as it should be.
+void update(AdamW& optimizer, double rate) {
+  optimizer.set_learning_rate(rate);
+  optimizer.inspect(torch::zeros({}));
+  optimizer.step();
 }
 
 /// The published update (Loshchilov and Hutter 2019, algorithm 2) of one tensor, in float64.
@@ -40,7 +48,7 @@ class PlainAdamW {
 TEST(AdamW, follows_the_published_update) {
   torch::manual_seed(1);
   OptimizerConfig config;
-  config.weight_decay = 0.1;
+  config.weight_decay = 0.1, config.clip = 0;
   Tensor w = parameter({5, 3});
   PlainAdamW plain(w);
   AdamW optimizer({{"w", w}}, config);
@@ -48,7 +56,7 @@ TEST(AdamW, follows_the_published_update) {
     optimizer.zero_gradients();
     w.mutable_grad() = torch::randn_like(w).detach();
     plain.step(w.grad(), 1e-2, config);
-    optimizer.step(1e-2);
+    update(optimizer, 1e-2);
   }
   EXPECT_TRUE(torch::allclose(w.detach().to(torch::kFloat64), plain.value, 1e-5, 1e-6));
 }
@@ -58,13 +66,49 @@ TEST(AdamW, clips_the_joint_norm_and_returns_the_one_before) {
   AdamW optimizer({{"a", a}, {"b", b}}, {});
   a.mutable_grad() = torch::tensor({3.0f, 0.0f});
   b.mutable_grad() = torch::tensor({4.0f});
-  EXPECT_FLOAT_EQ(optimizer.clip_gradients().item<float>(), 5);
+  EXPECT_FLOAT_EQ(optimizer.inspect(torch::zeros({})).item<float>(), 5);
+  optimizer.step();
   EXPECT_NEAR(a.grad()[0].item<float>(), 0.6, 1e-5);
   EXPECT_NEAR(b.grad()[0].item<float>(), 0.8, 1e-5);
   a.mutable_grad() = torch::tensor({0.3f, 0.0f});
   b.mutable_grad() = torch::tensor({0.4f});
-  optimizer.clip_gradients();
+  update(optimizer, 1e-3);
   EXPECT_FLOAT_EQ(a.grad()[0].item<float>(), 0.3f) << "a gradient below the limit is left alone";
+}
+
+TEST(AdamW, a_clipped_update_is_that_of_the_scaled_gradient) {
+  torch::manual_seed(3);
+  Tensor a = parameter({7}), b = a.detach().clone().requires_grad_();
+  AdamW clipped({{"a", a}}, {}), plain({{"b", b}}, {});
+  for (int step = 0; step < 3; ++step) {
+    const Tensor gradient = torch::randn({7});
+    a.mutable_grad() = gradient * 100;
+    b.mutable_grad() = gradient / gradient.norm();
+    update(clipped, 1e-2);
+    update(plain, 1e-2);
+  }
+  EXPECT_TRUE(torch::allclose(a, b, 1e-5, 1e-6));
+}
+
+TEST(AdamW, nothing_moves_from_the_first_number_on_that_is_not_finite) {
+  const float kNan = std::nanf(""), kInfinity = std::numeric_limits<float>::infinity();
+  for (const auto& [loss, gradient] : {std::pair{kNan, 1.0f}, {kInfinity, 1.0f}, {1.0f, kNan}}) {
+    Tensor a = parameter({3});
+    AdamW optimizer({{"a", a}}, {});
+    a.mutable_grad() = torch::ones({3});
+    update(optimizer, 1e-2);
+    NamedTensors before;
+    for (const auto& [name, tensor] : optimizer.state()) before.emplace_back(name, tensor.clone());
+    a.mutable_grad() = torch::full({3}, gradient);
+    optimizer.inspect(torch::full({}, loss));
+    optimizer.step();
+    a.mutable_grad() = torch::ones({3});
+    update(optimizer, 1e-2);
+    const NamedTensors after = optimizer.state();
+    for (size_t i = 0; i < before.size(); ++i) {
+      EXPECT_TRUE(torch::equal(before[i].second, after[i].second)) << before[i].first;
+    }
+  }
 }
 
 TEST(AdamW, a_parameter_without_gradient_stays) {
@@ -72,7 +116,7 @@ TEST(AdamW, a_parameter_without_gradient_stays) {
   const Tensor before = b.detach().clone();
   AdamW optimizer({{"a", a}, {"b", b}}, {});
   a.mutable_grad() = torch::ones({2});
-  optimizer.step(0.1);
+  update(optimizer, 0.1);
   EXPECT_TRUE(torch::equal(b, before));
   EXPECT_FALSE(torch::equal(a, torch::zeros({2})));
 }
@@ -84,7 +128,7 @@ TEST(AdamW, goes_on_from_a_saved_state_bit_for_bit) {
   AdamW first({{"a", a}}, {});
   const auto step = [](AdamW& optimizer, Tensor& tensor, float gradient) {
     tensor.mutable_grad() = torch::full({4}, gradient);
-    optimizer.step(1e-2);
+    update(optimizer, 1e-2);
   };
   step(first, a, 1);
   write_safetensors(folder / "state", first.state());

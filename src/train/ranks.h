@@ -1,0 +1,52 @@
+// The processes of one training job. Each computes its share of every step's sequences; sums over
+// ranks make the results one.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <vector>
+
+namespace hypenet {
+
+using torch::Tensor;
+
+/// This process's place in the job.
+struct Ranks {
+  int64_t index = 0, count = 1;
+
+  /// Whether this rank is the one that writes files and reports.
+  bool is_first() const { return index == 0; }
+
+  /// The first of this rank's rows, of `rows` that all ranks share; its last is before
+  /// first_row of the next rank. Shares differ by one row at most.
+  int64_t first_row(int64_t rows) const { return rows * index / count; }
+  int64_t end_row(int64_t rows) const { return rows * (index + 1) / count; }
+};
+
+/// How ranks talk. Every rank makes the same calls in the same order.
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+  virtual Ranks ranks() const = 0;
+
+  /// Replaces each tensor by its sum over the ranks, the same bits on each. Queued on the device's
+  /// stream; on a GPU it does not wait for the device and may be recorded in a graph.
+  virtual void sum(const std::vector<Tensor>& tensors) = 0;
+
+  /// Whether `here` is true on any rank; between hosts, without a look at the device.
+  virtual bool any(bool here) = 0;
+
+  /// Returns when all ranks have come here.
+  virtual void barrier() = 0;
+};
+
+/// One process: nothing to sum, nobody to wait for.
+class OneProcess : public Communicator {
+ public:
+  Ranks ranks() const override { return {}; }
+  void sum(const std::vector<Tensor>& /*tensors*/) override {}
+  bool any(bool here) override { return here; }
+  void barrier() override {}
+};
+
+}  // namespace hypenet
