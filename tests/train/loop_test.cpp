@@ -8,6 +8,7 @@
 
 #include "base/files.h"
 #include "tests/support/expect_error.h"
+#include "tests/support/shared_memory_ranks.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/tiny_model.h"
 #include "tests/support/token_dataset.h"
@@ -16,6 +17,9 @@
 namespace hypenet {
 namespace {
 
+using testing_support::run_ranks;
+using testing_support::SharedMemory;
+using testing_support::SharedMemoryCommunicator;
 using testing_support::tiny_hypenet_config;
 
 /// A corpus that can be learned: sixteen random tokens over and over.
@@ -44,18 +48,26 @@ class TrainLoop : public testing::Test {
     return CausalLm(tiny_hypenet_config());
   }
 
-  TrainResult run(CausalLm& model, const std::string& out, Objective& objective,
-                  const std::atomic<bool>* stop = nullptr) {
-    std::filesystem::create_directories(folder_ / out);
+  TrainJob job_of(CausalLm& model, const std::string& out) const {
+    return {.stage = "stage",
+            .config = config_,
+            .parameters = trainable_parameters(model),
+            .folder = folder_ / out,
+            .settings = {{"lr", config_.optimizer.peak_lr}}};
+  }
+
+  TrainResult run(const TrainJob& job, Objective& objective) const {
+    std::filesystem::create_directories(job.folder);
     const Batches batches(std::make_shared<TokenDataset>(folder_ / "tokens"), nullptr,
                           {config_.sequences, config_.context, 5, config_.mixture});
-    const TrainJob job{.stage = "stage",
-                       .config = config_,
-                       .parameters = trainable_parameters(model),
-                       .folder = folder_ / out,
-                       .settings = {{"lr", config_.optimizer.peak_lr}},
-                       .stop = stop};
     return train(job, batches, objective);
+  }
+
+  TrainResult run(CausalLm& model, const std::string& out, Objective& objective,
+                  const std::atomic<bool>* stop = nullptr) const {
+    TrainJob job = job_of(model, out);
+    job.stop = stop;
+    return run(job, objective);
   }
 
   std::string metrics(const std::string& out) const {
@@ -68,9 +80,25 @@ class TrainLoop : public testing::Test {
     return losses;
   }
 
+  std::vector<double> losses(const std::string& out) const {
+    std::vector<double> losses;
+    std::istringstream lines(read_file(folder_ / (out + "/metrics.jsonl")));
+    for (std::string line; std::getline(lines, line);) {
+      losses.push_back(Json::parse(line)["loss"].get<double>());
+    }
+    return losses;
+  }
+
   TemporaryFolder folder_;
   StageConfig config_;
 };
+
+void expect_close_parameters(CausalLm& a, CausalLm& b) {
+  const auto expected = a->named_parameters(), found = b->named_parameters();
+  for (const auto& item : expected) {
+    EXPECT_TRUE(torch::allclose(item.value(), found[item.key()], 1e-4, 1e-5)) << item.key();
+  }
+}
 
 void expect_same_parameters(CausalLm& a, CausalLm& b) {
   const auto expected = a->named_parameters(), found = b->named_parameters();
@@ -149,10 +177,83 @@ TEST_F(TrainLoop, micro_batches_add_up_to_the_whole_batch) {
   run(whole, "whole", a);
   config_.micro_sequences = 2;
   run(parts, "parts", b);
-  const auto expected = whole->named_parameters(), found = parts->named_parameters();
-  for (const auto& item : expected) {
-    EXPECT_TRUE(torch::allclose(item.value(), found[item.key()], 1e-4, 1e-5)) << item.key();
+  expect_close_parameters(whole, parts);
+}
+
+TEST_F(TrainLoop, ranks_learn_together_what_one_learns_alone) {
+  config_.sequences = 5, config_.steps = 4;
+  CausalLm alone = new_model();
+  CrossEntropyObjective objective(alone);
+  run(alone, "alone", objective);
+  for (const int64_t count : {2, 3}) {
+    std::vector<CausalLm> models;
+    for (int64_t i = 0; i < count; ++i) models.push_back(new_model());
+    const std::string out = concat("ranks", count);
+    std::filesystem::create_directories(folder_ / out);
+    run_ranks(count, [&](const std::shared_ptr<Communicator>& communicator) {
+      CausalLm& model = models[static_cast<size_t>(communicator->ranks().index)];
+      CrossEntropyObjective part(model);
+      TrainJob job = job_of(model, out);
+      job.communicator = communicator;
+      run(job, part);
+    });
+    for (CausalLm& model : models) expect_same_parameters(models.front(), model);
+    expect_close_parameters(alone, models.front());
+    const std::vector<double> expected = losses("alone"), found = losses(out);
+    ASSERT_EQ(found.size(), expected.size()) << "one rank writes";
+    for (size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i], expected[i], 1e-4);
   }
+}
+
+TEST_F(TrainLoop, ranks_stop_at_the_same_step_and_go_on_together) {
+  config_.sequences = 3;
+  CausalLm whole = new_model();
+  CrossEntropyObjective objective(whole);
+  run(whole, "whole", objective);
+  std::vector<CausalLm> models = {new_model(), new_model()};
+  std::filesystem::create_directories(folder_ / "ranks");
+  const auto run_as_ranks = [&](bool stops, TrainResult expected) {
+    run_ranks(2, [&](const std::shared_ptr<Communicator>& communicator) {
+      const int64_t index = communicator->ranks().index;
+      std::atomic<bool> stop = false;
+      Meddling part(models[static_cast<size_t>(index)]);
+      part.at = 2, part.action = [&] { stop = stops && index == 1; };
+      TrainJob job = job_of(models[static_cast<size_t>(index)], "ranks");
+      job.communicator = communicator, job.stop = &stop;
+      EXPECT_EQ(run(job, part), expected);
+    });
+  };
+  run_as_ranks(true, TrainResult::kInterrupted);
+  models = {new_model(), new_model()};
+  run_as_ranks(false, TrainResult::kFinished);
+  expect_close_parameters(whole, models[0]);
+  expect_same_parameters(models[0], models[1]);
+}
+
+TEST_F(TrainLoop, more_ranks_than_sequences_are_refused) {
+  CausalLm model = new_model();
+  CrossEntropyObjective objective(model);
+  TrainJob job = job_of(model, "out");
+  job.communicator =
+      std::make_shared<SharedMemoryCommunicator>(std::make_shared<SharedMemory>(3), Ranks{0, 3});
+  EXPECT_ERROR(run(job, objective),
+               "stage: sequences: expected at least one for each of 3 ranks, found 2");
+}
+
+TEST_F(TrainLoop, what_is_made_of_the_parameters_follows_each_update) {
+  CausalLm first = new_model(), second = new_model();
+  std::atomic<bool> stop = false;
+  Meddling meddling(first);
+  meddling.at = 3, meddling.action = [&] { stop = true; };
+  run(first, "out", meddling, &stop);
+  CrossEntropyObjective objective(second);
+  TrainJob job = job_of(second, "out");
+  int64_t calls = 0;
+  job.after_update = [&] {
+    if (calls++ == 0) expect_same_parameters(first, second);
+  };
+  run(job, objective);
+  EXPECT_EQ(calls, 1 + 3) << "once after loading, once an update";
 }
 
 TEST_F(TrainLoop, a_nonfinite_loss_stops_before_the_optimizer_moves_and_names_the_layer) {
@@ -174,6 +275,39 @@ TEST_F(TrainLoop, a_nonfinite_loss_stops_before_the_optimizer_moves_and_names_th
   CrossEntropyObjective objective(again);
   EXPECT_EQ(run(again, "out", objective), TrainResult::kFinished)
       << "the saved state is still good";
+}
+
+/// Cross-entropy with a gradient that is not finite for the batch of one step, whenever it comes.
+class Spoiling : public CrossEntropyObjective {
+ public:
+  Spoiling(CausalLm model, Tensor weight)
+      : CrossEntropyObjective(std::move(model)), weight_(std::move(weight)) {}
+  Tensor accumulate(const Batch& batch, double weight) override {
+    const Tensor loss = CrossEntropyObjective::accumulate(batch, weight);
+    if (++calls_ == 3) spoiled_ = batch.ids.clone();
+    if (spoiled_.defined() && torch::equal(spoiled_, batch.ids)) weight_.mutable_grad().fill_(NAN);
+    return loss;
+  }
+
+ private:
+  Tensor weight_, spoiled_;
+  int calls_ = 0;
+};
+
+TEST_F(TrainLoop, a_gradient_that_is_not_finite_is_named_though_a_later_step_has_run) {
+  CausalLm model = new_model();
+  const std::string name = "model.layers.1.mlp.up_proj.weight";
+  Spoiling objective(model, model->named_parameters()[name]);
+  EXPECT_ERROR(run(model, "out", objective),
+               concat("gradient norm nan; first not finite: the gradient of ", name));
+}
+
+TEST_F(TrainLoop, a_graph_asked_for_on_a_cpu_is_refused) {
+  config_.cuda_graph = "on";
+  CausalLm model = new_model();
+  CrossEntropyObjective objective(model);
+  EXPECT_ERROR(run(model, "out", objective),
+               "stage: cuda_graph: expected \"auto\" or \"off\" on device cpu, found \"on\"");
 }
 
 TEST_F(TrainLoop, the_first_nonfinite_layer_is_found) {
@@ -204,6 +338,9 @@ TEST_F(TrainLoop, sizes_that_make_no_sense_are_named) {
   config_.context = 8, config_.precision = "float8";
   EXPECT_ERROR(check_stage(config_, "r.json"),
                "precision: expected \"float32\" or \"bfloat16\", found \"float8\"");
+  config_.precision = "float32", config_.cuda_graph = "maybe";
+  EXPECT_ERROR(check_stage(config_, "r.json"),
+               "cuda_graph: expected \"auto\", \"on\" or \"off\", found \"maybe\"");
 }
 
 }  // namespace

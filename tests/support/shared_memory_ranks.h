@@ -1,0 +1,83 @@
+// Ranks that are threads of one process: sums through shared memory, for tests of what must not
+// depend on the number of ranks.
+#pragma once
+
+#include <barrier>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "train/ranks.h"
+
+namespace hypenet::testing_support {
+
+/// What the threads share.
+struct SharedMemory {
+  explicit SharedMemory(int64_t count) : meeting(count), tensors(count), flags(count) {}
+  std::barrier<> meeting;
+  std::vector<std::vector<Tensor>> tensors;  // what each rank put in
+  std::vector<char> flags;
+};
+
+class SharedMemoryCommunicator : public Communicator {
+ public:
+  SharedMemoryCommunicator(std::shared_ptr<SharedMemory> memory, Ranks ranks)
+      : memory_(std::move(memory)), ranks_(ranks) {}
+
+  Ranks ranks() const override { return ranks_; }
+
+  void sum(const std::vector<Tensor>& tensors) override {
+    const torch::NoGradGuard no_grad;
+    memory_->tensors[static_cast<size_t>(ranks_.index)] = tensors;
+    barrier();
+    std::vector<Tensor> sums;
+    for (size_t i = 0; i < tensors.size(); ++i) {
+      sums.push_back(torch::zeros_like(tensors[i]));
+      for (const auto& of_rank : memory_->tensors) sums.back() += of_rank[i];
+    }
+    barrier();
+    for (size_t i = 0; i < tensors.size(); ++i) tensors[i].copy_(sums[i]);
+  }
+
+  bool any(bool here) override {
+    memory_->flags[static_cast<size_t>(ranks_.index)] = here;
+    barrier();
+    bool found = false;
+    for (const char flag : memory_->flags) found = found || flag != 0;
+    barrier();
+    return found;
+  }
+
+  void barrier() override { memory_->meeting.arrive_and_wait(); }
+
+ private:
+  std::shared_ptr<SharedMemory> memory_;
+  Ranks ranks_;
+};
+
+/// Runs `work` once a rank, each in its own thread. All have to get through or fail alike; the
+/// first failure is thrown.
+inline void run_ranks(int64_t count,
+                      const std::function<void(std::shared_ptr<Communicator>)>& work) {
+  const auto memory = std::make_shared<SharedMemory>(count);
+  std::vector<std::exception_ptr> failures(static_cast<size_t>(count));
+  {
+    std::vector<std::jthread> threads;
+    for (int64_t index = 0; index < count; ++index) {
+      threads.emplace_back([&, index] {
+        try {
+          work(std::make_shared<SharedMemoryCommunicator>(memory, Ranks{index, count}));
+        } catch (...) {
+          failures[static_cast<size_t>(index)] = std::current_exception();
+        }
+      });
+    }
+  }
+  for (const auto& failure : failures) {
+    if (failure) std::rethrow_exception(failure);
+  }
+}
+
+}  // namespace hypenet::testing_support
