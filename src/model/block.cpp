@@ -30,8 +30,8 @@ Tensor BlockImpl::forward(const Tensor& x, const Step& step, LayerState* state) 
 Tensor BlockImpl::mixer_input(const Tensor& x) { return input_norm_(x); }
 
 Tensor BlockImpl::finish(const Tensor& x, const Tensor& mixer_output) {
-  const Tensor h = x + mixer_output;
-  return h + mlp_(post_attention_norm_(h));
+  const auto [h, normed] = post_attention_norm_->add(x, mixer_output);
+  return h + mlp_(normed);
 }
 
 }  // namespace hypenet

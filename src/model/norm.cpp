@@ -1,7 +1,5 @@
-// The weight is a parameter, the arithmetic is ops/norm.h.
+// The weight is a parameter, the arithmetic is in the ops.
 #include "model/norm.h"
-
-#include "ops/norm.h"
 
 namespace hypenet {
 
@@ -10,5 +8,17 @@ RmsNormImpl::RmsNormImpl(int64_t size, double eps) : eps_(eps) {
 }
 
 Tensor RmsNormImpl::forward(const Tensor& x) const { return rms_norm(x, weight, eps_); }
+
+SumAndNorm RmsNormImpl::add(const Tensor& x, const Tensor& delta) const {
+  return add_rms_norm(x, delta, weight, eps_);
+}
+
+Tensor RmsNormImpl::gated(const Tensor& x, const Tensor& gate) const {
+  return gated_rms_norm(x, weight, gate, eps_);
+}
+
+Tensor RmsNormImpl::rotated(const Tensor& x, const RopeAngles& angles) const {
+  return norm_rope(x, weight, eps_, angles);
+}
 
 }  // namespace hypenet

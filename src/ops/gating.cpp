@@ -2,8 +2,12 @@
 #include "ops/gating.h"
 
 #include <ATen/Parallel.h>
+#include <c10/core/DeviceGuard.h>
 
+#include "kernels/cuda/gating.h"
 #include "kernels/gating.h"
+#include "ops/gradient.h"
+#include "ops/stream.h"
 #include "ops/types.h"
 
 namespace hypenet {
@@ -18,47 +22,86 @@ struct Swiglu {
   static Tensor plain(const Tensor& up, const Tensor& gate) { return torch::silu(gate) * up; }
   static constexpr auto kForward = kernels::swiglu_forward;
   static constexpr auto kBackward = kernels::swiglu_backward;
+  static constexpr auto kCudaForward = kernels::cuda::swiglu;
+  static constexpr auto kCudaBackward = kernels::cuda::swiglu_backward;
 };
 
 struct SigmoidGate {
   static Tensor plain(const Tensor& x, const Tensor& gate) { return x * torch::sigmoid(gate); }
   static constexpr auto kForward = kernels::sigmoid_gate_forward;
   static constexpr auto kBackward = kernels::sigmoid_gate_backward;
+  static constexpr auto kCudaForward = kernels::cuda::sigmoid_gate;
+  static constexpr auto kCudaBackward = kernels::cuda::sigmoid_gate_backward;
 };
 
-/// The kernels of one gate as an op on contiguous float32 CPU tensors.
+/// x and gate are contiguous, of one type.
+template <class Gate>
+Tensor forward(const Tensor& x, const Tensor& gate) {
+  const Tensor y = torch::empty_like(x);
+  if (x.is_cuda()) {
+    const c10::DeviceGuard on_device(x.device());
+    const kernels::cuda::GateParams params{.x = x.const_data_ptr(),
+                                           .gate = gate.const_data_ptr(),
+                                           .y = y.mutable_data_ptr(),
+                                           .count = x.numel(),
+                                           .type = kernel_type(x)};
+    throw_unless_ok("gate", Gate::kCudaForward(params, current_stream(x)));
+    return y;
+  }
+  const kernels::GateParams params{.x = x.const_data_ptr<float>(),
+                                   .gate = gate.const_data_ptr<float>(),
+                                   .y = y.data_ptr<float>()};
+  at::parallel_for(0, x.numel(), kGrain,
+                   [&](int64_t begin, int64_t end) { Gate::kForward(params, begin, end); });
+  return y;
+}
+
+/// The gradients of x and gate; all tensors are contiguous, of one type.
+template <class Gate>
+variable_list backward(const Tensor& x, const Tensor& gate, const Tensor& dy) {
+  const Tensor dx = torch::empty_like(x), dgate = torch::empty_like(x);
+  if (x.is_cuda()) {
+    const c10::DeviceGuard on_device(x.device());
+    const kernels::cuda::GateBackwardParams params{.x = x.const_data_ptr(),
+                                                   .gate = gate.const_data_ptr(),
+                                                   .dy = dy.const_data_ptr(),
+                                                   .dx = dx.mutable_data_ptr(),
+                                                   .dgate = dgate.mutable_data_ptr(),
+                                                   .count = x.numel(),
+                                                   .type = kernel_type(x)};
+    throw_unless_ok("gate backward", Gate::kCudaBackward(params, current_stream(x)));
+    return {dx, dgate};
+  }
+  const kernels::GateBackwardParams params{.x = x.const_data_ptr<float>(),
+                                           .gate = gate.const_data_ptr<float>(),
+                                           .dy = dy.const_data_ptr<float>(),
+                                           .dx = dx.data_ptr<float>(),
+                                           .dgate = dgate.data_ptr<float>()};
+  at::parallel_for(0, x.numel(), kGrain,
+                   [&](int64_t begin, int64_t end) { Gate::kBackward(params, begin, end); });
+  return {dx, dgate};
+}
+
 template <class Gate>
 struct GateFunction : torch::autograd::Function<GateFunction<Gate>> {
   static Tensor forward(AutogradContext* context, const Tensor& given_x, const Tensor& given_gate) {
     const Tensor x = given_x.contiguous(), gate = given_gate.contiguous();
-    const Tensor y = torch::empty_like(x);
     context->save_for_backward({x, gate});
-    const kernels::GateParams params{.x = x.const_data_ptr<float>(),
-                                     .gate = gate.const_data_ptr<float>(),
-                                     .y = y.data_ptr<float>()};
-    at::parallel_for(0, x.numel(), kGrain,
-                     [&](int64_t begin, int64_t end) { Gate::kForward(params, begin, end); });
-    return y;
+    return hypenet::forward<Gate>(x, gate);
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const variable_list saved = context->get_saved_variables();
-    const Tensor dy = gradients[0].contiguous();
-    const Tensor dx = torch::empty_like(dy), dgate = torch::empty_like(dy);
-    const kernels::GateBackwardParams params{.x = saved[0].template const_data_ptr<float>(),
-                                             .gate = saved[1].template const_data_ptr<float>(),
-                                             .dy = dy.template const_data_ptr<float>(),
-                                             .dx = dx.template data_ptr<float>(),
-                                             .dgate = dgate.template data_ptr<float>()};
-    at::parallel_for(0, dy.numel(), kGrain,
-                     [&](int64_t begin, int64_t end) { Gate::kBackward(params, begin, end); });
-    return {dx, dgate};
+    return hypenet::backward<Gate>(saved[0], saved[1], gradients[0].contiguous());
   }
 };
 
 template <class Gate>
 Tensor apply(const Tensor& x, const Tensor& gate) {
-  return suits_cpu_kernels({x, gate}) ? GateFunction<Gate>::apply(x, gate) : Gate::plain(x, gate);
+  const bool on_gpu = suits_cuda_kernels({x, gate}) && x.scalar_type() == gate.scalar_type();
+  if (!on_gpu && !suits_cpu_kernels({x, gate})) return Gate::plain(x, gate);
+  if (needs_gradient({x, gate})) return GateFunction<Gate>::apply(x, gate);
+  return forward<Gate>(x.contiguous(), gate.contiguous());
 }
 
 }  // namespace

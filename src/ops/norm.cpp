@@ -1,9 +1,12 @@
-// Float32 on the CPU goes through kernels; the plain forms serve every other type and device.
+// Float32 on the CPU and both types of the GPU's kernels have their own forms; the plain ones serve
+// every other type and device.
 #include "ops/norm.h"
 
 #include <ATen/Parallel.h>
 
 #include "kernels/rms_norm.h"
+#include "ops/gating.h"
+#include "ops/norm_cuda.h"
 #include "ops/types.h"
 
 namespace hypenet {
@@ -103,7 +106,25 @@ struct RmsNormFunction : torch::autograd::Function<RmsNormFunction> {
 
 Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
   check_shape("rms_norm: weight", weight, {x.size(-1)});
+  if (suits_norm_cuda({x, weight})) return rms_norm_cuda(x, weight, eps);
   return RmsNormFunction::apply(x, weight, eps);
+}
+
+SumAndNorm add_rms_norm(const Tensor& x, const Tensor& delta, const Tensor& weight, double eps) {
+  check_shape("add_rms_norm: weight", weight, {x.size(-1)});
+  check_shape("add_rms_norm: delta", delta, x.sizes());
+  check_alike("add_rms_norm: delta", delta, x);
+  if (suits_norm_cuda({x, delta, weight})) return add_rms_norm_cuda(x, delta, weight, eps);
+  const Tensor sum = x + delta;
+  return {sum, rms_norm(sum, weight, eps)};
+}
+
+Tensor gated_rms_norm(const Tensor& x, const Tensor& weight, const Tensor& gate, double eps) {
+  check_shape("gated_rms_norm: weight", weight, {x.size(-1)});
+  check_shape("gated_rms_norm: gate", gate, x.sizes());
+  check_alike("gated_rms_norm: gate", gate, x);
+  if (suits_norm_cuda({x, weight, gate})) return gated_rms_norm_cuda(x, weight, gate, eps);
+  return sigmoid_gate(rms_norm(x, weight, eps), gate);
 }
 
 }  // namespace hypenet

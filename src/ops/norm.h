@@ -1,4 +1,5 @@
-// RMSNorm (specification 1): float32 inside, cast back, then the weight.
+// RMSNorm (specification 1), alone and with what stands beside it in a block: the residual sum, the
+// gate of the lightning mixer. float32 inside.
 #pragma once
 
 #include <torch/torch.h>
@@ -7,8 +8,21 @@ namespace hypenet {
 
 using torch::Tensor;
 
-/// x [..., n], weight [n]; returns x's type. Differentiable in both. Throws Error when the last
-/// sizes differ.
+/// x / sqrt(mean(x^2) + eps) * weight over the last dimension: x [..., n], weight [n] of any
+/// floating type; returns x's type. Differentiable in both; the weight's gradient has its type.
+/// Throws Error when the last sizes differ. One pass over x on a GPU (docs/kernels.md 4).
 Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps);
+
+struct SumAndNorm {
+  Tensor sum, normed;  // [..., n]
+};
+
+/// sum = x + delta in their type, normed = rms_norm(sum): x and delta [..., n], weight [n].
+/// Differentiable in all three through both outputs. Throws Error when shapes or types differ.
+SumAndNorm add_rms_norm(const Tensor& x, const Tensor& delta, const Tensor& weight, double eps);
+
+/// rms_norm(x) * sigmoid(gate): x and gate [..., n] of one type, weight [n]; returns that type.
+/// Differentiable in all three. Throws Error when shapes or types differ.
+Tensor gated_rms_norm(const Tensor& x, const Tensor& weight, const Tensor& gate, double eps);
 
 }  // namespace hypenet

@@ -1,9 +1,13 @@
-// Float32 on the CPU goes through a kernel; the plain form serves every other type and device.
+// Float32 on the CPU and both types of the GPU's kernels have their own forms; the plain one serves
+// every other type and device.
 #include "ops/rope.h"
 
 #include <ATen/Parallel.h>
 
 #include "kernels/rope.h"
+#include "ops/norm.h"
+#include "ops/norm_cuda.h"
+#include "ops/rope_cuda.h"
 #include "ops/types.h"
 
 namespace hypenet {
@@ -45,6 +49,7 @@ Tensor rotate_cpu(const Tensor& given, const RopeAngles& angles, double directio
 }
 
 Tensor rotate(const Tensor& x, const RopeAngles& angles, double direction) {
+  if (suits_rope_cuda(x, angles)) return rope_cuda(x, angles, direction);
   const bool fast = suits_cpu_kernels({x, angles.cos, angles.sin});
   return fast ? rotate_cpu(x, angles, direction) : rotate_plain(x, angles, direction);
 }
@@ -63,6 +68,17 @@ struct RopeFunction : torch::autograd::Function<RopeFunction> {
   }
 };
 
+void check_rope(const Tensor& x, const RopeAngles& angles) {
+  HYPENET_CHECK(x.dim() == 4 && x.size(3) % 2 == 0,
+                "rope: expected [B, T, heads, d] with even d, found ", x.sizes());
+  const int64_t T = x.size(1), half = x.size(3) / 2;
+  if (angles.cos.dim() == 2) {
+    check_shape("rope: angles", angles.cos, {T, half});
+  } else {
+    check_shape("rope: angles", angles.cos, {x.size(0), T, half});
+  }
+}
+
 }  // namespace
 
 RopeAngles rope_angles(const Tensor& positions, const Tensor& frequencies) {
@@ -78,15 +94,17 @@ Tensor rope_frequencies(int64_t head_dim, double theta) {
 }
 
 Tensor apply_rope(const Tensor& x, const RopeAngles& angles) {
-  HYPENET_CHECK(x.dim() == 4 && x.size(3) % 2 == 0,
-                "rope: expected [B, T, heads, d] with even d, found ", x.sizes());
-  const int64_t T = x.size(1), half = x.size(3) / 2;
-  if (angles.cos.dim() == 2) {
-    check_shape("rope: angles", angles.cos, {T, half});
-  } else {
-    check_shape("rope: angles", angles.cos, {x.size(0), T, half});
-  }
+  check_rope(x, angles);
   return RopeFunction::apply(x, angles.cos, angles.sin);
+}
+
+Tensor norm_rope(const Tensor& x, const Tensor& weight, double eps, const RopeAngles& angles) {
+  check_rope(x, angles);
+  check_shape("norm_rope: weight", weight, {x.size(3)});
+  if (suits_rope_cuda(x, angles) && suits_norm_cuda({x, weight})) {
+    return norm_rope_cuda(x, weight, eps, angles);
+  }
+  return apply_rope(rms_norm(x, weight, eps), angles);
 }
 
 }  // namespace hypenet

@@ -27,4 +27,8 @@ Tensor rope_frequencies(int64_t head_dim, double theta);
 /// float32, returned in x's type. Differentiable.
 Tensor apply_rope(const Tensor& x, const RopeAngles& angles);
 
+/// apply_rope(rms_norm(x, weight, eps), angles): the q or k norm over d, weight [d], and the
+/// rotation, in one pass over x on a GPU, rounded once. Differentiable in x and weight.
+Tensor norm_rope(const Tensor& x, const Tensor& weight, double eps, const RopeAngles& angles);
+
 }  // namespace hypenet

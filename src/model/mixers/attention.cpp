@@ -39,8 +39,8 @@ Tensor AttentionMixer::forward(const Tensor& x, const Step& step, LayerState* st
   Tensor q = split_heads(q_proj_(x), query_heads_);  // [B, T, H, d]
   Tensor k = split_heads(k_proj_(x), key_heads_);    // [B, T, G, d]
   Tensor v = split_heads(v_proj_(x), key_heads_);
-  if (q_norm_) q = q_norm_(q), k = k_norm_(k);
-  if (use_rope_) q = apply_rope(q, step.angles), k = apply_rope(k, step.angles);
+  q = norm_and_rotate(q, q_norm_, use_rope_, step.angles);
+  k = norm_and_rotate(k, k_norm_, use_rope_, step.angles);
   // float32 until after the product: s_t near a million differs from its neighbours by less than
   // bfloat16 holds.
   if (step.query_scale.defined()) q = (q * step.query_scale).to(x.scalar_type());

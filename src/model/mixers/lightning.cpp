@@ -32,8 +32,8 @@ Tensor LightningMixer::forward(const Tensor& x, const Step& step, LayerState* st
   Tensor q = split_heads(q_proj_(x), query_heads_);  // [B, T, H, d]
   Tensor k = split_heads(k_proj_(x), key_heads_);
   Tensor v = split_heads(v_proj_(x), key_heads_);
-  if (q_norm_) q = q_norm_(q), k = k_norm_(k);
-  if (use_rope_) q = apply_rope(q, step.angles), k = apply_rope(k, step.angles);
+  q = norm_and_rotate(q, q_norm_, use_rope_, step.angles);
+  k = norm_and_rotate(k, k_norm_, use_rope_, step.angles);
   if (step.valid.defined()) {
     const Tensor token = step.valid.unsqueeze(-1);  // [B, T, 1, 1]
     k = k * token, v = v * token;
@@ -43,6 +43,7 @@ Tensor LightningMixer::forward(const Tensor& x, const Step& step, LayerState* st
     k = k.repeat_interleave(group, 2), v = v.repeat_interleave(group, 2);
   }
   Tensor y = mix(q, k, v, state);
+  if (o_norm_ && z_proj_) return o_proj_(o_norm_->gated(y, z_proj_(x)));
   if (o_norm_) y = o_norm_(y);
   if (z_proj_) y = sigmoid_gate(y, z_proj_(x));
   return o_proj_(y);

@@ -8,6 +8,7 @@
 
 #include "model/config.h"
 #include "model/decode_state.h"
+#include "model/norm.h"
 #include "ops/rope.h"
 
 namespace hypenet {
@@ -38,5 +39,10 @@ std::shared_ptr<TokenMixer> make_mixer(const ModelConfig& config, MixerType type
 
 /// [B, T, heads d] -> [B, T, heads, d], a view.
 Tensor split_heads(const Tensor& x, int64_t heads);
+
+/// x [B, T, heads, d], queries or keys, normed unless `norm` is empty and then rotated if
+/// `rotates`.
+Tensor norm_and_rotate(const Tensor& x, const RmsNorm& norm, bool rotates,
+                       const RopeAngles& angles);
 
 }  // namespace hypenet
