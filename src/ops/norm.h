@@ -10,7 +10,8 @@ using torch::Tensor;
 
 /// x / sqrt(mean(x^2) + eps) * weight over the last dimension: x [..., n], weight [n] of any
 /// floating type; returns x's type. Differentiable in both; the weight's gradient has its type.
-/// Throws Error when the last sizes differ. One pass over x on a GPU (docs/kernels.md 4).
+/// Throws Error when the last sizes differ. One pass over x on a GPU (docs/kernels.md, "Norms, RoPE
+/// and gates").
 Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps);
 
 struct SumAndNorm {
