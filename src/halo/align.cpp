@@ -1,6 +1,7 @@
 // One walk over the teacher's layers; the twin of each layer trains as the walk passes it.
 #include "halo/align.h"
 
+#include "ops/mean_squared_error.h"
 #include "train/cross_entropy.h"
 
 namespace hypenet {
@@ -14,20 +15,27 @@ AlignObjective::AlignObjective(CausalLm teacher, CausalLm twins)
 }
 
 Tensor AlignObjective::accumulate(const Batch& batch, double weight) {
+  const torch::NoGradGuard no_grad;  // for all but the twins
   const int64_t layers = teacher_->config().num_hidden_layers;
   const Step step = teacher_->step(batch.ids);
   Tensor h = teacher_->embed(batch.ids);
-  Tensor sum = torch::zeros({}, h.options().dtype(torch::kFloat32));
+  Tensor parts;  // their sum is the sum of the layers' losses
   for (int64_t i = 0; i < layers; ++i) {
     const Tensor input = teacher_->layer(i)->mixer_input(h);
     const Tensor expected = teacher_->layer(i)->mixer().forward(input, step, nullptr);
-    const Tensor output = twins_->layer(i)->mixer().forward(input, step, nullptr);
-    const Tensor loss = torch::mse_loss(output.to(torch::kFloat32), expected.to(torch::kFloat32));
-    (loss * (weight / static_cast<double>(layers))).backward();
-    sum += loss.detach();
+    const Tensor output = twin_output(i, input, step);
+    const SquaredError error =
+        mean_squared_error(output, expected, weight / static_cast<double>(layers));
+    output.backward(error.gradient);
+    parts = parts.defined() ? parts + error.parts : error.parts;
     h = teacher_->layer(i)->finish(h, expected);
   }
-  return sum / static_cast<double>(layers);
+  return parts.sum() / static_cast<double>(layers);
+}
+
+Tensor AlignObjective::twin_output(int64_t layer, const Tensor& input, const Step& step) {
+  const torch::AutoGradMode with_graph(true);
+  return twins_->layer(layer)->mixer().forward(input, step, nullptr);
 }
 
 std::string AlignObjective::first_nonfinite(const Batch& batch) {

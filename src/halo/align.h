@@ -18,6 +18,9 @@ class AlignObjective : public Objective {
   std::string first_nonfinite(const Batch& batch) override;
 
  private:
+  /// What the twin of a layer gives for the teacher's mixer input [B, T, D], with its graph.
+  Tensor twin_output(int64_t layer, const Tensor& input, const Step& step);
+
   CausalLm teacher_, twins_;
 };
 

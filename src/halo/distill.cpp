@@ -12,11 +12,15 @@ DistillObjective::DistillObjective(CausalLm teacher, CausalLm student)
 }
 
 Tensor DistillObjective::accumulate(const Batch& batch, double weight) {
-  const Tensor expected = teacher_->hidden(batch.ids).flatten(0, 1);
+  const Tensor expected = [&] {
+    const torch::NoGradGuard no_grad;
+    return teacher_->hidden(batch.ids).flatten(0, 1);
+  }();
   const Tensor hidden = student_->hidden(batch.ids).flatten(0, 1);
-  const Tensor loss = linear_kl(hidden, student_->head_weight(), expected, teacher_->head_weight());
-  (loss * weight).backward();
-  return loss.detach();
+  const LossGradient result =
+      linear_kl(hidden, student_->head(), expected, teacher_->head(), {.factor = weight});
+  hidden.backward(result.hidden_gradient);
+  return result.loss;
 }
 
 std::string DistillObjective::first_nonfinite(const Batch& batch) {

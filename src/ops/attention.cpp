@@ -1,10 +1,11 @@
-// Whole unpadded sequences go to the CPU's own kernels, everything else to libtorch with a mask
-// where it is needed.
+// Whole unpadded sequences go to the CPU's own kernels or a GPU's fused ones, everything else to
+// libtorch with a mask where it is needed.
 #include "ops/attention.h"
 
 #include <cmath>
 
 #include "ops/attention_cpu.h"
+#include "ops/attention_cuda.h"
 #include "ops/types.h"
 
 namespace hypenet {
@@ -41,8 +42,8 @@ void check_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Te
 
 }  // namespace
 
-Tensor causal_attention(const Tensor& q, const Tensor& k, const Tensor& v,
-                        const Tensor& first_key) {
+Tensor causal_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& first_key,
+                        AttentionBackend backend) {
   check_attention(q, k, v, first_key);
   const int64_t T = q.size(1), S = k.size(1);
   const bool padded = first_key.defined();
@@ -50,7 +51,10 @@ Tensor causal_attention(const Tensor& q, const Tensor& k, const Tensor& v,
   if (is_plain && q.size(3) % 16 == 0 && suits_cpu_kernels({q, k, v})) {
     return attention_cpu(q, k, v);
   }
+  if (!padded && suits_fused_attention(q, k, v)) return fused_attention(q, k, v, backend);
   std::optional<Tensor> mask;
+  // A new mask is a new shape at each decoded token, for which cuDNN would plan anew.
+  if (q.is_cuda()) at::globalContext().setSDPUseCuDNN(false);
   if (padded || (T > 1 && T < S)) mask = visible_keys(T, S, first_key, q.device());
   // With a mask libtorch groups heads only in the form that holds all scores in memory.
   const int64_t group = q.size(2) / k.size(2);

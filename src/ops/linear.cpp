@@ -157,7 +157,7 @@ Tensor Head::in_type(torch::ScalarType type) const {
 void Head::add_gradient(const Tensor& dz, const Tensor& hidden) const {
   Tensor& gradient = weight.mutable_grad();
   if (!gradient.defined()) {
-    gradient = weight_gradient(dz, hidden, weight.scalar_type());
+    gradient = weight_gradient(dz, hidden, weight.scalar_type()).contiguous();
   } else if (widens(dz, gradient.scalar_type())) {
     at::addmm_out(gradient, gradient, dz.t(), hidden, torch::kFloat32);
   } else {

@@ -7,9 +7,10 @@ namespace hypenet {
 
 Tensor CrossEntropyObjective::accumulate(const Batch& batch, double weight) {
   const Tensor hidden = model_->hidden(batch.ids).flatten(0, 1);
-  const Tensor loss = linear_cross_entropy(hidden, model_->head_weight(), batch.targets.flatten());
-  (loss * weight).backward();
-  return loss.detach();
+  const LossGradient result =
+      linear_cross_entropy(hidden, model_->head(), batch.targets.flatten(), {.factor = weight});
+  hidden.backward(result.hidden_gradient);
+  return result.loss;
 }
 
 std::string CrossEntropyObjective::first_nonfinite(const Batch& batch) {

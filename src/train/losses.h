@@ -1,25 +1,38 @@
 // The two losses over the vocabulary, joined with the head's product: [N, V] logits exist only a
-// piece of tokens at a time (docs/kernels.md 3). Both work out their gradient on the way forward,
-// so backward only scales it.
+// piece of tokens at a time (docs/kernels.md 3). Each works out its gradients at once: there is no
+// graph behind them.
 #pragma once
 
 #include <torch/torch.h>
+
+#include "ops/linear.h"
 
 namespace hypenet {
 
 using torch::Tensor;
 
+/// A loss and what to go on backward with: hidden.backward(hidden_gradient). The gradient of the
+/// head's weight is in its .grad already, unless the weight needs none.
+struct LossGradient {
+  Tensor loss;             // mean over tokens: a scalar, float32 (float64 for float64 input)
+  Tensor hidden_gradient;  // of factor * loss, hidden's shape and type
+};
+
+struct LossOptions {
+  double factor = 1;  // gradients are those of factor * loss
+  int64_t piece = 0;  // tokens at a time; 0 chooses
+};
+
 /// Mean over tokens of -log softmax(hidden weight^T)[target] (specification 3, stage 3).
-/// hidden [N, D] float32 or bfloat16, weight [V, D], targets int64 [N]. `piece` tokens at a time; 0
-/// chooses. Returns a float32 scalar (float64 for float64 input), differentiable in hidden and
-/// weight.
-Tensor linear_cross_entropy(const Tensor& hidden, const Tensor& weight, const Tensor& targets,
-                            int64_t piece = 0);
+/// hidden [N, D] float32 or bfloat16, head.weight [V, D], targets int64 [N]. Adds the weight's
+/// gradient to head.weight.grad, float32 on a GPU whatever hidden's type.
+LossGradient linear_cross_entropy(const Tensor& hidden, const Head& head, const Tensor& targets,
+                                  const LossOptions& options = {});
 
 /// Mean over tokens of KL(teacher || student), full vocabulary (specification 3, stage 2).
-/// hidden [N, D], weight [V, D] of the student; teacher_hidden [N, D'], teacher_weight [V, D']
-/// without gradient.
-Tensor linear_kl(const Tensor& hidden, const Tensor& weight, const Tensor& teacher_hidden,
-                 const Tensor& teacher_weight, int64_t piece = 0);
+/// hidden [N, D], head.weight [V, D] of the student, as above; teacher_hidden [N, D'] of the same
+/// type, teacher_head.weight [V, D'], both without gradient.
+LossGradient linear_kl(const Tensor& hidden, const Head& head, const Tensor& teacher_hidden,
+                       const Head& teacher_head, const LossOptions& options = {});
 
 }  // namespace hypenet

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "ops/reference/attention.h"
+#include "tests/support/compare.h"
 #include "tests/support/expect_error.h"
 
 namespace hypenet {
@@ -32,6 +33,10 @@ Tensors make(const Case& c, torch::ScalarType type = torch::kFloat64) {
 
 using Form = Tensor (*)(const Tensor&, const Tensor&, const Tensor&, const Tensor&);
 
+Tensor plain_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& first_key) {
+  return causal_attention(q, k, v, first_key);
+}
+
 std::vector<Tensor> results(Form form, const Tensors& t) {
   const Tensor out = form(t.q, t.k, t.v, t.first_key);
   torch::manual_seed(5);
@@ -46,7 +51,7 @@ class Attention : public testing::TestWithParam<Case> {};
 
 TEST_P(Attention, equals_its_definition_in_float64) {
   const Tensors t = make(GetParam());
-  const auto found = results(causal_attention, t);
+  const auto found = results(plain_attention, t);
   const auto expected = results(reference::causal_attention, t);
   for (size_t i = 0; i < found.size(); ++i) {
     EXPECT_LT((found[i] - expected[i]).abs().max().item<double>(), 1e-10) << i;
@@ -58,7 +63,7 @@ TEST_P(Attention, is_within_1e_5_of_its_definition_in_float32) {
   Tensors wide{t.q.detach().to(torch::kFloat64).requires_grad_(),
                t.k.detach().to(torch::kFloat64).requires_grad_(),
                t.v.detach().to(torch::kFloat64).requires_grad_(), t.first_key};
-  const auto found = results(causal_attention, t);
+  const auto found = results(plain_attention, t);
   const auto expected = results(reference::causal_attention, wide);
   for (size_t i = 0; i < found.size(); ++i) {
     EXPECT_LT((found[i] - expected[i]).abs().max().item<double>(), 1e-5) << i;
@@ -87,9 +92,52 @@ TEST(AttentionTest, float32_is_within_1e_5_and_bfloat16_within_2e_2_of_float64) 
   }
 }
 
+/// Shapes of training (64 and more queries of as many keys), of decode, of a prefill that goes on.
+class AttentionOnGpu : public testing::TestWithParam<std::tuple<Case, AttentionBackend>> {};
+
+TEST_P(AttentionOnGpu, agrees_with_float64) {
+  HYPENET_SKIP_WITHOUT_GPU();
+  const auto& [c, backend] = GetParam();
+  if (backend == AttentionBackend::kCudnn && (c.T != c.S || c.T == 1)) {
+    GTEST_SKIP() << "cuDNN takes whole sequences";
+  }
+  const Tensors rounded = make(c, torch::kBFloat16);
+  const auto wide = [](const Tensor& x) { return x.detach().to(torch::kFloat64).requires_grad_(); };
+  const auto here = [](const Tensor& x) {
+    return x.defined() ? x.detach().to(torch::kCUDA).requires_grad_(x.is_floating_point()) : x;
+  };
+  const Tensors like{wide(rounded.q), wide(rounded.k), wide(rounded.v), rounded.first_key};
+  const Tensors t{here(rounded.q), here(rounded.k), here(rounded.v), here(rounded.first_key)};
+  const Tensor expected = reference::causal_attention(like.q, like.k, like.v, like.first_key);
+  const Tensor found = causal_attention(t.q, t.k, t.v, t.first_key, backend);
+  EXPECT_LT(relative_rms(found, expected), 5e-3);
+  const Tensor weight = torch::randn(expected.sizes()).to(torch::kBFloat16);
+  const auto gradients = torch::autograd::grad({found}, {t.q, t.k, t.v}, {weight.to(torch::kCUDA)});
+  const auto like_gradients =
+      torch::autograd::grad({expected}, {like.q, like.k, like.v}, {weight.to(torch::kFloat64)});
+  // libtorch rounds the scores' gradient to bfloat16 before its products.
+  if (c.S > 1) {
+    for (size_t i = 0; i < 3; ++i)
+      EXPECT_LT(relative_rms(gradients[i], like_gradients[i]), 1e-2) << i;
+  }
+  const torch::NoGradGuard no_grad;
+  EXPECT_LT(relative_rms(causal_attention(t.q, t.k, t.v, t.first_key, backend), expected), 5e-3);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    shapes, AttentionOnGpu,
+    testing::Combine(
+        testing::Values(Case{1, 1, 1, 2, 1, 128, {}}, Case{2, 63, 63, 4, 2, 64, {}},
+                        Case{2, 64, 64, 4, 2, 128, {}}, Case{1, 257, 257, 6, 3, 64, {}},
+                        Case{2, 512, 512, 4, 2, 128, {}}, Case{1, 1000, 1000, 2, 1, 128, {}},
+                        Case{3, 1, 70, 6, 2, 64, {}}, Case{2, 7, 70, 4, 1, 128, {}},
+                        Case{3, 33, 33, 4, 2, 64, {0, 5, 32}}, Case{3, 1, 33, 4, 2, 64, {0, 9, 5}}),
+        testing::Values(AttentionBackend::kAutomatic, AttentionBackend::kFlash,
+                        AttentionBackend::kCudnn)));
+
 TEST(AttentionTest, query_without_a_key_gets_zeros_and_no_nan_in_gradients) {
   const Tensors t = make({2, 6, 6, 2, 1, 16, {6, 2}}, torch::kFloat32);
-  const auto all = results(causal_attention, t);
+  const auto all = results(plain_attention, t);
   EXPECT_EQ(all[0][0].abs().max().item<float>(), 0);
   EXPECT_EQ(all[0][1].narrow(0, 0, 2).abs().max().item<float>(), 0);
   EXPECT_GT(all[0][1].narrow(0, 2, 4).abs().min().item<float>(), 0);
@@ -108,7 +156,7 @@ TEST(AttentionTest, padding_holds_no_information) {
 TEST(AttentionTest, large_scores_do_not_overflow) {
   Tensors t = make({1, 70, 70, 2, 1, 16, {}}, torch::kFloat32);
   for (Tensor* x : {&t.q, &t.k}) *x = (x->detach() * 100).requires_grad_();
-  for (const Tensor& x : results(causal_attention, t)) {
+  for (const Tensor& x : results(plain_attention, t)) {
     EXPECT_TRUE(x.isfinite().all().item<bool>());
   }
 }

@@ -107,6 +107,7 @@ TEST_P(Linear, head_adds_to_the_gradient_that_is_there) {
     expected += torch::mm(wide(dz).t(), wide(h));
     EXPECT_LT(relative_rms(weight.grad(), expected), c.tolerance);
     EXPECT_EQ(weight.grad().scalar_type(), c.master);
+    EXPECT_TRUE(weight.grad().is_contiguous());
     if (!place.defined()) place = weight.grad();
     EXPECT_EQ(weight.grad().data_ptr(), place.data_ptr());
   }

@@ -3,22 +3,30 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
+#include "tests/support/compare.h"
 #include "tests/support/expect_error.h"
 
 namespace hypenet {
 namespace {
 
+struct Sizes {
+  int64_t D = 6, V = 11, teacher_D = 4;
+};
+
 struct Inputs {
   Tensor hidden, weight, targets, teacher_hidden, teacher_weight;
 };
 
-Inputs random_inputs(int64_t tokens) {
+Inputs random_inputs(int64_t tokens, const Sizes& sizes = {}) {
   torch::manual_seed(tokens);
   const auto options = torch::TensorOptions().dtype(torch::kFloat64);
-  return {torch::randn({tokens, 6}, options).requires_grad_(),
-          torch::randn({11, 6}, options).requires_grad_(),
-          torch::randint(11, {tokens}, torch::kInt64), torch::randn({tokens, 4}, options),
-          torch::randn({11, 4}, options)};
+  return {torch::randn({tokens, sizes.D}, options).requires_grad_(),
+          torch::randn({sizes.V, sizes.D}, options).requires_grad_(),
+          torch::randint(sizes.V, {tokens}, torch::kInt64),
+          torch::randn({tokens, sizes.teacher_D}, options),
+          torch::randn({sizes.V, sizes.teacher_D}, options)};
 }
 
 Tensor plain_cross_entropy(const Inputs& in) {
@@ -31,22 +39,22 @@ Tensor plain_kl(const Inputs& in) {
   return (p.exp() * (p - q)).sum(-1).mean();
 }
 
-/// The same value and, with an upstream factor, the same gradients.
-void expect_same(const Inputs& in, const Tensor& loss, const Tensor& plain) {
-  const auto expected = torch::autograd::grad({plain * 3}, {in.hidden, in.weight});
-  const auto found = torch::autograd::grad({loss * 3}, {in.hidden, in.weight});
-  EXPECT_NEAR(loss.item<double>(), plain.item<double>(), 1e-12);
-  for (size_t i = 0; i < expected.size(); ++i) {
-    EXPECT_TRUE(torch::allclose(found[i], expected[i], 1e-10, 1e-12)) << "gradient " << i;
-  }
+/// The same value and, with a factor, the same gradients; that of the weight is added.
+void expect_same(const Inputs& in, const LossGradient& found, const Tensor& plain, double factor) {
+  const auto expected = torch::autograd::grad({plain * factor}, {in.hidden, in.weight});
+  EXPECT_NEAR(found.loss.item<double>(), plain.item<double>(), 1e-12);
+  EXPECT_FALSE(found.loss.requires_grad());
+  EXPECT_TRUE(torch::allclose(found.hidden_gradient, expected[0], 1e-10, 1e-12));
+  EXPECT_TRUE(torch::allclose(in.weight.grad(), expected[1], 1e-10, 1e-12));
 }
 
 TEST(Losses, cross_entropy_in_pieces_is_the_plain_one) {
   for (const int64_t tokens : {1, 5, 16}) {
     for (const int64_t piece : {1, 3, 16, 0}) {
       const Inputs in = random_inputs(tokens);
-      expect_same(in, linear_cross_entropy(in.hidden, in.weight, in.targets, piece),
-                  plain_cross_entropy(in));
+      const auto found =
+          linear_cross_entropy(in.hidden, {in.weight}, in.targets, {.factor = 3, .piece = piece});
+      expect_same(in, found, plain_cross_entropy(in), 3);
     }
   }
 }
@@ -55,38 +63,124 @@ TEST(Losses, kl_in_pieces_is_the_plain_one) {
   for (const int64_t tokens : {1, 5, 16}) {
     for (const int64_t piece : {1, 3, 16, 0}) {
       const Inputs in = random_inputs(tokens);
-      expect_same(in, linear_kl(in.hidden, in.weight, in.teacher_hidden, in.teacher_weight, piece),
-                  plain_kl(in));
+      const auto found = linear_kl(in.hidden, {in.weight}, in.teacher_hidden, {in.teacher_weight},
+                                   {.factor = 3, .piece = piece});
+      expect_same(in, found, plain_kl(in), 3);
     }
   }
 }
 
 TEST(Losses, kl_of_a_model_to_itself_is_zero) {
   const Inputs in = random_inputs(7);
-  EXPECT_NEAR(linear_kl(in.hidden, in.weight, in.hidden, in.weight, 2).item<double>(), 0, 1e-12);
+  const Head head{in.weight.detach()};
+  const auto found = linear_kl(in.hidden, head, in.hidden, head, {.piece = 2});
+  EXPECT_NEAR(found.loss.item<double>(), 0, 1e-12);
 }
 
-TEST(Losses, bfloat16_hidden_states_keep_float32_weight_gradients) {
-  const Inputs in = random_inputs(64);
-  const Tensor hidden = in.hidden.detach().to(torch::kBFloat16).requires_grad_();
-  const Tensor weight = in.weight.detach().to(torch::kFloat32).requires_grad_();
-  const Tensor loss = linear_cross_entropy(hidden, weight, in.targets, 16);
-  loss.backward();
-  EXPECT_EQ(weight.grad().scalar_type(), torch::kFloat32);
-  const auto expected = torch::autograd::grad({plain_cross_entropy(in)}, {in.hidden, in.weight});
-  const Tensor difference = weight.grad().to(torch::kFloat64) - expected[1];
-  EXPECT_LT((difference.norm() / expected[1].norm()).item<double>(),
-            2e-2);  // eight bits of mantissa
+TEST(Losses, weight_gradient_adds_to_what_is_there_and_only_where_one_is_wanted) {
+  const Inputs in = random_inputs(5);
+  linear_cross_entropy(in.hidden, {in.weight}, in.targets);
+  const Tensor once = in.weight.grad().clone();
+  linear_cross_entropy(in.hidden, {in.weight}, in.targets);
+  EXPECT_TRUE(torch::allclose(in.weight.grad(), once * 2));
+  const Tensor frozen = in.weight.detach();
+  linear_cross_entropy(in.hidden, {frozen}, in.targets);
+  EXPECT_FALSE(frozen.grad().defined());
 }
+
+struct Place {
+  torch::DeviceType device;
+  torch::ScalarType compute;
+  bool has_copy;
+  double loss_tolerance, tolerance;  // relative; of gradients relative RMS
+};
+
+class LossPlaces : public testing::TestWithParam<Place> {
+ protected:
+  void SetUp() override {
+    if (GetParam().device == torch::kCUDA) HYPENET_SKIP_WITHOUT_GPU();
+  }
+
+  /// The same numbers, rounded to bfloat16, in float64 and as this place holds them; parameters are
+  /// float32.
+  static std::pair<Inputs, Inputs> draw(int64_t tokens, const Sizes& sizes) {
+    const Inputs in = random_inputs(tokens, sizes);
+    const auto rounded = [](const Tensor& x) {
+      return x.detach().to(torch::kBFloat16).to(torch::kFloat64);
+    };
+    // Logits near 1: bfloat16 ones are off by their size times 2^-9.
+    const auto small = [&](const Tensor& weight) {
+      return rounded(weight / std::sqrt(static_cast<double>(weight.size(1))));
+    };
+    const Inputs wide{rounded(in.hidden).requires_grad_(), small(in.weight).requires_grad_(),
+                      in.targets, rounded(in.teacher_hidden), small(in.teacher_weight)};
+    const auto& place = GetParam();
+    const auto here = [&](const Tensor& x, torch::ScalarType type) {
+      return x.detach().to(place.device, type);
+    };
+    return {wide,
+            {here(wide.hidden, place.compute).requires_grad_(),
+             here(wide.weight, torch::kFloat32).requires_grad_(), in.targets.to(place.device),
+             here(wide.teacher_hidden, place.compute), here(wide.teacher_weight, place.compute)}};
+  }
+
+  static Head head_of(const Inputs& in) {
+    return {in.weight, GetParam().has_copy ? in.weight.detach().to(GetParam().compute) : Tensor()};
+  }
+
+  static void expect_close(const Inputs& wide, const Inputs& in, const LossGradient& found,
+                           const Tensor& plain) {
+    const Place& place = GetParam();
+    const auto expected = torch::autograd::grad({plain}, {wide.hidden, wide.weight});
+    EXPECT_EQ(found.loss.scalar_type(), torch::kFloat32);
+    EXPECT_EQ(found.hidden_gradient.scalar_type(), place.compute);
+    EXPECT_EQ(in.weight.grad().scalar_type(), torch::kFloat32);
+    EXPECT_LT(relative_rms(found.loss, plain), place.loss_tolerance);
+    EXPECT_LT(relative_rms(found.hidden_gradient, expected[0]), place.tolerance);
+    EXPECT_LT(relative_rms(in.weight.grad(), expected[1]), place.tolerance);
+  }
+};
+
+// Vocabularies that are and are not made of packs of 16 bytes; the last is longer than one round of
+// a block's threads.
+const std::vector<Sizes> kSizes = {{16, 11, 8}, {24, 64, 16}, {24, 1003, 16}, {32, 20'005, 16}};
+
+TEST_P(LossPlaces, cross_entropy_agrees_with_float64) {
+  for (const Sizes& sizes : kSizes) {
+    for (const int64_t piece : {0, 48}) {
+      const auto [wide, in] = draw(100, sizes);
+      const auto found = linear_cross_entropy(in.hidden, head_of(in), in.targets, {.piece = piece});
+      expect_close(wide, in, found, plain_cross_entropy(wide));
+    }
+  }
+}
+
+TEST_P(LossPlaces, kl_agrees_with_float64) {
+  for (const Sizes& sizes : kSizes) {
+    for (const int64_t piece : {0, 48}) {
+      const auto [wide, in] = draw(100, sizes);
+      const auto found = linear_kl(in.hidden, head_of(in), in.teacher_hidden, {in.teacher_weight},
+                                   {.piece = piece});
+      expect_close(wide, in, found, plain_kl(wide));
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(places, LossPlaces,
+                         testing::Values(Place{torch::kCPU, torch::kFloat32, false, 1e-5, 1e-5},
+                                         Place{torch::kCPU, torch::kBFloat16, false, 2e-3, 5e-3},
+                                         Place{torch::kCUDA, torch::kFloat32, false, 1e-5, 1e-5},
+                                         Place{torch::kCUDA, torch::kBFloat16, false, 2e-3, 5e-3},
+                                         Place{torch::kCUDA, torch::kBFloat16, true, 2e-3, 5e-3}));
 
 TEST(Losses, shapes_that_disagree_are_named) {
   const Inputs in = random_inputs(4);
-  EXPECT_ERROR(linear_cross_entropy(in.hidden, in.teacher_weight, in.targets),
+  EXPECT_ERROR(linear_cross_entropy(in.hidden, {in.teacher_weight}, in.targets),
                "expected hidden [N, D]");
-  EXPECT_ERROR(linear_cross_entropy(in.hidden, in.weight, in.targets.narrow(0, 0, 2)),
+  EXPECT_ERROR(linear_cross_entropy(in.hidden, {in.weight}, in.targets.narrow(0, 0, 2)),
                "expected targets [4]");
   EXPECT_ERROR(
-      linear_kl(in.hidden, in.weight, in.teacher_hidden, in.teacher_weight.narrow(0, 0, 5)),
+      linear_kl(in.hidden, {in.weight}, in.teacher_hidden, {in.teacher_weight.narrow(0, 0, 5)}),
       "teacher's vocabulary to be 11, found 5");
 }
 

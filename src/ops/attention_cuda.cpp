@@ -1,0 +1,65 @@
+// The operators are called by name: libtorch's own choice would send every new key length of a
+// decode to cuDNN.
+#include "ops/attention_cuda.h"
+
+#include "base/error.h"
+
+namespace hypenet {
+namespace {
+
+/// Whether cuDNN pays. On an H200 it does 560 to 630 TFLOP/s (causal, d 128) and flash 325, but it
+/// plans about 30 ms for each shape it has not seen in this thread: at 32,768 tokens one forward of
+/// seven layers wins that back, below only shapes that come again do. Those are training's (with
+/// gradients, or a teacher's at a recipe's context) and prefills of whole blocks.
+bool prefers_cudnn(int64_t T, int64_t S, int64_t d, bool has_gradients) {
+  constexpr int64_t kFewest = 64, kBlock = 256, kLong = 32768, kLargestHead = 128;
+  if (T != S || T < kFewest || d > kLargestHead) return false;
+  return has_gradients || T % kBlock == 0 || T >= kLong;
+}
+
+bool uses_cudnn(AttentionBackend backend, const Tensor& q, const Tensor& k, bool has_gradients) {
+  switch (backend) {
+    case AttentionBackend::kAutomatic:
+      return prefers_cudnn(q.size(1), k.size(1), q.size(3), has_gradients);
+    case AttentionBackend::kFlash:
+      return false;
+    case AttentionBackend::kCudnn:
+      HYPENET_CHECK(q.size(1) == k.size(1) && q.size(1) > 1 && q.size(3) <= 128,
+                    "attention: cuDNN: expected as many keys as queries, more than one, and heads "
+                    "of at most 128, found ",
+                    k.size(1), ", ", q.size(1), " and ", q.size(3));
+      return true;
+  }
+  throw Error("attention: unknown backend");
+}
+
+}  // namespace
+
+bool suits_fused_attention(const Tensor& q, const Tensor& k, const Tensor& v) {
+  const auto suits = [](const Tensor& x) {
+    return x.is_cuda() && x.scalar_type() == torch::kBFloat16 && x.stride(3) == 1;
+  };
+  return suits(q) && suits(k) && suits(v) && q.size(3) % 8 == 0 && q.size(3) <= 256;
+}
+
+Tensor fused_attention(const Tensor& q, const Tensor& k, const Tensor& v,
+                       AttentionBackend backend) {
+  const bool has_gradients = torch::GradMode::is_enabled() &&
+                             (q.requires_grad() || k.requires_grad() || v.requires_grad());
+  // Both take grouped heads as they are, [B, H, T, d] and [B, G, S, d] in any order of memory.
+  const Tensor queries = q.transpose(1, 2), keys = k.transpose(1, 2), values = v.transpose(1, 2);
+  if (uses_cudnn(backend, q, k, has_gradients)) {
+    return std::get<0>(at::_scaled_dot_product_cudnn_attention(
+                           queries, keys, values, /*attn_bias=*/std::nullopt,
+                           /*compute_log_sumexp=*/has_gradients, /*dropout_p=*/0.0,
+                           /*is_causal=*/true))
+        .transpose(1, 2);
+  }
+  // Causal here means that the last query sees the last key, also when there are more keys.
+  return std::get<0>(at::_scaled_dot_product_flash_attention(queries, keys, values,
+                                                             /*dropout_p=*/0.0,
+                                                             /*is_causal=*/q.size(1) > 1))
+      .transpose(1, 2);
+}
+
+}  // namespace hypenet
