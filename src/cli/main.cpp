@@ -53,6 +53,7 @@ void add_commands(CLI::App& app) {
   add_generate_command(app);
   add_logits_command(app);
   add_eval_command(app);
+  add_bench_command(app);
 }
 
 int run(int argc, char** argv) {

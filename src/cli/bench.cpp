@@ -1,0 +1,15 @@
+// hypenet bench: speed, by subcommands of its own.
+#include "cli/bench.h"
+
+#include "cli/commands.h"
+
+namespace hypenet {
+
+void add_bench_command(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("bench", "measure speed with random weights");
+  command->require_subcommand(1);
+  command->footer("Example:\n  hypenet bench train --shape hypenet-2b --stage 2 --device cuda");
+  add_bench_train_command(*command);
+}
+
+}  // namespace hypenet

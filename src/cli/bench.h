@@ -1,0 +1,10 @@
+// The subcommands of `hypenet bench`, each in its own file.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace hypenet {
+
+void add_bench_train_command(CLI::App& bench);
+
+}  // namespace hypenet

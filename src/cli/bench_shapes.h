@@ -1,0 +1,21 @@
+// Model shapes that are measured with random weights.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "model/config.h"
+
+namespace hypenet {
+
+struct BenchShape {
+  ModelConfig teacher;
+  std::vector<int64_t> attention_layers;     // of the student; floor(L / 4), spread evenly
+  int64_t batch = 0, context = 0;            // of stages 1 and 2, unless told otherwise
+  int64_t long_batch = 0, long_context = 0;  // of stage 3
+};
+
+/// "hypenet-2b" (Qwen3-1.7B), "smollm2-135m" or "tiny". Throws Error naming these for another word.
+BenchShape bench_shape(const std::string& name);
+
+}  // namespace hypenet

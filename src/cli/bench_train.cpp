@@ -1,0 +1,259 @@
+// hypenet bench train: one of HALO's training steps on random weights and ids, through the objects
+// that a conversion trains with (train/step.h, train/prefetch.h, the objectives).
+#include <fmt/format.h>
+
+#include <chrono>
+#include <iostream>
+#include <memory>
+#include <string>
+
+#include "base/random.h"
+#include "cli/bench.h"
+#include "cli/bench_shapes.h"
+#include "cli/device.h"
+#include "cli/interrupt.h"
+#include "cli/numbers.h"
+#include "cli/run_progress.h"
+#include "cli/train_flops.h"
+#include "eval/report.h"
+#include "halo/align.h"
+#include "halo/distill.h"
+#include "halo/hybrid.h"
+#include "train/cross_entropy.h"
+#include "train/step.h"
+
+namespace hypenet {
+namespace {
+
+constexpr double kPeakFlops = 710e12;  // bfloat16 products of 8192^3 on an H200, measured
+constexpr int64_t kUntimedSteps = TrainStep::kEagerSteps + 2;
+
+struct BenchTrain {
+  std::string shape = "hypenet-2b";
+  int64_t stage = 1, batch = 0, context = 0, micro = 0, steps = 10;
+  std::string precision, cuda_graph = "auto";
+  bool activation_checkpointing = false;
+  DeviceOptions device;
+};
+
+/// Sizes that were not given take the shape's; then the stage is checked as a recipe's would be.
+StageConfig stage_config(const BenchTrain& options, const BenchShape& shape, torch::Device device) {
+  const bool is_long = options.stage == 3;
+  StageConfig config;
+  config.sequences = options.batch != 0 ? options.batch : is_long ? shape.long_batch : shape.batch;
+  config.context = options.context != 0 ? options.context
+                   : is_long            ? shape.long_context
+                                        : shape.context;
+  config.micro_sequences = options.micro;
+  config.steps = kUntimedSteps + options.steps;
+  config.precision = !options.precision.empty() ? options.precision
+                     : device.is_cuda()         ? "bfloat16"
+                                                : "float32";
+  config.cuda_graph = options.cuda_graph;
+  config.activation_checkpointing = options.activation_checkpointing;
+  check_stage(config, "bench train");
+  return config;
+}
+
+/// Random weights made on the device: a CPU would take its time over two billion of them.
+CausalLm random_model(const ModelConfig& config, torch::ScalarType type, torch::Device device) {
+  CausalLm model(config, /*random_weights=*/false);
+  model->to(device, type);
+  const torch::NoGradGuard no_grad;
+  for (Tensor& parameter : model->parameters()) {
+    if (parameter.dim() == 2) parameter.normal_(0, 0.02);
+  }
+  return model;
+}
+
+/// The models of a stage and what it minimises.
+struct Trainee {
+  CausalLm model{nullptr};
+  std::unique_ptr<Objective> objective;
+};
+
+Trainee make_trainee(int64_t stage, const ModelConfig& teacher, const ModelConfig& student,
+                     const StageConfig& config, torch::Device device) {
+  const torch::ScalarType type = config.compute_type();
+  Trainee trainee{random_model(student, torch::kFloat32, device), nullptr};
+  trainee.model->set_compute_type(type);
+  trainee.model->make_compute_copies();
+  trainee.model->set_activation_checkpointing(config.activation_checkpointing);
+  if (stage == 3) {
+    trainee.objective = std::make_unique<CrossEntropyObjective>(trainee.model);
+    return trainee;
+  }
+  CausalLm frozen = random_model(teacher, type, device);
+  frozen->set_compute_type(type);
+  if (stage == 1) {
+    trainee.objective = std::make_unique<AlignObjective>(frozen, trainee.model);
+  } else {
+    trainee.objective = std::make_unique<DistillObjective>(frozen, trainee.model);
+  }
+  return trainee;
+}
+
+BatchSource random_batches(const StageConfig& config, int64_t vocabulary) {
+  return [config, vocabulary](int64_t step) {
+    Random random(0, {step});
+    const Tensor tokens = torch::empty({config.sequences, config.context + 1}, torch::kInt64);
+    for (auto *id = tokens.data_ptr<int64_t>(), *end = id + tokens.numel(); id != end; ++id) {
+      *id = random.below(vocabulary);
+    }
+    return Batch{tokens.narrow(1, 0, config.context).contiguous(),
+                 tokens.narrow(1, 1, config.context).contiguous()};
+  };
+}
+
+struct Timing {
+  double step_seconds = 0;
+  double host_seconds = 0;  // of a step, to queue it
+  StepNumbers last;
+  bool is_recorded = false;
+};
+
+double seconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+/// As the training loop does: the numbers of a step are read when the next one is queued.
+Timing measure(TrainStep& step, Prefetch& batches, const StageConfig& config) {
+  Timing timing;
+  auto began = std::chrono::steady_clock::now();
+  for (int64_t i = 0; i < config.steps; ++i) {
+    throw_if_interrupted();
+    if (i == kUntimedSteps) {
+      step.numbers(0);
+      began = std::chrono::steady_clock::now();
+      timing.host_seconds = 0;
+    }
+    const Batch batch = batches.next();
+    const auto queueing = std::chrono::steady_clock::now();
+    step.run(batch, learning_rate(config.optimizer, i, config.steps));
+    timing.host_seconds += seconds_since(queueing);
+    if (i > 0) step.numbers(1);
+  }
+  timing.last = step.numbers(0);
+  const auto timed = static_cast<double>(config.steps - kUntimedSteps);
+  timing.step_seconds = seconds_since(began) / timed;
+  timing.host_seconds /= timed;
+  timing.is_recorded = step.is_recorded();
+  return timing;
+}
+
+Table flops_table(const std::vector<FlopsPart>& parts) {
+  Table table{{"MFLOP a token", "forward", "backward", "sum"}, {}};
+  FlopsPart all{"all"};
+  const auto add = [&](const FlopsPart& part) {
+    table.rows.push_back({part.name, fmt::format("{:.3f}", part.forward / 1e6),
+                          fmt::format("{:.3f}", part.backward / 1e6),
+                          fmt::format("{:.3f}", part.sum() / 1e6)});
+  };
+  for (const FlopsPart& part : parts) {
+    add(part);
+    all.forward += part.forward, all.backward += part.backward;
+  }
+  add(all);
+  return table;
+}
+
+Table result_table(const Timing& timing, const StageConfig& config, double flops_a_token,
+                   torch::Device device) {
+  const double rate = static_cast<double>(config.sequences * config.context) / timing.step_seconds;
+  Table table{{"measure", "value"}, {}};
+  const auto add = [&](const char* name, const std::string& value) {
+    table.rows.push_back({name, value});
+  };
+  add("tokens/s", with_commas(static_cast<int64_t>(rate)));
+  add("ms a step", fmt::format("{:.2f}", timing.step_seconds * 1e3));
+  add("ms of the host to queue a step", fmt::format("{:.2f}", timing.host_seconds * 1e3));
+  add("TFLOP/s", fmt::format("{:.3g}", rate * flops_a_token / 1e12));
+  if (!device.is_cuda()) return table;
+  add("share of 710 TFLOP/s", fmt::format("{:.1f} %", rate * flops_a_token / kPeakFlops * 100));
+  const PeakBytes peak = peak_device_bytes(device);
+  add("peak memory of tensors", readable_bytes(peak.allocated));
+  add("peak memory taken", readable_bytes(peak.reserved));
+  return table;
+}
+
+void check(const BenchTrain& options) {
+  HYPENET_CHECK(options.stage >= 1 && options.stage <= 3, "--stage: expected 1, 2 or 3, found ",
+                options.stage);
+  const auto not_negative = [](const char* name, int64_t value) {
+    HYPENET_CHECK(value >= 0, name, ": expected 1 or more, found ", value);
+  };
+  not_negative("--batch", options.batch);
+  not_negative("--context", options.context);
+  not_negative("--micro", options.micro);
+  HYPENET_CHECK(options.steps > 0, "--steps: expected 1 or more, found ", options.steps);
+}
+
+void bench_train(const BenchTrain& options) {
+  check(options);
+  const BenchShape shape = bench_shape(options.shape);
+  const torch::Device device = use_device(options.device);
+  const StageConfig config = stage_config(options, shape, device);
+  const int64_t L = shape.teacher.num_hidden_layers;
+  const std::vector<int64_t> kept =
+      options.stage == 1 ? std::vector<int64_t>() : shape.attention_layers;
+  const ModelConfig student = hypenet_config(shape.teacher, mixer_types(L, kept));
+  torch::manual_seed(0);
+  Trainee trainee = make_trainee(options.stage, shape.teacher, student, config, device);
+  RunProgress progress;
+  const TrainJob job{
+      .stage = "bench train",
+      .config = config,
+      .parameters = trainable_parameters(trainee.model),
+      .device = device,
+      .observer = &progress,
+      .after_update = [&] { trainee.model->refresh_compute_copies(); },
+  };
+  AdamW optimizer(job.parameters, config.optimizer);
+  Prefetch batches(random_batches(config, student.vocab_size), 0, config.steps, device.is_cuda());
+  TrainStep step(job, *trainee.objective, optimizer);
+  const Timing timing = measure(step, batches, config);
+  HYPENET_CHECK(timing.last.is_finite(), "bench train: expected a finite loss, found loss ",
+                timing.last.loss, ", gradient norm ", timing.last.gradient_norm);
+  const std::vector<FlopsPart> parts =
+      training_flops(shape.teacher, student, static_cast<int>(options.stage), config.context);
+  std::cout << fmt::format(
+      "{}, stage {}: {} x {} tokens a step, {} at a time, {}, {}, {}{}; loss {:.4f}\n\n",
+      options.shape, options.stage, config.sequences, config.context,
+      config.micro_sequences > 0 ? std::min(config.micro_sequences, config.sequences)
+                                 : config.sequences,
+      config.precision, device.str(), timing.is_recorded ? "CUDA graph" : "call by call",
+      config.activation_checkpointing ? ", activation checkpointing" : "", timing.last.loss);
+  std::cout << format_table(flops_table(parts)) << '\n'
+            << format_table(result_table(timing, config, total_flops(parts), device));
+}
+
+}  // namespace
+
+void add_bench_train_command(CLI::App& bench) {
+  const auto options = std::make_shared<BenchTrain>();
+  CLI::App* command = bench.add_subcommand("train", "tokens/s of a training stage of HALO");
+  command->add_option("--shape", options->shape, "hypenet-2b, smollm2-135m or tiny")
+      ->capture_default_str();
+  command->add_option("--stage", options->stage, "1 (align), 2 (distill) or 3 (finetune)")
+      ->capture_default_str();
+  command->add_option("--batch", options->batch, "sequences a step (0: the shape's)")
+      ->capture_default_str();
+  command->add_option("--context", options->context, "tokens a sequence (0: the shape's)")
+      ->capture_default_str();
+  command->add_option("--micro", options->micro, "sequences at a time (0: all)")
+      ->capture_default_str();
+  command->add_option("--steps", options->steps, "steps that are timed")->capture_default_str();
+  command->add_option("--precision", options->precision,
+                      "float32 or bfloat16 (default: bfloat16 on a GPU, float32 on a CPU)");
+  command->add_option("--cuda-graph", options->cuda_graph, "auto, on or off")
+      ->capture_default_str();
+  command->add_flag("--activation-checkpointing", options->activation_checkpointing,
+                    "run blocks again in backward");
+  add_device_options(*command, options->device);
+  command->footer(
+      "Example:\n  hypenet bench train --shape hypenet-2b --stage 2 --device cuda\n"
+      "  hypenet bench train --shape tiny --stage 1");
+  command->callback([options] { bench_train(*options); });
+}
+
+}  // namespace hypenet
