@@ -61,6 +61,11 @@ CausalLmImpl::CausalLmImpl(ModelConfig config, bool random_weights)
 
 void CausalLmImpl::set_logits_scaling(const LogitsScaling& scaling) { logits_scaling_ = scaling; }
 
+void CausalLmImpl::set_compute_type(torch::ScalarType type) {
+  compute_type_ = type;
+  if (!copies_.empty()) make_compute_copies();
+}
+
 void CausalLmImpl::make_compute_copies() {
   copied_.clear(), copies_.clear();
   embedding_copy_ = compute_copy(embedding_);
@@ -96,17 +101,22 @@ Tensor CausalLmImpl::embed(const Tensor& ids) {
 Step CausalLmImpl::step(const Tensor& ids) { return make_step(ids, {}, 0); }
 
 Step CausalLmImpl::make_step(const Tensor& ids, const Tensor& first_token, int64_t past) {
-  if (frequencies_.device() != ids.device()) frequencies_ = frequencies_.to(ids.device());
+  if (frequencies_.device() != ids.device()) {
+    frequencies_ = frequencies_.to(ids.device());
+    table_ = {};
+  }
   Step step;
   step.past = past;
   step.positions = torch::arange(past, past + ids.size(1), ids.options());
   if (first_token.defined()) {
     const Tensor own = step.positions - first_token.unsqueeze(1);  // [B, T], negative at padding
     step.first_token = first_token;
-    step.valid = (own >= 0).unsqueeze(-1);
+    // Padding is on the left of the first tokens: later ones are all valid.
+    if (past == 0) step.valid = (own >= 0).unsqueeze(-1);
     step.positions = own.clamp_min(0);
   }
-  step.angles = rope_angles(step.positions, frequencies_);
+  step.angles = first_token.defined() ? rope_angles(step.positions, frequencies_)
+                                      : plain_angles(step.positions, past);
   switch (logits_scaling_.kind) {
     case LogitsScaling::Kind::kNone:
       break;
@@ -120,6 +130,17 @@ Step CausalLmImpl::make_step(const Tensor& ids, const Tensor& first_token, int64
       break;
   }
   return step;
+}
+
+RopeAngles CausalLmImpl::plain_angles(const Tensor& positions, int64_t past) {
+  // Of one size that is never replaced: recorded graphs go on reading it. 17 MB at d 128.
+  constexpr int64_t kTableTokens = 32768;
+  const int64_t T = positions.size(0);
+  if (!positions.is_cuda() || past + T > kTableTokens) return rope_angles(positions, frequencies_);
+  if (!table_.cos.defined()) {
+    table_ = rope_angles(torch::arange(kTableTokens, positions.options()), frequencies_);
+  }
+  return {table_.cos.narrow(0, past, T), table_.sin.narrow(0, past, T)};
 }
 
 Tensor CausalLmImpl::finish(const Tensor& h) { return norm_(h); }

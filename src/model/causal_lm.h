@@ -25,8 +25,9 @@ class CausalLmImpl : public torch::nn::Module {
 
   const ModelConfig& config() const { return config_; }
 
-  /// The type activations are computed in (parameters keep theirs). Default float32.
-  void set_compute_type(torch::ScalarType type) { compute_type_ = type; }
+  /// The type activations are computed in (parameters keep theirs). Default float32. Copies that
+  /// exist are made again in this type.
+  void set_compute_type(torch::ScalarType type);
   torch::ScalarType compute_type() const { return compute_type_; }
 
   /// Gives every linear layer and the embedding a copy of its parameters in the compute type, which
@@ -79,6 +80,9 @@ class CausalLmImpl : public torch::nn::Module {
   /// The Step of T tokens after `past` ones; `first_token` [B] as in Step.
   Step make_step(const Tensor& ids, const Tensor& first_token, int64_t past);
 
+  /// The angles of T tokens after `past` ones, [T, d/2] each.
+  RopeAngles plain_angles(const Tensor& positions, int64_t past);
+
   /// A copy of this parameter, remembered for refresh_compute_copies; undefined when it has the
   /// compute type or does not exist.
   Tensor compute_copy(const Tensor& parameter);
@@ -91,6 +95,7 @@ class CausalLmImpl : public torch::nn::Module {
   bool checkpoints_activations_ = false;
   LogitsScaling logits_scaling_;
   Tensor frequencies_;  // of RoPE, float64 [d/2], on the device of the last ids
+  RopeAngles table_;    // on a GPU: the angles of the first positions, made once
   Tensor embedding_;    // model.embed_tokens.weight [V, D]
   Tensor embedding_copy_;
   std::vector<Tensor> copied_, copies_;  // parameters and, at the same places, their copies
