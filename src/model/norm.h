@@ -19,7 +19,6 @@ class RmsNormImpl : public torch::nn::Module {
   SumAndNorm add(const Tensor& x, const Tensor& delta) const;       // x + delta, and its norm
   Tensor gated(const Tensor& x, const Tensor& gate) const;          // norm(x) * sigmoid(gate)
   Tensor rotated(const Tensor& x, const RopeAngles& angles) const;  // x [B, T, heads, size]
-  double eps() const { return eps_; }
 
   Tensor weight;  // [size], ones at first
 

@@ -16,10 +16,13 @@ class LightningMixer : public TokenMixer {
  private:
   /// concat_heads(o) [B, T, H d] of q, k, v [B, T, H, d]; reads and updates the state.
   Tensor mix(const Tensor& q, const Tensor& k, const Tensor& v, LayerState* state);
+  /// forward for one token a row, x [B, 1, D], without padding or gradients.
+  Tensor decode(const Tensor& x, const Step& step, LayerState& state);
+  const Tensor& decay_on(torch::Device device);
 
   int64_t query_heads_, key_heads_;
   bool use_rope_;
-  double scale_;
+  double scale_, eps_;
   Tensor decay_;  // [H] float32, on the device of the last input
   Linear q_proj_{nullptr}, k_proj_{nullptr}, v_proj_{nullptr}, o_proj_{nullptr};
   RmsNorm q_norm_{nullptr}, k_norm_{nullptr};  // empty without q/k norm

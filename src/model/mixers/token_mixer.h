@@ -19,7 +19,7 @@ struct Step {
   RopeAngles angles;   // of each position, [B, T, d/2]; or [T, d/2] when no row is padded
   Tensor positions;    // int64, [B, T] or [T] likewise: 0-based in the row's own tokens
   Tensor first_token;  // [B] int64 counted from the cache's start; undefined when no row is padded
-  Tensor valid;        // [B, T, 1] bool, false at padding; undefined when no row is padded
+  Tensor valid;        // [B, T, 1] bool, false at padding; undefined when there is none here
   Tensor query_scale;  // float32 factor of attention queries, [B or 1, T, 1, 1]; undefined when off
   int64_t past = 0;    // tokens already in the cache, padding included
 };

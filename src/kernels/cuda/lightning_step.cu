@@ -1,0 +1,125 @@
+// The state goes through memory once: a block takes 32 of its columns, asks for all of them first,
+// and makes q and k ready while they come.
+#include "kernels/cuda/lightning_step.h"
+#include "kernels/cuda/pack.cuh"
+
+namespace hypenet::kernels::cuda {
+namespace {
+
+constexpr int kThreads = 128;
+constexpr int kColumns = 32;                    // of the state, a block
+constexpr int kLanes = kColumns / 4;            // threads side by side in a row of the state
+constexpr int kRowsAtOnce = kThreads / kLanes;  // rows that the block reads at once
+constexpr int kMaxSize = 128;
+
+struct Vector {
+  const void* x;       // [rows, d]
+  const void* weight;  // [d], or null
+  int64_t row;
+};
+
+/// One warp: a row of q or k, normed and rotated, into shared memory.
+template <class T, int d>
+__device__ void prepare(const Vector& vector, const LightningStepParams& p, float* out) {
+  constexpr int kPairs = d / 64, kHalf = d / 2;
+  const int lane = threadIdx.x % 32;
+  const T* const x = static_cast<const T*>(vector.x) + vector.row * d;
+  float a[kPairs], b[kPairs], squares = 0;
+#pragma unroll
+  for (int j = 0; j < kPairs; ++j) {
+    a[j] = static_cast<float>(x[lane + 32 * j]);
+    b[j] = static_cast<float>(x[lane + 32 * j + kHalf]);
+    squares += a[j] * a[j] + b[j] * b[j];
+  }
+  if (vector.weight != nullptr) {
+    const float inverse = rsqrtf(lanes_sum(squares, 32) / d + p.eps);
+#pragma unroll
+    for (int j = 0; j < kPairs; ++j) {
+      float weight_a[1], weight_b[1];
+      load_floats(vector.weight, p.weight_type, lane + 32 * j, weight_a);
+      load_floats(vector.weight, p.weight_type, lane + 32 * j + kHalf, weight_b);
+      a[j] *= inverse * weight_a[0];
+      b[j] *= inverse * weight_b[0];
+    }
+  }
+  const int64_t angles = p.positions > 1 ? blockIdx.z * int64_t{kHalf} : 0;
+#pragma unroll
+  for (int j = 0; j < kPairs; ++j) {
+    const int i = lane + 32 * j;
+    const float cos = p.cos != nullptr ? p.cos[angles + i] : 1;
+    const float sin = p.cos != nullptr ? p.sin[angles + i] : 0;
+    out[i] = a[j] * cos - b[j] * sin;
+    out[i + kHalf] = b[j] * cos + a[j] * sin;
+  }
+}
+
+template <class T, int d>
+__global__ void __launch_bounds__(kThreads) step_kernel(LightningStepParams p) {
+  constexpr int kRows = d / kRowsAtOnce;  // of a thread
+  __shared__ float q[d], k[d], sums[kThreads / 32][kColumns];
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int row = threadIdx.x / kLanes, column = blockIdx.x * kColumns + threadIdx.x % kLanes * 4;
+  const int64_t head = blockIdx.z * p.heads + blockIdx.y;
+  const int64_t key_head = blockIdx.z * p.key_heads + blockIdx.y / (p.heads / p.key_heads);
+  float4* const state = reinterpret_cast<float4*>(p.state + head * d * d + column);
+
+  float4 s[kRows];
+#pragma unroll
+  for (int j = 0; j < kRows; ++j) s[j] = state[(row + j * kRowsAtOnce) * (d / 4)];
+  const float gamma = expf(-p.decay[blockIdx.y]);
+  float v[4];
+  unpack(load_pack<T, 4>(p.v, (key_head * d + column) / 4), v);
+  if (warp == 0) prepare<T, d>({p.q, p.q_weight, head}, p, q);
+  if (warp == 1) prepare<T, d>({p.k, p.k_weight, key_head}, p, k);
+  __syncthreads();
+
+  float o[4] = {};
+#pragma unroll
+  for (int j = 0; j < kRows; ++j) {
+    const float key = k[row + j * kRowsAtOnce], query = q[row + j * kRowsAtOnce];
+    s[j].x = gamma * s[j].x + key * v[0], o[0] += query * s[j].x;
+    s[j].y = gamma * s[j].y + key * v[1], o[1] += query * s[j].y;
+    s[j].z = gamma * s[j].z + key * v[2], o[2] += query * s[j].z;
+    s[j].w = gamma * s[j].w + key * v[3], o[3] += query * s[j].w;
+    state[(row + j * kRowsAtOnce) * (d / 4)] = s[j];
+  }
+  // Over the rows of the warp, then over the warps.
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    for (int offset = kLanes; offset < 32; offset *= 2) {
+      o[i] += __shfl_xor_sync(~0U, o[i], offset);
+    }
+    if (lane < kLanes) sums[warp][lane * 4 + i] = o[i];
+  }
+  __syncthreads();
+  if (threadIdx.x >= kColumns) return;
+  float total = 0;
+#pragma unroll
+  for (int w = 0; w < kThreads / 32; ++w) total += sums[w][threadIdx.x];
+  static_cast<T*>(p.o)[head * d + blockIdx.x * kColumns + threadIdx.x] =
+      static_cast<T>(p.scale * total);
+}
+
+template <class T, int d>
+Status launch(const LightningStepParams& p, Stream stream) {
+  const dim3 blocks(d / kColumns, static_cast<unsigned>(p.heads), static_cast<unsigned>(p.batch));
+  step_kernel<T, d><<<blocks, kThreads, 0, cuda_stream(stream)>>>(p);
+  return launch_status();
+}
+
+template <class T>
+Status launch_size(const LightningStepParams& p, Stream stream) {
+  return p.size == kMaxSize ? launch<T, kMaxSize>(p, stream) : launch<T, 64>(p, stream);
+}
+
+}  // namespace
+
+Status lightning_step(const LightningStepParams& params, Stream stream) {
+  if (params.size != 64 && params.size != kMaxSize) return {"a head size that is not 64 or 128"};
+  if (params.batch > 65535 || params.heads > 65535) return {"more than 65535 sequences or heads"};
+  if (params.batch == 0) return {};
+  return params.type == DType::kBFloat16 ? launch_size<__nv_bfloat16>(params, stream)
+                                         : launch_size<float>(params, stream);
+}
+
+}  // namespace hypenet::kernels::cuda

@@ -1,0 +1,31 @@
+// One decoded token through a lightning mixer, from its projections to the input of o_proj
+// (specification 2, "Lightning attention"; docs/kernels.md, "One step").
+#pragma once
+
+#include <torch/torch.h>
+
+#include "ops/rope.h"
+
+namespace hypenet {
+
+using torch::Tensor;
+
+struct LightningStepInput {
+  Tensor q;                             // [B, H d], as projected
+  Tensor k, v;                          // [B, G d], H a multiple of G
+  Tensor q_weight = {}, k_weight = {};  // [d]: the q/k norm; undefined: none
+  RopeAngles angles = {};               // [d / 2] or [B, d / 2] float32; undefined: no rotation
+  Tensor decay;                         // [H] float32 nats per token
+  double scale = 1;                     // multiplies q
+  Tensor o_weight = {};                 // [H d]: the output norm; undefined: none
+  Tensor gate = {};   // [B, H d], sigmoid(gate) multiplies the output; undefined: none
+  double eps = 1e-6;  // of the norms
+  Tensor state;  // [B, H, d, d] float32 (float64 for float64 input), contiguous, updated in place
+};
+
+/// S <- exp(-decay) S + k^T v, then norm(scale q S) * sigmoid(gate), heads side by side: [B, H d]
+/// in q's type. No autograd. The state's first numbers are gone afterwards. Throws Error when
+/// shapes or types disagree. On a GPU with d 64 or 128 the state is read and written once.
+Tensor lightning_step(const LightningStepInput& input);
+
+}  // namespace hypenet

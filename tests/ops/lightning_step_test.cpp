@@ -1,0 +1,174 @@
+// One step of a lightning mixer on every device and type it has a fast path for, against the
+// definition in float64: outputs and states over several tokens, with and without each part.
+#include "ops/lightning_step.h"
+
+#include <gtest/gtest.h>
+
+#include "ops/lightning.h"
+#include "ops/reference/lightning.h"
+#include "tests/support/compare.h"
+#include "tests/support/expect_error.h"
+
+namespace hypenet {
+namespace {
+
+struct Target {
+  const char* name;
+  torch::DeviceType device;
+  torch::ScalarType type, weight_type;
+  double tolerance;  // of RMS(error) / RMS(reference)
+};
+
+void PrintTo(const Target& target, std::ostream* out) { *out << target.name; }
+
+constexpr Target kTargets[] = {
+    {"cpu_float64", torch::kCPU, torch::kFloat64, torch::kFloat64, 1e-12},
+    {"cpu_float32", torch::kCPU, torch::kFloat32, torch::kFloat32, 1e-5},
+    {"cuda_float32", torch::kCUDA, torch::kFloat32, torch::kFloat32, 1e-5},
+    {"cuda_bfloat16", torch::kCUDA, torch::kBFloat16, torch::kBFloat16, 5e-3},
+    {"cuda_bfloat16_float32_weight", torch::kCUDA, torch::kBFloat16, torch::kFloat32, 5e-3}};
+
+struct Case {
+  int64_t B, H, G, d;
+  bool has_qk_norm = true, has_rope = true, positions_by_row = false;
+  bool has_o_norm = true, has_gate = true;
+};
+
+const Case kCases[] = {{.B = 1, .H = 2, .G = 2, .d = 64},
+                       {.B = 3, .H = 4, .G = 2, .d = 128, .positions_by_row = true},
+                       {.B = 32, .H = 16, .G = 16, .d = 128},
+                       {.B = 2, .H = 3, .G = 1, .d = 128, .has_qk_norm = false},
+                       {.B = 2, .H = 3, .G = 3, .d = 64, .has_rope = false},
+                       {.B = 2, .H = 2, .G = 1, .d = 64, .has_o_norm = false},
+                       {.B = 2, .H = 2, .G = 2, .d = 128, .has_gate = false},
+                       {.B = 2, .H = 2, .G = 2, .d = 128, .has_o_norm = false, .has_gate = false},
+                       {.B = 2, .H = 4, .G = 2, .d = 16, .positions_by_row = true}};
+
+std::string text(const Case& c) {
+  return c10::str("B ", c.B, " H ", c.H, " G ", c.G, " d ", c.d, c.has_qk_norm ? " norm" : "",
+                  c.has_rope ? " rope" : "", c.has_o_norm ? " o_norm" : "",
+                  c.has_gate ? " gate" : "");
+}
+
+LightningStepInput make_input(const Case& c, const Target& target) {
+  const auto draw = [&](torch::IntArrayRef shape) {
+    return torch::randn(shape).to(target.device, target.type);
+  };
+  const auto draw_weight = [&](int64_t n) {
+    return (1 + 0.3 * torch::randn({n})).to(target.device, target.weight_type);
+  };
+  LightningStepInput input{.q = draw({c.B, c.H * c.d}),
+                           .k = draw({c.B, c.G * c.d}),
+                           .v = draw({c.B, c.G * c.d}),
+                           .decay = lightning_decay(c.H).to(target.device),
+                           .scale = 0.125,
+                           .state = {}};
+  if (c.has_qk_norm) input.q_weight = draw_weight(c.d), input.k_weight = draw_weight(c.d);
+  if (c.has_rope) {
+    const Tensor positions =
+        c.positions_by_row ? torch::randint(0, 1000, {c.B}, torch::kInt64) : torch::tensor(77);
+    const RopeAngles angles = rope_angles(positions, rope_frequencies(c.d, 1e4));
+    input.angles = {angles.cos.to(target.device), angles.sin.to(target.device)};
+  }
+  if (c.has_o_norm) input.o_weight = draw_weight(c.H * c.d);
+  if (c.has_gate) input.gate = draw({c.B, c.H * c.d});
+  const bool is_wide = target.type == torch::kFloat64;
+  input.state = torch::randn({c.B, c.H, c.d, c.d})
+                    .to(target.device, is_wide ? torch::kFloat64 : torch::kFloat32);
+  return input;
+}
+
+Tensor wide(const Tensor& x) { return x.detach().to(torch::kCPU, torch::kFloat64); }
+
+/// q or k [B, heads d] as [B, 1, heads, d], normed and rotated.
+Tensor defined_heads(const Tensor& x, int64_t d, const Tensor& weight, const RopeAngles& angles) {
+  Tensor y = wide(x).view({x.size(0), 1, -1, d});
+  if (weight.defined()) y = y / (y.square().mean(-1, true) + 1e-6).sqrt() * wide(weight);
+  if (!angles.cos.defined()) return y;
+  const auto table = [&](const Tensor& half) {
+    return torch::cat({wide(half), wide(half)}, -1).view({-1, 1, 1, d});
+  };
+  const auto halves = y.chunk(2, -1);
+  return y * table(angles.cos) + torch::cat({-halves[1], halves[0]}, -1) * table(angles.sin);
+}
+
+/// The output of one step; `state` (float64) is replaced by the next one.
+Tensor defined_step(const LightningStepInput& input, const Case& c, Tensor& state) {
+  const int64_t group = c.H / c.G;
+  const Tensor k = defined_heads(input.k, c.d, input.k_weight, input.angles);
+  const Tensor v = defined_heads(input.v, c.d, {}, {});
+  const LightningOutput out = reference::lightning_recurrent(
+      {.q = defined_heads(input.q, c.d, input.q_weight, input.angles),
+       .k = k.repeat_interleave(group, 2),
+       .v = v.repeat_interleave(group, 2),
+       .decay = wide(input.decay),
+       .scale = input.scale,
+       .state = state});
+  state = out.state;
+  Tensor y = out.output.flatten(1);
+  if (c.has_o_norm) y = y / (y.square().mean(-1, true) + 1e-6).sqrt() * wide(input.o_weight);
+  return c.has_gate ? y * torch::sigmoid(wide(input.gate)) : y;
+}
+
+class LightningStep : public testing::TestWithParam<Target> {
+ protected:
+  void SetUp() override {
+    if (GetParam().device == torch::kCUDA) HYPENET_SKIP_WITHOUT_GPU();
+    torch::manual_seed(21);
+  }
+};
+
+TEST_P(LightningStep, equals_its_definition_over_tokens) {
+  const NanFilledMemory nan_filled;
+  for (const Case& c : kCases) {
+    Tensor state, expected_state;
+    for (int token = 0; token < 3; ++token) {
+      LightningStepInput input = make_input(c, GetParam());
+      if (token == 0) state = input.state, expected_state = wide(state).clone();
+      input.state = state;
+      const Tensor y = lightning_step(input);
+      const Tensor expected = defined_step(input, c, expected_state);
+      ASSERT_EQ(y.scalar_type(), GetParam().type) << text(c);
+      EXPECT_LT(relative_rms(y, expected), GetParam().tolerance) << text(c);
+      EXPECT_LT(relative_rms(state, expected_state), std::min(GetParam().tolerance, 1e-5))
+          << text(c);
+    }
+  }
+}
+
+TEST_P(LightningStep, takes_slices_of_a_joint_projection) {
+  const Case c{.B = 3, .H = 4, .G = 2, .d = 64};
+  LightningStepInput input = make_input(c, GetParam());
+  const Tensor joint = torch::cat({input.q, input.k, input.v}, 1);
+  LightningStepInput sliced = input;
+  sliced.q = joint.narrow(1, 0, 256), sliced.k = joint.narrow(1, 256, 128);
+  sliced.v = joint.narrow(1, 384, 128), sliced.state = input.state.clone();
+  EXPECT_TRUE(torch::equal(lightning_step(sliced), lightning_step(input)));
+  EXPECT_TRUE(torch::equal(sliced.state, input.state));
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, LightningStep, testing::ValuesIn(kTargets),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+TEST(LightningStepChecks, rejects_other_shapes_and_types) {
+  const LightningStepInput good = make_input({.B = 2, .H = 4, .G = 2, .d = 16}, kTargets[1]);
+  LightningStepInput bad = good;
+  bad.v = torch::zeros({2, 48});
+  EXPECT_ERROR(lightning_step(bad), "lightning_step: v: expected shape [2, 32], found [2, 48]");
+  bad = good;
+  bad.state = torch::zeros({2, 4, 16, 8});
+  EXPECT_ERROR(lightning_step(bad), "state: expected shape [2, 4, 16, 16], found [2, 4, 16, 8]");
+  bad = good;
+  bad.state = torch::zeros({2, 4, 16, 16}, torch::kBFloat16);
+  EXPECT_ERROR(lightning_step(bad), "state: expected type Float, found BFloat16");
+  bad = good;
+  bad.k = bad.v = torch::zeros({2, 48});
+  EXPECT_ERROR(lightning_step(bad),
+               "expected query heads in whole groups, found 4 for 3 key heads");
+  bad = good;
+  bad.k_weight = Tensor();
+  EXPECT_ERROR(lightning_step(bad), "expected norms of both q and k or of neither");
+}
+
+}  // namespace
+}  // namespace hypenet
