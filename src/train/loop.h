@@ -28,10 +28,10 @@ struct StageConfig {
   std::string precision =
       "float32";  // of activations and products: "float32" | "bfloat16"; parameters stay float32
   bool activation_checkpointing = false;  // blocks run again in backward: less memory, more work
-  std::string cuda_graph =
-      "auto";  // replay steps from a recording: "on" | "off" | "auto", on where it works
-  int64_t save_every = 500;  // steps between saved states
-  int64_t log_every = 10;    // steps between reports
+  std::string cuda_graph = "auto";  // steps replayed from a recording: "on" | "off" | "auto", on a
+                                    // GPU unless a step has many micro-batches
+  int64_t save_every = 500;         // steps between saved states
+  int64_t log_every = 10;           // steps between reports
   OptimizerConfig optimizer;
   MixtureConfig mixture;
   template <class Visitor>

@@ -14,6 +14,17 @@
 namespace hypenet {
 namespace {
 
+/// A graph's size grows with the micro-batches of a step, and what it saves a step does not: with
+/// so many, one of them keeps the device busy for longer than the host needs to queue it.
+constexpr int64_t kMostRecorded = 16;
+
+int64_t micro_batches(const TrainJob& job) {
+  const int64_t rows = job.communicator->ranks().end_row(job.config.sequences) -
+                       job.communicator->ranks().first_row(job.config.sequences);
+  const int64_t micro = job.config.micro_sequences;
+  return micro > 0 ? (rows + micro - 1) / micro : 1;
+}
+
 c10::Stream current_stream_of(torch::Device device) {
   return c10::impl::VirtualGuardImpl(device.type()).getStream(device);
 }
@@ -62,7 +73,8 @@ bool StepNumbers::is_finite() const { return std::isfinite(loss) && std::isfinit
 TrainStep::TrainStep(const TrainJob& job, Objective& objective, AdamW& optimizer)
     : job_(job), objective_(objective), optimizer_(optimizer) {
   const std::string& graph = job.config.cuda_graph;
-  is_to_be_recorded_ = graph != "off" && can_capture(job.device);
+  is_to_be_recorded_ = can_capture(job.device) &&
+                       (graph == "on" || (graph == "auto" && micro_batches(job) <= kMostRecorded));
   HYPENET_CHECK(is_to_be_recorded_ || graph != "on", job.stage,
                 ": cuda_graph: expected \"auto\" or \"off\" on device ", job.device.str(),
                 ", found \"on\"");
