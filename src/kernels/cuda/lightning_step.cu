@@ -18,38 +18,39 @@ struct Vector {
   int64_t row;
 };
 
-/// One warp: a row of q or k, normed and rotated, into shared memory.
+/// One warp: a row of q or k, normed and rotated, into shared memory. What it needs is asked for
+/// before the first of it is used.
 template <class T, int d>
 __device__ void prepare(const Vector& vector, const LightningStepParams& p, float* out) {
   constexpr int kPairs = d / 64, kHalf = d / 2;
   const int lane = threadIdx.x % 32;
   const T* const x = static_cast<const T*>(vector.x) + vector.row * d;
-  float a[kPairs], b[kPairs], squares = 0;
-#pragma unroll
-  for (int j = 0; j < kPairs; ++j) {
-    a[j] = static_cast<float>(x[lane + 32 * j]);
-    b[j] = static_cast<float>(x[lane + 32 * j + kHalf]);
-    squares += a[j] * a[j] + b[j] * b[j];
-  }
-  if (vector.weight != nullptr) {
-    const float inverse = rsqrtf(lanes_sum(squares, 32) / d + p.eps);
-#pragma unroll
-    for (int j = 0; j < kPairs; ++j) {
-      float weight_a[1], weight_b[1];
-      load_floats(vector.weight, p.weight_type, lane + 32 * j, weight_a);
-      load_floats(vector.weight, p.weight_type, lane + 32 * j + kHalf, weight_b);
-      a[j] *= inverse * weight_a[0];
-      b[j] *= inverse * weight_b[0];
-    }
-  }
   const int64_t angles = p.positions > 1 ? blockIdx.z * int64_t{kHalf} : 0;
+  float a[kPairs], b[kPairs], cos[kPairs], sin[kPairs];
+  float weight_a[kPairs][1], weight_b[kPairs][1];
 #pragma unroll
   for (int j = 0; j < kPairs; ++j) {
     const int i = lane + 32 * j;
-    const float cos = p.cos != nullptr ? p.cos[angles + i] : 1;
-    const float sin = p.cos != nullptr ? p.sin[angles + i] : 0;
-    out[i] = a[j] * cos - b[j] * sin;
-    out[i + kHalf] = b[j] * cos + a[j] * sin;
+    a[j] = static_cast<float>(x[i]);
+    b[j] = static_cast<float>(x[i + kHalf]);
+    cos[j] = p.cos != nullptr ? p.cos[angles + i] : 1;
+    sin[j] = p.cos != nullptr ? p.sin[angles + i] : 0;
+    weight_a[j][0] = weight_b[j][0] = 1;
+    if (vector.weight == nullptr) continue;
+    load_floats(vector.weight, p.weight_type, i, weight_a[j]);
+    load_floats(vector.weight, p.weight_type, i + kHalf, weight_b[j]);
+  }
+  float squares = 0;
+#pragma unroll
+  for (int j = 0; j < kPairs; ++j) squares += a[j] * a[j] + b[j] * b[j];
+  squares = lanes_sum(squares, 32);
+  const float inverse = vector.weight != nullptr ? rsqrtf(squares / d + p.eps) : 1;
+#pragma unroll
+  for (int j = 0; j < kPairs; ++j) {
+    const int i = lane + 32 * j;
+    const float low = a[j] * inverse * weight_a[j][0], high = b[j] * inverse * weight_b[j][0];
+    out[i] = low * cos[j] - high * sin[j];
+    out[i + kHalf] = high * cos[j] + low * sin[j];
   }
 }
 
@@ -60,12 +61,13 @@ __global__ void __launch_bounds__(kThreads) step_kernel(LightningStepParams p) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int row = threadIdx.x / kLanes, column = blockIdx.x * kColumns + threadIdx.x % kLanes * 4;
   const int64_t head = blockIdx.z * p.heads + blockIdx.y;
-  const int64_t key_head = blockIdx.z * p.key_heads + blockIdx.y / (p.heads / p.key_heads);
   float4* const state = reinterpret_cast<float4*>(p.state + head * d * d + column);
 
   float4 s[kRows];
 #pragma unroll
   for (int j = 0; j < kRows; ++j) s[j] = state[(row + j * kRowsAtOnce) * (d / 4)];
+  const unsigned group = static_cast<unsigned>(p.heads) / static_cast<unsigned>(p.key_heads);
+  const int64_t key_head = blockIdx.z * p.key_heads + blockIdx.y / group;
   const float gamma = expf(-p.decay[blockIdx.y]);
   float v[4];
   unpack(load_pack<T, 4>(p.v, (key_head * d + column) / 4), v);
