@@ -130,8 +130,12 @@ TEST_P(LightningStep, equals_its_definition_over_tokens) {
       const Tensor expected = defined_step(input, c, expected_state);
       ASSERT_EQ(y.scalar_type(), GetParam().type) << text(c);
       EXPECT_LT(relative_rms(y, expected), GetParam().tolerance) << text(c);
-      EXPECT_LT(relative_rms(state, expected_state), std::min(GetParam().tolerance, 1e-5))
-          << text(c);
+      // The kernel keeps normed and rotated keys in float32; tensor code, of other head sizes,
+      // rounds them to the activations' type first.
+      const bool has_kernel = GetParam().device == torch::kCUDA && (c.d == 64 || c.d == 128);
+      const double state_tolerance =
+          has_kernel ? std::min(GetParam().tolerance, 1e-5) : GetParam().tolerance;
+      EXPECT_LT(relative_rms(state, expected_state), state_tolerance) << text(c);
     }
   }
 }

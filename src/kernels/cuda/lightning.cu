@@ -25,7 +25,7 @@ Status current_device(Device* device) {
 /// The count of segments that should take the least time: rounds of blocks over the device, each as
 /// long as a segment and its early start. The published slopes start 940 tokens early on average,
 /// at half the cost of a written token.
-Segments choose_segments(const LightningParams& p, const Device& device) {
+Segments choose_segments(const LightningParams& p, int64_t blocks_at_once) {
   constexpr int64_t kEarly = 470, kShortest = 512;
   const auto cut = [&](int64_t count) {
     const int64_t length = ceil_divide(ceil_divide(p.tokens, count), kChunk) * kChunk;
@@ -35,10 +35,10 @@ Segments choose_segments(const LightningParams& p, const Device& device) {
     return {p.tokens > p.segment ? ceil_divide(p.tokens, p.segment) : 1, p.segment};
   const int64_t chains = p.pass_count * p.sequences * p.heads;
   Segments best = cut(1);
-  int64_t least = ceil_divide(chains, device.processors) * best.length;
+  int64_t least = ceil_divide(chains, blocks_at_once) * best.length;
   for (int64_t count = 2; count <= ceil_divide(p.tokens, kShortest); ++count) {
     const Segments segments = cut(count);
-    const int64_t rounds = ceil_divide(chains * segments.count, device.processors);
+    const int64_t rounds = ceil_divide(chains * segments.count, blocks_at_once);
     const int64_t time = rounds * (segments.length + kEarly);
     if (time < least) least = time, best = segments;
   }
@@ -53,12 +53,15 @@ Status lightning(const LightningParams& params, Stream stream) {
   Device device;
   const Status status = current_device(&device);
   if (!status.ok()) return status;
-  const Segments segments = choose_segments(params, device);
+  const bool hopper = device.major == 9 && !params.portable;
+  // Two blocks share a multiprocessor, but for Hopper's larger ones.
+  const int64_t blocks_at_once = (hopper && params.size == 128 ? 1 : 2) * device.processors;
+  const Segments segments = choose_segments(params, blocks_at_once);
   if (params.pass_count * params.sequences * params.heads * segments.count > INT32_MAX) {
     return {"more than 2^31 blocks"};
   }
-  return device.major == 9 && !params.portable ? lightning_hopper(params, segments, stream)
-                                               : lightning_portable(params, segments, stream);
+  return hopper ? lightning_hopper(params, segments, stream)
+                : lightning_portable(params, segments, stream);
 }
 
 }  // namespace hypenet::kernels::cuda
