@@ -83,7 +83,7 @@ TrainStep::TrainStep(const TrainJob& job, Objective& objective, AdamW& optimizer
   for (auto& readout : readouts_) readout = std::make_unique<Readout>(job.device);
 }
 
-TrainStep::~TrainStep() = default;
+TrainStep::~TrainStep() { optimizer_.zero_gradients(); }
 
 void TrainStep::run(const Batch& rows, double learning_rate) {
   std::optional<c10::StreamGuard> on_stream;

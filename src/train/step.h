@@ -28,7 +28,7 @@ class TrainStep {
 
   /// References are kept. Work of the current stream is waited for: steps have their own stream.
   TrainStep(const TrainJob& job, Objective& objective, AdamW& optimizer);
-  ~TrainStep();
+  ~TrainStep();  // drops the gradients, which may lie in the graph's memory
   TrainStep(const TrainStep&) = delete;
   TrainStep& operator=(const TrainStep&) = delete;
 
