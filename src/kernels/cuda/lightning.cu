@@ -1,4 +1,7 @@
 // Which kernel, and how the tokens are cut.
+#include <algorithm>
+#include <cmath>
+
 #include "kernels/cuda/lightning_work.cuh"
 
 namespace hypenet::kernels::cuda {
@@ -22,26 +25,31 @@ Status current_device(Device* device) {
   return status_of(error);
 }
 
-/// The count of segments that should take the least time: rounds of blocks over the device, each as
-/// long as a segment and its early start. The published slopes start 940 tokens early on average,
-/// at half the cost of a written token.
+/// The cut that should take the least time: rounds of blocks over the device, each as long as the
+/// costliest segment. It is reckoned with the published slopes; others take their time, not harm.
 Segments choose_segments(const LightningParams& p, int64_t blocks_at_once) {
-  constexpr int64_t kEarly = 470, kShortest = 512;
-  const auto cut = [&](int64_t count) {
-    const int64_t length = ceil_divide(ceil_divide(p.tokens, count), kChunk) * kChunk;
-    return Segments{p.tokens > length ? ceil_divide(p.tokens, length) : 1, length};
+  constexpr int64_t kLeast = 512;
+  Segments best{1, p.tokens};
+  const auto rounds = [&](int64_t segments_of_a_row) {
+    return ceil_divide(p.pass_count * p.sequences * segments_of_a_row, blocks_at_once);
   };
-  if (p.segment > 0)
-    return {p.tokens > p.segment ? ceil_divide(p.tokens, p.segment) : 1, p.segment};
-  const int64_t chains = p.pass_count * p.sequences * p.heads;
-  Segments best = cut(1);
-  int64_t least = ceil_divide(chains, blocks_at_once) * best.length;
-  for (int64_t count = 2; count <= ceil_divide(p.tokens, kShortest); ++count) {
-    const Segments segments = cut(count);
-    const int64_t rounds = ceil_divide(chains * segments.count, blocks_at_once);
-    const int64_t time = rounds * (segments.length + kEarly);
-    if (time < least) least = time, best = segments;
+  int64_t best_time = rounds(p.heads) * p.tokens;
+  for (int64_t cost = kLeast; cost < p.tokens; cost += ceil_divide(cost, 16)) {
+    int64_t segments = 0, costliest = 0;
+    for (int64_t head = 0; head < p.heads; ++head) {
+      const auto reach = static_cast<int64_t>(kForgotten * std::exp2(8.0 * (head + 1) / p.heads));
+      const int64_t early = std::min(reach, p.tokens);
+      const int64_t length = segment_length(p.tokens, early, cost);
+      segments += ceil_divide(p.tokens, length);
+      costliest = std::max(costliest, length + early * 3 / 8);
+    }
+    if (rounds(segments) * costliest < best_time) {
+      best_time = rounds(segments) * costliest;
+      best = {0, cost};
+    }
   }
+  // Whatever the slopes, no segment is shorter than half the cost.
+  best.count = best.cost < p.tokens ? ceil_divide(p.tokens, best.cost / 2) : 1;
   return best;
 }
 

@@ -32,8 +32,7 @@ struct LightningParams {
   // all have `tokens`.
   const int32_t* offsets = nullptr;
   int64_t sequences, tokens, heads, size;  // B, T (or the longest sequence), H, d = 64 or 128
-  int64_t segment = 0;    // tokens that one block works on, a multiple of 64; 0 chooses
-  bool portable = false;  // take the kernel for older GPUs on a new one too
+  bool portable = false;                   // take the kernel for older GPUs on a new one too
 };
 
 Status lightning(const LightningParams& params, Stream stream);

@@ -11,10 +11,21 @@ namespace hypenet::kernels::cuda {
 constexpr int kChunk = 64;            // tokens
 constexpr float kForgotten = 16.64F;  // nats: 24 log 2
 
-/// How tokens are cut: each block takes `length` tokens of a sequence.
+/// How sequences are cut: into segments that cost about as much as `cost` written tokens, early
+/// start included, at most `count` of them.
 struct Segments {
-  int64_t count, length;
+  int64_t count, cost;
 };
+
+/// Tokens a segment of a head that starts `early` tokens early, where a token that is only gathered
+/// costs 3/8 of one that is written. All segments of a sequence are of one length.
+__host__ __device__ inline int64_t segment_length(int64_t tokens, int64_t early, int64_t cost) {
+  if (tokens <= cost) return cost;
+  const int64_t left = cost - early * 3 / 8;
+  const int64_t longest = left > cost / 2 ? left : cost / 2;
+  const int64_t count = (tokens + longest - 1) / longest;
+  return ((tokens + count - 1) / count + kChunk - 1) / kChunk * kChunk;
+}
 
 /// The two kernels; the second needs sm_90.
 Status lightning_portable(const LightningParams& params, const Segments& segments, Stream stream);
@@ -30,7 +41,7 @@ struct Work {
   int64_t matrix;             // where the head's state is
   float decay;
 
-  __device__ bool is_empty() const { return first >= tokens && (tokens > 0 || first > 0); }
+  __device__ bool is_empty() const { return first >= tokens && first > 0; }
   __device__ bool is_given() const { return start == 0 && pass.given != nullptr; }
   /// Whether the state after the tokens before `next` is of use to this block.
   __device__ bool needs_state_after(int64_t next) const {
@@ -57,17 +68,20 @@ __device__ __forceinline__ Work work_of_block(const LightningParams& p, const Se
   id /= p.sequences;
   const int64_t place = id % segments.count;
   const int64_t head = p.heads - 1 - id / segments.count;
-  const int64_t segment = pass.reverse ? segments.count - 1 - place : place;
 
   const int64_t begin = p.offsets ? p.offsets[sequence] : sequence * p.tokens;
   const int64_t tokens = p.offsets ? p.offsets[sequence + 1] - begin : p.tokens;
   const int64_t row = p.heads * p.size * 2;
   const int64_t at = (pass.reverse ? begin + tokens - 1 : begin) * row + head * p.size * 2;
-  const int64_t first = segment * segments.length;
   const float decay = p.decay[head];
-  // In float: a decay near zero reaches further back than int64 counts.
-  const float early = ceilf(kForgotten / decay / kChunk) * kChunk;
-  const int64_t start = early < static_cast<float>(first) ? first - static_cast<int64_t>(early) : 0;
+  // In float until it is known to be less than the tokens: a decay near zero reaches very far.
+  const float reach = ceilf(kForgotten / decay / kChunk) * kChunk;
+  const int64_t early = reach < static_cast<float>(tokens) ? static_cast<int64_t>(reach) : tokens;
+  const int64_t length = segment_length(tokens, early, segments.cost);
+  const int64_t last = tokens > 0 ? (tokens - 1) / length : 0;
+  // One past the last segment is empty.
+  const int64_t segment = place > last ? last + 1 : pass.reverse ? last - place : place;
+  const int64_t first = segment * length;
   return {pass,
           static_cast<const char*>(pass.q) + at,
           static_cast<const char*>(pass.k) + at,
@@ -75,9 +89,9 @@ __device__ __forceinline__ Work work_of_block(const LightningParams& p, const Se
           static_cast<char*>(pass.o) + at,
           pass.reverse ? -row : row,
           tokens,
-          start,
+          first > early ? first - early : 0,
           first,
-          min(first + segments.length, tokens),
+          min(first + length, tokens),
           (sequence * p.heads + head) * p.size * p.size,
           decay};
 }
