@@ -12,7 +12,10 @@ MlpImpl::MlpImpl(const ModelConfig& config) {
   down_ = register_module("down_proj", Linear(wide, D, false));
 }
 
-Tensor MlpImpl::forward(const Tensor& x) { return down_(swiglu(gate_(x), up_(x))); }
+Tensor MlpImpl::forward(const Tensor& x) {
+  const auto [gate, up] = project(x, {gate_, up_});
+  return down_(swiglu(gate, up));
+}
 
 BlockImpl::BlockImpl(const ModelConfig& config, MixerType type) {
   const int64_t D = config.hidden_size;

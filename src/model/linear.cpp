@@ -14,4 +14,17 @@ Tensor LinearImpl::forward(const Tensor& x) const {
   return apply_linear(x, weight, bias, compute_weight, compute_bias);
 }
 
+std::vector<Tensor> project(const Tensor& x, std::span<const Linear> layers) {
+  std::vector<LinearWeights> weights;
+  for (const Linear& layer : layers) {
+    if (!layer) continue;
+    weights.push_back({layer->weight, layer->bias, layer->compute_weight, layer->compute_bias});
+  }
+  const std::vector<Tensor> outputs = apply_linears(x, weights);
+  std::vector<Tensor> result;
+  auto output = outputs.begin();
+  for (const Linear& layer : layers) result.push_back(layer ? *output++ : Tensor());
+  return result;
+}
+
 }  // namespace hypenet

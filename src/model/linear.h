@@ -3,6 +3,11 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
+#include <array>
+#include <span>
+#include <vector>
+
 namespace hypenet {
 
 using torch::Tensor;
@@ -18,5 +23,18 @@ class LinearImpl : public torch::nn::Module {
   Tensor compute_weight, compute_bias;  // see CausalLmImpl::make_compute_copies
 };
 TORCH_MODULE(Linear);
+
+/// What each layer makes of one x, in their order; undefined for an empty layer. As the layers'
+/// forwards, but the gradients that they give x are summed by the products (ops/linear.h).
+std::vector<Tensor> project(const Tensor& x, std::span<const Linear> layers);
+
+/// The same for a list: const auto [q, k] = project(x, {q_proj_, k_proj_}).
+template <size_t count>
+std::array<Tensor, count> project(const Tensor& x, const Linear (&layers)[count]) {
+  const std::vector<Tensor> outputs = project(x, std::span<const Linear>(layers));
+  std::array<Tensor, count> result;
+  std::copy(outputs.begin(), outputs.end(), result.begin());
+  return result;
+}
 
 }  // namespace hypenet

@@ -94,35 +94,86 @@ struct Factors {
   Tensor weight, bias;
 };
 
-struct LinearFunction : torch::autograd::Function<LinearFunction> {
-  static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& weight,
-                        const std::optional<Tensor>& bias, const Factors& factors) {
-    // Each gradient needs the other factor alone.
-    context->save_for_backward(
-        {weight.requires_grad() ? x : Tensor(), x.requires_grad() ? factors.weight : Tensor()});
-    context->saved_data["type"] = static_cast<int64_t>(weight.scalar_type());
-    context->saved_data["bias"] = bias.has_value() && bias->requires_grad();
-    return affine(x, factors.weight, factors.bias);
+/// Whether the gradient of y = x W^T + b is of use to anyone.
+bool is_recorded(const Tensor& x, const LinearWeights& layer) {
+  return x.requires_grad() || layer.weight.requires_grad() ||
+         (layer.bias.defined() && layer.bias.requires_grad());
+}
+
+/// dx += dy W in dx's memory, or dx = dy W when it is undefined.
+void add_input_gradient(Tensor& dx, const Tensor& dy, const Tensor& weight) {
+  if (!dx.defined()) {
+    dx = product(dy, weight.t());
+  } else if (dx.is_cuda()) {
+    at::addmm_out(dx, dx, dy, weight);
+  } else {
+    dx += product(dy, weight.t());
+  }
+}
+
+/// Autograd sees x, then `parameters`: all weights, then the biases that exist.
+struct LinearsFunction : torch::autograd::Function<LinearsFunction> {
+  static variable_list forward(AutogradContext* context, const Tensor& x,
+                               at::TensorList /*parameters*/, std::span<const LinearWeights> layers,
+                               const std::vector<Factors>& factors) {
+    variable_list outputs, unused, saved = {Tensor()};
+    std::vector<int64_t> types, bias_inputs;  // bias_inputs: 0 where there is none
+    auto next_input = static_cast<int64_t>(layers.size());
+    for (size_t i = 0; i < layers.size(); ++i) {
+      // Each gradient needs the other factor alone.
+      if (layers[i].weight.requires_grad()) saved[0] = x;
+      saved.push_back(x.requires_grad() ? factors[i].weight : Tensor());
+      types.push_back(static_cast<int64_t>(layers[i].weight.scalar_type()));
+      bias_inputs.push_back(layers[i].bias.defined() ? ++next_input : 0);
+      outputs.push_back(affine(x, factors[i].weight, factors[i].bias));
+      if (!is_recorded(x, layers[i])) unused.push_back(outputs.back());
+    }
+    context->save_for_backward(saved);
+    context->saved_data["types"] = types;
+    context->saved_data["bias_inputs"] = bias_inputs;
+    context->mark_non_differentiable(unused);
+    context->set_materialize_grads(false);
+    return outputs;
   }
 
-  static variable_list backward(AutogradContext* context, variable_list gradients) {
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const variable_list saved = context->get_saved_variables();
-    const Tensor &x = saved[0], &weight = saved[1], &given = gradients[0];
-    const auto type = static_cast<torch::ScalarType>(context->saved_data["type"].toInt());
-    const Tensor dy = given.reshape({-1, given.size(-1)});
-    Tensor dx, dweight, dbias;
-    if (context->needs_input_grad(0)) {
-      std::vector<int64_t> shape = given.sizes().vec();
-      shape.back() = weight.size(1);
-      dx = product(dy, weight.t()).view(shape);
+    const std::vector<int64_t> types = context->saved_data["types"].toIntVector();
+    const std::vector<int64_t> bias_inputs = context->saved_data["bias_inputs"].toIntVector();
+    const Tensor& x = saved[0];
+    Tensor dx;                                        // [rows, in]
+    std::vector<int64_t> shape;                       // of x
+    variable_list results(2 * gradients.size() + 3);  // x, parameters, and two that are no tensors
+    for (size_t i = 0; i < gradients.size(); ++i) {
+      const Tensor& given = gradients[i];
+      if (!given.defined()) continue;
+      const auto type = static_cast<torch::ScalarType>(types[i]);
+      const auto bias_input = static_cast<size_t>(bias_inputs[i]);
+      const Tensor dy = given.reshape({-1, given.size(-1)});
+      if (context->needs_input_grad(0)) {
+        add_input_gradient(dx, dy, saved[i + 1]);
+        shape = given.sizes().vec();
+      }
+      if (context->needs_input_grad(i + 1)) {
+        results[i + 1] = weight_gradient(dy, x.reshape({-1, x.size(-1)}), type);
+      }
+      if (bias_input > 0 && context->needs_input_grad(bias_input)) {
+        results[bias_input] = bias_gradient(given, type);
+      }
     }
-    if (context->needs_input_grad(1)) {
-      dweight = weight_gradient(dy, x.reshape({-1, x.size(-1)}), type);
-    }
-    if (context->saved_data["bias"].toBool()) dbias = bias_gradient(given, type);
-    return {dx, dweight, dbias, Tensor()};
+    if (!dx.defined()) return results;
+    shape.back() = dx.size(1);
+    results[0] = dx.view(shape);
+    return results;
   }
 };
+
+void check_linear(const Tensor& x, const Tensor& weight) {
+  HYPENET_CHECK(weight.dim() == 2 && x.size(-1) == weight.size(1), "linear: expected x [..., ",
+                weight.size(1), "] for a weight of shape ", weight.sizes(), ", found ", x.sizes());
+  HYPENET_CHECK(x.device() == weight.device(), "linear: x: expected device ", weight.device(),
+                ", found ", x.device());
+}
 
 }  // namespace
 
@@ -134,20 +185,32 @@ Tensor product(const Tensor& a, const Tensor& b) {
                                c10::List<std::optional<at::Scalar>>(), std::nullopt);
 }
 
+std::vector<Tensor> apply_linears(const Tensor& x, std::span<const LinearWeights> layers) {
+  std::vector<Factors> factors;
+  bool recorded = false;
+  for (const LinearWeights& layer : layers) {
+    check_linear(x, layer.weight);
+    factors.push_back({in_type(layer.weight, layer.compute_weight, x.scalar_type()),
+                       in_type(layer.bias, layer.compute_bias, x.scalar_type())});
+    recorded = recorded || is_recorded(x, layer);
+  }
+  std::vector<Tensor> outputs;
+  if (!recorded || !torch::GradMode::is_enabled()) {
+    for (const Factors& factor : factors) outputs.push_back(affine(x, factor.weight, factor.bias));
+    return outputs;
+  }
+  std::vector<Tensor> parameters;
+  for (const LinearWeights& layer : layers) parameters.push_back(layer.weight);
+  for (const LinearWeights& layer : layers) {
+    if (layer.bias.defined()) parameters.push_back(layer.bias);
+  }
+  return LinearsFunction::apply(x, at::TensorList(parameters), layers, factors);
+}
+
 Tensor apply_linear(const Tensor& x, const Tensor& weight, const Tensor& bias,
                     const Tensor& compute_weight, const Tensor& compute_bias) {
-  HYPENET_CHECK(weight.dim() == 2 && x.size(-1) == weight.size(1), "linear: expected x [..., ",
-                weight.size(1), "] for a weight of shape ", weight.sizes(), ", found ", x.sizes());
-  HYPENET_CHECK(x.device() == weight.device(), "linear: x: expected device ", weight.device(),
-                ", found ", x.device());
-  const torch::ScalarType type = x.scalar_type();
-  const Factors factors{in_type(weight, compute_weight, type), in_type(bias, compute_bias, type)};
-  const bool is_recorded =
-      torch::GradMode::is_enabled() &&
-      (x.requires_grad() || weight.requires_grad() || (bias.defined() && bias.requires_grad()));
-  if (!is_recorded) return affine(x, factors.weight, factors.bias);
-  const std::optional<Tensor> recorded_bias = bias.defined() ? std::optional(bias) : std::nullopt;
-  return LinearFunction::apply(x, weight, recorded_bias, factors);
+  const LinearWeights layer{weight, bias, compute_weight, compute_bias};
+  return apply_linears(x, {&layer, 1}).front();
 }
 
 Tensor Head::in_type(torch::ScalarType type) const {

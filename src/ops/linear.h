@@ -5,15 +5,29 @@
 
 #include <torch/torch.h>
 
+#include <span>
+#include <vector>
+
 namespace hypenet {
 
 using torch::Tensor;
 
-/// x W^T + b for x [..., in], weight [out, in], bias [out] or undefined. `compute_weight` and
-/// `compute_bias` are what the products read in place of weight and bias: copies of them in x's
-/// type; undefined: weight and bias are cast when their type is another. Differentiable in x,
-/// weight and bias; the gradients of weight and bias have their types, float32 ones from bfloat16
-/// factors without a rounding to bfloat16 on a GPU. Throws Error when sizes disagree.
+/// The parameters of one linear layer, and what its products read in place of them: copies in the
+/// input's type; undefined: weight and bias are cast when their type is another.
+struct LinearWeights {
+  Tensor weight;     // [out, in]
+  Tensor bias = {};  // [out] in the weight's type, or undefined
+  Tensor compute_weight = {}, compute_bias = {};
+};
+
+/// x W^T + b of every layer for one x [..., in]; each result [..., out] is contiguous memory of its
+/// own. Differentiable in x, weights and biases; the gradients of a weight and its bias have the
+/// weight's type, float32 ones from bfloat16 factors without a rounding to bfloat16 on a GPU. The
+/// gradient of x, a sum over the layers, is summed by the products themselves there, rounded to its
+/// type after each. Throws Error when sizes or devices disagree.
+std::vector<Tensor> apply_linears(const Tensor& x, std::span<const LinearWeights> layers);
+
+/// apply_linears of one layer.
 Tensor apply_linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
                     const Tensor& compute_weight = {}, const Tensor& compute_bias = {});
 

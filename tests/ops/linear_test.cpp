@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include "ops/embedding.h"
 #include "tests/support/compare.h"
 #include "tests/support/expect_error.h"
@@ -92,6 +94,109 @@ TEST_P(Linear, gives_no_gradient_that_nobody_needs) {
   EXPECT_FALSE(apply_linear(x, weight, {}, copy(weight)).requires_grad());
 }
 
+/// Three layers of one input, the middle one without a bias.
+struct Layers {
+  Tensors parameters;  // weights, then biases
+  std::vector<LinearWeights> weights;
+};
+
+Layers draw_layers(const std::function<Tensor(std::vector<int64_t>, torch::ScalarType)>& draw,
+                   const std::function<Tensor(const Tensor&)>& copy, torch::ScalarType type) {
+  const Tensor q = draw({10, 24}, type), k = draw({6, 24}, type), v = draw({33, 24}, type);
+  const Tensor q_bias = draw({10}, type), v_bias = draw({33}, type);
+  return {
+      {q, k, v, q_bias, v_bias},
+      {{q, q_bias, copy(q), copy(q_bias)}, {k, {}, copy(k)}, {v, v_bias, copy(v), copy(v_bias)}}};
+}
+
+TEST_P(Linear, layers_of_one_input_equal_each_alone) {
+  const Case& c = GetParam();
+  torch::manual_seed(13);
+  for (const int64_t T : {1, 7, 40}) {
+    const Tensor x = draw({2, T, 24}, c.compute);
+    const Layers layers = draw_layers(draw, copy, c.master);
+    Tensors inputs = layers.parameters, apart, dy;
+    inputs.push_back(x);
+    for (const LinearWeights& layer : layers.weights) {
+      apart.push_back(
+          apply_linear(x, layer.weight, layer.bias, layer.compute_weight, layer.compute_bias));
+      dy.push_back(draw(apart.back().sizes().vec(), c.compute).detach());
+    }
+    const Tensors together = apply_linears(x, layers.weights);
+    ASSERT_EQ(together.size(), apart.size());
+    for (size_t i = 0; i < apart.size(); ++i) {
+      EXPECT_TRUE(together[i].is_contiguous());
+      EXPECT_TRUE(torch::equal(together[i], apart[i])) << "output " << i;
+    }
+    const Tensors found = torch::autograd::grad(together, inputs, dy);
+    const Tensors expected = torch::autograd::grad(apart, inputs, dy);
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      EXPECT_EQ(found[i].scalar_type(), expected[i].scalar_type()) << i;
+      EXPECT_LT(relative_rms(found[i], expected[i]), c.tolerance) << "gradient " << i;
+    }
+  }
+}
+
+TEST_P(Linear, layers_of_one_input_sum_its_gradient) {
+  const Case& c = GetParam();
+  torch::manual_seed(14);
+  const Tensor x = draw({40, 24}, c.compute);
+  const Layers layers = draw_layers(draw, copy, c.master);
+  const Tensors outputs = apply_linears(x, layers.weights);
+  Tensors dy;
+  Tensor expected = torch::zeros({40, 24}, torch::kFloat64);
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    dy.push_back(draw(outputs[i].sizes().vec(), c.compute).detach());
+    expected += torch::mm(wide(dy[i]), wide(layers.weights[i].weight));
+  }
+  EXPECT_LT(relative_rms(torch::autograd::grad(outputs, {x}, dy)[0], expected), c.tolerance);
+}
+
+TEST_P(Linear, layers_of_one_input_give_only_gradients_that_are_needed) {
+  const Case& c = GetParam();
+  torch::manual_seed(15);
+  for (int needed = 0; needed < 64; ++needed) {  // one bit a parameter, one for x
+    const Tensor x = draw({17, 24}, c.compute);
+    const Layers layers = draw_layers(draw, copy, c.master);
+    Tensors inputs = layers.parameters;
+    inputs.push_back(x);
+    for (size_t i = 0; i < inputs.size(); ++i) inputs[i].set_requires_grad((needed >> i) % 2 == 1);
+    const Tensors outputs = apply_linears(x, layers.weights);
+    Tensor sum;
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      const LinearWeights& layer = layers.weights[i];
+      EXPECT_EQ(outputs[i].requires_grad(),
+                x.requires_grad() || layer.weight.requires_grad() ||
+                    (layer.bias.defined() && layer.bias.requires_grad()));
+      if (!outputs[i].requires_grad()) continue;
+      sum = sum.defined() ? sum + outputs[i].sum() : outputs[i].sum();
+    }
+    EXPECT_EQ(sum.defined(), needed != 0);
+    if (sum.defined()) sum.backward();
+    for (const Tensor& input : inputs) {
+      EXPECT_EQ(input.grad().defined(), input.requires_grad()) << needed;
+    }
+  }
+}
+
+TEST_P(Linear, an_output_that_nobody_uses_adds_nothing) {
+  const Case& c = GetParam();
+  torch::manual_seed(16);
+  const Tensor x = draw({17, 24}, c.compute);
+  const Layers layers = draw_layers(draw, copy, c.master);
+  for (size_t used = 0; used < 3; ++used) {
+    const LinearWeights& layer = layers.weights[used];
+    const Tensor alone =
+        apply_linear(x, layer.weight, layer.bias, layer.compute_weight, layer.compute_bias);
+    const Tensor dx = results(alone, {x})[1];
+    EXPECT_TRUE(torch::equal(results(apply_linears(x, layers.weights)[used], {x})[1], dx)) << used;
+    apply_linears(x, layers.weights)[used].sum().backward();
+    for (size_t i = 0; i < 3; ++i) {
+      EXPECT_EQ(layers.weights[i].weight.grad().defined(), i <= used) << used;
+    }
+  }
+}
+
 TEST_P(Linear, head_adds_to_the_gradient_that_is_there) {
   const Case& c = GetParam();
   torch::manual_seed(10);
@@ -170,6 +275,9 @@ TEST(LinearWeights, takes_inputs_of_any_strides) {
 
 TEST(LinearWeights, other_sizes_are_named) {
   EXPECT_ERROR(apply_linear(torch::zeros({2, 4}), torch::zeros({3, 5})),
+               "linear: expected x [..., 5] for a weight of shape [3, 5], found [2, 4]");
+  const std::vector<LinearWeights> layers = {{torch::zeros({3, 4})}, {torch::zeros({3, 5})}};
+  EXPECT_ERROR(apply_linears(torch::zeros({2, 4}), layers),
                "linear: expected x [..., 5] for a weight of shape [3, 5], found [2, 4]");
 }
 

@@ -36,9 +36,10 @@ AttentionMixer::AttentionMixer(const ModelConfig& config)
 }
 
 Tensor AttentionMixer::forward(const Tensor& x, const Step& step, LayerState* state) {
-  Tensor q = split_heads(q_proj_(x), query_heads_);  // [B, T, H, d]
-  Tensor k = split_heads(k_proj_(x), key_heads_);    // [B, T, G, d]
-  Tensor v = split_heads(v_proj_(x), key_heads_);
+  const auto [queries, keys, values, gate] = project(x, {q_proj_, k_proj_, v_proj_, o_gate_});
+  Tensor q = split_heads(queries, query_heads_);  // [B, T, H, d]
+  Tensor k = split_heads(keys, key_heads_);       // [B, T, G, d]
+  Tensor v = split_heads(values, key_heads_);
   q = norm_and_rotate(q, q_norm_, use_rope_, step.angles);
   k = norm_and_rotate(k, k_norm_, use_rope_, step.angles);
   // float32 until after the product: s_t near a million differs from its neighbours by less than
@@ -49,7 +50,7 @@ Tensor AttentionMixer::forward(const Tensor& x, const Step& step, LayerState* st
     k = append(cache.keys, k, step.past), v = append(cache.values, v, step.past);
   }
   Tensor y = causal_attention(q, k, v, step.first_token).flatten(2);  // [B, T, H d]
-  if (o_gate_) y = sigmoid_gate(y, o_gate_(x));
+  if (o_gate_) y = sigmoid_gate(y, gate);
   return o_proj_(y);
 }
 

@@ -32,9 +32,10 @@ LightningMixer::LightningMixer(const ModelConfig& config)
 Tensor LightningMixer::forward(const Tensor& x, const Step& step, LayerState* state) {
   const bool is_decode = state != nullptr && x.size(1) == 1 && !step.valid.defined();
   if (is_decode && !torch::GradMode::is_enabled()) return decode(x, step, *state);
-  Tensor q = split_heads(q_proj_(x), query_heads_);  // [B, T, H, d]
-  Tensor k = split_heads(k_proj_(x), key_heads_);
-  Tensor v = split_heads(v_proj_(x), key_heads_);
+  const auto [queries, keys, values, gate] = project(x, {q_proj_, k_proj_, v_proj_, z_proj_});
+  Tensor q = split_heads(queries, query_heads_);  // [B, T, H, d]
+  Tensor k = split_heads(keys, key_heads_);
+  Tensor v = split_heads(values, key_heads_);
   q = norm_and_rotate(q, q_norm_, use_rope_, step.angles);
   k = norm_and_rotate(k, k_norm_, use_rope_, step.angles);
   if (step.valid.defined()) {
@@ -46,9 +47,9 @@ Tensor LightningMixer::forward(const Tensor& x, const Step& step, LayerState* st
     k = k.repeat_interleave(group, 2), v = v.repeat_interleave(group, 2);
   }
   Tensor y = mix(q, k, v, state);
-  if (o_norm_ && z_proj_) return o_proj_(o_norm_->gated(y, z_proj_(x)));
+  if (o_norm_ && z_proj_) return o_proj_(o_norm_->gated(y, gate));
   if (o_norm_) y = o_norm_(y);
-  if (z_proj_) y = sigmoid_gate(y, z_proj_(x));
+  if (z_proj_) y = sigmoid_gate(y, gate);
   return o_proj_(y);
 }
 
