@@ -6,9 +6,12 @@
 namespace hypenet {
 
 void add_bench_command(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("bench", "measure speed with random weights");
+  CLI::App* command = app.add_subcommand("bench", "measure speed on random numbers");
   command->require_subcommand(1);
-  command->footer("Example:\n  hypenet bench train --shape hypenet-2b --stage 2 --device cuda");
+  command->footer(
+      "Example:\n  hypenet bench train --shape hypenet-2b --stage 2 --device cuda\n"
+      "  hypenet bench kernels --device cuda");
+  add_bench_kernels_command(*command);
   add_bench_train_command(*command);
 }
 

@@ -25,7 +25,6 @@
 namespace hypenet {
 namespace {
 
-constexpr double kPeakFlops = 710e12;  // bfloat16 products of 8192^3 on an H200, measured
 constexpr int64_t kUntimedSteps = TrainStep::kEagerSteps + 2;
 
 struct BenchTrain {

@@ -1,0 +1,320 @@
+// The count of FLOPs and bytes stands beside the call it belongs to; docs/kernels.md derives them.
+#include "cli/bench_kernel_cases.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "ops/attention.h"
+#include "ops/gating.h"
+#include "ops/lightning.h"
+#include "ops/lightning_step.h"
+#include "ops/linear.h"
+#include "ops/mean_squared_error.h"
+#include "ops/norm.h"
+#include "ops/rope.h"
+#include "train/losses.h"
+
+namespace hypenet {
+namespace {
+
+using Tensors = std::vector<Tensor>;
+using Shape = std::vector<int64_t>;
+
+constexpr double kEps = 1e-6, kRopeTheta = 1e6;
+
+/// An op on inputs that it is differentiable in.
+struct DifferentiableCall {
+  Tensors inputs;
+  std::function<Tensors(const Tensors&)> op;
+};
+
+KernelCall forward_call(const DifferentiableCall& call) {
+  return [call] {
+    const torch::NoGradGuard no_grad;
+    return call.op(call.inputs);
+  };
+}
+
+KernelCall forward_backward_call(const DifferentiableCall& call) {
+  Tensors gradients;
+  for (const Tensor& output : forward_call(call)()) gradients.push_back(torch::randn_like(output));
+  return [call, gradients] {
+    // Leaves of this call alone: autograd ties a leaf to the stream of its first use, and that
+    // would be the stream of the untimed call and not the one that records.
+    Tensors leaves;
+    for (const Tensor& input : call.inputs) leaves.push_back(input.detach().requires_grad_());
+    return torch::autograd::grad(call.op(leaves), leaves, gradients);
+  };
+}
+
+double product_of(std::initializer_list<int64_t> factors) {
+  double product = 1;
+  for (const int64_t factor : factors) product *= static_cast<double>(factor);
+  return product;
+}
+
+/// Collects the cases; what the functions below share.
+struct Cases {
+  KernelSizes sizes;
+  std::vector<KernelCase> all = {};
+
+  torch::TensorOptions options() const {
+    return torch::TensorOptions().device(sizes.device).dtype(sizes.type());
+  }
+  torch::TensorOptions wide_options() const { return options().dtype(torch::kFloat32); }
+  double element_bytes() const { return static_cast<double>(c10::elementSize(sizes.type())); }
+  /// Of a number of tokens, rows or words: all, or in a quick run a 128th.
+  int64_t part(int64_t n) const { return sizes.is_quick ? std::max<int64_t>(16, n / 128) : n; }
+  int64_t batch(int64_t B) const { return sizes.is_quick ? std::max<int64_t>(1, B / 8) : B; }
+
+  void add(std::string name, std::string shape, KernelWork work, std::function<KernelCall()> make) {
+    all.push_back({std::move(name), std::move(shape), work, std::move(make)});
+  }
+  void add_both(const std::string& name, const std::string& shape, KernelWork forward,
+                KernelWork both, const std::function<DifferentiableCall()>& make) {
+    add(name, shape, forward, [make] { return forward_call(make()); });
+    add(name + " + backward", shape, both, [make] { return forward_backward_call(make()); });
+  }
+};
+
+void add_lightning(Cases& cases, int64_t H, int64_t d, int64_t B, int64_t T) {
+  constexpr int64_t C = 64;  // tokens a chunk
+  B = cases.batch(B), T = cases.part(T);
+  const double unit = product_of({B, T, H, C * d + d * d});
+  const double tensor = product_of({B, T, H, d}) * cases.element_bytes();
+  // Forward: q, k, v and o. Backward: q, k, v, do and dq, dk, dv.
+  cases.add_both("lightning attention", fmt::format("{} x {}, H {}, d {}", B, T, H, d),
+                 {4 * unit, 4 * tensor}, {14 * unit, 11 * tensor},
+                 [=, options = cases.options()]() -> DifferentiableCall {
+                   const Tensor decay = lightning_decay(H).to(options.device());
+                   const auto random = [&] { return torch::randn({B, T, H, d}, options); };
+                   return {{random(), random(), random()}, [decay, d](const Tensors& x) {
+                             LightningInput input{.q = x[0], .k = x[1], .v = x[2], .decay = decay};
+                             input.scale = 1 / std::sqrt(static_cast<double>(d));
+                             input.needs_state = false;
+                             return Tensors{lightning_chunked(input).output};
+                           }};
+                 });
+}
+
+KernelCall lightning_step_call(const Cases& cases, int64_t B, int64_t H, int64_t d) {
+  const auto random = [&] { return torch::randn({B, H * d}, cases.options()); };
+  const auto weight = [&](int64_t n) { return torch::rand({n}, cases.wide_options()); };
+  const RopeAngles angles =
+      rope_angles(torch::arange(B) + 5000, rope_frequencies(d, kRopeTheta));  // [B, d / 2]
+  const LightningStepInput input{
+      .q = random(),
+      .k = random(),
+      .v = random(),
+      .q_weight = weight(d),
+      .k_weight = weight(d),
+      .angles = {angles.cos.to(cases.sizes.device), angles.sin.to(cases.sizes.device)},
+      .decay = lightning_decay(H).to(cases.sizes.device),
+      .scale = 1 / std::sqrt(static_cast<double>(d)),
+      .o_weight = weight(H * d),
+      .gate = random(),
+      .eps = kEps,
+      .state = torch::zeros({B, H, d, d}, cases.wide_options())};
+  return [input] { return Tensors{lightning_step(input)}; };
+}
+
+void add_lightning_step(Cases& cases, int64_t B) {
+  constexpr int64_t H = 16, d = 128;
+  // gamma S + k^T v and q S are 3 and 2 operations a number of the state. The float32 state is
+  // read and written; q, k, v, gate and o are left out: 1 % more, and this is the floor to quote.
+  cases.add("lightning step", fmt::format("B {}, H {}, d {}", B, H, d),
+            {5 * product_of({B, H, d, d}), 2 * 4 * product_of({B, H, d, d})},
+            [sizes = cases, B] { return lightning_step_call(sizes, B, H, d); });
+}
+
+void add_norms(Cases& cases, int64_t n) {
+  const int64_t rows = cases.part(16384);
+  const std::string shape = fmt::format("[{}, {}]", rows, n);
+  const double tensor = product_of({rows, n}) * cases.element_bytes();
+  const auto random = [=, options = cases.options()] { return torch::randn({rows, n}, options); };
+  const auto weight = [=, options = cases.wide_options()] { return torch::rand({n}, options); };
+  // Forward: x and y. Backward: x, dy and dx.
+  cases.add_both("rms_norm", shape, {0, 2 * tensor}, {0, (2 + 3) * tensor},
+                 [=]() -> DifferentiableCall {
+                   return {{random(), weight()},
+                           [](const Tensors& x) { return Tensors{rms_norm(x[0], x[1], kEps)}; }};
+                 });
+  // Forward: x, delta, their sum and y. Backward: sum, dy, dsum and dx, which is ddelta.
+  cases.add_both("add_rms_norm", shape, {0, 4 * tensor}, {0, (4 + 4) * tensor},
+                 [=]() -> DifferentiableCall {
+                   return {{random(), random(), weight()}, [](const Tensors& x) {
+                             const auto [sum, normed] = add_rms_norm(x[0], x[1], x[2], kEps);
+                             return Tensors{sum, normed};
+                           }};
+                 });
+  // Forward: x, gate and y. Backward: x, gate, dy, dx and dgate.
+  cases.add_both(
+      "gated_rms_norm", shape, {0, 3 * tensor}, {0, (3 + 5) * tensor}, [=]() -> DifferentiableCall {
+        return {{random(), weight(), random()},
+                [](const Tensors& x) { return Tensors{gated_rms_norm(x[0], x[1], x[2], kEps)}; }};
+      });
+}
+
+void add_norm_rope(Cases& cases, int64_t heads, int64_t d) {
+  const int64_t B = cases.batch(32), T = cases.part(512);
+  const double tensor = product_of({B, T, heads, d}) * cases.element_bytes();
+  const double angles = product_of({B, T, d}) * 4;  // cos and sin [B, T, d / 2] float32
+  // Forward: x, angles and y. Backward: x, dy, angles and dx.
+  cases.add_both(
+      "norm_rope", fmt::format("[{}, {}, {}, {}]", B, T, heads, d), {0, 2 * tensor + angles},
+      {0, (2 + 3) * tensor + 2 * angles},
+      [=, options = cases.options(), wide = cases.wide_options()]() -> DifferentiableCall {
+        const RopeAngles made =
+            rope_angles(torch::arange(T).expand({B, T}), rope_frequencies(d, kRopeTheta));
+        const RopeAngles on_device{made.cos.to(wide.device()), made.sin.to(wide.device())};
+        return {{torch::randn({B, T, heads, d}, options), torch::rand({d}, wide)},
+                [on_device](const Tensors& x) {
+                  return Tensors{norm_rope(x[0], x[1], kEps, on_device)};
+                }};
+      });
+}
+
+void add_gate(Cases& cases, const char* name, Tensor (*op)(const Tensor&, const Tensor&),
+              int64_t n) {
+  const int64_t rows = cases.part(16384);
+  const double tensor = product_of({rows, n}) * cases.element_bytes();
+  // Forward: two inputs and y. Backward: two inputs, dy and two gradients.
+  cases.add_both(
+      name, fmt::format("[{}, {}]", rows, n), {0, 3 * tensor}, {0, (3 + 5) * tensor},
+      [=, options = cases.options()]() -> DifferentiableCall {
+        const auto random = [&] { return torch::randn({rows, n}, options); };
+        return {{random(), random()}, [op](const Tensors& x) { return Tensors{op(x[0], x[1])}; }};
+      });
+}
+
+/// The student's head as training has it: a float32 weight whose gradient exists already, and the
+/// copy that products read.
+Head trained_head(const Cases& cases, int64_t V, int64_t D) {
+  const Tensor weight = torch::randn({V, D}, cases.wide_options()).mul_(0.02).requires_grad_();
+  weight.mutable_grad() = torch::zeros_like(weight);
+  if (cases.sizes.type() == torch::kFloat32) return {weight};
+  return {weight, weight.detach().to(cases.sizes.type())};
+}
+
+void add_vocabulary_losses(Cases& cases, int64_t D, int64_t vocabulary) {
+  const int64_t N = cases.part(16384), V = cases.part(vocabulary);
+  const std::string shape = fmt::format("N {}, D {}, V {}", N, D, V);
+  const double b = cases.element_bytes(), product = 2 * product_of({N, D, V});
+  // hidden and its gradient, the weight, and the weight's float32 gradient read and written. The
+  // logits do not count: they need not exist.
+  const double bytes = product_of({N, D}) * 2 * b + product_of({V, D}) * (b + 8);
+  // Three products: the logits, dz W and dz^T hidden; KL has the teacher's logits too.
+  cases.add("linear + KL", shape,
+            {4 * product, bytes + (product_of({N, D}) + product_of({V, D})) * b},
+            [=, list = cases] {
+              const Tensor hidden = torch::randn({N, D}, list.options());
+              const Tensor teacher = torch::randn({N, D}, list.options());
+              const Head head = trained_head(list, V, D);
+              const Head teacher_head{torch::randn({V, D}, list.options()).mul_(0.02)};
+              return [=] {
+                const LossGradient result = linear_kl(hidden, head, teacher, teacher_head);
+                return Tensors{result.loss, result.hidden_gradient};
+              };
+            });
+  cases.add("linear + cross-entropy", shape, {3 * product, bytes + product_of({N}) * 8},
+            [=, list = cases] {
+              const Tensor hidden = torch::randn({N, D}, list.options());
+              const Tensor targets = torch::randint(V, {N}, list.options().dtype(torch::kInt64));
+              const Head head = trained_head(list, V, D);
+              return [=] {
+                const LossGradient result = linear_cross_entropy(hidden, head, targets);
+                return Tensors{result.loss, result.hidden_gradient};
+              };
+            });
+}
+
+void add_mean_squared_error(Cases& cases) {
+  const int64_t rows = cases.part(16384), n = 2048;
+  const auto random = [=, options = cases.options()] { return torch::randn({rows, n}, options); };
+  // Output, expected and the output's gradient.
+  cases.add("mean squared error", fmt::format("[{}, {}]", rows, n),
+            {0, 3 * product_of({rows, n}) * cases.element_bytes()}, [random] {
+              return [output = random(), expected = random()] {
+                const SquaredError error = mean_squared_error(output, expected);
+                return Tensors{error.parts, error.gradient};
+              };
+            });
+}
+
+void add_softmax_attention(Cases& cases, const char* name, AttentionBackend backend, int64_t B,
+                           int64_t T) {
+  constexpr int64_t H = 16, G = 8, d = 128;
+  B = cases.batch(B), T = cases.part(T);
+  // q k^T and its product with v over half of T x T; backward has five such products for two.
+  const double flops = 4 * product_of({B, H, d, T, T}) / 2;
+  // Forward: q, k, v and o. Backward: q, k, v, o, do and dq, dk, dv.
+  const double token = product_of({B, T, d}) * cases.element_bytes();
+  cases.add_both(name, fmt::format("{} x {}, H {}, G {}, d {}", B, T, H, G, d),
+                 {flops, (2 * H + 2 * G) * token}, {3.5 * flops, (6 * H + 6 * G) * token},
+                 [=, options = cases.options()]() -> DifferentiableCall {
+                   const auto random = [&](int64_t heads) {
+                     return torch::randn({B, T, heads, d}, options);
+                   };
+                   return {{random(H), random(G), random(G)}, [backend](const Tensors& x) {
+                             return Tensors{causal_attention(x[0], x[1], x[2], {}, backend)};
+                           }};
+                 });
+}
+
+}  // namespace
+
+std::vector<KernelCase> ceiling_cases(const KernelSizes& sizes) {
+  Cases cases{sizes};
+  // A GPU's ceilings are full size in quick runs too: they take milliseconds.
+  const int64_t n = sizes.device.is_cuda() ? 8192 : 512;
+  const auto options = cases.options();
+  cases.add("matrix product", fmt::format("{} x {} x {}", n, n, n),
+            {2 * product_of({n, n, n}), 3 * product_of({n, n}) * cases.element_bytes()}, [=] {
+              const Tensor a = torch::randn({n, n}, options), b = torch::randn({n, n}, options);
+              return [=] {
+                const torch::NoGradGuard no_grad;
+                return Tensors{product(a, b)};
+              };
+            });
+  const int64_t count = sizes.device.is_cuda() ? int64_t{1} << 30 : int64_t{1} << 22;
+  const double bytes = product_of({count}) * cases.element_bytes();
+  cases.add("copy", fmt::format("{} MiB", static_cast<int64_t>(bytes) >> 20), {0, 2 * bytes}, [=] {
+    // Written once before, so that all its pages exist.
+    const Tensor from = torch::ones({count}, options), to = torch::zeros({count}, options);
+    return [=]() -> Tensors { return {to.copy_(from)}; };
+  });
+  return cases.all;
+}
+
+std::vector<KernelCase> kernel_cases(const KernelSizes& sizes) {
+  Cases cases{sizes};
+  add_lightning(cases, 16, 128, 32, 512);
+  add_lightning(cases, 16, 128, 8, 4096);
+  add_lightning(cases, 16, 128, 2, 16384);
+  add_lightning(cases, 16, 128, 1, 131072);
+  add_lightning(cases, 9, 64, 32, 512);
+  add_lightning(cases, 9, 64, 8, 4096);
+  for (const int64_t B : {1, 8, 32}) add_lightning_step(cases, B);
+  for (const int64_t D : {2048, 576}) add_norms(cases, D);
+  add_norm_rope(cases, 16, 128);
+  add_norm_rope(cases, 9, 64);
+  for (const int64_t n : {6144, 1536}) add_gate(cases, "swiglu", swiglu, n);
+  for (const int64_t D : {2048, 576}) add_gate(cases, "sigmoid_gate", sigmoid_gate, D);
+  add_vocabulary_losses(cases, 2048, 151936);
+  add_vocabulary_losses(cases, 576, 49152);
+  add_mean_squared_error(cases);
+  for (const auto& [B, T] : {std::pair<int64_t, int64_t>{32, 512}, {2, 16384}}) {
+    if (sizes.device.is_cuda()) {
+      add_softmax_attention(cases, "softmax attention cuDNN", AttentionBackend::kCudnn, B, T);
+      add_softmax_attention(cases, "softmax attention flash", AttentionBackend::kFlash, B, T);
+    } else {
+      add_softmax_attention(cases, "softmax attention", AttentionBackend::kAutomatic, B, T);
+    }
+  }
+  return cases.all;
+}
+
+}  // namespace hypenet
