@@ -53,10 +53,17 @@ __device__ void write_part(float (&dweight)[Layout::kPacks][Layout::kWidth],
   for (int64_t i = threadIdx.x; i < p.size; i += blockDim.x) part[i] = shared[i];
 }
 
+// Blocks of 4 warps that a multiprocessor has to hold, 0 where the compiler does well unasked: with
+// 3 packs it would load all weights early and take 121 registers. 5 allow 96, 6 allow 80.
+template <class Layout, Form form>
+constexpr int kResidentBlocks = Layout::kBlockRow || Layout::kPacks != 3 ? 0
+                                : form == Form::kPlain                   ? 6
+                                                                         : 5;
+
 /// With n = x * inverse and dn = dy * sigmoid(gate) * weight: dx = inverse * (dn - n * mean(dn *
 /// n)) and dgate = dn * n * (1 - sigmoid(gate)).
 template <class Layout, Form form>
-__global__ void __launch_bounds__(Layout::kMaxThreads)
+__global__ void __launch_bounds__(Layout::kMaxThreads, (kResidentBlocks<Layout, form>))
     backward_kernel(RmsNormBackwardParams p, int team) {
   using T = typename Layout::Element;
   constexpr int kWidth = Layout::kWidth, kPacks = Layout::kPacks;
@@ -156,14 +163,29 @@ Status launch(const RmsNormBackwardParams& p, Stream stream) {
   return launch_status();
 }
 
+/// As with_row_layout, with fewer elements a thread: three tensors and the sums of a fourth are
+/// held where the forward holds two tensors, and warps under way count for more than lanes that
+/// idle.
+template <class T, class Launch>
+auto with_narrow_row_layout(int64_t size, bool aligned, const Launch& launch) {
+  constexpr int kWidth = 16 / sizeof(T);
+  const int64_t packs = size / kWidth;
+  if (!aligned || size % kWidth != 0) return launch(RowLayout<T, 1, 32, true>{});
+  if (packs <= 2 * 32) return launch(RowLayout<T, kWidth, 2, false>{});
+  if (packs <= 3 * 32) return launch(RowLayout<T, kWidth, 3, false>{});
+  if (packs <= 2 * 512) return launch(RowLayout<T, kWidth, 2, true>{});
+  return launch(RowLayout<T, kWidth, 32 / kWidth, true>{});
+}
+
 template <Form form, class Call>
 auto with_type(const RmsNormBackwardParams& p, const Call& call) {
   const bool aligned = is_aligned(p.x, p.gate, p.weight, p.dy, p.dsum, p.dx, p.dgate);
   const auto with_layout = [&](auto layout) {
     return call(layout, std::integral_constant<Form, form>{});
   };
-  return p.type == DType::kBFloat16 ? with_row_layout<__nv_bfloat16>(p.size, aligned, with_layout)
-                                    : with_row_layout<float>(p.size, aligned, with_layout);
+  return p.type == DType::kBFloat16
+             ? with_narrow_row_layout<__nv_bfloat16>(p.size, aligned, with_layout)
+             : with_narrow_row_layout<float>(p.size, aligned, with_layout);
 }
 
 /// Calls call(layout, form) for the kernel that these parameters take.
