@@ -18,17 +18,17 @@ Tensor AlignObjective::accumulate(const Batch& batch, double weight) {
   const torch::NoGradGuard no_grad;  // for all but the twins
   const int64_t layers = teacher_->config().num_hidden_layers;
   const Step step = teacher_->step(batch.ids);
-  Tensor h = teacher_->embed(batch.ids);
+  Residual h = {teacher_->embed(batch.ids)};
   Tensor parts;  // their sum is the sum of the layers' losses
   for (int64_t i = 0; i < layers; ++i) {
-    const Tensor input = teacher_->layer(i)->mixer_input(h);
+    const auto [sum, input] = teacher_->layer(i)->mixer_input(h);
     const Tensor expected = teacher_->layer(i)->mixer().forward(input, step, nullptr);
     const Tensor output = twin_output(i, input, step);
     const SquaredError error =
         mean_squared_error(output, expected, weight / static_cast<double>(layers));
     output.backward(error.gradient);
     parts = parts.defined() ? parts + error.parts : error.parts;
-    h = teacher_->layer(i)->finish(h, expected);
+    h = teacher_->layer(i)->finish(sum, expected);
   }
   return parts.sum() / static_cast<double>(layers);
 }
@@ -43,10 +43,10 @@ std::string AlignObjective::first_nonfinite(const Batch& batch) {
   const std::string in_teacher = first_nonfinite_layer(teacher_, batch.ids);
   if (!in_teacher.empty()) return "teacher " + in_teacher;
   const Step step = teacher_->step(batch.ids);
-  Tensor h = teacher_->embed(batch.ids);
+  Residual h = {teacher_->embed(batch.ids)};
   for (int64_t i = 0; i < teacher_->config().num_hidden_layers; ++i) {
-    const Tensor output =
-        twins_->layer(i)->mixer().forward(teacher_->layer(i)->mixer_input(h), step, nullptr);
+    const Tensor input = teacher_->layer(i)->mixer_input(h).normed;
+    const Tensor output = twins_->layer(i)->mixer().forward(input, step, nullptr);
     if (!output.isfinite().all().item<bool>()) return concat("layer ", i, " twin");
     h = teacher_->layer(i)->forward(h, step);
   }

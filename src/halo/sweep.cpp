@@ -16,13 +16,13 @@ void walk_replacements(CausalLm& teacher, CausalLm& twins, const Tensor& ids,
   const Step step = teacher->step(ids);
   std::vector<Tensor> below = {teacher->embed(ids)};  // [i]: the input of layer i, [B, T, D]
   for (int64_t i = 0; i < layers; ++i)
-    below.push_back(teacher->layer(i)->forward(below.back(), step));
-  emit(teacher->finish(below.back()));
+    below.push_back(teacher->layer(i)->forward({below.back()}, step).sum());
+  emit(teacher->finish({below.back()}));
   for (int64_t i = 0; i < layers; ++i) {
     Block& block = teacher->layer(i);
     const Tensor& x = below[static_cast<size_t>(i)];
-    const Tensor mixed = twins->layer(i)->mixer().forward(block->mixer_input(x), step, nullptr);
-    Tensor h = block->finish(x, mixed);
+    const Tensor input = block->mixer_input({x}).normed;
+    Residual h = block->finish(x, twins->layer(i)->mixer().forward(input, step, nullptr));
     for (int64_t above = i + 1; above < layers; ++above)
       h = teacher->layer(above)->forward(h, step);
     emit(teacher->finish(h));

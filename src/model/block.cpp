@@ -26,15 +26,16 @@ BlockImpl::BlockImpl(const ModelConfig& config, MixerType type) {
       register_module("post_attention_layernorm", RmsNorm(D, config.rms_norm_eps));
 }
 
-Tensor BlockImpl::forward(const Tensor& x, const Step& step, LayerState* state) {
-  return finish(x, mixer_->forward(mixer_input(x), step, state));
+Residual BlockImpl::forward(const Residual& x, const Step& step, LayerState* state) {
+  const auto [h, input] = mixer_input(x);
+  return finish(h, mixer_->forward(input, step, state));
 }
 
-Tensor BlockImpl::mixer_input(const Tensor& x) { return input_norm_(x); }
+SumAndNorm BlockImpl::mixer_input(const Residual& x) { return input_norm_->add(x); }
 
-Tensor BlockImpl::finish(const Tensor& x, const Tensor& mixer_output) {
-  const auto [h, normed] = post_attention_norm_->add(x, mixer_output);
-  return h + mlp_(normed);
+Residual BlockImpl::finish(const Tensor& h, const Tensor& mixer_output) {
+  const auto [sum, normed] = post_attention_norm_->add({h, mixer_output});
+  return {sum, mlp_(normed)};
 }
 
 }  // namespace hypenet

@@ -22,12 +22,13 @@ class BlockImpl : public torch::nn::Module {
  public:
   BlockImpl(const ModelConfig& config, MixerType type);
 
-  Tensor forward(const Tensor& x, const Step& step, LayerState* state = nullptr);
+  /// x and the result [B, T, D]; what the MLP adds stays pending.
+  Residual forward(const Residual& x, const Step& step, LayerState* state = nullptr);
 
-  /// The mixer's input, and what comes after its output: forward is finish(x,
-  /// mixer(mixer_input(x))).
-  Tensor mixer_input(const Tensor& x);                         // [B, T, D]
-  Tensor finish(const Tensor& x, const Tensor& mixer_output);  // [B, T, D]
+  /// The mixer's input beside the sum h that it is the norm of, and what comes after the mixer's
+  /// output: forward is finish(h, mixer(input)) with [h, input] = mixer_input(x).
+  SumAndNorm mixer_input(const Residual& x);
+  Residual finish(const Tensor& h, const Tensor& mixer_output);  // both [B, T, D]
 
   TokenMixer& mixer() { return *mixer_; }
 

@@ -143,16 +143,17 @@ RopeAngles CausalLmImpl::plain_angles(const Tensor& positions, int64_t past) {
   return {table_.cos.narrow(0, past, T), table_.sin.narrow(0, past, T)};
 }
 
-Tensor CausalLmImpl::finish(const Tensor& h) { return norm_(h); }
+Tensor CausalLmImpl::finish(const Residual& h) { return norm_->add(h).normed; }
 
 Tensor CausalLmImpl::run(const Tensor& ids, const Tensor& first_token, DecodeState* state) {
   const Step step = make_step(ids, first_token, state == nullptr ? 0 : state->length);
-  Tensor h = embed(ids);
+  Residual h = {embed(ids)};
   for (size_t i = 0; i < layers_.size(); ++i) {
     if (checkpoints_activations_ && state == nullptr) {
-      h = checkpointed(h, [block = layers_[i], step](const Tensor& x) mutable {
-        return block->forward(x, step);
-      });
+      // Two parts of the sum would be twice the memory to keep.
+      h = {checkpointed(h.stream, [block = layers_[i], step](const Tensor& x) mutable {
+        return block->forward({x}, step).sum();
+      })};
     } else {
       h = layers_[i]->forward(h, step, state == nullptr ? nullptr : &state->layers[i]);
     }

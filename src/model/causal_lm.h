@@ -68,7 +68,7 @@ class CausalLmImpl : public torch::nn::Module {
   Tensor embed(const Tensor& ids);  // [B, T] -> [B, T, D] in the compute type
   Step step(const Tensor& ids);     // positions 0 .. T-1, no padding, no state
   Block& layer(int64_t i) { return layers_[i]; }
-  Tensor finish(const Tensor& h);  // the last norm
+  Tensor finish(const Residual& h);  // the last norm
 
   /// The head's weight [V, D]: lm_head, or the embedding when tied.
   const Tensor& head_weight() const;

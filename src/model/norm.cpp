@@ -9,8 +9,9 @@ RmsNormImpl::RmsNormImpl(int64_t size, double eps) : eps_(eps) {
 
 Tensor RmsNormImpl::forward(const Tensor& x) const { return rms_norm(x, weight, eps_); }
 
-SumAndNorm RmsNormImpl::add(const Tensor& x, const Tensor& delta) const {
-  return add_rms_norm(x, delta, weight, eps_);
+SumAndNorm RmsNormImpl::add(const Residual& x) const {
+  if (!x.pending.defined()) return {x.stream, forward(x.stream)};
+  return add_rms_norm(x.stream, x.pending, weight, eps_);
 }
 
 Tensor RmsNormImpl::gated(const Tensor& x, const Tensor& gate) const {

@@ -10,13 +10,22 @@ namespace hypenet {
 
 using torch::Tensor;
 
+/// The hidden state between blocks, stream + pending: the sum is left to the next norm, since both
+/// are one pass on a GPU.
+struct Residual {
+  Tensor stream;        // [B, T, D]
+  Tensor pending = {};  // [B, T, D], or undefined: nothing is left to add
+
+  Tensor sum() const { return pending.defined() ? stream + pending : stream; }
+};
+
 class RmsNormImpl : public torch::nn::Module {
  public:
   RmsNormImpl(int64_t size, double eps);
   Tensor forward(const Tensor& x) const;  // over the last dimension
 
   /// The norm together with what stands beside it; each is one pass on a GPU.
-  SumAndNorm add(const Tensor& x, const Tensor& delta) const;       // x + delta, and its norm
+  SumAndNorm add(const Residual& x) const;                          // x's sum, and its norm
   Tensor gated(const Tensor& x, const Tensor& gate) const;          // norm(x) * sigmoid(gate)
   Tensor rotated(const Tensor& x, const RopeAngles& angles) const;  // x [B, T, heads, size]
 

@@ -21,14 +21,15 @@ std::string first_nonfinite_layer(CausalLm& model, const Tensor& ids) {
   const torch::NoGradGuard no_grad;
   const auto is_finite = [](const Tensor& x) { return x.isfinite().all().item<bool>(); };
   const Step step = model->step(ids);
-  Tensor h = model->embed(ids);
-  if (!is_finite(h)) return "embedding";
+  Residual h = {model->embed(ids)};
+  if (!is_finite(h.stream)) return "embedding";
   for (int64_t i = 0; i < model->config().num_hidden_layers; ++i) {
     Block& block = model->layer(i);
-    const Tensor mixed = block->mixer().forward(block->mixer_input(h), step, nullptr);
+    const auto [sum, input] = block->mixer_input(h);
+    const Tensor mixed = block->mixer().forward(input, step, nullptr);
     if (!is_finite(mixed)) return concat("layer ", i, " mixer");
-    h = block->finish(h, mixed);
-    if (!is_finite(h)) return concat("layer ", i, " mlp");
+    h = block->finish(sum, mixed);
+    if (!is_finite(h.sum())) return concat("layer ", i, " mlp");
   }
   return is_finite(model->finish(h)) ? "" : "final norm";
 }

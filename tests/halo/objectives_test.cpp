@@ -51,13 +51,14 @@ TEST(AlignObjective, is_the_mean_over_layers_of_the_mixers_squared_error) {
     found.push_back(parameter.grad().clone());
   }
   const Step step = teacher->step(batch.ids);
-  Tensor h = teacher->embed(batch.ids), plain;
+  Residual h = {teacher->embed(batch.ids)};
+  Tensor plain;
   for (int64_t i = 0; i < 3; ++i) {
-    const Tensor x = teacher->layer(i)->mixer_input(h);
+    const auto [sum, x] = teacher->layer(i)->mixer_input(h);
     const Tensor y = teacher->layer(i)->mixer().forward(x, step, nullptr);
     const Tensor term = (twins->layer(i)->mixer().forward(x, step, nullptr) - y).pow(2).mean() / 3;
     plain = plain.defined() ? plain + term : term;
-    h = teacher->layer(i)->finish(h, y);
+    h = teacher->layer(i)->finish(sum, y);
   }
   EXPECT_NEAR(loss, plain.item<double>(), 1e-6);
   std::vector<Tensor> parameters;
@@ -115,11 +116,11 @@ TEST(Sweep, each_score_is_that_of_the_teacher_with_one_layer_replaced) {
   for (int64_t replaced = 0; replaced < 3; ++replaced) {
     const HiddenVariants one = [&](const Tensor& ids, const auto& emit) {
       const Step step = teacher->step(ids);
-      Tensor h = teacher->embed(ids);
+      Residual h = {teacher->embed(ids)};
       for (int64_t i = 0; i < 3; ++i) {
         TokenMixer& mixer = i == replaced ? twins->layer(i)->mixer() : teacher->layer(i)->mixer();
-        h = teacher->layer(i)->finish(
-            h, mixer.forward(teacher->layer(i)->mixer_input(h), step, nullptr));
+        const auto [sum, input] = teacher->layer(i)->mixer_input(h);
+        h = teacher->layer(i)->finish(sum, mixer.forward(input, step, nullptr));
       }
       emit(teacher->finish(h));
     };

@@ -159,10 +159,11 @@ TEST_P(Laws, layers_walked_one_by_one_are_the_forward) {
   const torch::NoGradGuard no_grad;
   const Tensor ids = random_ids(2, 33);
   const Step step = model_->step(ids);
-  Tensor h = model_->embed(ids);
+  Residual h = {model_->embed(ids)};
   for (int64_t i = 0; i < model_->config().num_hidden_layers; ++i) {
     Block& block = model_->layer(i);
-    h = block->finish(h, block->mixer().forward(block->mixer_input(h), step, nullptr));
+    const auto [sum, input] = block->mixer_input(h);
+    h = block->finish(sum, block->mixer().forward(input, step, nullptr));
   }
   EXPECT_TRUE(torch::equal(model_->logits(model_->finish(h)), model_(ids)));
 }
