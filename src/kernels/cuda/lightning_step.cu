@@ -63,6 +63,8 @@ __global__ void __launch_bounds__(kThreads) step_kernel(LightningStepParams p) {
   const int64_t head = blockIdx.z * p.heads + blockIdx.y;
   float4* const state = reinterpret_cast<float4*>(p.state + head * d * d + column);
 
+  wait_for_earlier_kernels();
+  let_next_kernel_start();
   float4 s[kRows];
 #pragma unroll
   for (int j = 0; j < kRows; ++j) s[j] = state[(row + j * kRowsAtOnce) * (d / 4)];
@@ -105,8 +107,7 @@ __global__ void __launch_bounds__(kThreads) step_kernel(LightningStepParams p) {
 template <class T, int d>
 Status launch(const LightningStepParams& p, Stream stream) {
   const dim3 blocks(d / kColumns, static_cast<unsigned>(p.heads), static_cast<unsigned>(p.batch));
-  step_kernel<T, d><<<blocks, kThreads, 0, cuda_stream(stream)>>>(p);
-  return launch_status();
+  return launch_early(step_kernel<T, d>, blocks, dim3(kThreads), stream, p);
 }
 
 template <class T>

@@ -18,6 +18,7 @@ __global__ void __launch_bounds__(Layout::kMaxThreads) forward_kernel(RmsNormPar
                                               threadIdx.x / team;
   const int64_t packs = row < p.rows ? p.size / kWidth : 0, first = row * (p.size / kWidth);
 
+  wait_for_earlier_kernels();
   Pack<T, kWidth> x[kPacks], other[kPacks];  // other: delta or gate
 #pragma unroll
   for (int j = 0; j < kPacks; ++j) {
@@ -73,9 +74,9 @@ template <class Layout, Form form>
 Status launch(const RmsNormParams& p, Stream stream) {
   const int64_t rows_of_block = Layout::rows_of_block(p.size);
   const auto blocks = static_cast<unsigned>((p.rows + rows_of_block - 1) / rows_of_block);
-  forward_kernel<Layout, form>
-      <<<blocks, Layout::threads(p.size), 0, cuda_stream(stream)>>>(p, Layout::team(p.size));
-  return launch_status();
+  const int team = Layout::team(p.size);
+  return launch_early(forward_kernel<Layout, form>, dim3(blocks), dim3(Layout::threads(p.size)),
+                      stream, p, team);
 }
 
 // So few rows leave most of the device idle: what counts is how long one row takes.
