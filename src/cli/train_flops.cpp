@@ -86,6 +86,11 @@ std::vector<FlopsPart> training_flops(const ModelConfig& teacher, const ModelCon
   std::vector<FlopsPart> parts;
   if (stage < 3) append(parts, layer_flops("teacher", teacher, T, Backward::kNone));
   if (stage == 1) {
+    // No twin comes after the last mixer, so the last MLP does not run.
+    const auto L = static_cast<double>(teacher.num_hidden_layers);
+    for (FlopsPart& part : parts) {
+      if (part.name == "teacher MLP") part.forward *= (L - 1) / L;
+    }
     append(parts, layer_flops("twin", student, T, Backward::kWeights));
     return parts;
   }
