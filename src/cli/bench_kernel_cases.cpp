@@ -122,7 +122,7 @@ KernelCall lightning_step_call(const Cases& cases, int64_t B, int64_t H, int64_t
 }
 
 void add_lightning_step(Cases& cases, int64_t B) {
-  constexpr int64_t H = 16, d = 128;
+  const int64_t H = 16, d = 128;
   // gamma S + k^T v and q S are 3 and 2 operations a number of the state. The float32 state is
   // read and written; q, k, v, gate and o are left out: 1 % more, and this is the floor to quote.
   cases.add("lightning step", fmt::format("B {}, H {}, d {}", B, H, d),
@@ -246,7 +246,7 @@ void add_mean_squared_error(Cases& cases) {
 
 void add_softmax_attention(Cases& cases, const char* name, AttentionBackend backend, int64_t B,
                            int64_t T) {
-  constexpr int64_t H = 16, G = 8, d = 128;
+  const int64_t H = 16, G = 8, d = 128;
   B = cases.batch(B), T = cases.part(T);
   // q k^T and its product with v over half of T x T; backward has five such products for two.
   const double flops = 4 * product_of({B, H, d, T, T}) / 2;

@@ -104,7 +104,7 @@ Tensor step_cuda(const LightningStepInput& input, const Sizes& sizes) {
 
 /// The same by the ops for many tokens.
 Tensor step_composed(const LightningStepInput& input, const Sizes& sizes) {
-  const auto [B, H, G, d] = sizes;
+  const int64_t B = sizes.B, H = sizes.H, G = sizes.G, d = sizes.d;
   const auto ready = [&](const Tensor& x, int64_t heads, const Tensor& weight) {
     Tensor y = x.reshape({B, 1, heads, d});
     if (weight.defined()) y = rms_norm(y, weight, input.eps);

@@ -17,6 +17,11 @@ struct Case {
   std::vector<int64_t> first_key;  // empty: no padding
 };
 
+void PrintTo(const Case& c, std::ostream* out) {
+  *out << "B" << c.B << "_T" << c.T << "_S" << c.S << "_H" << c.H << "_G" << c.G << "_d" << c.d
+       << (c.first_key.empty() ? "" : "_padded");
+}
+
 struct Tensors {
   Tensor q, k, v, first_key;
 };

@@ -23,6 +23,8 @@ struct Case {
   double tolerance;  // relative RMS
 };
 
+void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
+
 class Linear : public testing::TestWithParam<Case> {
  protected:
   void SetUp() override {

@@ -20,6 +20,10 @@ struct Place {
   double tolerance;  // of gradients, relative RMS
 };
 
+void PrintTo(const Place& place, std::ostream* out) {
+  *out << c10::DeviceTypeName(place.device, true) << "_" << place.type;
+}
+
 class VocabularyLoss : public testing::TestWithParam<Place> {
  protected:
   void SetUp() override {

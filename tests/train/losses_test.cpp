@@ -95,6 +95,11 @@ struct Place {
   double loss_tolerance, tolerance;  // relative; of gradients relative RMS
 };
 
+void PrintTo(const Place& place, std::ostream* out) {
+  *out << c10::DeviceTypeName(place.device, /*lower_case=*/true) << "_" << place.compute
+       << (place.has_copy ? "_copy" : "");
+}
+
 class LossPlaces : public testing::TestWithParam<Place> {
  protected:
   void SetUp() override {

@@ -17,6 +17,8 @@ struct StepCase {
   bool activation_checkpointing;
 };
 
+void PrintTo(const StepCase& c, std::ostream* out) { *out << c.name; }
+
 /// Notes of a run, one a line.
 class Notes : public Observer {
  public:
