@@ -3,7 +3,7 @@
 .PHONY: help setup configure program build test demo demo-clean check lint sanitize format clean
 
 # With the CUDA compiler present, the program hypenet-cuda is linked too; it is never needed without a GPU.
-NVCC := $(shell command -v nvcc || ls /usr/local/cuda/bin/nvcc 2>/dev/null)
+NVCC := $(firstword $(shell command -v nvcc) $(wildcard $(CUDA_HOME)/bin/nvcc /usr/local/cuda/bin/nvcc))
 PRESET := $(if $(NVCC),cuda,cpu)
 BUILD := build-cpu
 

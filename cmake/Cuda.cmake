@@ -5,7 +5,7 @@ add_library(hypenet_no_cuda OBJECT ${stand_ins})
 hypenet_options(hypenet_no_cuda TORCH)
 
 if(HYPENET_CUDA)
-  find_program(CMAKE_CUDA_COMPILER nvcc PATHS /usr/local/cuda/bin REQUIRED)
+  find_program(CMAKE_CUDA_COMPILER nvcc HINTS ENV CUDA_HOME ENV CUDA_PATH PATH_SUFFIXES bin PATHS /usr/local/cuda REQUIRED)
   # sm_80 code runs on every later GPU too (compiled by the driver beyond sm_90).
   set(CMAKE_CUDA_ARCHITECTURES 80 90a CACHE STRING "GPU architectures of the device kernels")
   set(CMAKE_CUDA_STANDARD 17)  # the newest that CMake 3.25 knows of nvcc 13

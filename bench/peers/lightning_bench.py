@@ -25,7 +25,7 @@ class Pass(ctypes.Structure):
 
 class Params(ctypes.Structure):
     _fields_ = [("passes", Pass * 3), ("pass_count", ctypes.c_int64), ("decay", ctypes.c_void_p),
-                ("scale", ctypes.c_float), ("offsets", ctypes.c_void_p)]
+                ("scale", ctypes.c_float), ("offsets", ctypes.c_void_p), ("total", ctypes.c_int64)]
     _fields_ += [(name, ctypes.c_int64) for name in ("sequences", "tokens", "heads", "size")]
     _fields_ += [("portable", ctypes.c_bool)]
 

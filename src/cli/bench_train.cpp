@@ -115,6 +115,13 @@ double seconds_since(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
+/// After a number that is not finite the optimizer stands still, which would be faster.
+void check_finite(const StepNumbers& numbers, int64_t step) {
+  HYPENET_CHECK(numbers.is_finite(), "bench train: step ", step,
+                ": expected a finite loss and gradient, found ", numbers.loss, " and ",
+                numbers.gradient_norm);
+}
+
 /// As the training loop does: the numbers of a step are read when the next one is queued.
 Timing measure(TrainStep& step, Prefetch& batches, const StageConfig& config) {
   Timing timing;
@@ -130,9 +137,10 @@ Timing measure(TrainStep& step, Prefetch& batches, const StageConfig& config) {
     const auto queueing = std::chrono::steady_clock::now();
     step.run(batch, learning_rate(config.optimizer, i, config.steps));
     timing.host_seconds += seconds_since(queueing);
-    if (i > 0) step.numbers(1);
+    if (i > 0) check_finite(step.numbers(1), i);
   }
   timing.last = step.numbers(0);
+  check_finite(timing.last, config.steps);
   const auto timed = static_cast<double>(config.steps - kUntimedSteps);
   timing.step_seconds = seconds_since(began) / timed;
   timing.host_seconds /= timed;
@@ -179,11 +187,15 @@ void check(const BenchTrain& options) {
   HYPENET_CHECK(options.stage >= 1 && options.stage <= 3, "--stage: expected 1, 2 or 3, found ",
                 options.stage);
   const auto not_negative = [](const char* name, int64_t value) {
-    HYPENET_CHECK(value >= 0, name, ": expected 1 or more, found ", value);
+    HYPENET_CHECK(value >= 0, name, ": expected 0 (the shape's) or more, found ", value);
   };
   not_negative("--batch", options.batch);
   not_negative("--context", options.context);
   not_negative("--micro", options.micro);
+  HYPENET_CHECK(
+      options.stage != 1 || !options.activation_checkpointing,
+      "--activation-checkpointing: expected with stage 2 or 3, found stage 1, which keeps "
+      "one layer at a time");
   HYPENET_CHECK(options.steps > 0, "--steps: expected 1 or more, found ", options.steps);
 }
 

@@ -1,6 +1,8 @@
 // Counting, layer by layer.
 #include "cli/train_flops.h"
 
+#include <algorithm>
+
 namespace hypenet {
 namespace {
 
@@ -33,9 +35,9 @@ double attention_forward(const ModelConfig& config, double context) {
 }
 
 /// Forward, and forward with backward, of one head: 4 and 14 times C d + d^2.
-double lightning_unit(const ModelConfig& config) {
+double lightning_unit(const ModelConfig& config, double context) {
   const auto d = static_cast<double>(config.lightning_head_dim);
-  return static_cast<double>(config.lightning_nh) * (kChunk * d + d * d);
+  return static_cast<double>(config.lightning_nh) * (std::min<double>(kChunk, context) * d + d * d);
 }
 
 enum class Backward { kNone, kWeights, kAll };
@@ -54,8 +56,8 @@ std::vector<FlopsPart> layer_flops(const std::string& name, const ModelConfig& c
       projections.backward += to_input * weights.inputs + 4 * weights.output;
     }
     if (type == MixerType::kLightning) {
-      lightning.forward += 4 * lightning_unit(config);
-      if (trains) lightning.backward += 10 * lightning_unit(config);
+      lightning.forward += 4 * lightning_unit(config, context);
+      if (trains) lightning.backward += 10 * lightning_unit(config, context);
     } else {
       attention.forward += attention_forward(config, context);
       if (trains) attention.backward += 2 * attention_forward(config, context);

@@ -101,6 +101,9 @@ Tensor CausalLmImpl::embed(const Tensor& ids) {
 Step CausalLmImpl::step(const Tensor& ids) { return make_step(ids, {}, 0); }
 
 Step CausalLmImpl::make_step(const Tensor& ids, const Tensor& first_token, int64_t past) {
+  // Before the table changes its device: recorded graphs read it.
+  HYPENET_CHECK(ids.device() == embedding_.device(), "model: ids: expected device ",
+                embedding_.device(), ", found ", ids.device());
   if (frequencies_.device() != ids.device()) {
     frequencies_ = frequencies_.to(ids.device());
     table_ = {};

@@ -26,7 +26,7 @@ class CausalLmImpl : public torch::nn::Module {
   const ModelConfig& config() const { return config_; }
 
   /// The type activations are computed in (parameters keep theirs). Default float32. Copies that
-  /// exist are made again in this type.
+  /// exist are made again in this type: graphs recorded before go on reading the old ones.
   void set_compute_type(torch::ScalarType type);
   torch::ScalarType compute_type() const { return compute_type_; }
 
@@ -39,7 +39,8 @@ class CausalLmImpl : public torch::nn::Module {
 
   /// Brings the copies of all parameters that require a gradient up to date, without waiting for
   /// the device; may be recorded in a graph. To be called after each change of the parameters: an
-  /// optimizer's update, a loaded state. Nothing happens without copies.
+  /// optimizer's update, a loaded state. Nothing happens without copies; those of parameters
+  /// without a gradient are renewed by make_compute_copies() alone.
   void refresh_compute_copies();
 
   /// Whether hidden() keeps only each block's input for backward and runs the block again there

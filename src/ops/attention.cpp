@@ -40,6 +40,24 @@ void check_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Te
   if (first_key.defined()) check_shape("attention: first_key", first_key, {B});
 }
 
+/// While it lives, libtorch's own choice leaves cuDNN out: a new mask is a new shape at each
+/// decoded token, for which cuDNN would plan anew.
+class WithoutCudnn {
+ public:
+  explicit WithoutCudnn(bool applies)
+      : before_(at::globalContext().userEnabledCuDNNSDP()), applies_(applies) {
+    if (applies_) at::globalContext().setSDPUseCuDNN(false);
+  }
+  ~WithoutCudnn() {
+    if (applies_) at::globalContext().setSDPUseCuDNN(before_);
+  }
+  WithoutCudnn(const WithoutCudnn&) = delete;
+  WithoutCudnn& operator=(const WithoutCudnn&) = delete;
+
+ private:
+  bool before_, applies_;
+};
+
 }  // namespace
 
 Tensor causal_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& first_key,
@@ -53,8 +71,7 @@ Tensor causal_attention(const Tensor& q, const Tensor& k, const Tensor& v, const
   }
   if (!padded && suits_fused_attention(q, k, v)) return fused_attention(q, k, v, backend);
   std::optional<Tensor> mask;
-  // A new mask is a new shape at each decoded token, for which cuDNN would plan anew.
-  if (q.is_cuda()) at::globalContext().setSDPUseCuDNN(false);
+  const WithoutCudnn without_cudnn(q.is_cuda());
   if (padded || (T > 1 && T < S)) mask = visible_keys(T, S, first_key, q.device());
   // With a mask libtorch groups heads only in the form that holds all scores in memory.
   const int64_t group = q.size(2) / k.size(2);

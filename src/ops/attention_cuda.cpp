@@ -9,18 +9,18 @@ namespace {
 
 /// Whether cuDNN pays. On an H200 it does 560 to 630 TFLOP/s (causal, d 128) and flash 325, but it
 /// plans about 30 ms for each shape it has not seen in this thread: at 32,768 tokens one forward of
-/// seven layers wins that back, below only shapes that come again do. Those are training's (with
-/// gradients, or a teacher's at a recipe's context) and prefills of whole blocks.
-bool prefers_cudnn(int64_t T, int64_t S, int64_t d, bool has_gradients) {
-  constexpr int64_t kFewest = 64, kBlock = 256, kLong = 32768, kLargestHead = 128;
-  if (T != S || T < kFewest || d > kLargestHead) return false;
-  return has_gradients || T % kBlock == 0 || T >= kLong;
+/// seven layers wins that back, below only shapes that come again do: a recipe's context, prefills
+/// of whole blocks. Gradients do not count: activation checkpointing runs a block without them
+/// first and with them again, and both have to give the same.
+bool prefers_cudnn(int64_t T, int64_t S, int64_t d) {
+  constexpr int64_t kBlock = 256, kLong = 32768, kLargestHead = 128;
+  return T == S && d <= kLargestHead && (T % kBlock == 0 || T >= kLong);
 }
 
-bool uses_cudnn(AttentionBackend backend, const Tensor& q, const Tensor& k, bool has_gradients) {
+bool uses_cudnn(AttentionBackend backend, const Tensor& q, const Tensor& k) {
   switch (backend) {
     case AttentionBackend::kAutomatic:
-      return prefers_cudnn(q.size(1), k.size(1), q.size(3), has_gradients);
+      return prefers_cudnn(q.size(1), k.size(1), q.size(3));
     case AttentionBackend::kFlash:
       return false;
     case AttentionBackend::kCudnn:
@@ -48,7 +48,7 @@ Tensor fused_attention(const Tensor& q, const Tensor& k, const Tensor& v,
                              (q.requires_grad() || k.requires_grad() || v.requires_grad());
   // Both take grouped heads as they are, [B, H, T, d] and [B, G, S, d] in any order of memory.
   const Tensor queries = q.transpose(1, 2), keys = k.transpose(1, 2), values = v.transpose(1, 2);
-  if (uses_cudnn(backend, q, k, has_gradients)) {
+  if (uses_cudnn(backend, q, k)) {
     return std::get<0>(at::_scaled_dot_product_cudnn_attention(
                            queries, keys, values, /*attn_bias=*/std::nullopt,
                            /*compute_log_sumexp=*/has_gradients, /*dropout_p=*/0.0,

@@ -19,9 +19,9 @@ struct LightningInput {
   double scale = 1;   // multiplies q
   Tensor state = {};  // [B, H, d, d] initial state; undefined means zero
   // Packed sequences (cu_seqlens): int32 or int64 [N + 1] on q's device, with B = 1: sequence n is
-  // tokens offsets[n] .. offsets[n + 1] - 1, from 0 to T; states are then [N, H, d, d].
+  // tokens offsets[n] .. offsets[n + 1] - 1, from 0 to T; states are then [N, H, d, d]. On a GPU
+  // they are not read back: rows that they leave out, or name twice, are undefined.
   Tensor offsets = {};
-  int64_t longest = 0;  // tokens of the longest packed sequence, when known: a hint for the kernel
   int64_t chunk = 128;  // tokens a chunk, in tensor code; the CPU's kernels have their own
   // False: the output's state is left undefined (training), which saves its sums.
   bool needs_state = true;
@@ -37,7 +37,7 @@ struct LightningOutput {
 /// bfloat16 on a GPU with head size 64 or 128 goes to the kernel of kernels/cuda, float32 on a CPU
 /// to that of kernels/cpu, the rest is tensor code. Sums and states are float32 (float64 for
 /// float64 input). T >= 1. Throws Error when shapes, types or devices disagree. Time O(T d (chunk +
-/// d)) a head; the graph keeps q, k, v and the states between chunks.
+/// d)) a head; the graph keeps q, k, v and, but for the GPU kernel, the states between chunks.
 LightningOutput lightning_chunked(const LightningInput& input);
 
 /// One or few tokens against a state, token by token: the form of decode. No autograd, no packed

@@ -28,14 +28,15 @@ const float* floats_or_null(const Tensor& x) {
 
 /// What all passes of one call share; `offsets` may be without elements.
 LightningParams shared_params(const Tensor& q, const Tensor& decay, const Tensor& offsets,
-                              double scale, int64_t longest) {
+                              double scale) {
   const bool is_packed = offsets.numel() > 0;
   LightningParams params{};
   params.decay = decay.const_data_ptr<float>();
   params.scale = static_cast<float>(scale);
   params.offsets = is_packed ? offsets.const_data_ptr<int32_t>() : nullptr;
   params.sequences = is_packed ? offsets.numel() - 1 : q.size(0);
-  params.tokens = longest > 0 ? longest : q.size(1);
+  params.tokens = q.size(1);  // a packed sequence has at most all of them
+  params.total = q.size(1);
   params.heads = q.size(2);
   params.size = q.size(3);
   return params;
@@ -50,12 +51,12 @@ struct LightningCudaFunction : torch::autograd::Function<LightningCudaFunction> 
   static variable_list forward(AutogradContext* context, const Tensor& given_q,
                                const Tensor& given_k, const Tensor& given_v, const Tensor& given,
                                const Tensor& decay, const Tensor& offsets, double scale,
-                               int64_t longest, bool needs_state) {
+                               bool needs_state) {
     context->set_materialize_grads(false);
     const c10::DeviceGuard on_device(given_q.device());
     const Tensor q = aligned(given_q), k = aligned(given_k), v = aligned(given_v);
     const Tensor initial = given.contiguous();
-    LightningParams params = shared_params(q, decay, offsets, scale, longest);
+    LightningParams params = shared_params(q, decay, offsets, scale);
     const Tensor output = torch::empty_like(q);
     const Tensor final_state =
         needs_state ? empty_states(params, q) : torch::empty({0}, q.options());
@@ -68,7 +69,6 @@ struct LightningCudaFunction : torch::autograd::Function<LightningCudaFunction> 
     throw_unless_ok("lightning", kernels::cuda::lightning(params, current_stream(q)));
     context->save_for_backward({q, k, v, initial, decay, offsets});
     context->saved_data["scale"] = scale;
-    context->saved_data["longest"] = longest;
     return {output, final_state};
   }
 
@@ -81,8 +81,7 @@ struct LightningCudaFunction : torch::autograd::Function<LightningCudaFunction> 
     const Tensor doutput = gradients[0].defined() ? aligned(gradients[0]) : torch::zeros_like(q);
     const Tensor dfinal = gradients[1].defined() ? gradients[1].contiguous() : Tensor();
     const Tensor dq = torch::empty_like(q), dk = torch::empty_like(q), dv = torch::empty_like(q);
-    LightningParams params =
-        shared_params(q, saved[4], saved[5], scale, context->saved_data["longest"].toInt());
+    LightningParams params = shared_params(q, saved[4], saved[5], scale);
     const Tensor dinitial = context->needs_input_grad(3) ? empty_states(params, q) : Tensor();
     const void *const q_data = q.const_data_ptr(), *const k_data = k.const_data_ptr(),
                       *const v_data = v.const_data_ptr(), *const do_data = doutput.const_data_ptr();
@@ -114,16 +113,19 @@ struct LightningCudaFunction : torch::autograd::Function<LightningCudaFunction> 
     if (dinitial.defined()) params.passes[2].final_state = dinitial.data_ptr<float>();
     params.passes[2].final_factor = static_cast<float>(scale);
     throw_unless_ok("lightning backward", kernels::cuda::lightning(params, current_stream(q)));
-    return {dq, dk, dv, dinitial, {}, {}, {}, {}, {}};
+    return {dq, dk, dv, dinitial, {}, {}, {}, {}};
   }
 };
 
 }  // namespace
 
 bool suits_lightning_cuda(const LightningInput& input) {
-  const int64_t d = input.q.size(3);
-  return suits_cuda_kernels({input.q}) && input.q.scalar_type() == torch::kBFloat16 &&
-         (d == 64 || d == 128) && input.scale != 0;
+  if (!suits_cuda_kernels({input.q, input.k, input.v, input.decay, input.state}) ||
+      input.q.scalar_type() != torch::kBFloat16 || input.scale == 0) {
+    return false;
+  }
+  const c10::DeviceGuard on_device(input.q.device());
+  return kernels::cuda::has_lightning(input.q.size(3));
 }
 
 LightningOutput lightning_cuda(const LightningInput& input) {
@@ -133,8 +135,7 @@ LightningOutput lightning_cuda(const LightningInput& input) {
                              : torch::empty({0}, none.options().dtype(torch::kInt32));
   const variable_list outputs = LightningCudaFunction::apply(
       input.q, input.k, input.v, input.state.defined() ? input.state : none,
-      input.decay.to(torch::kFloat32).contiguous(), offsets, input.scale, input.longest,
-      input.needs_state);
+      input.decay.to(torch::kFloat32).contiguous(), offsets, input.scale, input.needs_state);
   return {outputs[0], input.needs_state ? outputs[1] : Tensor()};
 }
 

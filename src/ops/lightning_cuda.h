@@ -5,7 +5,8 @@
 
 namespace hypenet {
 
-/// True for bfloat16 tensors on a CUDA device with head size 64 or 128.
+/// True for bfloat16 tensors on a CUDA device that has a kernel for their head size (64 or 128),
+/// with a scale that is not zero.
 bool suits_lightning_cuda(const LightningInput& input);
 
 /// As lightning_chunked, for inputs that suit. Products are of bfloat16 factors (also the state and

@@ -23,6 +23,9 @@ Sizes checked_sizes(const LightningStepInput& input) {
   HYPENET_CHECK(q.dim() == 2 && k.dim() == 2 && input.decay.dim() == 1,
                 "lightning_step: expected q [B, H d], k [B, G d] and decay [H], found ", q.sizes(),
                 ", ", k.sizes(), " and ", input.decay.sizes());
+  HYPENET_CHECK(input.decay.size(0) > 0 && q.size(1) >= input.decay.size(0),
+                "lightning_step: expected q [B, H d] for the ", input.decay.size(0),
+                " heads of decay, found ", q.sizes());
   const int64_t B = q.size(0), H = input.decay.size(0), d = q.size(1) / H, G = k.size(1) / d;
   check_shape("lightning_step: q", q, {B, H * d});
   check_shape("lightning_step: k", k, {B, G * d});
@@ -48,6 +51,7 @@ Sizes checked_sizes(const LightningStepInput& input) {
   } else {
     check_shape("lightning_step: angles", input.angles.cos, {B, d / 2});
   }
+  check_shape("lightning_step: angles: sin", input.angles.sin, input.angles.cos.sizes());
   return {B, H, G, d};
 }
 

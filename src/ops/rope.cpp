@@ -77,6 +77,7 @@ void check_rope(const Tensor& x, const RopeAngles& angles) {
   } else {
     check_shape("rope: angles", angles.cos, {x.size(0), T, half});
   }
+  check_shape("rope: angles: sin", angles.sin, angles.cos.sizes());
 }
 
 }  // namespace

@@ -10,10 +10,13 @@
 namespace hypenet {
 
 bool suits_cuda_kernels(std::initializer_list<Tensor> tensors) {
-  return kernels::has_cuda_kernels() && std::ranges::all_of(tensors, [](const Tensor& x) {
-           return !x.defined() || (x.is_cuda() && (x.scalar_type() == torch::kBFloat16 ||
-                                                   x.scalar_type() == torch::kFloat32));
-         });
+  if (!kernels::has_cuda_kernels()) return false;
+  const auto* const first = std::ranges::find_if(tensors, &Tensor::defined);
+  return std::ranges::all_of(tensors, [&](const Tensor& x) {
+    return !x.defined() ||
+           (x.is_cuda() && x.device() == first->device() &&
+            (x.scalar_type() == torch::kBFloat16 || x.scalar_type() == torch::kFloat32));
+  });
 }
 
 kernels::DType kernel_type(const Tensor& x) {

@@ -12,8 +12,8 @@ namespace hypenet {
 
 using torch::Tensor;
 
-/// True when the program has device kernels and all defined tensors are CUDA tensors of type
-/// bfloat16 or float32.
+/// True when the program has device kernels and all defined tensors are CUDA tensors of one device,
+/// of type bfloat16 or float32.
 bool suits_cuda_kernels(std::initializer_list<Tensor> tensors);
 
 /// The kernels' name of a tensor's type, which is float32 or bfloat16.

@@ -38,6 +38,9 @@ Tensor log_softmax(const Tensor& logits) {
 
 LogitsLoss cross_entropy(const Tensor& logits, const Tensor& targets, double scale) {
   check_shape("cross-entropy: targets", targets, {logits.size(0)});
+  HYPENET_CHECK(targets.scalar_type() == torch::kInt64 && targets.device() == logits.device(),
+                "cross-entropy: targets: expected int64 on ", logits.device(), ", found ",
+                targets.scalar_type(), " on ", targets.device());
   if (suits_kernel(logits)) {
     const Tensor rows = targets.contiguous();
     kernels::cuda::VocabularyLossParams params;

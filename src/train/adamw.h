@@ -22,6 +22,7 @@ class AdamW {
   /// each replay.
   void set_learning_rate(double rate);
 
+  /// Drops all gradients: the next backward makes new ones, in a graph's own memory when recorded.
   void zero_gradients();
 
   /// The gradients as they stand, of those parameters that have one.

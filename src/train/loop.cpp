@@ -2,7 +2,9 @@
 // functions of the step.
 #include "train/loop.h"
 
+#include <algorithm>
 #include <chrono>
+#include <optional>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -89,13 +91,25 @@ class Meter {
   double loss_sum_ = 0;
 };
 
+/// Settings without those that decide how a step runs and not what comes out: a run may go on with
+/// others, after it ran out of memory for one.
+Json deciding(Json settings) {
+  if (!settings.is_object()) return settings;
+  settings.erase("cuda_graph");
+  settings.erase("activation_checkpointing");
+  for (auto& item : settings.items()) item.value() = deciding(item.value());
+  return settings;
+}
+
 /// The rows of each step that this rank computes.
 BatchSource rank_rows(const TrainJob& job, const Batches& batches) {
   const Ranks ranks = job.communicator->ranks();
   const int64_t first = ranks.first_row(job.config.sequences);
   const int64_t end = ranks.end_row(job.config.sequences);
-  HYPENET_CHECK(first < end, job.stage, ": sequences: expected at least one for each of ",
-                ranks.count, " ranks, found ", job.config.sequences);
+  // All ranks ask the same, so that none goes on alone and waits for the others.
+  HYPENET_CHECK(job.config.sequences >= ranks.count, job.stage,
+                ": sequences: expected at least one for each of ", ranks.count, " ranks, found ",
+                job.config.sequences);
   return [&batches, first, end](int64_t step) { return batches.at(step, first, end); };
 }
 
@@ -170,7 +184,7 @@ class Loop {
   [[noreturn]] void fail_nonfinite(const StepNumbers& numbers, TrainStep& runner) {
     runner.numbers(0);  // steps queued later are over
     const Batch batch = to_device(source_(settled_), job_.device);
-    std::string first = objective_.first_nonfinite(batch);
+    std::string first = first_nonfinite_part(batch);
     if (first.empty()) {
       runner.repeat_gradients(batch);
       first = first_nonfinite_gradient(job_.parameters);
@@ -179,6 +193,19 @@ class Loop {
                        ": expected a finite loss and gradient, found loss ", numbers.loss,
                        ", gradient norm ", numbers.gradient_norm, "; first not finite: ", first,
                        "; the parameters and the last saved state are as before this step"));
+  }
+
+  /// By micro-batches: a step's rows at once may not fit.
+  std::string first_nonfinite_part(const Batch& batch) {
+    const int64_t rows = batch.ids.size(0);
+    const int64_t micro = job_.config.micro_sequences > 0 ? job_.config.micro_sequences : rows;
+    std::string found;
+    for (int64_t first = 0; first < rows && found.empty(); first += micro) {
+      const int64_t count = std::min(micro, rows - first);
+      found = objective_.first_nonfinite(
+          {batch.ids.narrow(0, first, count), batch.targets.narrow(0, first, count)});
+    }
+    return found;
   }
 
   const TrainJob& job_;
@@ -217,7 +244,7 @@ void check_stage(const StageConfig& config, const std::string& place) {
 }
 
 void check_same_settings(const fs::path& place, const Json& expected, const Json& found) {
-  const std::string difference = first_difference(expected, found);
+  const std::string difference = first_difference(deciding(expected), deciding(found));
   HYPENET_CHECK(difference.empty(), place.string(), ": made with other settings: ", difference,
                 "; repeat that command, choose another --out, or remove what it made");
 }

@@ -122,6 +122,8 @@ void TrainStep::run_or_record() {
   release_unused_memory(job_.device);
   try {
     graph_.emplace(job_.device, [this] { update(); });
+  } catch (const BrokenRecording&) {
+    throw;  // --set STAGE.cuda_graph=off is the way round
   } catch (const std::exception& error) {
     if (job_.config.cuda_graph == "on") throw;
     is_to_be_recorded_ = false;

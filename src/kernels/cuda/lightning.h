@@ -31,10 +31,14 @@ struct LightningParams {
   // Packed sequences: int32 [B + 1], sequence b is tokens offsets[b] .. offsets[b + 1] - 1; null:
   // all have `tokens`.
   const int32_t* offsets = nullptr;
+  int64_t total = 0;  // tokens of all packed sequences: offsets are clamped to 0 .. total
   int64_t sequences, tokens, heads, size;  // B, T (or the longest sequence), H, d = 64 or 128
   bool portable = false;                   // take the kernel for older GPUs on a new one too
 };
 
 Status lightning(const LightningParams& params, Stream stream);
+
+/// Whether the current device can run a kernel for this head size.
+bool has_lightning(int64_t size);
 
 }  // namespace hypenet::kernels::cuda

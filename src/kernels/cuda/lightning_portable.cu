@@ -310,6 +310,10 @@ Status launch(const LightningParams& params, const Segments& segments, Stream st
 
 }  // namespace
 
+int64_t lightning_portable_bytes(int64_t size) {
+  return size == 64 ? Geometry<64>::kBytes : Geometry<128>::kBytes;
+}
+
 Status lightning_portable(const LightningParams& params, const Segments& segments, Stream stream) {
   return params.size == 64 ? launch<64>(params, segments, stream)
                            : launch<128>(params, segments, stream);

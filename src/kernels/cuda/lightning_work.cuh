@@ -31,6 +31,9 @@ __host__ __device__ inline int64_t segment_length(int64_t tokens, int64_t early,
 Status lightning_portable(const LightningParams& params, const Segments& segments, Stream stream);
 Status lightning_hopper(const LightningParams& params, const Segments& segments, Stream stream);
 
+/// Shared memory of a block of the first.
+int64_t lightning_portable_bytes(int64_t size);
+
 struct Work {
   const LightningPass& pass;
   const char *q, *k, *v;  // of the head, at the first token in the pass's direction
@@ -69,8 +72,12 @@ __device__ __forceinline__ Work work_of_block(const LightningParams& p, const Se
   const int64_t place = id % segments.count;
   const int64_t head = p.heads - 1 - id / segments.count;
 
-  const int64_t begin = p.offsets ? p.offsets[sequence] : sequence * p.tokens;
-  const int64_t tokens = p.offsets ? p.offsets[sequence + 1] - begin : p.tokens;
+  // Offsets are data: whatever they are, nothing outside of the tensors is touched.
+  const auto offset = [&](int64_t i) {
+    return min(max(int64_t{p.offsets[i]}, int64_t{0}), p.total);
+  };
+  const int64_t begin = p.offsets ? offset(sequence) : sequence * p.tokens;
+  const int64_t tokens = p.offsets ? max(offset(sequence + 1) - begin, int64_t{0}) : p.tokens;
   const int64_t row = p.heads * p.size * 2;
   const int64_t at = (pass.reverse ? begin + tokens - 1 : begin) * row + head * p.size * 2;
   const float decay = p.decay[head];

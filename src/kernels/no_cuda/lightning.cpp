@@ -7,4 +7,6 @@ namespace hypenet::kernels::cuda {
 
 Status lightning(const LightningParams& /*params*/, Stream /*stream*/) { return kNoCuda; }
 
+bool has_lightning(int64_t /*size*/) { return false; }
+
 }  // namespace hypenet::kernels::cuda

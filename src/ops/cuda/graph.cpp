@@ -23,10 +23,11 @@ Graph::Graph(torch::Device device, const std::function<void()>& work)
   recording_->graph.capture_begin({0, 0}, cudaStreamCaptureModeRelaxed);
   try {
     work();
-  } catch (...) {
+  } catch (const std::exception& failure) {
     try {
       recording_->graph.capture_end();
-    } catch (...) {  // NOLINT(bugprone-empty-catch): the first failure is the one to report
+    } catch (const std::exception&) {
+      throw BrokenRecording(concat("graph: ", failure.what()));
     }
     throw;
   }
