@@ -95,7 +95,11 @@ TEST(BenchTrain, wrong_requests_are_one_line) {
     EXPECT_EQ(result.error, "hypenet: " + text + "\n");
   };
   expect_failure({"--stage", "4"}, "--stage: expected 1, 2 or 3, found 4");
-  expect_failure({"--batch", "-1"}, "--batch: expected 1 or more, found -1");
+  expect_failure({"--batch", "-1"}, "--batch: expected 0 (the shape's) or more, found -1");
+  expect_failure(
+      {"--stage", "1", "--activation-checkpointing"},
+      "--activation-checkpointing: expected with stage 2 or 3, found stage 1, which keeps one "
+      "layer at a time");
   expect_failure({"--steps", "0"}, "--steps: expected 1 or more, found 0");
   expect_failure({"--precision", "float8"},
                  "bench train: precision: expected \"float32\" or \"bfloat16\", found \"float8\"");
