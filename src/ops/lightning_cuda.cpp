@@ -16,16 +16,6 @@ using kernels::cuda::LightningPass;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// The kernel reads 16 bytes at a time.
-Tensor aligned(const Tensor& x) {
-  const Tensor dense = x.contiguous();
-  return reinterpret_cast<uintptr_t>(dense.const_data_ptr()) % 16 == 0 ? dense : dense.clone();
-}
-
-const float* floats_or_null(const Tensor& x) {
-  return x.defined() && x.numel() > 0 ? x.const_data_ptr<float>() : nullptr;
-}
-
 /// What all passes of one call share; `offsets` may be without elements.
 LightningParams shared_params(const Tensor& q, const Tensor& decay, const Tensor& offsets,
                               double scale) {

@@ -63,17 +63,6 @@ bool suits_kernel(const LightningStepInput& input, const Sizes& sizes) {
                              input.decay, input.state});
 }
 
-/// Contiguous, at a multiple of 16 bytes.
-Tensor aligned(const Tensor& x) {
-  if (!x.defined()) return x;
-  const Tensor dense = x.contiguous();
-  return reinterpret_cast<uintptr_t>(dense.const_data_ptr()) % 16 == 0 ? dense : dense.clone();
-}
-
-const float* floats_or_null(const Tensor& x) {
-  return x.defined() ? x.const_data_ptr<float>() : nullptr;
-}
-
 /// scale q S of the state after this token, [B, H d].
 Tensor step_cuda(const LightningStepInput& input, const Sizes& sizes) {
   const c10::DeviceGuard on_device(input.q.device());

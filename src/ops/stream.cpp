@@ -23,6 +23,16 @@ kernels::DType kernel_type(const Tensor& x) {
   return x.scalar_type() == torch::kBFloat16 ? kernels::DType::kBFloat16 : kernels::DType::kFloat32;
 }
 
+Tensor aligned(const Tensor& x) {
+  if (!x.defined()) return x;
+  const Tensor dense = x.contiguous();
+  return reinterpret_cast<uintptr_t>(dense.const_data_ptr()) % 16 == 0 ? dense : dense.clone();
+}
+
+const float* floats_or_null(const Tensor& x) {
+  return x.defined() && x.numel() > 0 ? x.const_data_ptr<float>() : nullptr;
+}
+
 kernels::Stream current_stream(const Tensor& x) {
   return c10::impl::VirtualGuardImpl(x.device().type()).getStream(x.device()).native_handle();
 }

@@ -19,6 +19,13 @@ bool suits_cuda_kernels(std::initializer_list<Tensor> tensors);
 /// The kernels' name of a tensor's type, which is float32 or bfloat16.
 kernels::DType kernel_type(const Tensor& x);
 
+/// x, or a copy of it, contiguous and at a multiple of 16 bytes, as kernels read it; undefined
+/// stays undefined.
+Tensor aligned(const Tensor& x);
+
+/// A float32 tensor's elements; null when it is undefined or has none.
+const float* floats_or_null(const Tensor& x);
+
 /// The stream that work on x's device is queued on now.
 kernels::Stream current_stream(const Tensor& x);
 

@@ -6,6 +6,7 @@
 #include "ops/norm.h"
 #include "ops/rope.h"
 #include "tests/support/compare.h"
+#include "tests/support/target.h"
 
 namespace hypenet {
 namespace {
@@ -14,15 +15,6 @@ using Tensors = std::vector<Tensor>;
 using Op = std::function<Tensors(const Tensors&)>;
 
 constexpr double kEps = 1e-6;
-
-struct Target {
-  const char* name;
-  torch::DeviceType device;
-  torch::ScalarType type, weight_type;
-  double tolerance;  // of RMS(error) / RMS(reference)
-};
-
-void PrintTo(const Target& target, std::ostream* out) { *out << target.name; }
 
 constexpr Target kTargets[] = {
     {"cpu_float32", torch::kCPU, torch::kFloat32, torch::kFloat32, 1e-5},

@@ -8,18 +8,10 @@
 #include "ops/reference/lightning.h"
 #include "tests/support/compare.h"
 #include "tests/support/expect_error.h"
+#include "tests/support/target.h"
 
 namespace hypenet {
 namespace {
-
-struct Target {
-  const char* name;
-  torch::DeviceType device;
-  torch::ScalarType type, weight_type;
-  double tolerance;  // of RMS(error) / RMS(reference)
-};
-
-void PrintTo(const Target& target, std::ostream* out) { *out << target.name; }
 
 constexpr Target kTargets[] = {
     {"cpu_float64", torch::kCPU, torch::kFloat64, torch::kFloat64, 1e-12},
