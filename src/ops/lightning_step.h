@@ -20,12 +20,17 @@ struct LightningStepInput {
   Tensor o_weight = {};                 // [H d]: the output norm; undefined: none
   Tensor gate = {};   // [B, H d], sigmoid(gate) multiplies the output; undefined: none
   double eps = 1e-6;  // of the norms
-  Tensor state;  // [B, H, d, d] float32 (float64 for float64 input), contiguous, updated in place
+  Tensor state;  // [S, H, d, d] float32 (float64 for float64 input), contiguous, updated in place
+  Tensor slots = {};  // [B] int32: the state of each row; undefined: row n has state n, S = B
 };
 
 /// S <- exp(-decay) S + k^T v, then norm(scale q S) * sigmoid(gate), heads side by side: [B, H d]
-/// in q's type. No autograd. The state's first numbers are gone afterwards. Throws Error when
-/// shapes or types disagree. On a GPU with d 64 or 128 the state is read and written once.
+/// in q's type. No autograd. The state's first numbers are gone afterwards. Rows of one slot are
+/// tokens in order, each after the one before; on a GPU each slot comes at most once. A row with a
+/// slot < 0 is padding: no state changes, its output is zero. float32 q may come with bfloat16
+/// norm weights. A row's result does not depend, bit for bit, on the other slots' rows. Throws
+/// Error when shapes or types disagree. On a GPU with d 64 or 128 the state is read and written
+/// once.
 Tensor lightning_step(const LightningStepInput& input);
 
 }  // namespace hypenet

@@ -1,0 +1,42 @@
+// Choosing the next tokens from logits, on the device that holds them.
+#pragma once
+
+#include <torch/torch.h>
+
+namespace hypenet {
+
+using torch::Tensor;
+
+/// What each of S slots samples by, all on one device. A slot's draws depend on its seed and the
+/// number of tokens it has sampled, on nothing else.
+struct SamplingState {
+  Tensor temperature;         // [S] float32; 0: the arg max (the first of equals)
+  Tensor top_k;               // [S] int32: the k most likely stay; 0: all
+  Tensor top_p;               // [S] float32: the fewest whose share of the mass reaches it; 1: all
+  Tensor min_p;               // [S] float32: those at least so likely against the likeliest; 0: all
+  Tensor repetition_penalty;  // [S] float32: divides positive and multiplies negative logits of
+                              // tokens seen (prompt and answer); 1: off
+  Tensor seed;                // [S] int64
+  Tensor draws;               // [S] int32: tokens sampled so far; a step adds one
+  Tensor seen;                // [S, ceil(V / 32)] int32: bit v % 32 of word v / 32 for token v
+  Tensor bias_ids;            // [S, n] int32: tokens whose logit gets a bias; -1: unused
+  Tensor bias;                // [S, n] float32
+};
+
+/// Empty state: greedy, nothing seen. V tokens, `biases` the most biased tokens of a slot.
+SamplingState make_sampling_state(int64_t slots, int64_t V, int64_t biases, torch::Device device);
+
+struct SampledTokens {
+  Tensor ids;       // [N] int32
+  Tensor logprobs;  // [N] float32: log softmax of the raw logits at the chosen token
+};
+
+/// The next token of each row of logits [N, V] float32 by the settings of slots [N] int32, each at
+/// most once; a row with a slot < 0 is padding and gets id 0. In this order: repetition penalty,
+/// bias, temperature; then top-k, top-p of what is left, min-p (equals of the last that stays stay
+/// too); the draw is the arg max of logit / temperature + Gumbel noise, a hash of seed, draw and
+/// token. Updates draws and seen of the slots. A row whose logits are not all finite gets id -1.
+/// Never waits for a GPU. The same ids on CPU and GPU but for rounding.
+SampledTokens sample_tokens(const Tensor& logits, const Tensor& slots, SamplingState& state);
+
+}  // namespace hypenet
