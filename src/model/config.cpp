@@ -81,6 +81,11 @@ std::optional<int64_t> read_token(const Keys& keys, const char* key) {
 /// rope_scaling (or rope_parameters): null, type "default", or "llama3".
 std::optional<Llama3RopeScaling> read_rope_scaling(const Json& json, const std::string& place) {
   const Keys keys(json, place);
+  for (const auto& [key, value] : json.items()) {
+    HYPENET_CHECK(!value.is_object(), place,
+                  ": expected one set of values for all layers, found one of its own for ", key);
+  }
+  keys.require("partial_rotary_factor", 1.0);
   const std::string type =
       keys.get<std::string>("rope_type", keys.get<std::string>("type", "default"));
   if (type == "default") return std::nullopt;
@@ -99,6 +104,7 @@ std::optional<Llama3RopeScaling> read_rope_scaling(const Json& json, const std::
 
 void read_rope(const Keys& keys, ModelConfig& config) {
   config.rope_theta = keys.get<double>("rope_theta", config.rope_theta);
+  keys.require("partial_rotary_factor", 1.0);
   const bool is_hypenet = config.architecture == Architecture::kHypeNet;
   for (const char* key : {"rope_parameters", "rope_scaling", "lightning_rope_scaling"}) {
     if (!keys.has(key) || (!is_hypenet && key[0] == 'l')) continue;

@@ -98,6 +98,42 @@ TEST(ModelConfigTest, rope_and_type_have_an_old_and_a_new_spelling) {
   EXPECT_FALSE(parse(json).rope_scaling.has_value());
 }
 
+TEST(ModelConfigTest, configs_of_transformers_5_are_read) {
+  Json json = teacher_json("Qwen3ForCausalLM");
+  json.erase("rope_theta");
+  json.erase("eos_token_id");
+  json["rope_parameters"] = {{"rope_theta", 1000000}, {"rope_type", "default"}};
+  json["dtype"] = "float16";
+  json["layer_types"] = Json::array({"full_attention", "full_attention", "full_attention"});
+  json["eos_token_id"] = Json::array({});
+  ModelConfig config = parse(json);
+  EXPECT_EQ(config.rope_theta, 1000000);
+  EXPECT_FALSE(config.rope_scaling.has_value());
+  EXPECT_EQ(config.torch_dtype, "float16");
+  EXPECT_FALSE(config.eos_token_id.has_value());
+  json["rope_parameters"] = {{"rope_type", "default"}};
+  EXPECT_EQ(parse(json).rope_theta, 10000);
+  json["rope_parameters"] = nullptr;
+  json["rope_theta"] = 5000;
+  EXPECT_EQ(parse(json).rope_theta, 5000);
+}
+
+TEST(ModelConfigTest, both_spellings_may_stand_side_by_side) {
+  Json json = teacher_json("LlamaForCausalLM");
+  json["rope_theta"] = 5000;
+  json["rope_scaling"] = nullptr;
+  json["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 7000}};
+  json["torch_dtype"] = "bfloat16";
+  json["dtype"] = "float32";
+  const ModelConfig config = parse(json);
+  EXPECT_EQ(config.rope_theta, 7000);
+  EXPECT_EQ(config.torch_dtype, "float32");
+  json["dtype"] = nullptr;
+  EXPECT_EQ(parse(json).torch_dtype, "bfloat16");
+  json["torch_dtype"] = nullptr;
+  EXPECT_EQ(parse(json).torch_dtype, "bfloat16");
+}
+
 TEST(ModelConfigTest, hypenet_reads_the_authors_keys) {
   Json json = hypenet_json();
   json["attn_logits_scaling"] = "hype 500";
@@ -189,6 +225,18 @@ TEST(ModelConfigErrors, name_key_expected_and_found) {
                "\"yarn\"");
   EXPECT_ERROR(with(teacher, "rope_scaling", {{"rope_type", "llama3"}}),
                "rope_scaling: factor: expected a value, found no such key");
+  const Json each = {{"full_attention", {{"rope_type", "default"}, {"rope_theta", 5000}}},
+                     {"sliding_attention", {{"rope_type", "default"}}}};
+  EXPECT_ERROR(with(teacher, "rope_parameters", each),
+               "config.json: rope_parameters: expected one set of values for all layers, found one "
+               "of its own for full_attention");
+  EXPECT_ERROR(with(teacher, "rope_parameters", {{"rope_type", "linear"}, {"factor", 2}}),
+               "config.json: rope_parameters: rope_type: expected \"default\" or \"llama3\", found "
+               "\"linear\"");
+  EXPECT_ERROR(with(teacher, "rope_parameters", {{"partial_rotary_factor", 0.5}}),
+               "rope_parameters: partial_rotary_factor: expected 1.0, found 0.5");
+  EXPECT_ERROR(with(teacher, "dtype", "int8"),
+               "dtype: expected float32, float16 or bfloat16, found int8");
   EXPECT_ERROR(with(teacher, "head_dim", 15), "head_dim: expected an even size (RoPE), found 15");
   EXPECT_ERROR(with(teacher, "torch_dtype", "int8"),
                "torch_dtype: expected float32, float16 or bfloat16, found int8");
