@@ -8,7 +8,7 @@
 
 namespace hypenet::kernels {
 
-constexpr int64_t kLinearBlock = 32;  // numbers of a row taken in one step
+constexpr int64_t kLinearBlock = 32;  // numbers of a row taken in one step at most
 constexpr int64_t kLinearUnit = 16;   // outputs of a task: a cache line of y
 
 /// Floats of a packed row.
@@ -27,7 +27,8 @@ struct PackRowsParams {
 };
 
 /// Rows begin .. end - 1 of y = rms_norm(x) * norm_weight * sigmoid(gate) as `linear` reads them:
-/// zeros up to a multiple of 32; for bfloat16 weights of each 32 the 16 of even place first.
+/// zeros up to a multiple of 32, and for bfloat16 weights the numbers of even place first in each
+/// 32 (16, 8: as wide as the machine's registers are).
 void pack_rows(const PackRowsParams& params, int64_t begin, int64_t end);
 
 struct LinearParams {

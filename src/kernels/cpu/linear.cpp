@@ -1,5 +1,5 @@
-// A dot product is 16 sums side by side along the row, whatever tile it is part of, so an output's
-// bits depend on its own row and weights alone. The weights go through memory once.
+// A dot product is a register of sums side by side along the row, whatever tile it is part of, so
+// an output's bits depend on its own row and weights alone. The weights go through memory once.
 #include "kernels/linear.h"
 
 #include <cmath>
@@ -11,14 +11,32 @@
 namespace hypenet::kernels {
 namespace {
 
-constexpr int kLanes = 16;
 constexpr int kColumns = 4;                    // outputs of a tile
 constexpr int64_t kPanelBytes = 384 * 1024;    // of weights: stay in L2 while all rows meet them
 constexpr int64_t kPrefetchBeyondTile = 4096;  // bytes after the next tile's first
 
-typedef float Vector __attribute__((vector_size(64), aligned(4), may_alias));
-typedef uint32_t Words __attribute__((vector_size(64), aligned(2), may_alias));
-typedef float Quad __attribute__((vector_size(16), aligned(4), may_alias));
+/// L floats, or the words that hold 2 L bfloat16 numbers: a register of the machine. Spelled out,
+/// since GCC drops may_alias where the size depends on a parameter.
+template <int L>
+struct Lanes;
+template <>
+struct Lanes<4> {
+  typedef float Vector __attribute__((vector_size(16), aligned(4), may_alias));
+  typedef uint32_t Words __attribute__((vector_size(16), aligned(2), may_alias));
+};
+template <>
+struct Lanes<8> {
+  typedef float Vector __attribute__((vector_size(32), aligned(4), may_alias));
+  typedef uint32_t Words __attribute__((vector_size(32), aligned(2), may_alias));
+};
+template <>
+struct Lanes<16> {
+  typedef float Vector __attribute__((vector_size(64), aligned(4), may_alias));
+  typedef uint32_t Words __attribute__((vector_size(64), aligned(2), may_alias));
+};
+template <int L>
+using Vector = typename Lanes<L>::Vector;
+using Quad = Vector<4>;
 
 using BFloat16 = uint16_t;  // the upper half of a float
 
@@ -30,29 +48,31 @@ HYPENET_INLINE float wide(BFloat16 x) {
   return y;
 }
 
-/// 32 weights as two vectors. A word of two bfloat16 numbers is one by a shift, the other by a
+/// 2 L weights as two vectors. A word of two bfloat16 numbers is one by a shift, the other by a
 /// mask: that is why packed rows have even places first.
-HYPENET_INLINE void load_block(const float* w, Vector& first, Vector& second) {
-  first = *reinterpret_cast<const Vector*>(w);
-  second = *reinterpret_cast<const Vector*>(w + kLanes);
+template <int L>
+HYPENET_INLINE void load_block(const float* w, Vector<L>& first, Vector<L>& second) {
+  first = *reinterpret_cast<const Vector<L>*>(w);
+  second = *reinterpret_cast<const Vector<L>*>(w + L);
 }
-HYPENET_INLINE void load_block(const BFloat16* w, Vector& first, Vector& second) {
-  const Words words = *reinterpret_cast<const Words*>(w);
-  first = reinterpret_cast<Vector>(words << 16);
-  second = reinterpret_cast<Vector>(words & 0xFFFF0000U);
+template <int L>
+HYPENET_INLINE void load_block(const BFloat16* w, Vector<L>& first, Vector<L>& second) {
+  const auto words = *reinterpret_cast<const typename Lanes<L>::Words*>(w);
+  first = reinterpret_cast<Vector<L>>(words << 16);
+  second = reinterpret_cast<Vector<L>>(words & 0xFFFF0000U);
 }
 
-/// sums += a block of `kRows` rows times a block of four rows of weights.
-template <int kRows, class W>
+/// sums += a block of kRows rows times a block of four rows of weights.
+template <int L, int kRows, class W>
 HYPENET_INLINE void add_block(const float* x, int64_t x_row, const W* const* w, int64_t at,
-                              Vector (*sums)[kColumns]) {
-  Vector first[kColumns], second[kColumns];
+                              Vector<L> (*sums)[kColumns]) {
+  Vector<L> first[kColumns], second[kColumns];
 #pragma GCC unroll 4
-  for (int c = 0; c < kColumns; ++c) load_block(w[c] + at, first[c], second[c]);
+  for (int c = 0; c < kColumns; ++c) load_block<L>(w[c] + at, first[c], second[c]);
 #pragma GCC unroll 4
   for (int r = 0; r < kRows; ++r) {
-    const Vector low = *reinterpret_cast<const Vector*>(x + r * x_row);
-    const Vector high = *reinterpret_cast<const Vector*>(x + r * x_row + kLanes);
+    const auto low = *reinterpret_cast<const Vector<L>*>(x + r * x_row);
+    const auto high = *reinterpret_cast<const Vector<L>*>(x + r * x_row + L);
 #pragma GCC unroll 4
     for (int c = 0; c < kColumns; ++c) sums[r][c] += low * first[c];
 #pragma GCC unroll 4
@@ -60,56 +80,55 @@ HYPENET_INLINE void add_block(const float* x, int64_t x_row, const W* const* w, 
   }
 }
 
-/// Lanes 4 kPart .. 4 kPart + 3.
-template <int kPart>
-HYPENET_INLINE Quad part(Vector v) {
-  return __builtin_shufflevector(v, v, 4 * kPart, 4 * kPart + 1, 4 * kPart + 2, 4 * kPart + 3);
+HYPENET_INLINE Quad quad(const Vector<4>& v) { return v; }
+HYPENET_INLINE Quad quad(const Vector<8>& v) {
+  return __builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7);
+}
+HYPENET_INLINE Quad quad(const Vector<16>& v) {
+  return quad(__builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
+              __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15));
 }
 
-/// The sum of each of four vectors, over halves, then halves of these.
-HYPENET_INLINE Quad sums_of(const Vector* v) {
-  Quad q[kColumns];
-#pragma GCC unroll 4
-  for (int c = 0; c < kColumns; ++c) {
-    q[c] = (part<0>(v[c]) + part<2>(v[c])) + (part<1>(v[c]) + part<3>(v[c]));
-  }
-  const auto halves = [](Quad a, Quad b) __attribute__((always_inline)) {
-    return __builtin_shufflevector(a, b, 0, 1, 4, 5) + __builtin_shufflevector(a, b, 2, 3, 6, 7);
-  };
-  const Quad a = halves(q[0], q[1]), b = halves(q[2], q[3]);
-  return __builtin_shufflevector(a, b, 0, 2, 4, 6) + __builtin_shufflevector(a, b, 1, 3, 5, 7);
+/// The sum of each of four vectors: over halves, then halves of these.
+template <int L>
+HYPENET_INLINE Quad sums_of(const Vector<L>* v) {
+  const Quad a = quad(v[0]), b = quad(v[1]), c = quad(v[2]), d = quad(v[3]);
+  const Quad ab =
+      __builtin_shufflevector(a, b, 0, 1, 4, 5) + __builtin_shufflevector(a, b, 2, 3, 6, 7);
+  const Quad cd =
+      __builtin_shufflevector(c, d, 0, 1, 4, 5) + __builtin_shufflevector(c, d, 2, 3, 6, 7);
+  return __builtin_shufflevector(ab, cd, 0, 2, 4, 6) + __builtin_shufflevector(ab, cd, 1, 3, 5, 7);
 }
 
-/// The products of `kRows` packed rows with four rows of weights. `next` is where the weights that
+/// The products of kRows packed rows with four rows of weights. `next` is where the weights that
 /// are wanted after these lie: as many of them are asked for as are used here.
-template <int kRows, class W>
+template <int L, int kRows, class W>
 HYPENET_INLINE void multiply(const float* x, const W* const* w, int64_t size, const W* next,
                              Quad* products) {
-  constexpr int64_t kLine = 64 / sizeof(W);  // weights a cache line
-  const int64_t x_row = packed_size(size), whole = size / kLinearBlock * kLinearBlock;
-  Vector sums[kRows][kColumns] = {};
-  for (int64_t k = 0; k < whole; k += kLinearBlock) {
+  constexpr int64_t kBlock = 2 * L, kLine = 64 / sizeof(W);  // kLine: weights a cache line
+  const int64_t x_row = packed_size(size), whole = size / kBlock * kBlock;
+  Vector<L> sums[kRows][kColumns] = {};
+  for (int64_t k = 0; k < whole; k += kBlock) {
 #pragma GCC unroll 8
-    for (int64_t i = 0; i < kColumns * kLinearBlock; i += kLine) {
+    for (int64_t i = 0; i < kColumns * kBlock; i += kLine)
       __builtin_prefetch(next + kColumns * k + i);
-    }
-    add_block<kRows>(x + k, x_row, w, k, sums);
+    add_block<L, kRows>(x + k, x_row, w, k, sums);
   }
   if (whole < size) {
-    W padded[kColumns][kLinearBlock] = {};
+    W padded[kColumns][kBlock] = {};
     const W* rows[kColumns];
     for (int c = 0; c < kColumns; ++c) {
       for (int64_t k = whole; k < size; ++k) padded[c][k - whole] = w[c][k];
       rows[c] = padded[c];
     }
-    add_block<kRows>(x + whole, x_row, rows, 0, sums);
+    add_block<L, kRows>(x + whole, x_row, rows, 0, sums);
   }
 #pragma GCC unroll 4
-  for (int r = 0; r < kRows; ++r) products[r] = sums_of(sums[r]);
+  for (int r = 0; r < kRows; ++r) products[r] = sums_of<L>(sums[r]);
 }
 
-/// Outputs o .. o + 3, or up to `end`, of `kRows` rows from `row`.
-template <int kRows, class W>
+/// Outputs o .. o + 3, or up to `end`, of kRows rows from `row`.
+template <int L, int kRows, class W>
 HYPENET_INLINE void tile(const LinearParams& p, int64_t row, int64_t o, int64_t end) {
   const W* const weight = static_cast<const W*>(p.weight);
   const W* const bias = static_cast<const W*>(p.bias);
@@ -117,7 +136,7 @@ HYPENET_INLINE void tile(const LinearParams& p, int64_t row, int64_t o, int64_t 
   for (int c = 0; c < kColumns; ++c) w[c] = weight + (o + c < end ? o + c : end - 1) * p.size;
   Quad products[kRows];
   const W* const next = w[0] + kColumns * p.size + kPrefetchBeyondTile / sizeof(W);
-  multiply<kRows>(p.x + row * packed_size(p.size), w, p.size, next, products);
+  multiply<L, kRows>(p.x + row * packed_size(p.size), w, p.size, next, products);
   Quad biases = {};
   const int count = end - o < kColumns ? static_cast<int>(end - o) : kColumns;
   for (int c = 0; bias != nullptr && c < count; ++c) biases[c] = wide(bias[o + c]);
@@ -133,33 +152,53 @@ HYPENET_INLINE void tile(const LinearParams& p, int64_t row, int64_t o, int64_t 
   }
 }
 
-/// Outputs begin .. end - 1 of `kRows` rows from `row`.
-template <int kRows, class W>
+/// Outputs begin .. end - 1 of kRows rows from `row`.
+template <int L, int kRows, class W>
 HYPENET_INLINE void tiles(const LinearParams& p, int64_t row, int64_t begin, int64_t end) {
-  for (int64_t o = begin; o < end; o += kColumns) tile<kRows, W>(p, row, o, end);
+  for (int64_t o = begin; o < end; o += kColumns) tile<L, kRows, W>(p, row, o, end);
 }
 
-/// kRows: as many as leave all sums of a tile in registers.
-template <int kRows, class W>
+template <int L, class W>
 HYPENET_INLINE void outputs(const LinearParams& p, int64_t begin, int64_t end) {
+  constexpr int kRows = L == 16 ? 4 : 2;  // a tile's sums fill half of 32 or 16 registers
   const int64_t row_bytes = p.size * static_cast<int64_t>(sizeof(W));
   const int64_t panel = (kPanelBytes / row_bytes / kColumns + 1) * kColumns;
   for (int64_t o = begin; o < end; o += panel) {
     const int64_t stop = o + panel < end ? o + panel : end;
     int64_t row = 0;
-    for (; row + kRows <= p.rows; row += kRows) tiles<kRows, W>(p, row, o, stop);
-    if (kRows > 2 && row + 2 <= p.rows) tiles<2, W>(p, row, o, stop), row += 2;
-    if (row < p.rows) tiles<1, W>(p, row, o, stop);
+    for (; row + kRows <= p.rows; row += kRows) tiles<L, kRows, W>(p, row, o, stop);
+    if (kRows > 2 && row + 2 <= p.rows) tiles<L, 2, W>(p, row, o, stop), row += 2;
+    if (row < p.rows) tiles<L, 1, W>(p, row, o, stop);
   }
 }
 
-template <class W>
+template <int L>
 HYPENET_INLINE void outputs(const LinearParams& p, int64_t begin, int64_t end) {
-#if defined(__x86_64__)
-  if (!__builtin_cpu_supports("avx512f")) return outputs<2, W>(p, begin, end);
-#endif
-  outputs<4, W>(p, begin, end);
+  if (p.weight_type == DType::kBFloat16) return outputs<L, BFloat16>(p, begin, end);
+  outputs<L, float>(p, begin, end);
 }
+
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
+// Clones would all be of one L.
+__attribute__((target("arch=x86-64-v4"))) void linear_16(const LinearParams& p, int64_t begin,
+                                                         int64_t end) {
+  outputs<16>(p, begin, end);
+}
+__attribute__((target("arch=x86-64-v3"))) void linear_8(const LinearParams& p, int64_t begin,
+                                                        int64_t end) {
+  outputs<8>(p, begin, end);
+}
+
+/// Floats of the machine's registers.
+int lanes() {
+  static const int kFound = __builtin_cpu_supports("x86-64-v4")   ? 16
+                            : __builtin_cpu_supports("x86-64-v3") ? 8
+                                                                  : 4;
+  return kFound;
+}
+#else
+int lanes() { return 4; }
+#endif
 
 template <class W>
 HYPENET_INLINE void norm_row(const float* x, const W* weight, int64_t size, float eps, float* y) {
@@ -171,12 +210,13 @@ HYPENET_INLINE void norm_row(const float* x, const W* weight, int64_t size, floa
   for (int64_t i = 0; i < size; ++i) y[i] = x[i] * inverse * wide(weight[i]);
 }
 
-/// Each 32 numbers: those of even place, then those of odd place.
+/// Of each 2 L numbers those of even place, then those of odd place.
+template <int L>
 HYPENET_INLINE void part_places(float* y, int64_t size) {
-  for (int64_t block = 0; block < size; block += kLinearBlock) {
-    float even[kLanes], odd[kLanes];
-    for (int i = 0; i < kLanes; ++i) even[i] = y[block + 2 * i], odd[i] = y[block + 2 * i + 1];
-    for (int i = 0; i < kLanes; ++i) y[block + i] = even[i], y[block + kLanes + i] = odd[i];
+  for (int64_t block = 0; block < size; block += 2 * L) {
+    float even[L], odd[L];
+    for (int i = 0; i < L; ++i) even[i] = y[block + 2 * i], odd[i] = y[block + 2 * i + 1];
+    for (int i = 0; i < L; ++i) y[block + i] = even[i], y[block + L + i] = odd[i];
   }
 }
 
@@ -201,17 +241,19 @@ void pack_rows(const PackRowsParams& p, int64_t begin, int64_t end) {
       for (int64_t i = 0; i < size; ++i) y[i] *= sigmoid(gate[i]);
     }
     for (int64_t i = size; i < y_row; ++i) y[i] = 0;
-    if (p.weight_type == DType::kBFloat16) part_places(y, y_row);
+    if (p.weight_type != DType::kBFloat16) continue;
+    if (lanes() == 16) part_places<16>(y, y_row);
+    if (lanes() == 8) part_places<8>(y, y_row);
+    if (lanes() == 4) part_places<4>(y, y_row);
   }
 }
 
-HYPENET_VECTORIZED
 void linear(const LinearParams& params, int64_t begin, int64_t end) {
-  if (params.weight_type == DType::kBFloat16) {
-    outputs<BFloat16>(params, begin, end);
-  } else {
-    outputs<float>(params, begin, end);
-  }
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
+  if (lanes() == 16) return linear_16(params, begin, end);
+  if (lanes() == 8) return linear_8(params, begin, end);
+#endif
+  outputs<4>(params, begin, end);
 }
 
 }  // namespace hypenet::kernels
