@@ -35,10 +35,10 @@ __device__ __forceinline__ void let_next_kernel_start() {
 
 /// Launches a kernel that may start before the one before it has ended (programmatic dependent
 /// launch, sm_90): what it does before wait_for_earlier_kernels() then costs no time of its own.
-/// Worth it where a kernel takes microseconds.
+/// Worth it where a kernel takes microseconds. `shared_bytes` is of dynamic shared memory.
 template <class... Parameters>
-Status launch_early(void (*kernel)(Parameters...), dim3 blocks, dim3 threads, Stream stream,
-                    const Parameters&... parameters) {
+Status launch_early(void (*kernel)(Parameters...), dim3 blocks, dim3 threads, size_t shared_bytes,
+                    Stream stream, const Parameters&... parameters) {
   int device = 0, major = 0;
   cudaError_t error = cudaGetDevice(&device);
   if (error == cudaSuccess) {
@@ -51,10 +51,18 @@ Status launch_early(void (*kernel)(Parameters...), dim3 blocks, dim3 threads, St
   cudaLaunchConfig_t config{};
   config.gridDim = blocks;
   config.blockDim = threads;
+  config.dynamicSmemBytes = shared_bytes;
   config.stream = cuda_stream(stream);
   config.attrs = &early;
   config.numAttrs = major >= 9 ? 1 : 0;
   return status_of(cudaLaunchKernelEx(&config, kernel, parameters...));
+}
+
+/// The same without dynamic shared memory.
+template <class... Parameters>
+Status launch_early(void (*kernel)(Parameters...), dim3 blocks, dim3 threads, Stream stream,
+                    const Parameters&... parameters) {
+  return launch_early(kernel, blocks, threads, size_t{0}, stream, parameters...);
 }
 
 }  // namespace hypenet::kernels

@@ -1,0 +1,304 @@
+// Scores by columns of keys: the dot product runs over the head's elements in order, for any number
+// of queries alike. A bfloat16 cache is widened block by block.
+#include "kernels/attention_step.h"
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "kernels/cpu/exponential.h"
+#include "kernels/cpu/tile.h"
+
+namespace hypenet::kernels {
+namespace {
+
+constexpr int64_t kKeys = 64;  // a block
+constexpr float kLowest = std::numeric_limits<float>::lowest();
+
+/// Eight words in memory at any word's address.
+typedef uint32_t Words __attribute__((vector_size(32), aligned(4), may_alias));
+
+HYPENET_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+HYPENET_INLINE uint16_t rounded(float x) {
+  const uint32_t bits = std::bit_cast<uint32_t>(x);
+  const uint32_t up = bits + 0x7FFFU + (bits >> 16 & 1U);
+  return static_cast<uint16_t>((x == x ? up : bits | 0x400000U) >> 16);
+}
+
+/// In place: words[i] lane j becomes words[j] lane i.
+HYPENET_INLINE void transpose_words(Words (&words)[8]) {
+  Words pairs[8], quads[8];
+  for (int i = 0; i < 8; i += 2) {
+    const Words a = words[i], b = words[i + 1];
+    pairs[i] = __builtin_shufflevector(a, b, 0, 8, 1, 9, 4, 12, 5, 13);
+    pairs[i + 1] = __builtin_shufflevector(a, b, 2, 10, 3, 11, 6, 14, 7, 15);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    for (int half = 0; half < 2; ++half) {
+      const Words a = pairs[i + half], b = pairs[i + 2 + half];
+      quads[i + 2 * half] = __builtin_shufflevector(a, b, 0, 1, 8, 9, 4, 5, 12, 13);
+      quads[i + 2 * half + 1] = __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+  }
+  for (int i = 0; i < 4; ++i) {
+    const Words a = quads[i], b = quads[i + 4];
+    words[i] = __builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11);
+    words[i + 4] = __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15);
+  }
+}
+
+/// to [size, kKeys] float32 = the transpose of `count` keys, `row` words apart; zeros on the right.
+/// A word is one element of a float32 cache or two of a bfloat16 one.
+HYPENET_INLINE void transpose_keys(const uint32_t* keys, int64_t row, int64_t count, int64_t words,
+                                   bool is_narrow, float* to) {
+  for (int64_t key = 0; key < kKeys; key += 8) {
+    for (int64_t word = 0; word < words; word += 8) {
+      Words block[8];
+      for (int64_t i = 0; i < 8; ++i) {
+        if (key + i < count) {
+          block[i] = *reinterpret_cast<const Words*>(keys + (key + i) * row + word);
+        } else {
+          block[i] = Words{};
+        }
+      }
+      transpose_words(block);
+      for (int64_t i = 0; i < 8; ++i) {
+        if (is_narrow) {
+          float* const pair = to + 2 * (word + i) * kKeys + key;
+          *reinterpret_cast<Words*>(pair) = block[i] << 16;
+          *reinterpret_cast<Words*>(pair + kKeys) = block[i] & 0xFFFF0000U;
+        } else {
+          *reinterpret_cast<Words*>(to + (word + i) * kKeys + key) = block[i];
+        }
+      }
+    }
+  }
+}
+
+/// to [count, size] float32 = values, `row` elements apart.
+HYPENET_INLINE void widen_values(const uint16_t* values, int64_t row, int64_t count, int64_t size,
+                                 float* to) {
+  for (int64_t i = 0; i < count; ++i) {
+#pragma omp simd
+    for (int64_t j = 0; j < size; ++j) {
+      to[i * size + j] = std::bit_cast<float>(static_cast<uint32_t>(values[i * row + j]) << 16);
+    }
+  }
+}
+
+/// Scores of a block become weights under the new largest one, 0 from `seen` on. Returns what to
+/// multiply by what is there so far; every row takes the same steps whatever it sees.
+HYPENET_INLINE float weigh(float* scores, int32_t seen, float* largest, float* sum) {
+  float top = *largest;
+#pragma omp simd reduction(max : top)
+  for (int32_t j = 0; j < static_cast<int32_t>(kKeys); ++j) {
+    const float score = j < seen ? scores[j] : kLowest;
+    top = score > top ? score : top;
+  }
+  float total = 0;
+#pragma omp simd reduction(+ : total)
+  for (int32_t j = 0; j < static_cast<int32_t>(kKeys); ++j) {
+    const float weight = exponential(scores[j] - top);
+    scores[j] = j < seen ? weight : 0.0F;
+    total += scores[j];
+  }
+  const float factor = exponential(*largest - top);
+  *largest = top;
+  *sum = *sum * factor + total;
+  return factor;
+}
+
+/// The pieces of a part.
+struct Part {
+  HYPENET_INLINE Part(float* memory, int64_t count, int64_t size)
+      : o(memory), largest(memory + count * size), sums(largest + count) {}
+  float *o, *largest, *sums;  // [queries, size], [queries], [queries]
+};
+
+HYPENET_INLINE int64_t queries_of(const AttentionStepParams& params,
+                                  const AttentionStepTask& task) {
+  return round_up(task.rows * params.group, kTileRows);
+}
+
+/// Where token `token` of a slot and key head lies, in elements.
+HYPENET_INLINE int64_t place_of(const StepPages& pages, int64_t slot, int64_t token,
+                                int64_t key_head) {
+  const int64_t page = pages.page_table[slot * pages.table_width + token / pages.page_tokens];
+  const int64_t row = page * pages.page_tokens + token % pages.page_tokens;
+  return (row * pages.key_heads + key_head) * pages.size;
+}
+
+/// Where a task's queries, gates or outputs lie: those of a row stand together.
+HYPENET_INLINE int64_t row_at(const AttentionStepParams& params, const AttentionStepTask& task,
+                              int64_t row) {
+  const int64_t heads = params.group * params.pages.key_heads;
+  return ((task.first_row + row) * heads + task.key_head * params.group) * params.pages.size;
+}
+
+}  // namespace
+
+HYPENET_VECTORIZED
+void ready_step_vectors(const StepVectorParams& params, int64_t begin, int64_t end) {
+  const int64_t size = params.size, half = size / 2;
+  for (int64_t index = begin * params.heads; index < end * params.heads; ++index) {
+    const int64_t row = index / params.heads;
+    const float* const x = params.x + index * size;
+    float* const y = params.y + index * size;
+    float factor = params.scale * (params.row_scales != nullptr ? params.row_scales[row] : 1.0F);
+    if (params.weight != nullptr) {
+      float sum = 0;
+#pragma omp simd reduction(+ : sum)
+      for (int64_t i = 0; i < size; ++i) sum += x[i] * x[i];
+      factor *= 1.0F / std::sqrt(sum / static_cast<float>(size) + params.eps);
+    }
+    const float* const weight = params.weight;
+    if (weight != nullptr) {
+#pragma omp simd
+      for (int64_t i = 0; i < size; ++i) y[i] = x[i] * factor * weight[i];
+    } else {
+#pragma omp simd
+      for (int64_t i = 0; i < size; ++i) y[i] = x[i] * factor;
+    }
+    if (params.cos == nullptr) continue;
+    const float* const cos = params.cos + row * half;
+    const float* const sin = params.sin + row * half;
+#pragma omp simd
+    for (int64_t i = 0; i < half; ++i) {
+      const float a = y[i], b = y[half + i];
+      y[i] = a * cos[i] - b * sin[i];
+      y[half + i] = b * cos[i] + a * sin[i];
+    }
+  }
+}
+
+HYPENET_VECTORIZED
+void store_step_rows(const StepPages& pages, const float* keys, const float* values, int64_t begin,
+                     int64_t end) {
+  const int64_t width = pages.key_heads * pages.size;
+  for (int64_t row = begin; row < end; ++row) {
+    if (pages.slots[row] < 0) continue;
+    const int64_t place = place_of(pages, pages.slots[row], pages.positions[row], 0);
+    const float *const key = keys + row * width, *const value = values + row * width;
+    if (pages.type == DType::kFloat32) {
+      const size_t bytes = static_cast<size_t>(width) * sizeof(float);
+      std::memcpy(static_cast<float*>(pages.keys) + place, key, bytes);
+      std::memcpy(static_cast<float*>(pages.values) + place, value, bytes);
+      continue;
+    }
+    uint16_t* const to_key = static_cast<uint16_t*>(pages.keys) + place;
+    uint16_t* const to_value = static_cast<uint16_t*>(pages.values) + place;
+#pragma omp simd
+    for (int64_t i = 0; i < width; ++i) {
+      to_key[i] = rounded(key[i]);
+      to_value[i] = rounded(value[i]);
+    }
+  }
+}
+
+int64_t attention_step_splits(const AttentionStepParams& params, const AttentionStepTask& task) {
+  return params.pages.positions[task.first_row + task.rows - 1] / kSplitTokens + 1;
+}
+
+int64_t attention_step_part(const AttentionStepParams& params, const AttentionStepTask& task) {
+  return queries_of(params, task) * (params.pages.size + 2);
+}
+
+int64_t attention_step_scratch(const AttentionStepParams& params, const AttentionStepTask& task) {
+  const int64_t queries = queries_of(params, task), size = params.pages.size;
+  return queries * (size + kKeys) + 2 * kKeys * size;  // q, weights, keys and values
+}
+
+HYPENET_VECTORIZED
+void attention_step_split(const AttentionStepParams& params, const AttentionStepTask& task,
+                          int64_t split, float* memory, float* scratch) {
+  const StepPages& pages = params.pages;
+  const int64_t queries = queries_of(params, task), size = pages.size, group = params.group;
+  const int32_t* const positions = pages.positions + task.first_row;
+  const int64_t slot = pages.slots[task.first_row], row_elements = pages.key_heads * size;
+  const Part part(memory, queries, size);
+  float *const q = scratch, *const keys = q + queries * size, *const widened = keys + kKeys * size;
+  float* const weights = widened + kKeys * size;  // [queries, kKeys]
+  for (int64_t row = 0; row < task.rows; ++row) {
+    pack_rows(params.q + row_at(params, task, row), size, group, group, size, 1.0F,
+              q + row * group * size);
+  }
+  for (int64_t i = task.rows * group * size; i < queries * size; ++i) q[i] = 0;
+  for (int64_t i = 0; i < queries * size; ++i) part.o[i] = 0;
+  for (int64_t i = 0; i < queries; ++i) part.largest[i] = kLowest, part.sums[i] = 0;
+
+  const int64_t begin = split * kSplitTokens;
+  const int64_t end = smaller(begin + kSplitTokens, int64_t{positions[task.rows - 1]} + 1);
+  for (int64_t first = begin; first < end; first += kKeys) {
+    const int64_t count = smaller(kKeys, end - first);
+    const int64_t place = place_of(pages, slot, first, task.key_head);
+    const float* values = widened;  // [count, size], value_row apart
+    int64_t value_row = size;
+    if (pages.type == DType::kBFloat16) {
+      const uint16_t* const narrow = static_cast<const uint16_t*>(pages.keys) + place;
+      transpose_keys(reinterpret_cast<const uint32_t*>(narrow), row_elements / 2, count, size / 2,
+                     true, keys);
+      widen_values(static_cast<const uint16_t*>(pages.values) + place, row_elements, count, size,
+                   widened);
+    } else {
+      const float* const wide = static_cast<const float*>(pages.keys) + place;
+      transpose_keys(reinterpret_cast<const uint32_t*>(wide), row_elements, count, size, false,
+                     keys);
+      values = static_cast<const float*>(pages.values) + place;
+      value_row = row_elements;
+    }
+    multiply(queries, kKeys, size, {q, size, 1}, keys, kKeys, weights, kKeys, false);
+    for (int64_t i = 0; i < queries; ++i) {
+      const int64_t row = smaller(i / group, task.rows - 1);
+      const int64_t seen = smaller(positions[row] + 1 - first, kKeys);
+      const float factor = weigh(weights + i * kKeys, static_cast<int32_t>(seen < 0 ? 0 : seen),
+                                 part.largest + i, part.sums + i);
+      float* const o = part.o + i * size;
+#pragma omp simd
+      for (int64_t j = 0; j < size; ++j) o[j] *= factor;
+    }
+    multiply(queries, size, count, {weights, kKeys, 1}, values, value_row, part.o, size, true);
+  }
+}
+
+HYPENET_VECTORIZED
+void add_attention_part(const AttentionStepParams& params, const AttentionStepTask& task,
+                        float* total_memory, const float* part_memory) {
+  const int64_t queries = queries_of(params, task), size = params.pages.size;
+  const Part total(total_memory, queries, size);
+  const Part part(const_cast<float*>(part_memory), queries, size);
+  for (int64_t i = 0; i < queries; ++i) {
+    const float a = total.largest[i], b = part.largest[i], top = a > b ? a : b;
+    const float old_factor = exponential(a - top), factor = exponential(b - top);
+    total.largest[i] = top;
+    total.sums[i] = total.sums[i] * old_factor + part.sums[i] * factor;
+#pragma omp simd
+    for (int64_t j = i * size; j < (i + 1) * size; ++j) {
+      total.o[j] = total.o[j] * old_factor + part.o[j] * factor;
+    }
+  }
+}
+
+HYPENET_VECTORIZED
+void finish_attention_step(const AttentionStepParams& params, const AttentionStepTask& task,
+                           const float* memory) {
+  const int64_t queries = queries_of(params, task), size = params.pages.size;
+  const Part total(const_cast<float*>(memory), queries, size);
+  for (int64_t i = 0; i < task.rows * params.group; ++i) {
+    const int64_t at = row_at(params, task, i / params.group) + i % params.group * size;
+    const float inverse = 1.0F / total.sums[i];
+    const float* const from = total.o + i * size;
+    float* const o = params.o + at;
+    if (params.gate == nullptr) {
+#pragma omp simd
+      for (int64_t j = 0; j < size; ++j) o[j] = from[j] * inverse;
+    } else {
+      const float* const gate = params.gate + at;
+#pragma omp simd
+      for (int64_t j = 0; j < size; ++j) o[j] = from[j] * inverse * sigmoid(gate[j]);
+    }
+  }
+}
+
+}  // namespace hypenet::kernels
