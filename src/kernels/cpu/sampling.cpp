@@ -1,0 +1,216 @@
+// Passes over the whole row are vector code; what is left of it after eight bits of the keys are
+// known is short.
+#include "kernels/sampling.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "kernels/cpu/exponential.h"
+#include "kernels/cpu/vectorize.h"
+#include "kernels/gumbel.h"
+
+namespace hypenet::kernels {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr int64_t kBlock = 1024;  // elements whose weights or bounds are known at once
+
+/// The largest of x; +infinity when one of them is NaN.
+HYPENET_VECTORIZED
+float largest(const float* x, int64_t n) {
+  float max = -kInfinity;
+  int is_finite = 1;
+#pragma omp simd reduction(max : max) reduction(& : is_finite)
+  for (int64_t i = 0; i < n; ++i) {
+    is_finite &= x[i] < kInfinity ? 1 : 0;
+    max = x[i] > max ? x[i] : max;
+  }
+  return is_finite != 0 ? max : kInfinity;
+}
+
+HYPENET_VECTORIZED
+float sum_exponentials(const float* x, int64_t n, float max) {
+  float sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t i = 0; i < n; ++i) sum += exponential(x[i] - max);
+  return sum;
+}
+
+HYPENET_VECTORIZED
+void form_keys(const float* x, int64_t n, float max, float inverse, uint32_t* keys) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) keys[i] = distance_key((max - x[i]) * inverse);
+}
+
+/// Probabilities against the likeliest's.
+HYPENET_VECTORIZED
+void form_probabilities(const uint32_t* keys, int64_t n, float* probabilities) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) {
+    probabilities[i] = exponential(-static_cast<float>(keys[i]) * kKeyUnit);
+  }
+}
+
+/// u exp(distance) of tokens first .. first + n - 1: no more than exp(-(noise - distance)).
+HYPENET_VECTORIZED
+void form_bounds(const uint32_t* keys, int64_t first, int64_t n, uint64_t key_of_draw,
+                 float* bounds) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) {
+    bounds[i] = draw_uniform(key_of_draw, static_cast<int32_t>(first + i)) *
+                exponential(static_cast<float>(keys[i]) * kKeyUnit);
+  }
+}
+
+/// Weights of a count: each key's is 1.
+void add_counts(const std::vector<uint32_t>& keys, int shift, uint64_t (&sums)[256]) {
+  for (const uint32_t key : keys) ++sums[key >> shift & 0xFF];
+}
+
+/// Weights of a mass: probabilities.
+void add_masses(const std::vector<uint32_t>& keys, int shift, uint64_t (&sums)[256]) {
+  float probabilities[kBlock];
+  const auto n = static_cast<int64_t>(keys.size());
+  for (int64_t first = 0; first < n; first += kBlock) {
+    const uint32_t* const block = keys.data() + first;
+    const int64_t count = std::min(kBlock, n - first);
+    form_probabilities(block, count, probabilities);
+    for (int64_t i = 0; i < count; ++i) {
+      sums[block[i] >> shift & 0xFF] += static_cast<uint64_t>(probabilities[i] * kMassOfLikeliest);
+    }
+  }
+}
+
+/// The largest key that stays: of these keys, ascending, the last of those whose weights are needed
+/// for a sum, which is needed_of(the sum of all). Eight bits at a time.
+template <class Add, class Needed>
+uint32_t walk(std::vector<uint32_t> keys, const Add& add, const Needed& needed_of) {
+  uint32_t prefix = 0;
+  uint64_t needed = 0;
+  for (int shift = 24; shift >= 0; shift -= 8) {
+    uint64_t sums[256] = {};
+    add(keys, shift, sums);
+    if (shift == 24) {
+      uint64_t total = 0;
+      for (const uint64_t sum : sums) total += sum;
+      needed = needed_of(total);
+    }
+    uint32_t bin = 0;
+    while (needed > sums[bin]) needed -= sums[bin++];
+    prefix |= bin << shift;
+    if (needed == sums[bin]) return prefix | ((1U << shift) - 1);  // the whole bin stays
+    std::erase_if(keys, [&](uint32_t key) { return (key >> shift & 0xFF) != bin; });
+  }
+  return prefix;
+}
+
+/// The largest key that top-k, top-p and min-p leave.
+uint32_t limit_keys(const SampleParams& p, int32_t slot, const std::vector<uint32_t>& keys) {
+  uint32_t limit = kNeverDrawn;
+  const int32_t top_k = p.top_k[slot];
+  const float top_p = p.top_p[slot];
+  if (top_k > 0 && top_k < p.vocabulary) {
+    limit = walk(keys, add_counts, [&](uint64_t) { return static_cast<uint64_t>(top_k); });
+  }
+  if (top_p < 1) {
+    std::vector<uint32_t> left;
+    std::ranges::copy_if(keys, std::back_inserter(left),
+                         [&](uint32_t key) { return key <= limit; });
+    limit = std::min(limit, walk(std::move(left), add_masses,
+                                 [&](uint64_t total) { return needed_mass(top_p, total); }));
+  }
+  return std::min(limit, distance_key(-std::log(p.min_p[slot])));
+}
+
+/// The arg max of -distance + noise over keys <= limit. A token's logarithms are taken only when
+/// its bound says that it may win.
+int32_t draw(const std::vector<uint32_t>& keys, uint32_t limit, uint64_t key_of_draw) {
+  float bounds[kBlock];
+  float best = -kInfinity, bar = kInfinity;
+  int64_t token = 0;
+  const auto n = static_cast<int64_t>(keys.size());
+  for (int64_t first = 0; first < n; first += kBlock) {
+    const int64_t count = std::min(kBlock, n - first);
+    form_bounds(keys.data() + first, first, count, key_of_draw, bounds);
+    for (int64_t i = 0; i < count; ++i) {
+      const uint32_t key = keys[first + i];
+      if (!(bounds[i] < bar) || key > limit || key == kNeverDrawn) continue;
+      const float u = draw_uniform(key_of_draw, static_cast<int32_t>(first + i));
+      const float noise = -std::log(-std::log1p(-u));
+      const float score = noise - static_cast<float>(key) * kKeyUnit;
+      if (!(score > best)) continue;
+      best = score, token = first + i;
+      bar = std::exp(-score) * 1.0001F;  // room for what is rounded
+    }
+  }
+  return static_cast<int32_t>(token);
+}
+
+void add_penalty(const SampleParams& p, int32_t slot, std::vector<float>& x) {
+  const float penalty = p.repetition_penalty[slot];
+  const int64_t words = (p.vocabulary + 31) / 32;
+  for (int64_t word = 0; word < words; ++word) {
+    auto bits = static_cast<uint32_t>(p.seen[slot * words + word]);
+    for (; bits != 0; bits &= bits - 1) {
+      float& logit = x[word * 32 + std::countr_zero(bits)];
+      logit = logit > 0 ? logit / penalty : logit * penalty;
+    }
+  }
+}
+
+void add_biases(const SampleParams& p, int32_t slot, std::vector<float>& x) {
+  for (int64_t i = slot * p.biases; i < (slot + 1) * p.biases; ++i) {
+    const int32_t token = p.bias_ids[i];
+    if (token >= 0 && token < p.vocabulary) x[token] += p.bias[i];
+  }
+}
+
+bool has_changes(const SampleParams& p, int32_t slot) {
+  const int32_t* const ids = p.bias_ids + slot * p.biases;
+  return p.repetition_penalty[slot] != 1.0F ||
+         std::any_of(ids, ids + p.biases, [](int32_t id) { return id >= 0; });
+}
+
+void sample_row(const SampleParams& p, int64_t row) {
+  p.ids[row] = 0, p.logprobs[row] = 0;
+  const int32_t slot = p.slots[row];
+  if (slot < 0) return;
+  const int64_t V = p.vocabulary;
+  const float *const logits = p.logits + row * V, *x = logits;
+  std::vector<float> changed;
+  if (has_changes(p, slot)) {
+    changed.assign(logits, logits + V);
+    if (p.repetition_penalty[slot] != 1.0F) add_penalty(p, slot, changed);
+    add_biases(p, slot, changed);
+    x = changed.data();
+  }
+  const float max = largest(x, V);
+  if (!(max < kInfinity && max > -kInfinity)) {
+    p.ids[row] = -1;
+    return;
+  }
+  int32_t token = 0;
+  if (p.temperature[slot] > 0) {
+    std::vector<uint32_t> keys(V);
+    form_keys(x, V, max, inverse_temperature(p.temperature[slot]), keys.data());
+    token = draw(keys, limit_keys(p, slot, keys), draw_key(p.seed[slot], p.draws[slot]));
+  } else {
+    token = static_cast<int32_t>(std::find(x, x + V, max) - x);
+  }
+  const float raw_max = x == logits ? max : largest(logits, V);
+  p.ids[row] = token;
+  p.logprobs[row] = (logits[token] - raw_max) - std::log(sum_exponentials(logits, V, raw_max));
+  p.draws[slot] += 1;
+  p.seen[slot * ((V + 31) / 32) + token / 32] |= static_cast<int32_t>(1U << (token % 32));
+}
+
+}  // namespace
+
+void sample_tokens(const SampleParams& params, int64_t begin, int64_t end) {
+  for (int64_t row = begin; row < end; ++row) sample_row(params, row);
+}
+
+}  // namespace hypenet::kernels

@@ -1,0 +1,502 @@
+// A row is shared by a cluster of eight blocks, which keep it in their shared memory and read each
+// other's counts there; before sm_90, or when a row is too long, by one block with scratch memory.
+// Reals are never added in an order that depends on other rows; thresholds come from integers.
+#include <cooperative_groups.h>
+
+#include "kernels/cuda/pack.cuh"
+#include "kernels/cuda/sampling.h"
+#include "kernels/gumbel.h"
+
+namespace hypenet::kernels::cuda {
+namespace {
+
+constexpr int kThreads = 512;
+constexpr int kWarps = kThreads / 32;
+constexpr int kCluster = 8;     // blocks
+constexpr int kBins = 256;      // of eight bits of a key
+constexpr int kUnderWay = 4;    // packs that a thread has asked memory for
+constexpr int kReserve = 8192;  // bytes of shared memory beside the row
+constexpr float kLog2E = 1.44269504088896F;
+constexpr float kLowest = -3.402823466e38F;  // finite: the difference of two of them is no NaN
+constexpr float kInfinity = __builtin_huge_valf();
+constexpr unsigned long long kNotFinite = ~0ULL;  // a Candidate above all others
+
+/// The blocks that share a row.
+template <int kBlocks>
+struct Team {
+  /// Also a barrier of each block; what any of them wrote to shared memory is seen by all.
+  static __device__ __forceinline__ void wait() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    if constexpr (kBlocks > 1) {
+      cooperative_groups::this_cluster().sync();
+      return;
+    }
+#endif
+    __syncthreads();
+  }
+  /// The variable in shared memory that block number `rank` calls so.
+  template <class T>
+  static __device__ __forceinline__ const T& of_block(const T& own, int rank) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    if constexpr (kBlocks > 1) {
+      return *cooperative_groups::this_cluster().map_shared_rank(&own, rank);
+    }
+#endif
+    return own;
+  }
+};
+
+/// Tokens of a row that each of `blocks` blocks holds: whole words of the bitmap.
+__host__ __device__ constexpr int64_t slice_tokens(int64_t vocabulary, int blocks) {
+  return (vocabulary + 32 * blocks - 1) / (32 * blocks) * 32;
+}
+
+/// Of the elements seen so far: their maximum, and the sum of exp(x - max).
+struct Exponentials {
+  float max, sum;
+};
+
+/// A value and its token as one integer: of two, the larger value is more, of equals the first
+/// token.
+using Candidate = unsigned long long;
+
+/// What a part of a row says of the whole.
+struct RowPart {
+  Exponentials raw;
+  Candidate best;
+};
+
+__device__ __forceinline__ RowPart empty_part() { return {{kLowest, 0}, 0}; }
+
+__device__ __forceinline__ float natural_exp(float x) { return exp2f(x * kLog2E); }
+
+__device__ __forceinline__ Candidate candidate(float value, int token) {
+  const unsigned bits = __float_as_uint(value + 0.0F);  // one zero
+  const unsigned ordered = (bits >> 31) != 0 ? ~bits : bits | 0x80000000U;
+  return (Candidate{ordered} << 32) | ~static_cast<unsigned>(token);
+}
+
+__device__ __forceinline__ float value_of(Candidate best) {
+  const auto ordered = static_cast<unsigned>(best >> 32);
+  return __uint_as_float((ordered >> 31) != 0 ? ordered & 0x7FFFFFFFU : ~ordered);
+}
+
+__device__ __forceinline__ int token_of(Candidate best) {
+  return static_cast<int>(~static_cast<unsigned>(best));
+}
+
+/// The largest value that a thread has met, tokens ascending; whether one was NaN or +infinity.
+struct Largest {
+  float value = -kInfinity;
+  int token = 0x7FFFFFFF;
+  bool is_finite = true;
+
+  __device__ __forceinline__ void include(float x, int x_token) {
+    if (!(x < kInfinity)) is_finite = false;
+    if (x > value) value = x, token = x_token;
+  }
+  __device__ __forceinline__ Candidate best() const {
+    return is_finite ? candidate(value, token) : kNotFinite;
+  }
+};
+
+template <int kWidth>
+__device__ __forceinline__ void include(Exponentials& seen, const float (&x)[kWidth]) {
+  float max = seen.max;
+#pragma unroll
+  for (int i = 0; i < kWidth; ++i) max = fmaxf(max, x[i]);
+  float sum = seen.sum * natural_exp(seen.max - max);
+#pragma unroll
+  for (int i = 0; i < kWidth; ++i) sum += natural_exp(x[i] - max);
+  seen = {max, sum};
+}
+
+/// Lane 0 has the whole warp's part.
+__device__ __forceinline__ RowPart join_warp(RowPart part) {
+#pragma unroll
+  for (int offset = 16; offset > 0; offset /= 2) {
+    const float max = __shfl_down_sync(~0U, part.raw.max, offset);
+    const float sum = __shfl_down_sync(~0U, part.raw.sum, offset);
+    const Candidate best = __shfl_down_sync(~0U, part.best, offset);
+    const float both = fmaxf(part.raw.max, max);
+    part.raw.sum = part.raw.sum * natural_exp(part.raw.max - both) + sum * natural_exp(max - both);
+    part.raw.max = both;
+    part.best = best > part.best ? best : part.best;
+  }
+  return part;
+}
+
+/// The row's part of all threads of the team, in each of them. `of_block` may be written again
+/// only after another wait of the team.
+template <int kBlocks>
+__device__ RowPart join_team(RowPart part, RowPart (&of_warps)[kWarps], RowPart& of_block) {
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  part = join_warp(part);
+  if (lane == 0) of_warps[warp] = part;
+  __syncthreads();
+  if (warp == 0) {
+    part = join_warp(lane < kWarps ? of_warps[lane] : empty_part());
+    if (lane == 0) of_block = part;
+  }
+  Team<kBlocks>::wait();
+  part = join_warp(lane < kBlocks ? Team<kBlocks>::of_block(of_block, lane) : empty_part());
+  part.raw.max = __shfl_sync(~0U, part.raw.max, 0);
+  part.raw.sum = __shfl_sync(~0U, part.raw.sum, 0);
+  part.best = __shfl_sync(~0U, part.best, 0);
+  return part;
+}
+
+/// A block's part of a row: tokens begin .. begin + count - 1.
+struct Slice {
+  int begin, count;
+  uint32_t* held;  // [count] words of the block: first changed logits, then keys
+};
+
+/// Reads the logits once: their exponentials, and the largest after the penalty. With kHolds the
+/// changed logits are left in slice.held (biases are still to come, and so is the largest).
+template <int kWidth, bool kHolds>
+__device__ RowPart read_logits(const SampleParams& p, int64_t row, int slot, const Slice& slice) {
+  const float* const logits = p.logits + row * p.vocabulary + slice.begin;
+  const int32_t* const seen = p.seen + slot * ((p.vocabulary + 31) / 32) + slice.begin / 32;
+  const float penalty = p.repetition_penalty[slot];
+  const int packs = slice.count / kWidth;
+  Exponentials raw{kLowest, 0};
+  Largest largest;
+  for (int first = threadIdx.x; first < packs; first += kThreads * kUnderWay) {
+    Pack<float, kWidth> z[kUnderWay];
+#pragma unroll
+    for (int i = 0; i < kUnderWay; ++i) {
+      const int index = first + i * kThreads;
+      if (index < packs) z[i] = load_pack<float, kWidth>(logits, index);
+    }
+#pragma unroll
+    for (int i = 0; i < kUnderWay; ++i) {
+      const int index = first + i * kThreads;
+      if (index >= packs) break;
+      float x[kWidth];
+      unpack(z[i], x);
+      include(raw, x);
+      if (kHolds && penalty != 1.0F) {
+        const int token = index * kWidth;  // within the slice, which starts with a word
+        const unsigned bits = static_cast<unsigned>(seen[token / 32]) >> (token % 32);
+#pragma unroll
+        for (int j = 0; j < kWidth; ++j) {
+          if ((bits >> j) % 2 != 0) x[j] = x[j] > 0 ? x[j] / penalty : x[j] * penalty;
+        }
+      }
+      if constexpr (kHolds) {
+        store_pack(slice.held, index, pack_of<float>(x));
+      } else {
+#pragma unroll
+        for (int j = 0; j < kWidth; ++j) largest.include(x[j], slice.begin + index * kWidth + j);
+      }
+    }
+  }
+  return {raw, largest.best()};
+}
+
+/// Adds the biases to the held logits.
+__device__ void add_biases(const SampleParams& p, int slot, const Slice& slice) {
+  float* const x = reinterpret_cast<float*>(slice.held);
+  for (int64_t i = threadIdx.x; i < p.biases; i += kThreads) {
+    const int64_t entry = slot * p.biases + i;
+    const int place = p.bias_ids[entry] - slice.begin;
+    // Atomically, for a token that is listed twice.
+    if (place >= 0 && place < slice.count) atomicAdd(x + place, p.bias[entry]);
+  }
+}
+
+__device__ Candidate largest_held(const Slice& slice) {
+  Largest largest;
+#pragma unroll 4
+  for (int i = threadIdx.x; i < slice.count; i += kThreads) {
+    largest.include(__uint_as_float(slice.held[i]), slice.begin + i);
+  }
+  return largest.best();
+}
+
+/// The held logits become keys. Each thread meets the same elements here and in later passes.
+__device__ void form_keys(const Slice& slice, float max, float inverse) {
+#pragma unroll 4
+  for (int i = threadIdx.x; i < slice.count; i += kThreads) {
+    slice.held[i] = distance_key((max - __uint_as_float(slice.held[i])) * inverse);
+  }
+}
+
+/// The bin in which a walk goes on: how much it lacks at the bin's start, and the bin's own weight.
+struct Found {
+  unsigned bin;
+  unsigned long long needed, weight;
+};
+
+/// Shared memory of a block.
+struct BlockMemory {
+  // Two sets of sums, in turn: a block clears one while another still reads the other.
+  unsigned low[2][kBins], high[2][kBins];
+  unsigned long long warp_sums[kWarps];
+  Found found;
+  RowPart warp_parts[kWarps], row_part, draw_part;
+};
+
+/// Shared memory has no 64-bit addition of its own: two of 32 bits, the second one rare.
+__device__ __forceinline__ void add_weight(unsigned* low, unsigned* high,
+                                           unsigned long long weight) {
+  const auto part = static_cast<unsigned>(weight);
+  const unsigned before = atomicAdd(low, part);
+  const unsigned carry = static_cast<unsigned>(weight >> 32) + (before > ~part ? 1 : 0);
+  if (carry != 0) atomicAdd(high, carry);
+}
+
+/// The largest key that stays: of the keys <= limit, ascending, the last one of those whose weights
+/// are needed for the wanted sum. Weights are 1 and the sum top_k, or with kMass probabilities and
+/// the sum their share top_p. Eight bits of the key at a time; the same in all threads of the team.
+template <int kBlocks, bool kMass>
+struct Walk {
+  BlockMemory& memory;
+  const Slice& slice;
+  uint32_t limit;
+  float top_p;
+  unsigned long long needed;  // top_k, or with kMass set by the first round
+
+  __device__ __forceinline__ unsigned long long weight_of(uint32_t key) const {
+    if (!kMass) return 1;
+    const float probability = natural_exp(-static_cast<float>(key) * kKeyUnit);
+    return static_cast<unsigned long long>(probability * kMassOfLikeliest);
+  }
+
+  /// Adds the weights of the block's keys that agree with `prefix` in the bits `decided`.
+  __device__ void fill(int turn, uint32_t prefix, uint32_t decided, int shift) const {
+    if (threadIdx.x < kBins) memory.low[turn][threadIdx.x] = memory.high[turn][threadIdx.x] = 0;
+    __syncthreads();
+#pragma unroll 4
+    for (int i = threadIdx.x; i < slice.count; i += kThreads) {
+      const uint32_t key = slice.held[i];
+      if (key > limit || (key & decided) != prefix) continue;
+      const unsigned long long weight = weight_of(key);
+      const unsigned bin = (key >> shift) % kBins;
+      if (weight != 0) add_weight(&memory.low[turn][bin], &memory.high[turn][bin], weight);
+    }
+  }
+
+  /// Thread b has bin b of all blocks; the first bin at whose end the sum is reached is found.
+  __device__ Found find(int turn, bool is_first) {
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    unsigned long long weight = 0;
+    if (threadIdx.x < kBins) {
+#pragma unroll
+      for (int rank = 0; rank < kBlocks; ++rank) {
+        const unsigned low = Team<kBlocks>::of_block(memory.low[turn][threadIdx.x], rank);
+        const unsigned high = Team<kBlocks>::of_block(memory.high[turn][threadIdx.x], rank);
+        weight += (static_cast<unsigned long long>(high) << 32) + low;
+      }
+    }
+    unsigned long long sum = weight;  // up to and with this bin
+#pragma unroll
+    for (int offset = 1; offset < 32; offset *= 2) {
+      const unsigned long long before = __shfl_up_sync(~0U, sum, offset);
+      if (lane >= offset) sum += before;
+    }
+    if (lane == 31) memory.warp_sums[warp] = sum;
+    __syncthreads();
+    unsigned long long total = 0;
+#pragma unroll
+    for (int i = 0; i < kBins / 32; ++i) {
+      if (i == warp) sum += total;
+      total += memory.warp_sums[i];
+    }
+    if (kMass && is_first) needed = needed_mass(top_p, total);
+    const unsigned long long before = sum - weight;
+    if (threadIdx.x < kBins && before < needed && needed <= sum) {
+      memory.found = {threadIdx.x, needed - before, weight};
+    }
+    __syncthreads();
+    return memory.found;
+  }
+
+  __device__ uint32_t run(int& turn) {
+    uint32_t prefix = 0, decided = 0;
+    for (int shift = 24; shift >= 0; shift -= 8) {
+      fill(turn, prefix, decided, shift);
+      Team<kBlocks>::wait();
+      const Found found = find(turn, shift == 24);
+      turn ^= 1;
+      needed = found.needed;
+      prefix |= found.bin << shift;
+      decided |= (kBins - 1U) << shift;
+      if (needed == found.weight) return prefix | ((1U << shift) - 1);  // the whole bin stays
+    }
+    return prefix;
+  }
+};
+
+/// The largest key that top-k, top-p and min-p leave.
+template <int kBlocks>
+__device__ uint32_t limit_keys(const SampleParams& p, int slot, const Slice& slice,
+                               BlockMemory& memory) {
+  const int top_k = p.top_k[slot];
+  const float top_p = p.top_p[slot];
+  uint32_t limit = kNeverDrawn;
+  int turn = 0;
+  if (top_k > 0 && top_k < p.vocabulary) {
+    const auto wanted = static_cast<unsigned long long>(top_k);
+    limit = Walk<kBlocks, false>{memory, slice, limit, 0, wanted}.run(turn);
+  }
+  if (top_p < 1) limit = Walk<kBlocks, true>{memory, slice, limit, top_p, 0}.run(turn);
+  return min(limit, distance_key(-logf(p.min_p[slot])));
+}
+
+/// The arg max of -distance + noise over this thread's keys <= limit.
+__device__ Candidate draw(const Slice& slice, uint32_t limit, uint64_t key_of_draw) {
+  Largest largest;
+#pragma unroll 2
+  for (int i = threadIdx.x; i < slice.count; i += kThreads) {
+    const uint32_t key = slice.held[i];
+    if (key > limit || key == kNeverDrawn) continue;
+    const float u = draw_uniform(key_of_draw, slice.begin + i);
+    const float noise = -logf(-log1pf(-u));
+    largest.include(noise - static_cast<float>(key) * kKeyUnit, slice.begin + i);
+  }
+  return largest.best();
+}
+
+/// One thread, when no other reads the slot's state any more.
+__device__ void write_choice(const SampleParams& p, int64_t row, int slot, int token,
+                             Exponentials raw) {
+  p.ids[row] = token;
+  p.logprobs[row] = (p.logits[row * p.vocabulary + token] - raw.max) - logf(raw.sum);
+  p.draws[slot] += 1;
+  p.seen[slot * ((p.vocabulary + 31) / 32) + token / 32] |=
+      static_cast<int32_t>(1U << (token % 32));
+}
+
+__device__ __forceinline__ bool has_biases(const SampleParams& p, int slot) {
+  bool has = false;
+  for (int64_t i = threadIdx.x; i < p.biases; i += kThreads) {
+    has = has || p.bias_ids[slot * p.biases + i] >= 0;
+  }
+  return __syncthreads_or(has ? 1 : 0) != 0;
+}
+
+template <int kBlocks, int kWidth>
+__global__ void __launch_bounds__(kThreads, 2) sample_kernel(SampleParams p, uint32_t* scratch) {
+  extern __shared__ __align__(16) uint32_t shared_row[];
+  __shared__ BlockMemory memory;
+  const int64_t row = blockIdx.y;
+  const bool is_writer = blockIdx.x == 0 && threadIdx.x == 0;
+  wait_for_earlier_kernels();
+  let_next_kernel_start();
+  const int slot = p.slots[row];
+  if (slot < 0) {
+    if (is_writer) p.ids[row] = 0, p.logprobs[row] = 0;
+    return;
+  }
+  const int64_t share = slice_tokens(p.vocabulary, kBlocks), begin = blockIdx.x * share;
+  const int64_t count = max(int64_t{0}, min(share, p.vocabulary - begin));
+  const Slice slice{static_cast<int>(begin), static_cast<int>(count),
+                    kBlocks > 1 ? shared_row : scratch + row * p.vocabulary};
+  const float temperature = p.temperature[slot];
+  const bool is_greedy = !(temperature > 0);
+  const bool is_biased = has_biases(p, slot);
+
+  RowPart part;
+  if (is_greedy && p.repetition_penalty[slot] == 1.0F && !is_biased) {
+    part = read_logits<kWidth, false>(p, row, slot, slice);
+  } else {
+    part = read_logits<kWidth, true>(p, row, slot, slice);
+    __syncthreads();
+    if (is_biased) {
+      add_biases(p, slot, slice);
+      __syncthreads();
+    }
+    part.best = largest_held(slice);
+  }
+  part = join_team<kBlocks>(part, memory.warp_parts, memory.row_part);
+  const bool is_usable = part.best != kNotFinite && value_of(part.best) > -kInfinity;
+  Candidate best = part.best;
+  if (is_usable && !is_greedy) {
+    form_keys(slice, value_of(part.best), inverse_temperature(temperature));
+    const uint32_t limit = limit_keys<kBlocks>(p, slot, slice, memory);
+    const Candidate own = draw(slice, limit, draw_key(p.seed[slot], p.draws[slot]));
+    best = join_team<kBlocks>({part.raw, own}, memory.warp_parts, memory.draw_part).best;
+  }
+  if (is_writer && is_usable) write_choice(p, row, slot, token_of(best), part.raw);
+  if (is_writer && !is_usable) p.ids[row] = -1, p.logprobs[row] = 0;
+  Team<kBlocks>::wait();  // no block leaves while another reads its memory
+}
+
+struct Device {
+  int major = 0, shared_bytes = 0;
+};
+
+Status find_device(Device& device) {
+  int number = 0;
+  cudaError_t error = cudaGetDevice(&number);
+  if (error == cudaSuccess) {
+    error = cudaDeviceGetAttribute(&device.major, cudaDevAttrComputeCapabilityMajor, number);
+  }
+  if (error == cudaSuccess) {
+    error = cudaDeviceGetAttribute(&device.shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin,
+                                   number);
+  }
+  return status_of(error);
+}
+
+bool holds_rows(const Device& device, int64_t vocabulary) {
+  const int64_t bytes = slice_tokens(vocabulary, kCluster) * int64_t{sizeof(uint32_t)};
+  return device.major >= 9 && bytes + kReserve <= device.shared_bytes;
+}
+
+template <int kBlocks, int kWidth>
+Status launch(const SampleParams& p, uint32_t* scratch, const Device& device, Stream stream) {
+  static_assert(sizeof(BlockMemory) <= kReserve, "shared memory beside the row");
+  const auto kernel = sample_kernel<kBlocks, kWidth>;
+  cudaLaunchAttribute attributes[2] = {};
+  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attributes[0].val.programmaticStreamSerializationAllowed = 1;
+  attributes[1].id = cudaLaunchAttributeClusterDimension;
+  attributes[1].val.clusterDim.x = kBlocks;
+  attributes[1].val.clusterDim.y = attributes[1].val.clusterDim.z = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(kBlocks, static_cast<unsigned>(p.rows));
+  config.blockDim = dim3(kThreads);
+  config.stream = cuda_stream(stream);
+  config.attrs = attributes;
+  config.numAttrs = device.major < 9 ? 0 : kBlocks > 1 ? 2 : 1;
+  if (kBlocks > 1) {
+    const int64_t bytes = slice_tokens(p.vocabulary, kBlocks) * int64_t{sizeof(uint32_t)};
+    config.dynamicSmemBytes = static_cast<size_t>(bytes);
+    const cudaError_t error = cudaFuncSetAttribute(
+        kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+    if (error != cudaSuccess) return status_of(error);
+  }
+  return status_of(cudaLaunchKernelEx(&config, kernel, p, scratch));
+}
+
+template <int kBlocks>
+Status launch_width(const SampleParams& p, uint32_t* scratch, const Device& device, Stream stream) {
+  const bool has_packs = p.vocabulary % 4 == 0 && is_aligned(p.logits);
+  return has_packs ? launch<kBlocks, 4>(p, scratch, device, stream)
+                   : launch<kBlocks, 1>(p, scratch, device, stream);
+}
+
+}  // namespace
+
+int64_t sample_scratch_words(int64_t rows, int64_t vocabulary) {
+  Device device;
+  const bool needs = !find_device(device).ok() || !holds_rows(device, vocabulary);
+  return needs ? rows * vocabulary : 0;
+}
+
+Status sample_tokens(const SampleParams& params, uint32_t* scratch, Stream stream) {
+  if (params.rows > 65535) return {"more than 65535 rows"};
+  if (params.vocabulary > 0x7FFFFF00) return {"a vocabulary of more than 2^31 tokens"};
+  if (params.rows == 0) return {};
+  Device device;
+  const Status found = find_device(device);
+  if (!found.ok()) return found;
+  return holds_rows(device, params.vocabulary)
+             ? launch_width<kCluster>(params, scratch, device, stream)
+             : launch_width<1>(params, scratch, device, stream);
+}
+
+}  // namespace hypenet::kernels::cuda

@@ -1,0 +1,65 @@
+// Choosing tokens from rows of logits (ops/sampling.h, docs/kernels.md "Sampling"): what the
+// kernels of both devices take, and the integers in which both compare, count and add.
+#pragma once
+
+#include <cstdint>
+
+namespace hypenet::kernels {
+
+/// Settings are of slots, outputs of rows; ops/sampling.h says what each means.
+struct SampleParams {
+  const float* logits;   // [rows, vocabulary]
+  const int32_t* slots;  // [rows], each slot at most once; < 0: padding
+  const float* temperature;
+  const int32_t* top_k;
+  const float* top_p;
+  const float* min_p;
+  const float* repetition_penalty;
+  const int64_t* seed;
+  int32_t* draws;
+  int32_t* seen;            // [slots, ceil(vocabulary / 32)]
+  const int32_t* bias_ids;  // [slots, biases]
+  const float* bias;        // [slots, biases]
+  int32_t* ids;             // [rows]
+  float* logprobs;          // [rows]
+  int64_t rows, vocabulary, biases;
+};
+
+/// Rows begin .. end - 1, in host memory.
+void sample_tokens(const SampleParams& params, int64_t begin, int64_t end);
+
+/// How far a token is below the likeliest, (max - logit) / temperature in units of 2^-27 nats: the
+/// order of the keys is that of the logits. At 32 nats no noise (kernels/gumbel.h) makes up for the
+/// distance: the token is never drawn.
+constexpr float kKeyUnit = 0x1p-27F;
+constexpr uint32_t kNeverDrawn = 0xFFFFFFFFU;
+
+constexpr uint32_t distance_key(float distance) {
+  // In a form that compilers turn into vector code. NaN (an infinite distance at an inverse
+  // temperature of 0) is far.
+  float near = distance > 0.0F ? distance : 0.0F;
+  near = near < 32.0F ? near : 0.0F;
+  const auto key = static_cast<uint32_t>(near * 0x1p27F);
+  return distance < 32.0F ? key : kNeverDrawn;
+}
+
+/// 1 / temperature, finite. temperature > 0.
+constexpr float inverse_temperature(float temperature) {
+  const float inverse = 1.0F / temperature;
+  return inverse < 3.402823466e38F ? inverse : 3.402823466e38F;
+}
+
+/// Probabilities are added as integers, so that no order of adding matters: the likeliest token's
+/// mass is 2^40, below 28 nats it is 0.
+constexpr float kMassOfLikeliest = 0x1p40F;
+
+/// The least mass that is a share top_p of the total, and at least 1.
+constexpr uint64_t needed_mass(float top_p, uint64_t total) {
+  const double wanted = static_cast<double>(top_p) * static_cast<double>(total);
+  if (!(wanted > 1.0)) return 1;
+  if (wanted >= static_cast<double>(total)) return total;
+  const auto whole = static_cast<uint64_t>(wanted);
+  return static_cast<double>(whole) < wanted ? whole + 1 : whole;
+}
+
+}  // namespace hypenet::kernels

@@ -1,0 +1,116 @@
+// Both devices have a kernel of their own; what they share is kernels/sampling.h.
+#include "ops/sampling.h"
+
+#include <ATen/Parallel.h>
+#include <c10/core/DeviceGuard.h>
+
+#include "kernels/cuda/sampling.h"
+#include "kernels/sampling.h"
+#include "ops/stream.h"
+#include "ops/types.h"
+
+namespace hypenet {
+namespace {
+
+/// Throws Error unless x is dense and has this type and shape on the device of `logits`.
+void check_part(const std::string& name, const Tensor& x, torch::ScalarType type,
+                torch::IntArrayRef shape, const Tensor& logits) {
+  const std::string place = "sample_tokens: " + name;
+  check_shape(place.c_str(), x, shape);
+  HYPENET_CHECK(x.scalar_type() == type, place, ": expected type ", type, ", found ",
+                x.scalar_type());
+  HYPENET_CHECK(x.device() == logits.device(), place, ": expected device ", logits.device(),
+                ", found ", x.device());
+  HYPENET_CHECK(x.is_contiguous(), place, ": expected it contiguous");
+}
+
+void check_input(const Tensor& logits, const Tensor& slots, const SamplingState& state) {
+  HYPENET_CHECK(logits.dim() == 2 && logits.size(1) > 0,
+                "sample_tokens: logits: expected shape [N, V], found ", logits.sizes());
+  HYPENET_CHECK(logits.scalar_type() == torch::kFloat32,
+                "sample_tokens: logits: expected type Float, found ", logits.scalar_type());
+  HYPENET_CHECK(logits.is_cpu() || logits.is_cuda(),
+                "sample_tokens: logits: expected a CPU or CUDA device, found ", logits.device());
+  HYPENET_CHECK(state.draws.dim() == 1 && state.bias_ids.dim() == 2,
+                "sample_tokens: expected draws [S] and bias_ids [S, n], found ",
+                state.draws.sizes(), " and ", state.bias_ids.sizes());
+  const int64_t S = state.draws.size(0), n = state.bias_ids.size(1);
+  check_part("slots", slots, torch::kInt32, {logits.size(0)}, logits);
+  check_part("temperature", state.temperature, torch::kFloat32, {S}, logits);
+  check_part("top_k", state.top_k, torch::kInt32, {S}, logits);
+  check_part("top_p", state.top_p, torch::kFloat32, {S}, logits);
+  check_part("min_p", state.min_p, torch::kFloat32, {S}, logits);
+  check_part("repetition_penalty", state.repetition_penalty, torch::kFloat32, {S}, logits);
+  check_part("seed", state.seed, torch::kInt64, {S}, logits);
+  check_part("draws", state.draws, torch::kInt32, {S}, logits);
+  check_part("seen", state.seen, torch::kInt32, {S, (logits.size(1) + 31) / 32}, logits);
+  check_part("bias_ids", state.bias_ids, torch::kInt32, {S, n}, logits);
+  check_part("bias", state.bias, torch::kFloat32, {S, n}, logits);
+}
+
+kernels::SampleParams params_of(const Tensor& logits, const Tensor& slots, SamplingState& state,
+                                const SampledTokens& tokens) {
+  return {.logits = logits.const_data_ptr<float>(),
+          .slots = slots.const_data_ptr<int32_t>(),
+          .temperature = state.temperature.const_data_ptr<float>(),
+          .top_k = state.top_k.const_data_ptr<int32_t>(),
+          .top_p = state.top_p.const_data_ptr<float>(),
+          .min_p = state.min_p.const_data_ptr<float>(),
+          .repetition_penalty = state.repetition_penalty.const_data_ptr<float>(),
+          .seed = state.seed.const_data_ptr<int64_t>(),
+          .draws = state.draws.mutable_data_ptr<int32_t>(),
+          .seen = state.seen.mutable_data_ptr<int32_t>(),
+          .bias_ids = state.bias_ids.const_data_ptr<int32_t>(),
+          .bias = state.bias.const_data_ptr<float>(),
+          .ids = tokens.ids.mutable_data_ptr<int32_t>(),
+          .logprobs = tokens.logprobs.mutable_data_ptr<float>(),
+          .rows = logits.size(0),
+          .vocabulary = logits.size(1),
+          .biases = state.bias_ids.size(1)};
+}
+
+void sample_cuda(const kernels::SampleParams& params, const Tensor& logits) {
+  const c10::DeviceGuard on_device(logits.device());
+  const int64_t words = kernels::cuda::sample_scratch_words(params.rows, params.vocabulary);
+  const Tensor scratch = torch::empty({words}, logits.options().dtype(torch::kInt32));
+  auto* const memory = reinterpret_cast<uint32_t*>(scratch.mutable_data_ptr<int32_t>());
+  throw_unless_ok("sample_tokens",
+                  kernels::cuda::sample_tokens(params, memory, current_stream(logits)));
+}
+
+}  // namespace
+
+SamplingState make_sampling_state(int64_t slots, int64_t V, int64_t biases, torch::Device device) {
+  const auto options = torch::TensorOptions().device(device);
+  const auto reals = options.dtype(torch::kFloat32), integers = options.dtype(torch::kInt32);
+  return {.temperature = torch::zeros({slots}, reals),
+          .top_k = torch::zeros({slots}, integers),
+          .top_p = torch::ones({slots}, reals),
+          .min_p = torch::zeros({slots}, reals),
+          .repetition_penalty = torch::ones({slots}, reals),
+          .seed = torch::zeros({slots}, options.dtype(torch::kInt64)),
+          .draws = torch::zeros({slots}, integers),
+          .seen = torch::zeros({slots, (V + 31) / 32}, integers),
+          .bias_ids = torch::full({slots, biases}, -1, integers),
+          .bias = torch::zeros({slots, biases}, reals)};
+}
+
+SampledTokens sample_tokens(const Tensor& logits, const Tensor& slots, SamplingState& state) {
+  const torch::NoGradGuard no_grad;
+  check_input(logits, slots, state);
+  const Tensor rows = aligned(logits);
+  const auto options = rows.options();
+  const SampledTokens tokens{torch::empty({rows.size(0)}, options.dtype(torch::kInt32)),
+                             torch::empty({rows.size(0)}, options)};
+  const kernels::SampleParams params = params_of(rows, slots, state, tokens);
+  if (rows.is_cuda()) {
+    sample_cuda(params, rows);
+  } else {
+    at::parallel_for(0, params.rows, 1, [&](int64_t begin, int64_t end) {
+      kernels::sample_tokens(params, begin, end);
+    });
+  }
+  return tokens;
+}
+
+}  // namespace hypenet
