@@ -1,10 +1,12 @@
-// The kernel does all but the output norm, which needs all heads: it and the gate are a second,
+// The kernels do all but the output norm, which needs all heads: it and the gate are a second,
 // small pass. Other devices, types and head sizes are the composition of the ops for many tokens.
 #include "ops/lightning_step.h"
 
+#include <ATen/Parallel.h>
 #include <c10/core/DeviceGuard.h>
 
 #include "kernels/cuda/lightning_step.h"
+#include "kernels/lightning_step.h"
 #include "ops/gating.h"
 #include "ops/lightning.h"
 #include "ops/norm.h"
@@ -14,9 +16,32 @@
 namespace hypenet {
 namespace {
 
+constexpr int64_t kGrain = 32768;  // numbers of states a task
+
 struct Sizes {
   int64_t B, H, G, d;
 };
+
+/// The states' shape, and which row has which.
+void check_states(const LightningStepInput& input, const Sizes& sizes) {
+  const int64_t S = input.slots.defined() && input.state.defined() ? input.state.size(0) : sizes.B;
+  check_shape("lightning_step: state", input.state, {S, sizes.H, sizes.d, sizes.d});
+  HYPENET_CHECK(input.state.scalar_type() == sum_type(input.q),
+                "lightning_step: state: expected type ", sum_type(input.q), ", found ",
+                input.state.scalar_type());
+  HYPENET_CHECK(input.state.is_contiguous(), "lightning_step: state: expected it contiguous");
+  if (!input.slots.defined()) return;
+  check_shape("lightning_step: slots", input.slots, {sizes.B});
+  HYPENET_CHECK(input.slots.scalar_type() == torch::kInt32 &&
+                    input.slots.device() == input.q.device() && input.slots.is_contiguous(),
+                "lightning_step: slots: expected contiguous Int on ", input.q.device(), ", found ",
+                input.slots.scalar_type(), " on ", input.slots.device());
+  if (!input.slots.is_cpu()) return;
+  for (int64_t n = 0; n < sizes.B; ++n) {
+    const int32_t slot = input.slots.const_data_ptr<int32_t>()[n];
+    HYPENET_CHECK(slot < S, "lightning_step: slots: expected less than ", S, ", found ", slot);
+  }
+}
 
 Sizes checked_sizes(const LightningStepInput& input) {
   const Tensor &q = input.q, &k = input.k;
@@ -34,10 +59,7 @@ Sizes checked_sizes(const LightningStepInput& input) {
   check_alike("lightning_step: v", input.v, q);
   HYPENET_CHECK(G > 0 && H % G == 0, "lightning_step: expected query heads in whole groups, found ",
                 H, " for ", G, " key heads");
-  check_shape("lightning_step: state", input.state, {B, H, d, d});
-  HYPENET_CHECK(input.state.scalar_type() == sum_type(q), "lightning_step: state: expected type ",
-                sum_type(q), ", found ", input.state.scalar_type());
-  HYPENET_CHECK(input.state.is_contiguous(), "lightning_step: state: expected it contiguous");
+  check_states(input, {B, H, G, d});
   HYPENET_CHECK(input.q_weight.defined() == input.k_weight.defined(),
                 "lightning_step: expected norms of both q and k or of neither");
   if (input.q_weight.defined()) {
@@ -55,12 +77,16 @@ Sizes checked_sizes(const LightningStepInput& input) {
   return {B, H, G, d};
 }
 
-bool suits_kernel(const LightningStepInput& input, const Sizes& sizes) {
+bool suits_cuda(const LightningStepInput& input, const Sizes& sizes) {
   const bool aligned = reinterpret_cast<uintptr_t>(input.state.const_data_ptr()) % 16 == 0;
   return aligned && (sizes.d == 64 || sizes.d == 128) &&
          input.decay.scalar_type() == torch::kFloat32 &&
          suits_cuda_kernels({input.q, input.q_weight, input.angles.cos, input.angles.sin,
                              input.decay, input.state});
+}
+
+const int32_t* slots_or_null(const LightningStepInput& input) {
+  return input.slots.defined() ? input.slots.const_data_ptr<int32_t>() : nullptr;
 }
 
 /// scale q S of the state after this token, [B, H d].
@@ -80,6 +106,7 @@ Tensor step_cuda(const LightningStepInput& input, const Sizes& sizes) {
       .cos = floats_or_null(cos),
       .sin = floats_or_null(sin),
       .decay = decay.const_data_ptr<float>(),
+      .slots = slots_or_null(input),
       .state = input.state.mutable_data_ptr<float>(),
       .o = o.mutable_data_ptr(),
       .batch = sizes.B,
@@ -95,8 +122,60 @@ Tensor step_cuda(const LightningStepInput& input, const Sizes& sizes) {
   return o;
 }
 
-/// The same by the ops for many tokens.
-Tensor step_composed(const LightningStepInput& input, const Sizes& sizes) {
+bool suits_cpu(const LightningStepInput& input, const Sizes& sizes) {
+  const auto is_weight = [](const Tensor& x) {
+    return !x.defined() || suits_cpu_kernels({x}) ||
+           (x.is_cpu() && x.scalar_type() == torch::kBFloat16);
+  };
+  const bool has_rope = input.angles.cos.defined();
+  return suits_cpu_kernels({input.q, input.decay}) && is_weight(input.q_weight) &&
+         (!has_rope || suits_cpu_kernels({input.angles.cos, input.angles.sin})) && sizes.d % 4 == 0;
+}
+
+Tensor step_cpu(const LightningStepInput& input, const Sizes& sizes) {
+  const auto rows = [](const Tensor& x) { return x.stride(1) == 1 ? x : x.contiguous(); };
+  const auto whole = [](const Tensor& x) { return x.defined() ? x.contiguous() : x; };
+  const Tensor q = rows(input.q), k = rows(input.k), v = rows(input.v);
+  const Tensor q_weight = whole(input.q_weight), k_weight = whole(input.k_weight);
+  const Tensor cos = whole(input.angles.cos), sin = whole(input.angles.sin);
+  const Tensor decay = input.decay.contiguous();
+  const Tensor o = torch::empty({sizes.B, sizes.H * sizes.d}, q.options());
+  const bool has_norm = q_weight.defined();
+  const kernels::LightningStepParams params{
+      .q = q.const_data_ptr<float>(),
+      .k = k.const_data_ptr<float>(),
+      .v = v.const_data_ptr<float>(),
+      .q_weight = has_norm ? q_weight.const_data_ptr() : nullptr,
+      .k_weight = has_norm ? k_weight.const_data_ptr() : nullptr,
+      .cos = floats_or_null(cos),
+      .sin = floats_or_null(sin),
+      .decay = decay.const_data_ptr<float>(),
+      .slots = slots_or_null(input),
+      .state = input.state.mutable_data_ptr<float>(),
+      .o = o.mutable_data_ptr<float>(),
+      .rows = sizes.B,
+      .heads = sizes.H,
+      .key_heads = sizes.G,
+      .size = sizes.d,
+      .q_row = q.stride(0),
+      .k_row = k.stride(0),
+      .v_row = v.stride(0),
+      .position_row = cos.defined() && cos.dim() == 2 ? sizes.d / 2 : 0,
+      .weight_type = has_norm ? kernel_type(q_weight) : kernels::DType::kFloat32,
+      .scale = static_cast<float>(input.scale),
+      .eps = static_cast<float>(input.eps)};
+  const int64_t grain = kGrain / (sizes.B * sizes.d * sizes.d + 1) + 1;
+  at::parallel_for(0, sizes.H, grain, [&](int64_t begin, int64_t end) {
+    std::vector<float> scratch(2 * sizes.d);
+    kernels::lightning_step(params, begin, end, scratch.data());
+  });
+  return o;
+}
+
+/// The step of rows that have a state each, by the ops for many tokens. The result's state is
+/// theirs.
+LightningOutput rows_step(const LightningStepInput& input, const Sizes& sizes,
+                          const Tensor& state) {
   const int64_t B = sizes.B, H = sizes.H, G = sizes.G, d = sizes.d;
   const auto ready = [&](const Tensor& x, int64_t heads, const Tensor& weight) {
     Tensor y = x.reshape({B, 1, heads, d});
@@ -109,10 +188,51 @@ Tensor step_composed(const LightningStepInput& input, const Sizes& sizes) {
                       .k = ready(input.k, G, input.k_weight),
                       .v = input.v.reshape({B, 1, G, d})};
   many.k = many.k.repeat_interleave(H / G, 2), many.v = many.v.repeat_interleave(H / G, 2);
-  many.decay = input.decay, many.scale = input.scale, many.state = input.state;
-  const LightningOutput output = lightning_recurrent(many);
-  input.state.copy_(output.state);
-  return output.output.reshape({B, H * d});
+  many.decay = input.decay, many.scale = input.scale, many.state = state;
+  return lightning_recurrent(many);
+}
+
+/// Rows in order, each with the state that the one before may have left.
+Tensor step_row_by_row(const LightningStepInput& input, const Sizes& sizes) {
+  std::vector<Tensor> outputs;
+  for (int64_t n = 0; n < sizes.B; ++n) {
+    const int32_t slot = input.slots.const_data_ptr<int32_t>()[n];
+    if (slot < 0) {
+      outputs.push_back(torch::zeros({1, sizes.H * sizes.d}, input.q.options()));
+      continue;
+    }
+    LightningStepInput row = input;
+    row.q = input.q.narrow(0, n, 1), row.k = input.k.narrow(0, n, 1);
+    row.v = input.v.narrow(0, n, 1);
+    if (input.angles.cos.defined() && input.angles.cos.dim() == 2) {
+      row.angles = {input.angles.cos.narrow(0, n, 1), input.angles.sin.narrow(0, n, 1)};
+    }
+    const Tensor state = input.state.narrow(0, slot, 1);
+    const LightningOutput output = rows_step(row, {1, sizes.H, sizes.G, sizes.d}, state);
+    state.copy_(output.state);
+    outputs.push_back(output.output.reshape({1, sizes.H * sizes.d}));
+  }
+  return outputs.empty() ? torch::empty_like(input.q) : torch::cat(outputs);
+}
+
+/// The same by the ops for many tokens, without waiting for a GPU.
+Tensor step_composed(const LightningStepInput& input, const Sizes& sizes) {
+  if (!input.slots.defined()) {
+    const LightningOutput output = rows_step(input, sizes, input.state);
+    input.state.copy_(output.state);
+    return output.output.reshape({sizes.B, sizes.H * sizes.d});
+  }
+  if (input.slots.is_cpu()) return step_row_by_row(input, sizes);
+  // Each slot comes once; padding reads slot 0 and writes one beyond the last.
+  const int64_t S = input.state.size(0);
+  const Tensor slots = input.slots.to(torch::kInt64), is_padding = slots < 0;
+  const LightningOutput output =
+      rows_step(input, sizes, input.state.index_select(0, slots.clamp_min(0)));
+  const Tensor states = torch::cat({input.state, input.state.narrow(0, 0, 1)});
+  states.index_copy_(0, slots.masked_fill(is_padding, S), output.state);
+  input.state.copy_(states.narrow(0, 0, S));
+  return output.output.reshape({sizes.B, sizes.H * sizes.d})
+      .masked_fill(is_padding.unsqueeze(1), 0);
 }
 
 }  // namespace
@@ -120,8 +240,9 @@ Tensor step_composed(const LightningStepInput& input, const Sizes& sizes) {
 Tensor lightning_step(const LightningStepInput& input) {
   const torch::NoGradGuard no_grad;
   const Sizes sizes = checked_sizes(input);
-  const Tensor o =
-      suits_kernel(input, sizes) ? step_cuda(input, sizes) : step_composed(input, sizes);
+  const Tensor o = suits_cuda(input, sizes)  ? step_cuda(input, sizes)
+                   : suits_cpu(input, sizes) ? step_cpu(input, sizes)
+                                             : step_composed(input, sizes);
   if (input.o_weight.defined() && input.gate.defined()) {
     return gated_rms_norm(o, input.o_weight, input.gate, input.eps);
   }

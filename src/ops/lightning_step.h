@@ -28,9 +28,10 @@ struct LightningStepInput {
 /// in q's type. No autograd. The state's first numbers are gone afterwards. Rows of one slot are
 /// tokens in order, each after the one before; on a GPU each slot comes at most once. A row with a
 /// slot < 0 is padding: no state changes, its output is zero. float32 q may come with bfloat16
-/// norm weights. A row's result does not depend, bit for bit, on the other slots' rows. Throws
-/// Error when shapes or types disagree. On a GPU with d 64 or 128 the state is read and written
-/// once.
+/// norm weights. Kernels take d 64 and 128 on a GPU, where the state is read and written once, and
+/// float32 with d a multiple of 4 on a CPU: there a row's result does not depend, bit for bit, on
+/// the other slots' rows, nor on how rows are cut into calls. Never waits for a GPU. Throws Error
+/// when shapes or types disagree.
 Tensor lightning_step(const LightningStepInput& input);
 
 }  // namespace hypenet

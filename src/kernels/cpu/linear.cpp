@@ -3,8 +3,8 @@
 #include "kernels/linear.h"
 
 #include <cmath>
-#include <cstring>
 
+#include "kernels/cpu/bfloat16.h"
 #include "kernels/cpu/exponential.h"
 #include "kernels/cpu/vectorize.h"
 
@@ -37,16 +37,6 @@ struct Lanes<16> {
 template <int L>
 using Vector = typename Lanes<L>::Vector;
 using Quad = Vector<4>;
-
-using BFloat16 = uint16_t;  // the upper half of a float
-
-HYPENET_INLINE float wide(float x) { return x; }
-HYPENET_INLINE float wide(BFloat16 x) {
-  const uint32_t bits = static_cast<uint32_t>(x) << 16;
-  float y;
-  std::memcpy(&y, &bits, sizeof y);
-  return y;
-}
 
 /// 2 L weights as two vectors. A word of two bfloat16 numbers is one by a shift, the other by a
 /// mask: that is why packed rows have even places first.

@@ -55,16 +55,25 @@ __device__ void prepare(const Vector& vector, const LightningStepParams& p, floa
 }
 
 template <class T, int d>
-__global__ void __launch_bounds__(kThreads) step_kernel(LightningStepParams p) {
+__global__ void __launch_bounds__(kThreads, 8) step_kernel(LightningStepParams p) {
   constexpr int kRows = d / kRowsAtOnce;  // of a thread
   __shared__ float q[d], k[d], sums[kThreads / 32][kColumns];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int row = threadIdx.x / kLanes, column = blockIdx.x * kColumns + threadIdx.x % kLanes * 4;
   const int64_t head = blockIdx.z * p.heads + blockIdx.y;
-  float4* const state = reinterpret_cast<float4*>(p.state + head * d * d + column);
 
   wait_for_earlier_kernels();
   let_next_kernel_start();
+  const int64_t slot = p.slots != nullptr ? p.slots[blockIdx.z] : static_cast<int>(blockIdx.z);
+  if (slot < 0) {
+    if (threadIdx.x < kColumns) {
+      const int64_t first = head * d + blockIdx.x * kColumns;
+      static_cast<T*>(p.o)[first + threadIdx.x] = static_cast<T>(0.0F);
+    }
+    return;
+  }
+  float4* const state =
+      reinterpret_cast<float4*>(p.state + (slot * p.heads + blockIdx.y) * d * d + column);
   float4 s[kRows];
 #pragma unroll
   for (int j = 0; j < kRows; ++j) s[j] = state[(row + j * kRowsAtOnce) * (d / 4)];

@@ -16,9 +16,10 @@ struct LightningStepParams {
   const void* k_weight;  // [d], or null
   const float* cos;      // [positions, d / 2], or null for no rotation
   const float* sin;
-  const float* decay;                                // [heads] nats per token
-  float* state;                                      // [B, heads, d, d], updated in place
-  void* o;                                           // [B, heads, d]
+  const float* decay;    // [heads] nats per token
+  const int32_t* slots;  // [B], each at most once; < 0: o is zero; null: row n has slot n
+  float* state;          // [slots, heads, d, d], updated in place
+  void* o;               // [B, heads, d]
   int64_t batch, heads, key_heads, size, positions;  // d is 64 or 128; positions 1 or B
   DType type, weight_type;
   float scale, eps;
