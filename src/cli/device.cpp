@@ -2,8 +2,10 @@
 #include "cli/device.h"
 
 #include <charconv>
+#include <cstdlib>
 
 #include "base/error.h"
+#include "base/processors.h"
 
 namespace hypenet {
 namespace {
@@ -66,14 +68,20 @@ std::string type_name(torch::ScalarType type) {
 
 void add_device_options(CLI::App& command, DeviceOptions& options) {
   command.add_option("--device", options.device, "cpu, cuda or cuda:N")->capture_default_str();
-  command.add_option("--threads", options.threads, "CPU threads (0: one a core)")
+  command
+      .add_option("--threads", options.threads,
+                  "CPU threads (0: OMP_NUM_THREADS, or one a physical core)")
       ->capture_default_str();
 }
 
 torch::Device use_device(const DeviceOptions& options) {
   HYPENET_CHECK(options.threads >= 0 && options.threads <= 4096,
                 "--threads: expected 0 to 4096, found ", options.threads);
-  if (options.threads > 0) torch::set_num_threads(static_cast<int>(options.threads));
+  if (options.threads > 0) {
+    torch::set_num_threads(static_cast<int>(options.threads));
+  } else if (std::getenv("OMP_NUM_THREADS") == nullptr) {
+    torch::set_num_threads(static_cast<int>(physical_cores()));
+  }
   return parse_device(options.device);
 }
 

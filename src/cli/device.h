@@ -22,7 +22,7 @@ std::string type_name(torch::ScalarType type);
 
 struct DeviceOptions {
   std::string device = "cpu";
-  int64_t threads = 0;  // 0: as many as there are cores
+  int64_t threads = 0;  // 0: as OMP_NUM_THREADS says, or one a physical core
 };
 
 /// Adds --device and --threads; `options` must outlive the parsing.
