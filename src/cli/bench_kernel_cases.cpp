@@ -12,6 +12,7 @@
 #include "ops/lightning.h"
 #include "ops/lightning_step.h"
 #include "ops/linear.h"
+#include "ops/linear_step.h"
 #include "ops/mean_squared_error.h"
 #include "ops/norm.h"
 #include "ops/rope.h"
@@ -128,6 +129,73 @@ void add_lightning_step(Cases& cases, int64_t B) {
   cases.add("lightning step", fmt::format("B {}, H {}, d {}", B, H, d),
             {5 * product_of({B, H, d, d}), 2 * 4 * product_of({B, H, d, d})},
             [sizes = cases, B] { return lightning_step_call(sizes, B, H, d); });
+}
+
+/// The linear layers of a step that read one x.
+struct StepLayers {
+  const char* name;
+  int64_t K;
+  std::vector<int64_t> outs;
+  bool has_norm = false, has_gate = false, is_swiglu = false, has_residual = false;
+  bool is_head = false;
+};
+
+KernelCall linear_step_call(const Cases& cases, const StepLayers& layers, int64_t N) {
+  const auto random = [&](int64_t n) { return torch::randn({N, n}, cases.options()); };
+  std::vector<StepWeights> weights;
+  for (const int64_t out : layers.outs) {
+    weights.push_back({torch::randn({out, layers.K}, cases.options()).mul_(0.02)});
+  }
+  LinearStepInput input{.x = random(layers.K), .eps = kEps, .layers = {}};
+  if (layers.has_norm) input.norm_weight = torch::rand({layers.K}, cases.options());
+  if (layers.has_gate) input.gate = random(layers.K);
+  if (layers.has_residual) input.residual = random(layers.outs[0]);
+  input.is_swiglu = layers.is_swiglu, input.has_float_output = layers.is_head;
+  return [input, weights]() mutable {
+    input.layers = weights;
+    return linear_step(input);
+  };
+}
+
+void add_linear_step(Cases& cases, const StepLayers& layers, int64_t N) {
+  std::string outs;
+  double weights = 0;
+  for (const int64_t out : layers.outs) {
+    outs += fmt::format("{}{}", outs.empty() ? "" : " + ", out);
+    weights += product_of({out, layers.K});
+  }
+  const char* extras = layers.has_gate    ? ", gated norm, residual"
+                       : layers.is_swiglu ? ", norm, SwiGLU"
+                       : layers.has_norm  ? ", norm"
+                                          : ", residual";
+  // The weights, read once: the few rows beside them are left out.
+  cases.add("linear step",
+            fmt::format("{}: N {}, {} -> {}{}", layers.name, N, layers.K, outs, extras),
+            {2.0 * static_cast<double>(N) * weights, weights * cases.element_bytes()},
+            [list = cases, layers, N] { return linear_step_call(list, layers, N); });
+}
+
+/// The layers of one block and the head; D 2048 is the 2B model, 576 SmolLM2.
+void add_linear_steps(Cases& cases, int64_t D, int64_t key_outs, int64_t mlp, int64_t vocabulary) {
+  const int64_t out = cases.part(D), key_out = cases.part(key_outs), hidden = cases.part(mlp);
+  const StepLayers all[] = {
+      {.name = "q, k, v, z", .K = D, .outs = {out, key_out, key_out, out}, .has_norm = true},
+      {.name = "o",
+       .K = D,
+       .outs = {out},
+       .has_norm = true,
+       .has_gate = true,
+       .has_residual = true},
+      {.name = "gate, up", .K = D, .outs = {hidden, hidden}, .has_norm = true, .is_swiglu = true},
+      {.name = "down", .K = mlp, .outs = {out}, .has_residual = true},
+      {.name = "head",
+       .K = D,
+       .outs = {cases.part(vocabulary)},
+       .has_norm = true,
+       .is_head = true}};
+  for (const StepLayers& layers : all) {
+    for (const int64_t N : {1, 8, 64}) add_linear_step(cases, layers, N);
+  }
 }
 
 void add_norms(Cases& cases, int64_t n) {
@@ -300,6 +368,8 @@ std::vector<KernelCase> kernel_cases(const KernelSizes& sizes) {
   add_lightning(cases, 9, 64, 32, 512);
   add_lightning(cases, 9, 64, 8, 4096);
   for (const int64_t B : {1, 8, 32}) add_lightning_step(cases, B);
+  add_linear_steps(cases, 2048, 2048, 6144, 151936);
+  add_linear_steps(cases, 576, 576, 1536, 49152);
   for (const int64_t D : {2048, 576}) add_norms(cases, D);
   add_norm_rope(cases, 16, 128);
   add_norm_rope(cases, 9, 64);
