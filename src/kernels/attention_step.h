@@ -50,7 +50,7 @@ struct AttentionStepTask {
   int64_t first_row, rows, key_head;
 };
 
-constexpr int64_t kSplitTokens = 1024;
+constexpr int64_t kSplitTokens = 256;
 
 /// Splits of the task's last row, which sees most.
 int64_t attention_step_splits(const AttentionStepParams& params, const AttentionStepTask& task);

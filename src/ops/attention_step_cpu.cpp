@@ -1,5 +1,5 @@
 // First all rows' keys and values go into the pages; then each (rows of a slot, key head) is a
-// task, and where tasks are few, each split of its context. Results do not depend on which.
+// task, or each split of its context. Results do not depend on which.
 #include "ops/attention_step_cpu.h"
 
 #include <ATen/Parallel.h>
@@ -18,8 +18,9 @@ namespace {
 using kernels::AttentionStepParams;
 using kernels::AttentionStepTask;
 
-constexpr int64_t kQueries = 32;              // of a task, or those of one row
-constexpr int64_t kGrain = int64_t{1} << 16;  // elements of keys and values a thread at least
+constexpr int64_t kQueries = 128;                 // of a task, or those of one row
+constexpr int64_t kGrain = int64_t{1} << 16;      // elements of keys and values a thread at least
+constexpr int64_t kMostParts = int64_t{1} << 24;  // floats: 64 MB
 
 Tensor floats(const Tensor& x) { return x.defined() ? x.to(torch::kFloat32).contiguous() : x; }
 
@@ -123,10 +124,12 @@ void run_by_task(const AttentionStepParams& params, const std::vector<AttentionS
   });
 }
 
-/// Every split on its own, which are joined in the order of run_by_task.
+/// Every split on its own, which are joined in the order of run_by_task. The key heads of a split
+/// follow each other: their rows are neighbours in memory.
 void run_by_split(const AttentionStepParams& params, const std::vector<AttentionStepTask>& tasks,
                   const Need& need) {
   const auto count = static_cast<int64_t>(tasks.size());
+  const int64_t heads = params.pages.key_heads;
   const Tensor parts = torch::empty({count * need.splits * need.part});
   const auto part_at = [&](int64_t task, int64_t split) {
     return parts.data_ptr<float>() + (task * need.splits + split) * need.part;
@@ -134,7 +137,8 @@ void run_by_split(const AttentionStepParams& params, const std::vector<Attention
   at::parallel_for(0, count * need.splits, 1, [&](int64_t begin, int64_t end) {
     const Tensor scratch = torch::empty({need.scratch});
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t split = i % need.splits, index = i / need.splits;
+      const int64_t split = i / heads % need.splits;
+      const int64_t index = i / (heads * need.splits) * heads + i % heads;
       const AttentionStepTask& task = tasks[static_cast<size_t>(index)];
       if (split >= attention_step_splits(params, task)) continue;
       kernels::attention_step_split(params, task, split, part_at(index, split),
@@ -148,6 +152,16 @@ void run_by_split(const AttentionStepParams& params, const std::vector<Attention
     }
     kernels::finish_attention_step(params, task, part_at(i, 0));
   }
+}
+
+/// Whether parts are small beside the keys and values they stand for, as in a decode, or tasks are
+/// too few for the threads.
+bool pays_by_split(const AttentionStepParams& params, const std::vector<AttentionStepTask>& tasks,
+                   const Need& need) {
+  const auto count = static_cast<int64_t>(tasks.size());
+  const bool is_small = 16 * need.part <= 2 * kernels::kSplitTokens * params.pages.size;
+  return count * need.splits * need.part <= kMostParts &&
+         (is_small || count < 4 * at::get_num_threads());
 }
 
 /// Outputs of padding are not any task's.
@@ -187,8 +201,7 @@ Tensor attention_step_cpu(const AttentionStepInput& input) {
   const std::vector<AttentionStepTask> tasks = tasks_of(params, N);
   if (tasks.empty()) return o;
   const Need need(params, tasks);
-  const bool is_few = static_cast<int64_t>(tasks.size()) < 4 * at::get_num_threads();
-  if (is_few && need.splits > 1) {
+  if (need.splits > 1 && pays_by_split(params, tasks, need)) {
     run_by_split(params, tasks, need);
   } else {
     run_by_task(params, tasks, need);

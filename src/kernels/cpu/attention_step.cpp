@@ -49,18 +49,34 @@ HYPENET_INLINE void transpose_words(Words (&words)[8]) {
   }
 }
 
-/// to [size, kKeys] float32 = the transpose of `count` keys, `row` words apart; zeros on the right.
-/// A word is one element of a float32 cache or two of a bfloat16 one.
-HYPENET_INLINE void transpose_keys(const uint32_t* keys, int64_t row, int64_t count, int64_t words,
-                                   bool is_narrow, float* to) {
+/// Keys or values of a block, and where those of the next one lie: they are asked for meanwhile,
+/// since no hardware guesses a stride of all key heads.
+struct Rows {
+  HYPENET_INLINE const uint32_t* at(int64_t row) const {
+    return reinterpret_cast<const uint32_t*>(data + row * row_bytes);
+  }
+  HYPENET_INLINE void prefetch(int64_t row) const {
+    constexpr int64_t kLine = 64;
+    for (int64_t byte = 0; byte < bytes; byte += kLine) {
+      __builtin_prefetch(next + row * row_bytes + byte, 0, 2);
+    }
+  }
+  const char *data, *next;
+  int64_t row_bytes, bytes, count;  // from a row to the next, of a row's head, rows
+};
+
+/// to [size, kKeys] float32 = the transpose of the keys; zeros on the right. A word is one element
+/// of a float32 cache or two of a bfloat16 one.
+HYPENET_INLINE void transpose_keys(const Rows& keys, bool is_narrow, float* to) {
+  const int64_t words = keys.bytes / 4;
   for (int64_t key = 0; key < kKeys; key += 8) {
+    for (int64_t i = 0; i < 8; ++i) keys.prefetch(key + i);
     for (int64_t word = 0; word < words; word += 8) {
       Words block[8];
       for (int64_t i = 0; i < 8; ++i) {
-        if (key + i < count) {
-          block[i] = *reinterpret_cast<const Words*>(keys + (key + i) * row + word);
-        } else {
-          block[i] = Words{};
+        block[i] = Words{};
+        if (key + i < keys.count) {
+          block[i] = *reinterpret_cast<const Words*>(keys.at(key + i) + word);
         }
       }
       transpose_words(block);
@@ -77,13 +93,19 @@ HYPENET_INLINE void transpose_keys(const uint32_t* keys, int64_t row, int64_t co
   }
 }
 
-/// to [count, size] float32 = values, `row` elements apart.
-HYPENET_INLINE void widen_values(const uint16_t* values, int64_t row, int64_t count, int64_t size,
-                                 float* to) {
-  for (int64_t i = 0; i < count; ++i) {
+/// to [count, size] float32 = the values.
+HYPENET_INLINE void widen_values(const Rows& values, bool is_narrow, int64_t size, float* to) {
+  for (int64_t i = 0; i < values.count; ++i) {
+    values.prefetch(i);
+    float* const line = to + i * size;
+    if (!is_narrow) {
+      std::memcpy(line, values.at(i), static_cast<size_t>(size) * sizeof(float));
+      continue;
+    }
+    const uint16_t* const narrow = reinterpret_cast<const uint16_t*>(values.at(i));
 #pragma omp simd
     for (int64_t j = 0; j < size; ++j) {
-      to[i * size + j] = std::bit_cast<float>(static_cast<uint32_t>(values[i * row + j]) << 16);
+      line[j] = std::bit_cast<float>(static_cast<uint32_t>(narrow[j]) << 16);
     }
   }
 }
@@ -216,10 +238,10 @@ void attention_step_split(const AttentionStepParams& params, const AttentionStep
   const StepPages& pages = params.pages;
   const int64_t queries = queries_of(params, task), size = pages.size, group = params.group;
   const int32_t* const positions = pages.positions + task.first_row;
-  const int64_t slot = pages.slots[task.first_row], row_elements = pages.key_heads * size;
+  const int64_t slot = pages.slots[task.first_row];
   const Part part(memory, queries, size);
-  float *const q = scratch, *const keys = q + queries * size, *const widened = keys + kKeys * size;
-  float* const weights = widened + kKeys * size;  // [queries, kKeys]
+  float *const q = scratch, *const keys = q + queries * size, *const values = keys + kKeys * size;
+  float* const weights = values + kKeys * size;  // [queries, kKeys]
   for (int64_t row = 0; row < task.rows; ++row) {
     pack_rows(params.q + row_at(params, task, row), size, group, group, size, 1.0F,
               q + row * group * size);
@@ -228,26 +250,25 @@ void attention_step_split(const AttentionStepParams& params, const AttentionStep
   for (int64_t i = 0; i < queries * size; ++i) part.o[i] = 0;
   for (int64_t i = 0; i < queries; ++i) part.largest[i] = kLowest, part.sums[i] = 0;
 
+  const bool is_narrow = pages.type == DType::kBFloat16;
+  const int64_t bytes = is_narrow ? 2 : 4;  // of an element
+  const int64_t next_head = smaller(task.key_head + 1, pages.key_heads - 1);
   const int64_t begin = split * kSplitTokens;
   const int64_t end = smaller(begin + kSplitTokens, int64_t{positions[task.rows - 1]} + 1);
+  int64_t next_place = place_of(pages, slot, begin, task.key_head) * bytes;
   for (int64_t first = begin; first < end; first += kKeys) {
-    const int64_t count = smaller(kKeys, end - first);
-    const int64_t place = place_of(pages, slot, first, task.key_head);
-    const float* values = widened;  // [count, size], value_row apart
-    int64_t value_row = size;
-    if (pages.type == DType::kBFloat16) {
-      const uint16_t* const narrow = static_cast<const uint16_t*>(pages.keys) + place;
-      transpose_keys(reinterpret_cast<const uint32_t*>(narrow), row_elements / 2, count, size / 2,
-                     true, keys);
-      widen_values(static_cast<const uint16_t*>(pages.values) + place, row_elements, count, size,
-                   widened);
-    } else {
-      const float* const wide = static_cast<const float*>(pages.keys) + place;
-      transpose_keys(reinterpret_cast<const uint32_t*>(wide), row_elements, count, size, false,
-                     keys);
-      values = static_cast<const float*>(pages.values) + place;
-      value_row = row_elements;
-    }
+    const int64_t count = smaller(kKeys, end - first), place = next_place;
+    // After the split comes, as a rule, the same split of the next key head.
+    const bool is_last = first + kKeys >= end;
+    next_place = bytes * (is_last ? place_of(pages, slot, begin, next_head)
+                                  : place_of(pages, slot, first + kKeys, task.key_head));
+    const auto rows_of = [&](const void* cache) {
+      const char* const data = static_cast<const char*>(cache);
+      return Rows{data + place, data + next_place, pages.key_heads * size * bytes, size * bytes,
+                  count};
+    };
+    transpose_keys(rows_of(pages.keys), is_narrow, keys);
+    widen_values(rows_of(pages.values), is_narrow, size, values);
     multiply(queries, kKeys, size, {q, size, 1}, keys, kKeys, weights, kKeys, false);
     for (int64_t i = 0; i < queries; ++i) {
       const int64_t row = smaller(i / group, task.rows - 1);
@@ -258,7 +279,7 @@ void attention_step_split(const AttentionStepParams& params, const AttentionStep
 #pragma omp simd
       for (int64_t j = 0; j < size; ++j) o[j] *= factor;
     }
-    multiply(queries, size, count, {weights, kKeys, 1}, values, value_row, part.o, size, true);
+    multiply(queries, size, count, {weights, kKeys, 1}, values, size, part.o, size, true);
   }
 }
 
