@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "ops/attention.h"
+#include "ops/attention_step.h"
 #include "ops/gating.h"
 #include "ops/lightning.h"
 #include "ops/lightning_step.h"
@@ -129,6 +130,39 @@ void add_lightning_step(Cases& cases, int64_t B) {
   cases.add("lightning step", fmt::format("B {}, H {}, d {}", B, H, d),
             {5 * product_of({B, H, d, d}), 2 * 4 * product_of({B, H, d, d})},
             [sizes = cases, B] { return lightning_step_call(sizes, B, H, d); });
+}
+
+/// N sequences of T tokens each, the last of which is the step's; their pages in no order.
+KernelCall attention_step_call(const Cases& cases, int64_t N, int64_t T) {
+  const int64_t H = 16, G = 8, d = 128, P = 128, width = (T + P - 1) / P;
+  const auto random = [&](torch::IntArrayRef shape) {
+    return torch::randn(shape, cases.options());
+  };
+  const auto numbers = cases.options().dtype(torch::kInt32);
+  const auto weight = [&] { return torch::rand({d}, cases.wide_options()); };
+  const AttentionStepInput input{
+      .q = random({N, H * d}),
+      .k = random({N, G * d}),
+      .v = random({N, G * d}),
+      .q_weight = weight(),
+      .k_weight = weight(),
+      .eps = kEps,
+      .query_scale = torch::ones({N}, cases.wide_options()),
+      .gate = random({N, H * d}),
+      .cache = {random({N * width, P, G, d}), random({N * width, P, G, d})},
+      .page_table = torch::randperm(N * width, numbers).view({N, width}),
+      .slots = torch::arange(N, numbers),
+      .positions = torch::full({N}, T - 1, numbers)};
+  return [input] { return Tensors{attention_step(input)}; };
+}
+
+void add_attention_step(Cases& cases, int64_t sequences, int64_t tokens) {
+  const int64_t H = 16, G = 8, d = 128;
+  const int64_t N = cases.batch(sequences), T = cases.part(tokens);
+  // Keys and values once; q k^T and its product with v.
+  cases.add("attention step", fmt::format("N {}, {} tokens, H {}, G {}, d {}", N, T, H, G, d),
+            {4 * product_of({N, T, H, d}), 2 * product_of({N, T, G, d}) * cases.element_bytes()},
+            [list = cases, N, T] { return attention_step_call(list, N, T); });
 }
 
 /// The linear layers of a step that read one x.
@@ -368,6 +402,8 @@ std::vector<KernelCase> kernel_cases(const KernelSizes& sizes) {
   add_lightning(cases, 9, 64, 32, 512);
   add_lightning(cases, 9, 64, 8, 4096);
   for (const int64_t B : {1, 8, 32}) add_lightning_step(cases, B);
+  for (const int64_t T : {4096, 32768, 131072, 1048576}) add_attention_step(cases, 1, T);
+  for (const int64_t T : {4096, 32768}) add_attention_step(cases, 64, T);
   add_linear_steps(cases, 2048, 2048, 6144, 151936);
   add_linear_steps(cases, 576, 576, 1536, 49152);
   for (const int64_t D : {2048, 576}) add_norms(cases, D);
