@@ -1,55 +1,20 @@
 // A row is shared by a cluster of eight blocks, which keep it in their shared memory and read each
 // other's counts there; before sm_90, or when a row is too long, by one block with scratch memory.
 // Reals are never added in an order that depends on other rows; thresholds come from integers.
-#include <cooperative_groups.h>
-
 #include "kernels/cuda/pack.cuh"
 #include "kernels/cuda/sampling.h"
+#include "kernels/cuda/sampling_limits.cuh"
 #include "kernels/gumbel.h"
 
 namespace hypenet::kernels::cuda {
 namespace {
 
-constexpr int kThreads = 512;
-constexpr int kWarps = kThreads / 32;
-constexpr int kCluster = 8;     // blocks
-constexpr int kBins = 256;      // of eight bits of a key
-constexpr int kUnderWay = 4;    // packs that a thread has asked memory for
-constexpr int kReserve = 8192;  // bytes of shared memory beside the row
-constexpr float kLog2E = 1.44269504088896F;
+constexpr int kCluster = 8;                  // blocks
+constexpr int kUnderWay = 4;                 // packs that a thread has asked memory for
+constexpr int kReserve = 8192;               // bytes of shared memory beside the row
 constexpr float kLowest = -3.402823466e38F;  // finite: the difference of two of them is no NaN
 constexpr float kInfinity = __builtin_huge_valf();
 constexpr unsigned long long kNotFinite = ~0ULL;  // a Candidate above all others
-
-/// The blocks that share a row.
-template <int kBlocks>
-struct Team {
-  /// Also a barrier of each block; what any of them wrote to shared memory is seen by all.
-  static __device__ __forceinline__ void wait() {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-    if constexpr (kBlocks > 1) {
-      cooperative_groups::this_cluster().sync();
-      return;
-    }
-#endif
-    __syncthreads();
-  }
-  /// The variable in shared memory that block number `rank` calls so.
-  template <class T>
-  static __device__ __forceinline__ const T& of_block(const T& own, int rank) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-    if constexpr (kBlocks > 1) {
-      return *cooperative_groups::this_cluster().map_shared_rank(&own, rank);
-    }
-#endif
-    return own;
-  }
-};
-
-/// Tokens of a row that each of `blocks` blocks holds: whole words of the bitmap.
-__host__ __device__ constexpr int64_t slice_tokens(int64_t vocabulary, int blocks) {
-  return (vocabulary + 32 * blocks - 1) / (32 * blocks) * 32;
-}
 
 /// Of the elements seen so far: their maximum, and the sum of exp(x - max).
 struct Exponentials {
@@ -67,8 +32,6 @@ struct RowPart {
 };
 
 __device__ __forceinline__ RowPart empty_part() { return {{kLowest, 0}, 0}; }
-
-__device__ __forceinline__ float natural_exp(float x) { return exp2f(x * kLog2E); }
 
 __device__ __forceinline__ Candidate candidate(float value, int token) {
   const unsigned bits = __float_as_uint(value + 0.0F);  // one zero
@@ -146,12 +109,6 @@ __device__ RowPart join_team(RowPart part, RowPart (&of_warps)[kWarps], RowPart&
   return part;
 }
 
-/// A block's part of a row: tokens begin .. begin + count - 1.
-struct Slice {
-  int begin, count;
-  uint32_t* held;  // [count] words of the block: first changed logits, then keys
-};
-
 /// Reads the logits once: their exponentials, and the largest after the penalty. With kHolds the
 /// changed logits are left in slice.held (biases are still to come, and so is the largest).
 template <int kWidth, bool kHolds>
@@ -223,127 +180,11 @@ __device__ void form_keys(const Slice& slice, float max, float inverse) {
   }
 }
 
-/// The bin in which a walk goes on: how much it lacks at the bin's start, and the bin's own weight.
-struct Found {
-  unsigned bin;
-  unsigned long long needed, weight;
-};
-
 /// Shared memory of a block.
 struct BlockMemory {
-  // Two sets of sums, in turn: a block clears one while another still reads the other.
-  unsigned low[2][kBins], high[2][kBins];
-  unsigned long long warp_sums[kWarps];
-  Found found;
+  LimitMemory limits;
   RowPart warp_parts[kWarps], row_part, draw_part;
 };
-
-/// Shared memory has no 64-bit addition of its own: two of 32 bits, the second one rare.
-__device__ __forceinline__ void add_weight(unsigned* low, unsigned* high,
-                                           unsigned long long weight) {
-  const auto part = static_cast<unsigned>(weight);
-  const unsigned before = atomicAdd(low, part);
-  const unsigned carry = static_cast<unsigned>(weight >> 32) + (before > ~part ? 1 : 0);
-  if (carry != 0) atomicAdd(high, carry);
-}
-
-/// The largest key that stays: of the keys <= limit, ascending, the last one of those whose weights
-/// are needed for the wanted sum. Weights are 1 and the sum top_k, or with kMass probabilities and
-/// the sum their share top_p. Eight bits of the key at a time; the same in all threads of the team.
-template <int kBlocks, bool kMass>
-struct Walk {
-  BlockMemory& memory;
-  const Slice& slice;
-  uint32_t limit;
-  float top_p;
-  unsigned long long needed;  // top_k, or with kMass set by the first round
-
-  __device__ __forceinline__ unsigned long long weight_of(uint32_t key) const {
-    if (!kMass) return 1;
-    const float probability = natural_exp(-static_cast<float>(key) * kKeyUnit);
-    return static_cast<unsigned long long>(probability * kMassOfLikeliest);
-  }
-
-  /// Adds the weights of the block's keys that agree with `prefix` in the bits `decided`.
-  __device__ void fill(int turn, uint32_t prefix, uint32_t decided, int shift) const {
-    if (threadIdx.x < kBins) memory.low[turn][threadIdx.x] = memory.high[turn][threadIdx.x] = 0;
-    __syncthreads();
-#pragma unroll 4
-    for (int i = threadIdx.x; i < slice.count; i += kThreads) {
-      const uint32_t key = slice.held[i];
-      if (key > limit || (key & decided) != prefix) continue;
-      const unsigned long long weight = weight_of(key);
-      const unsigned bin = (key >> shift) % kBins;
-      if (weight != 0) add_weight(&memory.low[turn][bin], &memory.high[turn][bin], weight);
-    }
-  }
-
-  /// Thread b has bin b of all blocks; the first bin at whose end the sum is reached is found.
-  __device__ Found find(int turn, bool is_first) {
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-    unsigned long long weight = 0;
-    if (threadIdx.x < kBins) {
-#pragma unroll
-      for (int rank = 0; rank < kBlocks; ++rank) {
-        const unsigned low = Team<kBlocks>::of_block(memory.low[turn][threadIdx.x], rank);
-        const unsigned high = Team<kBlocks>::of_block(memory.high[turn][threadIdx.x], rank);
-        weight += (static_cast<unsigned long long>(high) << 32) + low;
-      }
-    }
-    unsigned long long sum = weight;  // up to and with this bin
-#pragma unroll
-    for (int offset = 1; offset < 32; offset *= 2) {
-      const unsigned long long before = __shfl_up_sync(~0U, sum, offset);
-      if (lane >= offset) sum += before;
-    }
-    if (lane == 31) memory.warp_sums[warp] = sum;
-    __syncthreads();
-    unsigned long long total = 0;
-#pragma unroll
-    for (int i = 0; i < kBins / 32; ++i) {
-      if (i == warp) sum += total;
-      total += memory.warp_sums[i];
-    }
-    if (kMass && is_first) needed = needed_mass(top_p, total);
-    const unsigned long long before = sum - weight;
-    if (threadIdx.x < kBins && before < needed && needed <= sum) {
-      memory.found = {threadIdx.x, needed - before, weight};
-    }
-    __syncthreads();
-    return memory.found;
-  }
-
-  __device__ uint32_t run(int& turn) {
-    uint32_t prefix = 0, decided = 0;
-    for (int shift = 24; shift >= 0; shift -= 8) {
-      fill(turn, prefix, decided, shift);
-      Team<kBlocks>::wait();
-      const Found found = find(turn, shift == 24);
-      turn ^= 1;
-      needed = found.needed;
-      prefix |= found.bin << shift;
-      decided |= (kBins - 1U) << shift;
-      if (needed == found.weight) return prefix | ((1U << shift) - 1);  // the whole bin stays
-    }
-    return prefix;
-  }
-};
-
-/// The largest key that top-k, top-p and min-p leave.
-template <int kBlocks>
-__device__ uint32_t limit_keys(const SampleParams& p, int slot, const Slice& slice,
-                               BlockMemory& memory) {
-  const int top_k = p.top_k[slot];
-  const float top_p = p.top_p[slot];
-  uint32_t limit = kNeverDrawn;
-  int turn = 0;
-  if (top_k > 0 && top_k < p.vocabulary) {
-    const auto wanted = static_cast<unsigned long long>(top_k);
-    limit = Walk<kBlocks, false>{memory, slice, limit, 0, wanted}.run(turn);
-  }
-  if (top_p < 1) limit = Walk<kBlocks, true>{memory, slice, limit, top_p, 0}.run(turn);
-  return min(limit, distance_key(-logf(p.min_p[slot])));
-}
 
 /// The arg max of -distance + noise over this thread's keys <= limit.
 __device__ Candidate draw(const Slice& slice, uint32_t limit, uint64_t key_of_draw) {
@@ -415,7 +256,7 @@ __global__ void __launch_bounds__(kThreads, 2) sample_kernel(SampleParams p, uin
   Candidate best = part.best;
   if (is_usable && !is_greedy) {
     form_keys(slice, value_of(part.best), inverse_temperature(temperature));
-    const uint32_t limit = limit_keys<kBlocks>(p, slot, slice, memory);
+    const uint32_t limit = limit_keys<kBlocks>(p, slot, slice, memory.limits);
     const Candidate own = draw(slice, limit, draw_key(p.seed[slot], p.draws[slot]));
     best = join_team<kBlocks>({part.raw, own}, memory.warp_parts, memory.draw_part).best;
   }
