@@ -7,6 +7,7 @@
 #include <cmath>
 #include <utility>
 
+#include "cli/read_bandwidth.h"
 #include "ops/attention.h"
 #include "ops/attention_step.h"
 #include "ops/gating.h"
@@ -346,6 +347,16 @@ void add_mean_squared_error(Cases& cases) {
             });
 }
 
+/// What decode comes to, whose weights are read and not written. More than a cache holds.
+void add_read(Cases& cases) {
+  const int64_t words = int64_t{1} << 26;
+  cases.add("read", "512 MiB", {0, product_of({words}) * 8}, [words] {
+    return [x = torch::ones({words}, torch::kInt64)]() -> Tensors {
+      return {torch::tensor(static_cast<int64_t>(read_all(x)))};
+    };
+  });
+}
+
 void add_softmax_attention(Cases& cases, const char* name, AttentionBackend backend, int64_t B,
                            int64_t T) {
   const int64_t H = 16, G = 8, d = 128;
@@ -390,6 +401,7 @@ std::vector<KernelCase> ceiling_cases(const KernelSizes& sizes) {
     Tensor to = torch::zeros({count}, options);
     return [=]() mutable -> Tensors { return {at::neg_out(to, from)}; };
   });
+  if (sizes.device.is_cpu()) add_read(cases);
   return cases.all;
 }
 

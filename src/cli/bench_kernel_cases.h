@@ -35,7 +35,7 @@ struct KernelSizes {
   torch::ScalarType type() const { return device.is_cuda() ? torch::kBFloat16 : torch::kFloat32; }
 };
 
-/// The two ceilings: a matrix product, then a copy.
+/// The ceilings: a matrix product, then a copy, and on a CPU then a read alone.
 std::vector<KernelCase> ceiling_cases(const KernelSizes& sizes);
 
 /// The kernels, forward and forward + backward as cases of their own.

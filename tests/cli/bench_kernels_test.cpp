@@ -66,6 +66,7 @@ TEST_P(BenchKernels, prints_each_kernel_beside_its_floor) {
               AllOf(StartsWith("cpu, float32, quick"),
                     ContainsRegex("matrix product +512 x 512 x 512 .* FLOPs +100.0 %"),
                     ContainsRegex("copy +16 MiB .* bytes +100.0 %"),
+                    ContainsRegex("read +512 MiB .* bytes +"),
                     ContainsRegex(GetParam() + "[^\n]* [0-9.e-]+ +(FLOPs|bytes) +[0-9.]+ %")));
 }
 
@@ -83,9 +84,10 @@ TEST(BenchKernelsOptions, choose_kernels_and_write_json) {
   EXPECT_EQ(result.code, 0) << result.error;
   EXPECT_THAT(result.out, Not(HasSubstr("swiglu")));
   const Json times = read_json(file);
-  ASSERT_EQ(times.size(), 4U);  // two ceilings, two sizes
-  EXPECT_EQ(times[2].at("kernel"), "add_rms_norm + backward");
-  EXPECT_GT(times[2].at("seconds").get<double>(), 0);
+  ASSERT_EQ(times.size(), 5U);  // three ceilings, two sizes
+  EXPECT_EQ(times[2].at("kernel"), "read");
+  EXPECT_EQ(times[3].at("kernel"), "add_rms_norm + backward");
+  EXPECT_GT(times[3].at("seconds").get<double>(), 0);
 }
 
 TEST(BenchKernelsOptions, wrong_requests_are_one_line) {
