@@ -18,6 +18,8 @@
 #include "ops/mean_squared_error.h"
 #include "ops/norm.h"
 #include "ops/rope.h"
+#include "ops/sampling.h"
+#include "ops/step_inputs.h"
 #include "train/losses.h"
 
 namespace hypenet {
@@ -233,6 +235,46 @@ void add_linear_steps(Cases& cases, int64_t D, int64_t key_outs, int64_t mlp, in
   }
 }
 
+/// N rows choose a token: greedily, or by every filter.
+void add_sampling(Cases& cases, int64_t N, int64_t vocabulary, bool is_greedy) {
+  const int64_t V = cases.part(vocabulary);
+  // The logits, once.
+  cases.add(is_greedy ? "sample, greedy" : "sample, all filters", fmt::format("[{}, {}]", N, V),
+            {0, 4 * product_of({N, V})}, [=, wide = cases.wide_options()] {
+              const Tensor logits = torch::randn({N, V}, wide) * 2;
+              const Tensor slots = torch::arange(N, wide.dtype(torch::kInt32));
+              SamplingState state = make_sampling_state(N, V, 512, wide.device());
+              if (!is_greedy) {
+                state.temperature.fill_(0.8), state.top_k.fill_(1000), state.top_p.fill_(0.9);
+                state.min_p.fill_(0.01), state.repetition_penalty.fill_(1.1);
+              }
+              return [=]() mutable {
+                const SampledTokens tokens = sample_tokens(logits, slots, state);
+                return Tensors{tokens.ids, tokens.logprobs};
+              };
+            });
+}
+
+void add_step_inputs(Cases& cases, int64_t N) {
+  const int64_t V = cases.part(151936), D = 2048, d = 128;
+  // A row of the embedding read and written; cos and sin written.
+  cases.add("step inputs", fmt::format("N {}, D {}, d {}", N, D, d),
+            {0, product_of({N, D}) * 2 * cases.element_bytes() + product_of({N, d}) * 4},
+            [=, options = cases.options()] {
+              const auto integers = options.dtype(torch::kInt32);
+              const StepInputsInput input{
+                  .ids = torch::randint(V, {N}, integers),
+                  .positions = torch::randint(1 << 20, {N}, integers),
+                  .embedding = torch::randn({V, D}, options),
+                  .frequencies = rope_frequencies(d, kRopeTheta).to(options.device()),
+                  .scale_base = 500};
+              return [input, type = options.dtype().toScalarType()] {
+                const StepInputs made = step_inputs(input, type);
+                return Tensors{made.h, made.angles.cos, made.angles.sin, made.query_scale};
+              };
+            });
+}
+
 void add_norms(Cases& cases, int64_t n) {
   const int64_t rows = cases.part(16384);
   const std::string shape = fmt::format("[{}, {}]", rows, n);
@@ -418,6 +460,11 @@ std::vector<KernelCase> kernel_cases(const KernelSizes& sizes) {
   for (const int64_t T : {4096, 32768}) add_attention_step(cases, 64, T);
   add_linear_steps(cases, 2048, 2048, 6144, 151936);
   add_linear_steps(cases, 576, 576, 1536, 49152);
+  for (const int64_t N : {1, 64}) {
+    for (const bool is_greedy : {true, false}) add_sampling(cases, N, 151936, is_greedy);
+  }
+  add_sampling(cases, 1, 49152, /*is_greedy=*/true);
+  for (const int64_t N : {1, 64}) add_step_inputs(cases, N);
   for (const int64_t D : {2048, 576}) add_norms(cases, D);
   add_norm_rope(cases, 16, 128);
   add_norm_rope(cases, 9, 64);

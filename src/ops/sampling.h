@@ -33,10 +33,13 @@ struct SampledTokens {
 
 /// The next token of each row of logits [N, V] float32 by the settings of slots [N] int32, each at
 /// most once; a row with a slot < 0 is padding and gets id 0. In this order: repetition penalty,
-/// bias, temperature; then top-k, top-p of what is left, min-p (equals of the last that stays stay
-/// too); the draw is the arg max of logit / temperature + Gumbel noise, a hash of seed, draw and
-/// token. Updates draws and seen of the slots. A row whose logits are not all finite gets id -1.
-/// Never waits for a GPU. The same ids on CPU and GPU but for rounding.
+/// bias (of a token listed twice the sum), temperature; then top-k, top-p of what is left, min-p
+/// (equals of the last that stays stay too); the draw is the arg max of logit / temperature +
+/// Gumbel noise, a hash of seed, draw and token. Updates draws and seen of the slots. A logit of
+/// -infinity is a token never chosen; a row with NaN or +infinity, or with no token to choose, gets
+/// id -1 and leaves its slot as it was. Never waits for a GPU. The same ids on CPU and GPU but for
+/// rounding; a row's do not depend on other rows. Throws Error for shapes, types or devices that
+/// disagree.
 SampledTokens sample_tokens(const Tensor& logits, const Tensor& slots, SamplingState& state);
 
 }  // namespace hypenet

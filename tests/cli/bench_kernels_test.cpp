@@ -73,7 +73,8 @@ TEST_P(BenchKernels, prints_each_kernel_beside_its_floor) {
 INSTANTIATE_TEST_SUITE_P(kernels, BenchKernels,
                          testing::Values("lightning attention", "lightning step", "rms_norm",
                                          "norm_rope", "swiglu", "sigmoid_gate", "linear",
-                                         "mean squared error", "softmax attention"),
+                                         "mean squared error", "softmax attention", "sample",
+                                         "step inputs"),
                          [](const auto& info) { return "case" + std::to_string(info.index); });
 
 TEST(BenchKernelsOptions, choose_kernels_and_write_json) {

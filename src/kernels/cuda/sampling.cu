@@ -10,7 +10,7 @@ namespace hypenet::kernels::cuda {
 namespace {
 
 constexpr int kCluster = 8;                  // blocks
-constexpr int kUnderWay = 4;                 // packs that a thread has asked memory for
+constexpr int kUnderWay = 5;                 // packs that a thread has asked memory for
 constexpr int kReserve = 8192;               // bytes of shared memory beside the row
 constexpr float kLowest = -3.402823466e38F;  // finite: the difference of two of them is no NaN
 constexpr float kInfinity = __builtin_huge_valf();
@@ -237,10 +237,11 @@ __global__ void __launch_bounds__(kThreads, 2) sample_kernel(SampleParams p, uin
                     kBlocks > 1 ? shared_row : scratch + row * p.vocabulary};
   const float temperature = p.temperature[slot];
   const bool is_greedy = !(temperature > 0);
+  const bool has_penalty = p.repetition_penalty[slot] != 1.0F;
   const bool is_biased = has_biases(p, slot);
 
   RowPart part;
-  if (is_greedy && p.repetition_penalty[slot] == 1.0F && !is_biased) {
+  if (is_greedy && !has_penalty && !is_biased) {
     part = read_logits<kWidth, false>(p, row, slot, slice);
   } else {
     part = read_logits<kWidth, true>(p, row, slot, slice);

@@ -26,12 +26,11 @@ struct LimitMemory {
   Found found;
 };
 
-/// Shared memory has no 64-bit addition of its own: two of 32 bits, the second one rare.
-__device__ __forceinline__ void add_weight(unsigned* low, unsigned* high,
-                                           unsigned long long weight) {
-  const auto part = static_cast<unsigned>(weight);
+/// Adds to the sum low + 2^32 high: shared memory has no 64-bit addition of its own.
+__device__ __forceinline__ void add_mass(unsigned* low, unsigned* high, unsigned long long mass) {
+  const auto part = static_cast<unsigned>(mass);
   const unsigned before = atomicAdd(low, part);
-  const unsigned carry = static_cast<unsigned>(weight >> 32) + (before > ~part ? 1 : 0);
+  const unsigned carry = static_cast<unsigned>(mass >> 32) + (before > ~part ? 1 : 0);
   if (carry != 0) atomicAdd(high, carry);
 }
 
@@ -46,8 +45,7 @@ struct Walk {
   float top_p;
   unsigned long long needed;  // top_k, or with kMass set by the first round
 
-  __device__ __forceinline__ unsigned long long weight_of(uint32_t key) const {
-    if (!kMass) return 1;
+  static __device__ __forceinline__ unsigned long long mass_of(uint32_t key) {
     const float probability = natural_exp(-static_cast<float>(key) * kKeyUnit);
     return static_cast<unsigned long long>(probability * kMassOfLikeliest);
   }
@@ -60,9 +58,13 @@ struct Walk {
     for (int i = threadIdx.x; i < slice.count; i += kThreads) {
       const uint32_t key = slice.held[i];
       if (key > limit || (key & decided) != prefix) continue;
-      const unsigned long long weight = weight_of(key);
       const unsigned bin = (key >> shift) % kBins;
-      if (weight != 0) add_weight(&memory.low[turn][bin], &memory.high[turn][bin], weight);
+      if constexpr (kMass) {
+        const unsigned long long mass = mass_of(key);
+        if (mass != 0) add_mass(&memory.low[turn][bin], &memory.high[turn][bin], mass);
+      } else {
+        atomicAdd(&memory.low[turn][bin], 1U);
+      }
     }
   }
 
