@@ -10,8 +10,11 @@ void add_bench_command(CLI::App& app) {
   command->require_subcommand(1);
   command->footer(
       "Example:\n  hypenet bench train --shape hypenet-2b --stage 2 --device cuda\n"
+      "  hypenet bench decode --shape hypenet-2b --context 4096,131072 --device cuda\n"
       "  hypenet bench kernels --device cuda");
+  add_bench_decode_command(*command);
   add_bench_kernels_command(*command);
+  add_bench_prefill_command(*command);
   add_bench_train_command(*command);
 }
 

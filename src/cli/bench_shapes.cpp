@@ -2,6 +2,8 @@
 #include "cli/bench_shapes.h"
 
 #include "base/error.h"
+#include "halo/hybrid.h"
+#include "halo/transfer.h"
 
 namespace hypenet {
 namespace {
@@ -52,6 +54,36 @@ BenchShape bench_shape(const std::string& name) {
   }
   if (name == "tiny") return with_attention_spread({tiny(), {}, 4, 64, 2, 128});
   throw Error(concat("--shape: expected hypenet-2b, smollm2-135m or tiny, found \"", name, "\""));
+}
+
+CausalLm random_model(const ModelConfig& config, torch::ScalarType type, torch::Device device) {
+  CausalLm model(config, /*random_weights=*/false);
+  model->to(device, type);
+  const torch::NoGradGuard no_grad;
+  for (Tensor& parameter : model->parameters()) {
+    if (parameter.dim() == 2) parameter.normal_(0, 0.02);
+  }
+  return model;
+}
+
+ModelConfig inference_shape(const std::string& name) {
+  const auto transformer = [&](const char* pair) { return bench_shape(pair).teacher; };
+  const auto hypenet = [&](const char* pair) {
+    const BenchShape shape = bench_shape(pair);
+    ModelConfig config = hypenet_config(
+        shape.teacher, mixer_types(shape.teacher.num_hidden_layers, shape.attention_layers));
+    config.attn_logits_scaling = {LogitsScaling::Kind::kLogPosition, 500};
+    return config;
+  };
+  if (name == "qwen3-1.7b") return transformer("hypenet-2b");
+  if (name == "smollm2-135m" || name == "tiny") return transformer(name.c_str());
+  if (name == "hypenet-2b") return hypenet("hypenet-2b");
+  if (name == "hypenet-smollm2-135m") return hypenet("smollm2-135m");
+  if (name == "hypenet-tiny") return hypenet("tiny");
+  throw Error(
+      concat("--shape: expected hypenet-2b, qwen3-1.7b, hypenet-smollm2-135m, smollm2-135m, "
+             "hypenet-tiny or tiny, found \"",
+             name, "\""));
 }
 
 }  // namespace hypenet

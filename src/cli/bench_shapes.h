@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "model/config.h"
+#include "model/causal_lm.h"
 
 namespace hypenet {
 
@@ -17,5 +17,13 @@ struct BenchShape {
 
 /// "hypenet-2b" (Qwen3-1.7B), "smollm2-135m" or "tiny". Throws Error naming these for another word.
 BenchShape bench_shape(const std::string& name);
+
+/// Random weights made on the device: a CPU would take its time over two billion of them.
+CausalLm random_model(const ModelConfig& config, torch::ScalarType type, torch::Device device);
+
+/// A model to run: a HypeNet ("hypenet-2b", "hypenet-smollm2-135m", "hypenet-tiny", logits scaling
+/// "hype 500") or the Transformer that it comes from ("qwen3-1.7b", "smollm2-135m", "tiny"). Throws
+/// Error naming these for another word.
+ModelConfig inference_shape(const std::string& name);
 
 }  // namespace hypenet

@@ -12,9 +12,9 @@
 #include "cli/bench_shapes.h"
 #include "cli/device.h"
 #include "cli/interrupt.h"
+#include "cli/model_flops.h"
 #include "cli/numbers.h"
 #include "cli/run_progress.h"
-#include "cli/train_flops.h"
 #include "eval/report.h"
 #include "halo/align.h"
 #include "halo/distill.h"
@@ -52,17 +52,6 @@ StageConfig stage_config(const BenchTrain& options, const BenchShape& shape, tor
   config.activation_checkpointing = options.activation_checkpointing;
   check_stage(config, "bench train");
   return config;
-}
-
-/// Random weights made on the device: a CPU would take its time over two billion of them.
-CausalLm random_model(const ModelConfig& config, torch::ScalarType type, torch::Device device) {
-  CausalLm model(config, /*random_weights=*/false);
-  model->to(device, type);
-  const torch::NoGradGuard no_grad;
-  for (Tensor& parameter : model->parameters()) {
-    if (parameter.dim() == 2) parameter.normal_(0, 0.02);
-  }
-  return model;
 }
 
 /// The models of a stage and what it minimises.

@@ -21,20 +21,32 @@ void add_stop_ids(const Json& config, const std::string& place, std::set<int32_t
   }
 }
 
+torch::ScalarType weights_type(const std::string& name, const Checkpoint& checkpoint,
+                               torch::Device device) {
+  if (name != kAutomaticType) return parse_type(name);
+  const ModelConfig config =
+      parse_model_config(checkpoint.config(), (checkpoint.folder() / "config.json").string());
+  const bool is_narrow = device.is_cuda() || config.torch_dtype == "bfloat16";
+  return is_narrow ? torch::kBFloat16 : torch::kFloat32;
+}
+
 }  // namespace
 
 void add_model_options(CLI::App& command, ModelOptions& options) {
   command.add_option("DIR", options.folder, "model folder")->required();
-  command.add_option("--dtype", options.type, "float32, bfloat16 or float64")
+  command
+      .add_option("--dtype", options.type,
+                  "float32, bfloat16, float64, or auto: as stored on a CPU, bfloat16 on a GPU")
       ->capture_default_str();
   add_device_options(command, options.device);
 }
 
 CausalLm open_model(const ModelOptions& options, const Checkpoint& checkpoint) {
   const torch::Device device = use_device(options.device);
-  const torch::ScalarType type = parse_type(options.type);
+  const torch::ScalarType type = weights_type(options.type, checkpoint, device);
   CausalLm model = load_model(checkpoint, type, device);
-  model->set_compute_type(type);
+  const bool is_mixed = type == torch::kBFloat16 && !device.is_cuda();
+  model->set_compute_type(is_mixed ? torch::kFloat32 : type);
   return model;
 }
 

@@ -18,10 +18,14 @@ struct ModelOptions {
   DeviceOptions device;
 };
 
+/// "auto": bfloat16 on a GPU, and for weights stored so; float32 otherwise.
+inline constexpr const char* kAutomaticType = "auto";
+
 /// Adds the positional folder, --dtype, --device and --threads; `options` must outlive the parsing.
 void add_model_options(CLI::App& command, ModelOptions& options);
 
-/// The model of the folder, its parameters and arithmetic of the type and on the device asked for.
+/// The model of the folder, its parameters of the type and on the device asked for. So is its
+/// arithmetic, but for float32 beside bfloat16 weights on a CPU.
 CausalLm open_model(const ModelOptions& options, const Checkpoint& checkpoint);
 
 /// The folder's tokenizer. Throws Error when it has more tokens than the model's embedding has

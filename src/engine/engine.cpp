@@ -1,62 +1,262 @@
-// Scoring, and generation: prefill in chunks, then one token a forward.
+// Which sequence runs when. On a GPU the host queues a step before it reads the tokens of the one
+// before: a sequence that ended there computes one token too many, which nobody sees.
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <deque>
+#include <map>
+#include <optional>
 
 #include "base/error.h"
+#include "engine/memory.h"
+#include "engine/runner.h"
 #include "engine/score.h"
 
 namespace hypenet {
+namespace {
 
-Engine::Engine(CausalLm model) : model_(std::move(model)) {
-  model_->eval();
-  model_->set_logits_scaling(model_->config().attn_logits_scaling);
+constexpr int64_t kGpuChunk = 8192, kCpuChunk = 256;
+
+struct Sequence {
+  Request request;
+  std::optional<Lease> lease;  // none while it waits
+  Tensor prompt;               // int64 on the model's device
+  int64_t prefilled = 0;       // tokens of the prompt
+  int64_t launched = 0;        // tokens of the answer that are queued, or known
+  int64_t known = 0;           // tokens of the answer that were told
+
+  int64_t prompt_tokens() const { return static_cast<int64_t>(request.prompt.size()); }
+  int64_t tokens() const { return prompt_tokens() + request.options.max_tokens; }
+};
+
+/// Tokens under way, one a sequence; a sequence may have ended meanwhile.
+struct Launch {
+  std::vector<int64_t> sequences;
+  Chosen chosen;
+};
+
+void check_request(const Request& request, int64_t vocab_size) {
+  HYPENET_CHECK(!request.prompt.empty(),
+                "generate: expected a prompt of at least one token, found none");
+  check_ids("generate", request.prompt, vocab_size);
+  HYPENET_CHECK(request.options.max_tokens > 0, "generate: max_tokens: expected at least 1, found ",
+                request.options.max_tokens);
+  check_sampling(request.options.sampling, vocab_size);
 }
 
-const ModelConfig& Engine::config() const { return model_->config(); }
+}  // namespace
 
-RowScores Engine::score(std::span<const ScoredRow> rows, int64_t batch_tokens) {
-  const HiddenVariants only = [&](const Tensor& ids, const auto& emit) {
-    emit(model_->hidden(ids));
-  };
-  auto scores = score_variants(model_, rows, batch_tokens, only);
-  return scores.empty() ? RowScores() : std::move(scores.front());
-}
-
-Tensor Engine::advance(std::span<const int32_t> ids, int64_t chunk, DecodeState& state) {
-  const auto device = model_->head_weight().device();
-  Tensor hidden;
-  for (size_t begin = 0; begin < ids.size(); begin += static_cast<size_t>(chunk)) {
-    const size_t count = std::min(static_cast<size_t>(chunk), ids.size() - begin);
-    const Tensor tokens = ids_tensor(ids.subspan(begin, count), device).unsqueeze(0);  // [1, T]
-    hidden = model_->hidden(tokens, {}, &state);
+struct Engine::Core {
+  Core(CausalLm given, const EngineOptions& options) : model(std::move(given)), options(options) {
+    const auto device = model->head_weight().device();
+    if (this->options.prefill_chunk == 0) {
+      this->options.prefill_chunk = device.is_cuda() ? kGpuChunk : kCpuChunk;
+    }
+    HYPENET_CHECK(this->options.prefill_chunk > 0,
+                  "engine: prefill_chunk: expected at least 1, found ", options.prefill_chunk);
+    model->eval();
+    model->set_logits_scaling(model->config().attn_logits_scaling);
+    const auto type = model->head_weight().scalar_type();
+    const bool is_mixed =
+        type == torch::kBFloat16 && model->compute_type() == torch::kFloat32 && !device.is_cuda();
+    if (type != model->compute_type() && !is_mixed) model->make_compute_copies();
   }
-  return model_->logits(hidden[0][-1]);
+
+  /// Memory is taken when the first request comes: scoring needs none.
+  void prepare() {
+    if (memory) return;
+    memory.emplace(model, options);
+    runner.emplace(model, *memory, options.uses_graphs);
+  }
+
+  void admit();
+  void prefill();
+  void decode();
+  void collect();
+  void take(int64_t number, const Chosen::Token& token);
+  void finish(int64_t number, FinishReason reason, Event event);
+
+  CausalLm model;
+  EngineOptions options;
+  std::optional<Memory> memory;
+  std::optional<Runner> runner;
+  int64_t next_number = 0;
+  std::map<int64_t, Sequence> sequences;  // by number, which is the order of arrival
+  std::deque<Launch> launches;
+  std::vector<Event> events;
+  int64_t prefilled_tokens = 0, decoded_tokens = 0;
+};
+
+/// Leases in order of arrival: nobody overtakes a long one.
+void Engine::Core::admit() {
+  for (auto& [number, sequence] : sequences) {
+    if (sequence.lease) continue;
+    sequence.lease = memory->lease(sequence.tokens());
+    if (!sequence.lease) return;
+    sequence.prompt = ids_tensor(sequence.request.prompt, model->head_weight().device());
+    runner->start(sequence.lease->slot, sequence.request.options.sampling, sequence.request.prompt);
+  }
+}
+
+/// About one chunk of prompts. Chunks begin at multiples of their size in each prompt, whoever else
+/// is there.
+void Engine::Core::prefill() {
+  int64_t budget = options.prefill_chunk;
+  for (auto& [number, sequence] : sequences) {
+    while (budget > 0 && sequence.lease && sequence.prefilled < sequence.prompt_tokens()) {
+      const int64_t past = sequence.prefilled;
+      const int64_t count = std::min(options.prefill_chunk, sequence.prompt_tokens() - past);
+      sequence.prefilled += count, prefilled_tokens += count, budget -= count;
+      const bool is_last = sequence.prefilled == sequence.prompt_tokens();
+      auto chosen =
+          runner->prefill(*sequence.lease, sequence.prompt.narrow(0, past, count), past, is_last);
+      if (!chosen) continue;
+      sequence.launched = 1;
+      sequence.prompt = Tensor();
+      launches.push_back({{number}, std::move(*chosen)});
+    }
+  }
+}
+
+void Engine::Core::decode() {
+  std::vector<int64_t> numbers, slots;
+  for (auto& [number, sequence] : sequences) {
+    if (sequence.launched == 0 || sequence.launched == sequence.request.options.max_tokens)
+      continue;
+    ++sequence.launched;
+    numbers.push_back(number), slots.push_back(sequence.lease->slot);
+  }
+  if (numbers.empty()) return;
+  launches.push_back({std::move(numbers), runner->decode(slots)});
+}
+
+void Engine::Core::collect() {
+  Launch launch = std::move(launches.front());
+  launches.pop_front();
+  const auto tokens = launch.chosen.read();
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    if (sequences.contains(launch.sequences[i])) take(launch.sequences[i], tokens[i]);
+  }
+}
+
+void Engine::Core::take(int64_t number, const Chosen::Token& token) {
+  HYPENET_CHECK(token.id >= 0, "engine: logits of sequence ", number,
+                ": expected finite numbers, found nan or infinity");
+  Sequence& sequence = sequences.at(number);
+  const auto& stops = sequence.request.options.stop_ids;
+  if (std::find(stops.begin(), stops.end(), token.id) != stops.end()) {
+    return finish(number, FinishReason::kStop, {});
+  }
+  ++sequence.known, ++decoded_tokens;
+  Event event{.sequence = number, .id = token.id, .logprob = token.logprob};
+  if (sequence.known == sequence.request.options.max_tokens) {
+    return finish(number, FinishReason::kLength, event);
+  }
+  events.push_back(event);
+}
+
+void Engine::Core::finish(int64_t number, FinishReason reason, Event event) {
+  event.sequence = number, event.finish = reason;
+  const auto place = sequences.find(number);
+  if (place->second.lease) memory->release(std::move(*place->second.lease));
+  sequences.erase(place);
+  events.push_back(event);
+}
+
+Engine::Engine(CausalLm model, const EngineOptions& options)
+    : core_(std::make_unique<Core>(std::move(model), options)) {}
+Engine::~Engine() = default;
+Engine::Engine(Engine&&) noexcept = default;
+Engine& Engine::operator=(Engine&&) noexcept = default;
+
+const ModelConfig& Engine::config() const { return core_->model->config(); }
+
+EngineStats Engine::stats() const {
+  const auto types = core_->model->memory_types();
+  EngineStats stats{.page_bytes = page_bytes(config(), types, core_->options.page_tokens),
+                    .state_bytes = slot_bytes(config(), types),
+                    .prefilled_tokens = core_->prefilled_tokens,
+                    .decoded_tokens = core_->decoded_tokens};
+  for (const auto& [number, sequence] : core_->sequences) {
+    ++(sequence.lease ? stats.running : stats.waiting);
+  }
+  if (!core_->memory) return stats;
+  stats.pages = core_->memory->pages();
+  stats.pages_used = stats.pages - core_->memory->free_pages();
+  return stats;
+}
+
+int64_t Engine::submit(Request request) {
+  check_request(request, config().vocab_size);
+  core_->prepare();
+  const int64_t number = core_->next_number++;
+  Sequence sequence;
+  sequence.request = std::move(request);
+  core_->memory->check_fits(sequence.tokens());
+  core_->sequences.emplace(number, std::move(sequence));
+  return number;
+}
+
+void Engine::cancel(int64_t sequence) {
+  if (core_->sequences.contains(sequence)) core_->finish(sequence, FinishReason::kCancelled, {});
+}
+
+std::vector<Event> Engine::step() {
+  const torch::NoGradGuard no_grad;
+  const size_t known = core_->launches.size();
+  if (!core_->sequences.empty()) {
+    core_->admit();
+    core_->prefill();
+    core_->decode();
+  }
+  const bool is_gpu = core_->model->head_weight().is_cuda();
+  const bool is_behind = is_gpu && core_->launches.size() > known;
+  const size_t left = is_behind ? core_->launches.size() - known : 0;
+  while (core_->launches.size() > left) core_->collect();
+  return std::exchange(core_->events, {});
+}
+
+bool Engine::is_idle() const {
+  return core_->sequences.empty() && core_->launches.empty() && core_->events.empty();
+}
+
+std::vector<Completion> Engine::generate(std::span<const Request> requests,
+                                         const std::function<bool(size_t, int32_t)>& on_token) {
+  std::map<int64_t, size_t> places;
+  for (size_t i = 0; i < requests.size(); ++i) places[submit(requests[i])] = i;
+  std::vector<Completion> completions(requests.size());
+  while (!is_idle()) {
+    for (const Event& event : step()) {
+      const auto place = places.find(event.sequence);
+      if (place == places.end()) continue;
+      Completion& completion = completions[place->second];
+      if (completion.finish != FinishReason::kNone) continue;
+      completion.finish = event.finish;
+      if (event.id < 0) continue;
+      completion.ids.push_back(event.id), completion.logprobs.push_back(event.logprob);
+      if (!on_token || on_token(place->second, event.id)) continue;
+      completion.finish = FinishReason::kCancelled;
+      cancel(event.sequence);
+    }
+  }
+  return completions;
 }
 
 std::vector<int32_t> Engine::generate(std::span<const int32_t> prompt,
                                       const GenerateOptions& options,
                                       const std::function<bool(int32_t)>& on_token) {
-  const torch::NoGradGuard no_grad;
-  HYPENET_CHECK(!prompt.empty(), "generate: expected a prompt of at least one token, found none");
-  HYPENET_CHECK(options.prefill_chunk > 0, "generate: prefill_chunk: expected at least 1, found ",
-                options.prefill_chunk);
-  check_ids("generate", prompt, config().vocab_size);
-  const auto& stops = options.stop_ids;
-  const auto tensor_options = model_->head_weight().options().dtype(model_->compute_type());
-  DecodeState state(config(), 1, static_cast<int64_t>(prompt.size()) + options.max_tokens,
-                    tensor_options.requires_grad(false));
-  Random random(options.sampling.seed);
-  std::vector<int32_t> generated;
-  while (static_cast<int64_t>(generated.size()) < options.max_tokens) {
-    const Tensor logits = generated.empty() ? advance(prompt, options.prefill_chunk, state)
-                                            : advance(std::span(generated).last(1), 1, state);
-    const int32_t id = sample(logits, options.sampling, random);
-    if (std::find(stops.begin(), stops.end(), id) != stops.end()) break;
-    generated.push_back(id);
-    if (on_token && !on_token(id)) break;
-  }
-  return generated;
+  const Request request{{prompt.begin(), prompt.end()}, options};
+  const auto completions =
+      generate({&request, 1}, [&](size_t, int32_t id) { return !on_token || on_token(id); });
+  return completions.front().ids;
+}
+
+RowScores Engine::score(std::span<const ScoredRow> rows, int64_t batch_tokens) {
+  const HiddenVariants only = [&](const Tensor& ids, const auto& emit) {
+    emit(core_->model->hidden(ids));
+  };
+  auto scores = score_variants(core_->model, rows, batch_tokens, only);
+  return scores.empty() ? RowScores() : std::move(scores.front());
 }
 
 }  // namespace hypenet

@@ -1,49 +1,74 @@
-// The engine: token ids in, token ids or scores out. One model, one thread.
+// The engine: token ids in, token ids or scores out. One model, one thread; sequences join and
+// leave between steps.
 #pragma once
 
-#include <torch/torch.h>
-
 #include <functional>
+#include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
-#include "engine/sampling.h"
+#include "engine/options.h"
 #include "engine/scoring.h"
 #include "model/causal_lm.h"
-#include "model/decode_state.h"
 
 namespace hypenet {
 
-struct GenerateOptions {
-  int64_t max_tokens = 128;
-  SamplingOptions sampling;
-  std::vector<int32_t> stop_ids;  // generation ends before any of these
-  int64_t prefill_chunk = 2048;   // tokens of the prompt a forward
+/// What runs and what it holds, in tokens and bytes.
+struct EngineStats {
+  int64_t running = 0, waiting = 0;                  // sequences
+  int64_t pages = 0, pages_used = 0;                 // of page_tokens tokens
+  int64_t page_bytes = 0;                            // of one page, all layers
+  int64_t state_bytes = 0;                           // of one sequence, all layers
+  int64_t prefilled_tokens = 0, decoded_tokens = 0;  // since the start
 };
 
-/// Runs a model for inference: gradients off, logits scaling as the model's config says.
+/// Runs a model for inference: gradients off, logits scaling as the model's config says. What a
+/// sequence gets depends on its own tokens and settings only (docs/architecture.md, "The engine").
 class Engine {
  public:
-  /// Takes the model as it is (its device and parameter type stay).
-  explicit Engine(CausalLm model);
+  /// Takes the model as it is (its device and parameter type stay) and allocates pages and states.
+  /// Throws Error with the numbers when the memory does not hold one sequence of one page.
+  explicit Engine(CausalLm model, const EngineOptions& options = {});
+  ~Engine();
+  Engine(Engine&&) noexcept;
+  Engine& operator=(Engine&&) noexcept;
 
   const ModelConfig& config() const;
+  EngineStats stats() const;
+
+  /// Queues a request and returns its number. Throws Error for an empty prompt, an id outside the
+  /// vocabulary, impossible settings, or a request that would not fit if it ran alone.
+  int64_t submit(Request request);
+
+  /// Ends a sequence; its memory is free at the next step. Unknown numbers are ignored.
+  void cancel(int64_t sequence);
+
+  /// Runs one step: a chunk of a waiting prompt, and one token of every running sequence. Returns
+  /// what became known by it; on a GPU a step's tokens come with the next call. Throws Error for
+  /// logits that are not finite, after which the engine is good for nothing.
+  std::vector<Event> step();
+
+  /// Whether nothing is left to run or tell.
+  bool is_idle() const;
+
+  /// Runs all requests to their end, side by side; `on_token` sees (request, id) as they come and
+  /// may return false to end that answer (the id counts).
+  std::vector<Completion> generate(std::span<const Request> requests,
+                                   const std::function<bool(size_t, int32_t)>& on_token = {});
+
+  /// The same for one prompt: the ids of its answer.
+  std::vector<int32_t> generate(std::span<const int32_t> prompt, const GenerateOptions& options,
+                                const std::function<bool(int32_t)>& on_token = {});
 
   /// Scores rows, in batches of at most `batch_tokens` tokens (a single longer row runs alone);
   /// equal results for any batching within rounding. Only scored positions reach the head. Throws
   /// Error for a row without scored tokens or an id outside the vocabulary.
   RowScores score(std::span<const ScoredRow> rows, int64_t batch_tokens = 8192);
 
-  /// Prefill, then decode one token at a time. `on_token` sees each id as it comes and may return
-  /// false to stop. Throws Error for an empty prompt or an id outside the vocabulary.
-  std::vector<int32_t> generate(std::span<const int32_t> prompt, const GenerateOptions& options,
-                                const std::function<bool(int32_t)>& on_token = {});
-
  private:
-  /// Logits [V] after the last of `ids`, which the state takes in.
-  torch::Tensor advance(std::span<const int32_t> ids, int64_t chunk, DecodeState& state);
-
-  CausalLm model_;
+  struct Core;
+  std::unique_ptr<Core> core_;
 };
 
 }  // namespace hypenet

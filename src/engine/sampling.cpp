@@ -1,20 +1,76 @@
-// Greedy choice and inverse-transform sampling.
+// Settings become rows of the tensors that the sampling op reads.
 #include "engine/sampling.h"
+
+#include <cmath>
 
 #include "base/error.h"
 
 namespace hypenet {
+namespace {
 
-int32_t sample(const torch::Tensor& logits, const SamplingOptions& options, Random& random) {
-  if (options.temperature == 0) return static_cast<int32_t>(logits.argmax(-1).item<int64_t>());
-  // float64, so that the tail of a large vocabulary keeps its mass in the running sum.
-  const auto shares = torch::softmax(logits.to(torch::kFloat64) / options.temperature, -1);
-  const auto running = shares.cumsum(-1);
-  const auto point = running.slice(-1, -1) * random.uniform();
-  const auto token = torch::searchsorted(running, point, /*out_int32=*/false, /*right=*/true);
-  const auto id = token.item<int64_t>();
-  HYPENET_CHECK(id < logits.size(-1), "sampling: expected finite logits, found nan or infinity");
-  return static_cast<int32_t>(id);
+/// A row made on the host, on its way to the device.
+template <class Element>
+void fill_row(const Tensor& rows, int64_t slot, const std::vector<Element>& values) {
+  const auto type = rows.scalar_type();
+  const Tensor host = torch::empty({static_cast<int64_t>(values.size())},
+                                   torch::TensorOptions(type).pinned_memory(rows.is_cuda()));
+  std::copy(values.begin(), values.end(), host.mutable_data_ptr<Element>());
+  rows[slot].narrow(0, 0, host.size(0)).copy_(host, /*non_blocking=*/true);
+}
+
+/// Bit v % 32 of word v / 32 for every token v.
+std::vector<int32_t> seen_words(std::span<const int32_t> tokens, int64_t words) {
+  std::vector<int32_t> seen(static_cast<size_t>(words), 0);
+  for (const int32_t token : tokens) {
+    seen[static_cast<size_t>(token / 32)] |= static_cast<int32_t>(1U << (token % 32));
+  }
+  return seen;
+}
+
+}  // namespace
+
+void check_sampling(const SamplingOptions& options, int64_t vocab_size) {
+  const auto is_in = [](double x, double low, double high) { return x >= low && x <= high; };
+  HYPENET_CHECK(options.temperature >= 0 && std::isfinite(options.temperature),
+                "temperature: expected 0 or more, found ", options.temperature);
+  HYPENET_CHECK(options.top_k >= 0, "top_k: expected 0 or more, found ", options.top_k);
+  HYPENET_CHECK(options.top_p > 0 && options.top_p <= 1,
+                "top_p: expected more than 0, at most 1, found ", options.top_p);
+  HYPENET_CHECK(is_in(options.min_p, 0, 1), "min_p: expected 0 to 1, found ", options.min_p);
+  HYPENET_CHECK(options.repetition_penalty > 0 && std::isfinite(options.repetition_penalty),
+                "repetition_penalty: expected more than 0, found ", options.repetition_penalty);
+  const auto biases = static_cast<int64_t>(options.logit_bias.size());
+  HYPENET_CHECK(biases <= SamplingOptions::kMostBiases, "logit_bias: expected at most ",
+                SamplingOptions::kMostBiases, " tokens, found ", biases);
+  for (const auto& [id, bias] : options.logit_bias) {
+    HYPENET_CHECK(id >= 0 && id < vocab_size, "logit_bias: expected ids from 0 to ", vocab_size - 1,
+                  ", found ", id);
+    HYPENET_CHECK(!std::isnan(bias) && bias < INFINITY, "logit_bias: ", id,
+                  ": expected a number below infinity, found ", bias);
+  }
+}
+
+void set_sampling(SamplingState& state, int64_t slot, const SamplingOptions& options,
+                  std::span<const int32_t> prompt) {
+  state.temperature[slot].fill_(options.temperature);
+  state.top_k[slot].fill_(std::min<int64_t>(options.top_k, INT32_MAX));
+  state.top_p[slot].fill_(options.top_p);
+  state.min_p[slot].fill_(options.min_p);
+  state.repetition_penalty[slot].fill_(options.repetition_penalty);
+  state.seed[slot].fill_(static_cast<int64_t>(options.seed));
+  state.draws[slot].zero_();
+  if (options.repetition_penalty == 1) {
+    state.seen[slot].zero_();
+  } else {
+    fill_row(state.seen, slot, seen_words(prompt, state.seen.size(1)));
+  }
+  state.bias_ids[slot].fill_(-1);
+  if (options.logit_bias.empty()) return;
+  std::vector<int32_t> ids;
+  std::vector<float> biases;
+  for (const auto& [id, bias] : options.logit_bias) ids.push_back(id), biases.push_back(bias);
+  fill_row(state.bias_ids, slot, ids);
+  fill_row(state.bias, slot, biases);
 }
 
 }  // namespace hypenet

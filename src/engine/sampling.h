@@ -1,21 +1,21 @@
-// Choosing the next token from logits.
+// The sampling settings of the sequences in the engine's slots.
 #pragma once
 
 #include <torch/torch.h>
 
-#include <cstdint>
+#include <span>
 
-#include "base/random.h"
+#include "engine/options.h"
+#include "ops/sampling.h"
 
 namespace hypenet {
 
-struct SamplingOptions {
-  double temperature = 0;  // 0: greedy
-  uint64_t seed = 0;
-};
+/// Throws Error naming the setting, what was expected and found.
+void check_sampling(const SamplingOptions& options, int64_t vocab_size);
 
-/// The next token from logits [V]: the arg max (the first of equals), or a draw from softmax(logits
-/// / temperature).
-int32_t sample(const torch::Tensor& logits, const SamplingOptions& options, Random& random);
+/// Gives a slot its settings and forgets its draws; the prompt's tokens count as seen. Never waits
+/// for a GPU.
+void set_sampling(SamplingState& state, int64_t slot, const SamplingOptions& options,
+                  std::span<const int32_t> prompt);
 
 }  // namespace hypenet

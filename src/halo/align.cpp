@@ -22,7 +22,7 @@ Tensor AlignObjective::accumulate(const Batch& batch, double weight) {
   Tensor parts;  // their sum is the sum of the layers' losses
   for (int64_t i = 0; i < layers; ++i) {
     const auto [sum, input] = teacher_->layer(i)->mixer_input(h);
-    const Tensor expected = teacher_->layer(i)->mixer().forward(input, step, nullptr);
+    const Tensor expected = teacher_->layer(i)->mixer().forward(input, step);
     const Tensor output = twin_output(i, input, step);
     const SquaredError error =
         mean_squared_error(output, expected, weight / static_cast<double>(layers));
@@ -35,7 +35,7 @@ Tensor AlignObjective::accumulate(const Batch& batch, double weight) {
 
 Tensor AlignObjective::twin_output(int64_t layer, const Tensor& input, const Step& step) {
   const torch::AutoGradMode with_graph(true);
-  return twins_->layer(layer)->mixer().forward(input, step, nullptr);
+  return twins_->layer(layer)->mixer().forward(input, step);
 }
 
 std::string AlignObjective::first_nonfinite(const Batch& batch) {
@@ -46,7 +46,7 @@ std::string AlignObjective::first_nonfinite(const Batch& batch) {
   Residual h = {teacher_->embed(batch.ids)};
   for (int64_t i = 0; i < teacher_->config().num_hidden_layers; ++i) {
     const Tensor input = teacher_->layer(i)->mixer_input(h).normed;
-    const Tensor output = twins_->layer(i)->mixer().forward(input, step, nullptr);
+    const Tensor output = twins_->layer(i)->mixer().forward(input, step);
     if (!output.isfinite().all().item<bool>()) return concat("layer ", i, " twin");
     h = teacher_->layer(i)->forward(h, step);
   }

@@ -22,7 +22,7 @@ void walk_replacements(CausalLm& teacher, CausalLm& twins, const Tensor& ids,
     Block& block = teacher->layer(i);
     const Tensor& x = below[static_cast<size_t>(i)];
     const Tensor input = block->mixer_input({x}).normed;
-    Residual h = block->finish(x, twins->layer(i)->mixer().forward(input, step, nullptr));
+    Residual h = block->finish(x, twins->layer(i)->mixer().forward(input, step));
     for (int64_t above = i + 1; above < layers; ++above)
       h = teacher->layer(above)->forward(h, step);
     emit(teacher->finish(h));

@@ -17,6 +17,13 @@ Tensor MlpImpl::forward(const Tensor& x) {
   return down_(swiglu(gate, up));
 }
 
+void MlpImpl::step(const Tensor& h, const RmsNorm& norm) {
+  const StepWeights pair[] = {gate_->step_weights(), up_->step_weights()};
+  const std::vector<Tensor> wide = linear_step(
+      {.x = h, .norm_weight = norm->weight, .eps = norm->eps(), .layers = pair, .is_swiglu = true});
+  add_linear_step(h, wide.front(), {nullptr}, {}, down_);
+}
+
 BlockImpl::BlockImpl(const ModelConfig& config, MixerType type) {
   const int64_t D = config.hidden_size;
   mixer_ = register_module("self_attn", make_mixer(config, type));
@@ -26,9 +33,20 @@ BlockImpl::BlockImpl(const ModelConfig& config, MixerType type) {
       register_module("post_attention_layernorm", RmsNorm(D, config.rms_norm_eps));
 }
 
-Residual BlockImpl::forward(const Residual& x, const Step& step, LayerState* state) {
+Residual BlockImpl::forward(const Residual& x, const Step& step) {
   const auto [h, input] = mixer_input(x);
-  return finish(h, mixer_->forward(input, step, state));
+  return finish(h, mixer_->forward(input, step));
+}
+
+Residual BlockImpl::prefill(const Residual& x, const Step& step, const Prefix& prefix,
+                            LayerMemory& memory) {
+  const auto [h, input] = mixer_input(x);
+  return finish(h, mixer_->prefill(input, step, prefix, memory));
+}
+
+void BlockImpl::step(const Tensor& h, const TokenRows& rows, LayerMemory& memory) {
+  mixer_->step(h, input_norm_, rows, memory);
+  mlp_->step(h, post_attention_norm_);
 }
 
 SumAndNorm BlockImpl::mixer_input(const Residual& x) { return input_norm_->add(x); }

@@ -13,6 +13,9 @@ class MlpImpl : public torch::nn::Module {
   explicit MlpImpl(const ModelConfig& config);
   Tensor forward(const Tensor& x);
 
+  /// h [N, D] += the same of norm(h), in place, for the few rows of an inference step.
+  void step(const Tensor& h, const RmsNorm& norm);
+
  private:
   Linear gate_{nullptr}, up_{nullptr}, down_{nullptr};
 };
@@ -23,7 +26,12 @@ class BlockImpl : public torch::nn::Module {
   BlockImpl(const ModelConfig& config, MixerType type);
 
   /// x and the result [B, T, D]; what the MLP adds stays pending.
-  Residual forward(const Residual& x, const Step& step, LayerState* state = nullptr);
+  Residual forward(const Residual& x, const Step& step);
+
+  /// The same for a chunk of one sequence, x [1, T, D], and for the rows of an inference step, h
+  /// [N, D] in place; both read and update the layer's memory. No autograd.
+  Residual prefill(const Residual& x, const Step& step, const Prefix& prefix, LayerMemory& memory);
+  void step(const Tensor& h, const TokenRows& rows, LayerMemory& memory);
 
   /// The mixer's input beside the sum h that it is the norm of, and what comes after the mixer's
   /// output: forward is finish(h, mixer(input)) with [h, input] = mixer_input(x).

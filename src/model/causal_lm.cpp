@@ -100,22 +100,23 @@ Tensor CausalLmImpl::embed(const Tensor& ids) {
 
 Step CausalLmImpl::step(const Tensor& ids) { return make_step(ids, {}, 0); }
 
-Step CausalLmImpl::make_step(const Tensor& ids, const Tensor& first_token, int64_t past) {
+void CausalLmImpl::use_frequencies_on(torch::Device device) {
   // Before the table changes its device: recorded graphs read it.
-  HYPENET_CHECK(ids.device() == embedding_.device(), "model: ids: expected device ",
-                embedding_.device(), ", found ", ids.device());
-  if (frequencies_.device() != ids.device()) {
-    frequencies_ = frequencies_.to(ids.device());
-    table_ = {};
-  }
+  HYPENET_CHECK(device == embedding_.device(), "model: ids: expected device ", embedding_.device(),
+                ", found ", device);
+  if (frequencies_.device() == device) return;
+  frequencies_ = frequencies_.to(device);
+  table_ = {};
+}
+
+Step CausalLmImpl::make_step(const Tensor& ids, const Tensor& first_token, int64_t past) {
+  use_frequencies_on(ids.device());
   Step step;
-  step.past = past;
   step.positions = torch::arange(past, past + ids.size(1), ids.options());
   if (first_token.defined()) {
     const Tensor own = step.positions - first_token.unsqueeze(1);  // [B, T], negative at padding
     step.first_token = first_token;
-    // Padding is on the left of the first tokens: later ones are all valid.
-    if (past == 0) step.valid = (own >= 0).unsqueeze(-1);
+    step.valid = (own >= 0).unsqueeze(-1);
     step.positions = own.clamp_min(0);
   }
   step.angles = first_token.defined() ? rope_angles(step.positions, frequencies_)
@@ -148,42 +149,32 @@ RopeAngles CausalLmImpl::plain_angles(const Tensor& positions, int64_t past) {
 
 Tensor CausalLmImpl::finish(const Residual& h) { return norm_->add(h).normed; }
 
-Tensor CausalLmImpl::run(const Tensor& ids, const Tensor& first_token, DecodeState* state) {
-  const Step step = make_step(ids, first_token, state == nullptr ? 0 : state->length);
+Tensor CausalLmImpl::run(const Tensor& ids, const Tensor& first_token) {
+  const Step step = make_step(ids, first_token, 0);
   Residual h = {embed(ids)};
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    if (checkpoints_activations_ && state == nullptr) {
+  for (Block& layer : layers_) {
+    if (checkpoints_activations_) {
       // Two parts of the sum would be twice the memory to keep.
-      h = {checkpointed(h.stream, [block = layers_[i], step](const Tensor& x) mutable {
+      h = {checkpointed(h.stream, [block = layer, step](const Tensor& x) mutable {
         return block->forward({x}, step).sum();
       })};
     } else {
-      h = layers_[i]->forward(h, step, state == nullptr ? nullptr : &state->layers[i]);
+      h = layer->forward(h, step);
     }
   }
-  if (state != nullptr) state->length += ids.size(1);
   return finish(h);
 }
 
-Tensor CausalLmImpl::hidden(const Tensor& ids, const Tensor& attention_mask, DecodeState* state) {
+Tensor CausalLmImpl::hidden(const Tensor& ids, const Tensor& attention_mask) {
   HYPENET_CHECK(ids.dim() == 2 && ids.scalar_type() == torch::kInt64 && ids.size(1) > 0,
                 "model: ids: expected int64 [B, T], found ", ids.scalar_type(), " ", ids.sizes());
   const bool masked = attention_mask.defined();
   HYPENET_CHECK(!masked || attention_mask.sizes() == ids.sizes(),
                 "model: attention_mask: expected ", ids.sizes(), ", found ",
                 attention_mask.sizes());
-  const c10::AutoGradMode gradients(torch::GradMode::is_enabled() && state == nullptr);
-  if (state != nullptr) {
-    HYPENET_CHECK(!masked || state->length == 0,
-                  "model: attention_mask: expected with the first tokens only, found it after ",
-                  state->length, " tokens");
-    HYPENET_CHECK(state->length + ids.size(1) <= state->capacity, "model: the state holds ",
-                  state->capacity, " tokens, found ", state->length, " + ", ids.size(1));
-  }
-  if (!masked) return run(ids, state == nullptr ? Tensor() : state->first_token, state);
+  if (!masked) return run(ids, {});
   const Alignment alignment(attention_mask);
-  if (state != nullptr) state->first_token = alignment.first_token;
-  const Tensor h = run(ids.gather(1, alignment.source), alignment.first_token, state);
+  const Tensor h = run(ids.gather(1, alignment.source), alignment.first_token);
   return h.gather(1, alignment.target.unsqueeze(-1).expand_as(h));
 }
 
@@ -191,8 +182,8 @@ Tensor CausalLmImpl::logits(const Tensor& hidden) {
   return apply_linear(hidden, head_weight(), {}, head().compute_weight);
 }
 
-Tensor CausalLmImpl::forward(const Tensor& ids, const Tensor& attention_mask, DecodeState* state) {
-  return logits(hidden(ids, attention_mask, state));
+Tensor CausalLmImpl::forward(const Tensor& ids, const Tensor& attention_mask) {
+  return logits(hidden(ids, attention_mask));
 }
 
 const Tensor& CausalLmImpl::head_weight() const {

@@ -54,16 +54,33 @@ class CausalLmImpl : public torch::nn::Module {
 
   /// Final hidden states (after the last norm) [B, T, D] of token ids int64 [B, T].
   /// `attention_mask` [B, T] (1 = token, 0 = padding, on the left or the right of each row): each
-  /// row gets at its tokens what it gets alone. With `state`, continues after what it holds,
-  /// without gradients; a mask may then come with the first call only.
-  Tensor hidden(const Tensor& ids, const Tensor& attention_mask = {}, DecodeState* state = nullptr);
+  /// row gets at its tokens what it gets alone.
+  Tensor hidden(const Tensor& ids, const Tensor& attention_mask = {});
 
   /// Logits [..., V] of final hidden states [..., D], in the compute type.
   Tensor logits(const Tensor& hidden);
 
   /// hidden then logits.
-  Tensor forward(const Tensor& ids, const Tensor& attention_mask = {},
-                 DecodeState* state = nullptr);
+  Tensor forward(const Tensor& ids, const Tensor& attention_mask = {});
+
+  // Inference with memory (model/inference.cpp); no autograd, ids are not checked. Parameters, or
+  // their compute copies, have the compute type, or are bfloat16 beside float32 compute.
+
+  /// The types that memory has for these parameters and this compute type.
+  MemoryTypes memory_types() const;
+
+  /// A chunk of one sequence, ids int64 [T] after the prefix.past tokens that its slot and pages
+  /// hold: adds it to `state` and returns the residual [1, D] after its last token. By the kernels
+  /// of whole sequences: what a GPU is fast at. `prefix.places` is filled in here.
+  Tensor prefill(const Tensor& ids, Prefix prefix, DecodeState& state);
+
+  /// Rows of an inference step: ids [N] int32 and rows' slots, positions and page table (angles and
+  /// scale are filled in here). Adds them to `state` and returns the residual [N, D] after them. On
+  /// a GPU it may be recorded.
+  Tensor step(const Tensor& ids, TokenRows rows, DecodeState& state);
+
+  /// Logits [N, V] float32 of residuals [N, D] (before the last norm).
+  Tensor step_logits(const Tensor& residual);
 
   // The pieces of a forward, for stage 1 and the sweep, which walk the layers themselves.
   Tensor embed(const Tensor& ids);  // [B, T] -> [B, T, D] in the compute type
@@ -78,8 +95,11 @@ class CausalLmImpl : public torch::nn::Module {
   Head head() const;
 
  private:
-  /// The Step of T tokens after `past` ones; `first_token` [B] as in Step.
+  /// The Step of ids [B, T] after `past` tokens; `first_token` [B] as in Step.
   Step make_step(const Tensor& ids, const Tensor& first_token, int64_t past);
+
+  /// The frequencies on this device; throws Error unless the model is there.
+  void use_frequencies_on(torch::Device device);
 
   /// The angles of T tokens after `past` ones, [T, d/2] each.
   RopeAngles plain_angles(const Tensor& positions, int64_t past);
@@ -89,7 +109,7 @@ class CausalLmImpl : public torch::nn::Module {
   Tensor compute_copy(const Tensor& parameter);
 
   /// Ids whose padding is on the left, or absent: the layers and the last norm.
-  Tensor run(const Tensor& ids, const Tensor& first_token, DecodeState* state);
+  Tensor run(const Tensor& ids, const Tensor& first_token);
 
   ModelConfig config_;
   torch::ScalarType compute_type_ = torch::kFloat32;

@@ -1,30 +1,59 @@
-// Caches and states are allocated whole here; the mixers fill them in place.
+// Sizes of pages and states, and their allocation.
 #include "model/decode_state.h"
+
+#include <cmath>
 
 namespace hypenet {
 namespace {
 
 int64_t bytes_of(const Tensor& x) { return x.numel() * static_cast<int64_t>(x.element_size()); }
 
+int64_t layers_of(const ModelConfig& config, MixerType type) {
+  return std::count(config.mixer_types.begin(), config.mixer_types.end(), type);
+}
+
 }  // namespace
 
-DecodeState::DecodeState(const ModelConfig& config, int64_t batch, int64_t capacity,
-                         torch::TensorOptions options)
-    : capacity(capacity) {
-  const bool is_double = options.dtype() == torch::kFloat64;
-  const auto state_options = options.dtype(is_double ? torch::kFloat64 : torch::kFloat32);
-  const int64_t G = config.num_key_value_heads, d = config.head_dim;
-  const int64_t lightning_H = config.lightning_nh, lightning_d = config.lightning_head_dim;
+DecodeState::DecodeState(const ModelConfig& config, const MemorySizes& sizes,
+                         const MemoryTypes& types, torch::Device device)
+    : sizes(sizes) {
+  const int64_t H = config.lightning_nh, d = config.lightning_head_dim;
+  const auto in_type = [&](torch::ScalarType type) {
+    return torch::TensorOptions(type).device(device);
+  };
+  const auto pages = [&] {
+    return torch::empty(
+        {sizes.pages, sizes.page_tokens, config.num_key_value_heads, config.head_dim},
+        in_type(types.cache));
+  };
   for (const MixerType type : config.mixer_types) {
     switch (type) {
       case MixerType::kAttention:
-        layers.emplace_back(KvCache{torch::zeros({batch, capacity, G, d}, options),
-                                    torch::zeros({batch, capacity, G, d}, options)});
+        layers.emplace_back(KvPages{pages(), pages()});
         break;
       case MixerType::kLightning:
-        layers.emplace_back(RecurrentState{
-            torch::zeros({batch, lightning_H, lightning_d, lightning_d}, state_options)});
+        layers.emplace_back(
+            RecurrentStates{torch::zeros({sizes.slots, H, d, d}, in_type(types.state))});
         break;
+    }
+  }
+}
+
+void DecodeState::clear_slot(int64_t slot) {
+  for (auto& layer : layers) {
+    if (auto* memory = std::get_if<RecurrentStates>(&layer)) memory->states[slot].zero_();
+  }
+}
+
+void DecodeState::poison(int64_t slot, const std::vector<int32_t>& pages) {
+  for (auto& layer : layers) {
+    if (auto* memory = std::get_if<RecurrentStates>(&layer)) {
+      memory->states[slot].fill_(NAN);
+      continue;
+    }
+    const auto& cache = std::get<KvPages>(layer);
+    for (const int32_t page : pages) {
+      cache.keys[page].fill_(NAN), cache.values[page].fill_(NAN);
     }
   }
 }
@@ -32,42 +61,29 @@ DecodeState::DecodeState(const ModelConfig& config, int64_t batch, int64_t capac
 int64_t DecodeState::bytes() const {
   int64_t sum = 0;
   for (const auto& layer : layers) {
-    if (const auto* cache = std::get_if<KvCache>(&layer)) {
+    if (const auto* cache = std::get_if<KvPages>(&layer)) {
       sum += bytes_of(cache->keys) + bytes_of(cache->values);
     } else {
-      sum += bytes_of(std::get<RecurrentState>(layer).state);
+      sum += bytes_of(std::get<RecurrentStates>(layer).states);
     }
   }
   return sum;
 }
 
-DecodeState DecodeState::snapshot() const {
-  DecodeState copy = *this;
-  for (auto& layer : copy.layers) {
-    if (auto* cache = std::get_if<KvCache>(&layer)) {
-      *cache = {cache->keys.clone(), cache->values.clone()};
-    } else {
-      auto& state = std::get<RecurrentState>(layer).state;
-      state = state.clone();
-    }
-  }
-  if (first_token.defined()) copy.first_token = first_token.clone();
-  return copy;
+int64_t slot_bytes(const ModelConfig& config, const MemoryTypes& types) {
+  const int64_t d = config.lightning_head_dim;
+  return layers_of(config, MixerType::kLightning) * config.lightning_nh * d * d *
+         static_cast<int64_t>(c10::elementSize(types.state));
+}
+
+int64_t page_bytes(const ModelConfig& config, const MemoryTypes& types, int64_t page_tokens) {
+  return layers_of(config, MixerType::kAttention) * 2 * page_tokens * config.num_key_value_heads *
+         config.head_dim * static_cast<int64_t>(c10::elementSize(types.cache));
 }
 
 int64_t cache_bytes(const ModelConfig& config, int64_t tokens) {
-  int64_t sum = 0;
-  for (const MixerType type : config.mixer_types) {
-    switch (type) {
-      case MixerType::kAttention:
-        sum += 2 * 2 * tokens * config.num_key_value_heads * config.head_dim;
-        break;
-      case MixerType::kLightning:
-        sum += 4 * config.lightning_nh * config.lightning_head_dim * config.lightning_head_dim;
-        break;
-    }
-  }
-  return sum;
+  const MemoryTypes types{torch::kBFloat16, torch::kFloat32};
+  return slot_bytes(config, types) + page_bytes(config, types, tokens);
 }
 
 }  // namespace hypenet

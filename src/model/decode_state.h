@@ -1,5 +1,5 @@
-// What a model remembers between calls: keys and values of attention layers, a d x d state of the
-// recurrent ones.
+// What a model remembers between calls, of all sequences that run side by side: keys and values of
+// attention layers in pages, a d x d state of the recurrent ones in slots.
 #pragma once
 
 #include <torch/torch.h>
@@ -9,39 +9,51 @@
 #include <vector>
 
 #include "model/config.h"
+#include "ops/attention_step.h"
 
 namespace hypenet {
 
 using torch::Tensor;
 
-/// Keys and values of one attention layer, [B, capacity, G, d]; the first `DecodeState::length` are
-/// filled.
-struct KvCache {
-  Tensor keys, values;
+/// The states of one recurrent layer, float32 (float64 for float64 compute) [slots, H, d, d].
+struct RecurrentStates {
+  Tensor states;
 };
 
-/// The state of one recurrent layer, float32 [B, H, d, d].
-struct RecurrentState {
-  Tensor state;
+using LayerMemory = std::variant<KvPages, RecurrentStates>;
+
+/// How much memory there is: sequences side by side, and pages of tokens that they share.
+struct MemorySizes {
+  int64_t slots = 1, pages = 1, page_tokens = 128;
 };
 
-/// The memory of B sequences, allocated once. Rows of different lengths are aligned on the right:
-/// row b's tokens start at first_token[b].
+/// The types of keys and values, and of states.
+struct MemoryTypes {
+  torch::ScalarType cache = torch::kFloat32, state = torch::kFloat32;
+};
+
+/// Allocated once; the mixers fill it in place. States are zero at first; pages hold whatever the
+/// memory held.
 struct DecodeState {
-  DecodeState(const ModelConfig& config, int64_t batch, int64_t capacity,
-              torch::TensorOptions options);
+  DecodeState(const ModelConfig& config, const MemorySizes& sizes, const MemoryTypes& types,
+              torch::Device device);
 
-  std::vector<std::variant<KvCache, RecurrentState>> layers;  // [L]
-  int64_t length = 0;                                         // tokens seen, padding included
-  int64_t capacity = 0;  // most tokens the attention layers can hold
-  Tensor first_token;    // [B] int64: tokens of left padding; undefined when no row is padded
+  /// Makes the slot's states those of a sequence without tokens.
+  void clear_slot(int64_t slot);
 
-  /// Bytes of all caches and states as allocated.
+  /// Fills a slot's states and pages with NaN, so that whoever reads them by mistake shows.
+  void poison(int64_t slot, const std::vector<int32_t>& pages);
+
+  /// Bytes as allocated.
   int64_t bytes() const;
 
-  /// A full copy: a recurrent state cannot be cut back, so keeping a prefix means keeping a copy.
-  DecodeState snapshot() const;
+  MemorySizes sizes;
+  std::vector<LayerMemory> layers;  // [L]
 };
+
+/// Bytes of all layers' states of one sequence, and of one page.
+int64_t slot_bytes(const ModelConfig& config, const MemoryTypes& types);
+int64_t page_bytes(const ModelConfig& config, const MemoryTypes& types, int64_t page_tokens);
 
 /// Bytes of cache and state that one sequence of `tokens` tokens needs, element sizes as in
 /// inference: 2 bytes for keys and values, 4 for recurrent states.

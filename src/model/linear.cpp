@@ -1,9 +1,20 @@
-// The arithmetic is ops/linear.h; here are the parameters and their copies.
+// The arithmetic is ops/linear.h and ops/linear_step.h; here are the parameters and their copies.
 #include "model/linear.h"
 
 #include "ops/linear.h"
 
 namespace hypenet {
+namespace {
+
+/// One output a layer, undefined for empty ones.
+std::vector<Tensor> in_places(std::span<const Linear> layers, const std::vector<Tensor>& outputs) {
+  std::vector<Tensor> result;
+  auto output = outputs.begin();
+  for (const Linear& layer : layers) result.push_back(layer ? *output++ : Tensor());
+  return result;
+}
+
+}  // namespace
 
 LinearImpl::LinearImpl(int64_t in, int64_t out, bool has_bias) {
   weight = register_parameter("weight", torch::empty({out, in}));
@@ -14,17 +25,37 @@ Tensor LinearImpl::forward(const Tensor& x) const {
   return apply_linear(x, weight, bias, compute_weight, compute_bias);
 }
 
+StepWeights LinearImpl::step_weights() const {
+  return {compute_weight.defined() ? compute_weight : weight,
+          compute_bias.defined() ? compute_bias : bias};
+}
+
 std::vector<Tensor> project(const Tensor& x, std::span<const Linear> layers) {
   std::vector<LinearWeights> weights;
   for (const Linear& layer : layers) {
     if (!layer) continue;
     weights.push_back({layer->weight, layer->bias, layer->compute_weight, layer->compute_bias});
   }
-  const std::vector<Tensor> outputs = apply_linears(x, weights);
-  std::vector<Tensor> result;
-  auto output = outputs.begin();
-  for (const Linear& layer : layers) result.push_back(layer ? *output++ : Tensor());
-  return result;
+  return in_places(layers, apply_linears(x, weights));
+}
+
+std::vector<Tensor> project_step(const Tensor& h, const RmsNorm& norm,
+                                 std::span<const Linear> layers) {
+  std::vector<StepWeights> weights;
+  for (const Linear& layer : layers) {
+    if (layer) weights.push_back(layer->step_weights());
+  }
+  return in_places(
+      layers,
+      linear_step({.x = h, .norm_weight = norm->weight, .eps = norm->eps(), .layers = weights}));
+}
+
+void add_linear_step(const Tensor& h, const Tensor& x, const RmsNorm& norm, const Tensor& gate,
+                     const Linear& layer) {
+  const StepWeights weights = layer->step_weights();
+  LinearStepInput input{.x = x, .gate = gate, .layers = {&weights, 1}, .residual = h};
+  if (norm) input.norm_weight = norm->weight, input.eps = norm->eps();
+  linear_step(input);
 }
 
 }  // namespace hypenet

@@ -8,6 +8,9 @@
 #include <span>
 #include <vector>
 
+#include "model/norm.h"
+#include "ops/linear_step.h"
+
 namespace hypenet {
 
 using torch::Tensor;
@@ -19,6 +22,10 @@ class LinearImpl : public torch::nn::Module {
  public:
   LinearImpl(int64_t in, int64_t out, bool bias);
   Tensor forward(const Tensor& x) const;
+
+  /// The parameters, or their copies where they are defined: what an inference step reads.
+  StepWeights step_weights() const;
+
   Tensor weight, bias;                  // bias undefined when there is none
   Tensor compute_weight, compute_bias;  // see CausalLmImpl::make_compute_copies
 };
@@ -28,7 +35,12 @@ TORCH_MODULE(Linear);
 /// forwards, but the gradients that they give x are summed by the products (ops/linear.h).
 std::vector<Tensor> project(const Tensor& x, std::span<const Linear> layers);
 
-/// The same for a list: const auto [q, k] = project(x, {q_proj_, k_proj_}).
+/// What each layer makes of norm(h), h [N, D] the few rows of an inference step; undefined for an
+/// empty layer. No autograd.
+std::vector<Tensor> project_step(const Tensor& h, const RmsNorm& norm,
+                                 std::span<const Linear> layers);
+
+/// project or project_step of a list: const auto [q, k] = project(x, {q_proj_, k_proj_}).
 template <size_t count>
 std::array<Tensor, count> project(const Tensor& x, const Linear (&layers)[count]) {
   const std::vector<Tensor> outputs = project(x, std::span<const Linear>(layers));
@@ -36,5 +48,18 @@ std::array<Tensor, count> project(const Tensor& x, const Linear (&layers)[count]
   std::copy(outputs.begin(), outputs.end(), result.begin());
   return result;
 }
+template <size_t count>
+std::array<Tensor, count> project_step(const Tensor& h, const RmsNorm& norm,
+                                       const Linear (&layers)[count]) {
+  const std::vector<Tensor> outputs = project_step(h, norm, std::span<const Linear>(layers));
+  std::array<Tensor, count> result;
+  std::copy(outputs.begin(), outputs.end(), result.begin());
+  return result;
+}
+
+/// h [N, D] += layer(x) in place, where x [N, in] is normed by `norm` and multiplied by
+/// sigmoid(gate [N, in]) first where these are there. No autograd.
+void add_linear_step(const Tensor& h, const Tensor& x, const RmsNorm& norm, const Tensor& gate,
+                     const Linear& layer);
 
 }  // namespace hypenet

@@ -29,6 +29,8 @@ class RmsNormImpl : public torch::nn::Module {
   Tensor gated(const Tensor& x, const Tensor& gate) const;          // norm(x) * sigmoid(gate)
   Tensor rotated(const Tensor& x, const RopeAngles& angles) const;  // x [B, T, heads, size]
 
+  double eps() const { return eps_; }
+
   Tensor weight;  // [size], ones at first
 
  private:

@@ -62,4 +62,20 @@ Tensor fused_attention(const Tensor& q, const Tensor& k, const Tensor& v,
       .transpose(1, 2);
 }
 
+std::tuple<Tensor, Tensor> fused_attention_part(const Tensor& q, const Tensor& k, const Tensor& v,
+                                                bool is_causal) {
+  // Whole blocks of queries against whole blocks of keys come again; the ends of prompts do not.
+  constexpr int64_t kBlock = 256, kLargestHead = 128;
+  const bool is_block =
+      q.size(2) % kBlock == 0 && k.size(2) % kBlock == 0 && q.size(3) <= kLargestHead;
+  if (is_block) {
+    const auto found = at::_scaled_dot_product_cudnn_attention(q, k, v, /*attn_bias=*/std::nullopt,
+                                                               /*compute_log_sumexp=*/true,
+                                                               /*dropout_p=*/0.0, is_causal);
+    return {std::get<0>(found), std::get<1>(found)};
+  }
+  const auto found = at::_scaled_dot_product_flash_attention(q, k, v, /*dropout_p=*/0.0, is_causal);
+  return {std::get<0>(found), std::get<1>(found)};
+}
+
 }  // namespace hypenet

@@ -14,4 +14,10 @@ bool suits_fused_attention(const Tensor& q, const Tensor& k, const Tensor& v);
 /// device.
 Tensor fused_attention(const Tensor& q, const Tensor& k, const Tensor& v, AttentionBackend backend);
 
+/// Attention over a part of the keys for tensors that suit, heads first: q [1, H, T, d], k and v
+/// [1, G, S, d]; every query sees every key, or (T = S) query t keys 0 .. t. Returns [1, H, T, d]
+/// and the natural logarithm of its sums of exponentials, float32 with H T elements. No autograd.
+std::tuple<Tensor, Tensor> fused_attention_part(const Tensor& q, const Tensor& k, const Tensor& v,
+                                                bool is_causal);
+
 }  // namespace hypenet

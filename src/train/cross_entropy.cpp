@@ -26,7 +26,7 @@ std::string first_nonfinite_layer(CausalLm& model, const Tensor& ids) {
   for (int64_t i = 0; i < model->config().num_hidden_layers; ++i) {
     Block& block = model->layer(i);
     const auto [sum, input] = block->mixer_input(h);
-    const Tensor mixed = block->mixer().forward(input, step, nullptr);
+    const Tensor mixed = block->mixer().forward(input, step);
     if (!is_finite(mixed)) return concat("layer ", i, " mixer");
     h = block->finish(sum, mixed);
     if (!is_finite(h.sum())) return concat("layer ", i, " mlp");

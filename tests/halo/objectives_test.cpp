@@ -55,8 +55,8 @@ TEST(AlignObjective, is_the_mean_over_layers_of_the_mixers_squared_error) {
   Tensor plain;
   for (int64_t i = 0; i < 3; ++i) {
     const auto [sum, x] = teacher->layer(i)->mixer_input(h);
-    const Tensor y = teacher->layer(i)->mixer().forward(x, step, nullptr);
-    const Tensor term = (twins->layer(i)->mixer().forward(x, step, nullptr) - y).pow(2).mean() / 3;
+    const Tensor y = teacher->layer(i)->mixer().forward(x, step);
+    const Tensor term = (twins->layer(i)->mixer().forward(x, step) - y).pow(2).mean() / 3;
     plain = plain.defined() ? plain + term : term;
     h = teacher->layer(i)->finish(sum, y);
   }
@@ -120,7 +120,7 @@ TEST(Sweep, each_score_is_that_of_the_teacher_with_one_layer_replaced) {
       for (int64_t i = 0; i < 3; ++i) {
         TokenMixer& mixer = i == replaced ? twins->layer(i)->mixer() : teacher->layer(i)->mixer();
         const auto [sum, input] = teacher->layer(i)->mixer_input(h);
-        h = teacher->layer(i)->finish(sum, mixer.forward(input, step, nullptr));
+        h = teacher->layer(i)->finish(sum, mixer.forward(input, step));
       }
       emit(teacher->finish(h));
     };

@@ -1,14 +1,16 @@
-// Laws that hold for any weights: prefill then decode is one forward, a batch is its rows,
+// Laws that hold for any weights: prefill and steps are one forward, a batch is its rows,
 // gradients are finite.
 #include <gtest/gtest.h>
 
 #include "model/causal_lm.h"
 #include "tests/support/expect_error.h"
+#include "tests/support/sequence_rows.h"
 #include "tests/support/tiny_model.h"
 
 namespace hypenet {
 namespace {
 
+using testing_support::SequenceRows;
 using testing_support::tiny_hypenet_config;
 using testing_support::tiny_teacher_config;
 
@@ -43,28 +45,44 @@ class Laws : public testing::TestWithParam<Kind> {
 
   Tensor random_ids(int64_t B, int64_t T) { return torch::randint(0, 64, {B, T}, torch::kInt64); }
 
-  DecodeState empty_state(int64_t B, int64_t capacity) {
-    return DecodeState(model_->config(), B, capacity, torch::kFloat32);
-  }
-
   CausalLm model_{nullptr};
 };
 
 float difference(const Tensor& a, const Tensor& b) { return (a - b).abs().max().item<float>(); }
 
-TEST_P(Laws, prefill_then_decode_is_one_forward_for_any_split) {
+TEST_P(Laws, steps_are_one_forward_for_any_split) {
   const torch::NoGradGuard no_grad;
   const Tensor ids = random_ids(2, 150);
   const Tensor expected = model_(ids);
+  Tensor first;
   for (const std::vector<int64_t>& pieces :
        {std::vector<int64_t>{150}, {149, 1}, {1, 149}, {70, 5, 1, 1, 73}, {3, 140, 2, 5}}) {
-    DecodeState state = empty_state(2, 150);
-    std::vector<Tensor> logits;
-    for (const int64_t count : pieces) {
-      logits.push_back(model_(ids.narrow(1, state.length, count), Tensor(), &state));
+    SequenceRows rows(model_, 2, 150);
+    const Tensor found = rows.step_in_pieces(ids, pieces);
+    EXPECT_LT(difference(found, expected), 1e-4) << pieces[0];
+    if (!first.defined()) first = found;
+    EXPECT_TRUE(torch::equal(found, first)) << pieces[0];
+  }
+}
+
+TEST_P(Laws, prefill_in_chunks_then_steps_are_one_forward) {
+  const torch::NoGradGuard no_grad;
+  const Tensor ids = random_ids(2, 150);
+  const Tensor expected = model_(ids);
+  for (const std::vector<int64_t>& chunks :
+       {std::vector<int64_t>{140}, {139, 1}, {1, 139}, {64, 64, 12}, {70, 5, 1, 1, 63}}) {
+    SequenceRows rows(model_, 2, 150);
+    for (int64_t row = 0; row < 2; ++row) {
+      Tensor last;
+      int64_t begin = 0;
+      for (const int64_t count : chunks) {
+        last = rows.prefill(row, ids[row].narrow(0, begin, count));
+        begin += count;
+      }
+      EXPECT_LT(difference(last[0], expected[row][139]), 1e-4) << chunks[0];
     }
-    EXPECT_EQ(state.length, 150);
-    EXPECT_LT(difference(torch::cat(logits, 1), expected), 1e-4) << pieces[0];
+    const Tensor rest = rows.step_in_pieces(ids.narrow(1, 140, 10), {1, 9});
+    EXPECT_LT(difference(rest, expected.narrow(1, 140, 10)), 1e-4) << chunks[0];
   }
 }
 
@@ -119,32 +137,6 @@ TEST_P(Laws, gradients_of_a_padded_batch_are_the_sum_of_its_rows_gradients) {
   }
 }
 
-TEST_P(Laws, a_padded_prefill_then_decode_gives_each_row_what_it_gets_alone) {
-  const torch::NoGradGuard no_grad;
-  const PaddedBatch batch = padded({-20, -7, -1}, 20);
-  const Tensor next = random_ids(3, 6);
-  DecodeState state = empty_state(3, 26);
-  model_(batch.ids, batch.mask, &state);
-  const Tensor first = model_(next.narrow(1, 0, 5), Tensor(), &state);
-  const Tensor last = model_(next.narrow(1, 5, 1), Tensor(), &state);
-  const Tensor found = torch::cat({first, last}, 1);
-  for (int64_t b = 0; b < 3; ++b) {
-    const Tensor alone = model_(torch::cat({batch.rows[b], next.narrow(0, b, 1)}, 1))[0];
-    EXPECT_LT(difference(found[b], alone.narrow(0, alone.size(0) - 6, 6)), 1e-4) << "row " << b;
-  }
-}
-
-TEST_P(Laws, a_snapshot_is_not_touched_by_going_on) {
-  const torch::NoGradGuard no_grad;
-  const Tensor ids = random_ids(1, 12);
-  DecodeState state = empty_state(1, 12);
-  model_(ids.narrow(1, 0, 8), Tensor(), &state);
-  DecodeState kept = state.snapshot();
-  const Tensor once = model_(ids.narrow(1, 8, 4), Tensor(), &state);
-  const Tensor again = model_(ids.narrow(1, 8, 4), Tensor(), &kept);
-  EXPECT_TRUE(torch::equal(once, again));
-}
-
 TEST_P(Laws, every_parameter_has_a_finite_gradient) {
   model_(random_ids(2, 70)).square().mean().backward();
   for (const auto& parameter : model_->named_parameters()) {
@@ -163,7 +155,7 @@ TEST_P(Laws, layers_walked_one_by_one_are_the_forward) {
   for (int64_t i = 0; i < model_->config().num_hidden_layers; ++i) {
     Block& block = model_->layer(i);
     const auto [sum, input] = block->mixer_input(h);
-    h = block->finish(sum, block->mixer().forward(input, step, nullptr));
+    h = block->finish(sum, block->mixer().forward(input, step));
   }
   EXPECT_TRUE(torch::equal(model_->logits(model_->finish(h)), model_(ids)));
 }
@@ -204,22 +196,18 @@ TEST(CausalLmTest, cache_bytes_count_what_a_state_allocates) {
   const ModelConfig config = tiny_hypenet_config();
   // One attention layer of 2 heads of 16 in keys and values, two states of 4 heads of 16 x 16.
   EXPECT_EQ(cache_bytes(config, 100), 2 * 2 * 100 * 2 * 16 + 2 * 4 * 4 * 16 * 16);
-  const DecodeState state(config, 1, 100, torch::kBFloat16);
-  EXPECT_EQ(state.bytes(), cache_bytes(config, 100));
+  const DecodeState state(config, {.slots = 1, .pages = 2, .page_tokens = 64},
+                          {torch::kBFloat16, torch::kFloat32}, torch::kCPU);
+  EXPECT_EQ(state.bytes(), cache_bytes(config, 128));
 }
 
 TEST(CausalLmErrors, name_what_was_expected_and_found) {
   CausalLm model(tiny_hypenet_config());
-  DecodeState state(model->config(), 1, 4, torch::kFloat32);
   const Tensor ids = torch::arange(3).view({1, 3});
   EXPECT_ERROR(model->hidden(ids.to(torch::kInt32)),
                "ids: expected int64 [B, T], found Int [1, 3]");
   EXPECT_ERROR(model->hidden(ids, torch::ones({1, 4}, torch::kInt64)),
                "attention_mask: expected [1, 3], found [1, 4]");
-  model->hidden(ids, {}, &state);
-  EXPECT_ERROR(model->hidden(ids, {}, &state), "the state holds 4 tokens, found 3 + 3");
-  EXPECT_ERROR(model->hidden(ids.narrow(1, 0, 1), torch::ones({1, 1}, torch::kInt64), &state),
-               "expected with the first tokens only, found it after 3 tokens");
 }
 
 }  // namespace

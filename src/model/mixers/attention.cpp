@@ -3,19 +3,9 @@
 
 #include "ops/attention.h"
 #include "ops/gating.h"
+#include "ops/prefill_attention.h"
 
 namespace hypenet {
-namespace {
-
-/// Appends this step's keys or values [B, T, G, d] and returns all that the cache now holds, in
-/// their type.
-Tensor append(Tensor& cache, const Tensor& fresh, int64_t past) {
-  const int64_t T = fresh.size(1);
-  cache.narrow(1, past, T).copy_(fresh);
-  return cache.narrow(1, 0, past + T).to(fresh.scalar_type());
-}
-
-}  // namespace
 
 AttentionMixer::AttentionMixer(const ModelConfig& config)
     : query_heads_(config.num_attention_heads),
@@ -35,23 +25,57 @@ AttentionMixer::AttentionMixer(const ModelConfig& config)
   if (config.attn_use_output_gate) o_gate_ = register_module("o_gate", Linear(D, wide, false));
 }
 
-Tensor AttentionMixer::forward(const Tensor& x, const Step& step, LayerState* state) {
+AttentionMixer::Heads AttentionMixer::heads(const Tensor& x, const Step& step) {
   const auto [queries, keys, values, gate] = project(x, {q_proj_, k_proj_, v_proj_, o_gate_});
-  Tensor q = split_heads(queries, query_heads_);  // [B, T, H, d]
-  Tensor k = split_heads(keys, key_heads_);       // [B, T, G, d]
-  Tensor v = split_heads(values, key_heads_);
-  q = norm_and_rotate(q, q_norm_, use_rope_, step.angles);
-  k = norm_and_rotate(k, k_norm_, use_rope_, step.angles);
+  Heads heads{split_heads(queries, query_heads_), split_heads(keys, key_heads_),
+              split_heads(values, key_heads_), gate};
+  heads.q = norm_and_rotate(heads.q, q_norm_, use_rope_, step.angles);
+  heads.k = norm_and_rotate(heads.k, k_norm_, use_rope_, step.angles);
   // float32 until after the product: s_t near a million differs from its neighbours by less than
   // bfloat16 holds.
-  if (step.query_scale.defined()) q = (q * step.query_scale).to(x.scalar_type());
-  if (state != nullptr) {
-    auto& cache = std::get<KvCache>(*state);
-    k = append(cache.keys, k, step.past), v = append(cache.values, v, step.past);
+  if (step.query_scale.defined()) heads.q = (heads.q * step.query_scale).to(x.scalar_type());
+  return heads;
+}
+
+Tensor AttentionMixer::output(const Tensor& y, const Tensor& gate) {
+  const Tensor joined = y.flatten(2);  // [B, T, H d]
+  return o_proj_(o_gate_ ? sigmoid_gate(joined, gate) : joined);
+}
+
+Tensor AttentionMixer::forward(const Tensor& x, const Step& step) {
+  const Heads in = heads(x, step);
+  return output(causal_attention(in.q, in.k, in.v, step.first_token), in.gate);
+}
+
+Tensor AttentionMixer::prefill(const Tensor& x, const Step& step, const Prefix& prefix,
+                               LayerMemory& memory) {
+  const Heads in = heads(x, step);
+  const auto& cache = std::get<KvPages>(memory);
+  for (const auto& [pages, fresh] : {std::pair(cache.keys, in.k), {cache.values, in.v}}) {
+    pages.flatten(0, 1).index_copy_(0, prefix.places, fresh[0].to(pages.scalar_type()));
   }
-  Tensor y = causal_attention(q, k, v, step.first_token).flatten(2);  // [B, T, H d]
-  if (o_gate_) y = sigmoid_gate(y, gate);
-  return o_proj_(y);
+  const Tensor y = prefill_attention(in.q[0], in.k[0], in.v[0], cache, prefix.pages, prefix.past);
+  return output(y.unsqueeze(0), in.gate);
+}
+
+void AttentionMixer::step(const Tensor& h, const RmsNorm& norm, const TokenRows& rows,
+                          LayerMemory& memory) {
+  const auto [q, k, v, gate] = project_step(h, norm, {q_proj_, k_proj_, v_proj_, o_gate_});
+  AttentionStepInput input{.q = q,
+                           .k = k,
+                           .v = v,
+                           .query_scale = rows.query_scale,
+                           .gate = gate,
+                           .cache = std::get<KvPages>(memory),
+                           .page_table = rows.page_table,
+                           .slots = rows.slots,
+                           .positions = rows.positions};
+  if (q_norm_) {
+    input.q_weight = q_norm_->weight, input.k_weight = k_norm_->weight;
+    input.eps = q_norm_->eps();
+  }
+  if (use_rope_) input.angles = rows.angles;
+  add_linear_step(h, attention_step(input), {nullptr}, {}, o_proj_);
 }
 
 }  // namespace hypenet

@@ -12,9 +12,20 @@ namespace hypenet {
 class AttentionMixer : public TokenMixer {
  public:
   explicit AttentionMixer(const ModelConfig& config);
-  Tensor forward(const Tensor& x, const Step& step, LayerState* state) override;
+  Tensor forward(const Tensor& x, const Step& step) override;
+  Tensor prefill(const Tensor& x, const Step& step, const Prefix& prefix,
+                 LayerMemory& memory) override;
+  void step(const Tensor& h, const RmsNorm& norm, const TokenRows& rows,
+            LayerMemory& memory) override;
 
  private:
+  struct Heads {
+    Tensor q, k, v;  // [B, T, H or G, d], normed, rotated and scaled
+    Tensor gate;     // [B, T, H d], or undefined
+  };
+  Heads heads(const Tensor& x, const Step& step);
+  Tensor output(const Tensor& y, const Tensor& gate);  // y [B, T, H, d]
+
   int64_t query_heads_, key_heads_;
   bool use_rope_;
   Linear q_proj_{nullptr}, k_proj_{nullptr}, v_proj_{nullptr}, o_proj_{nullptr};

@@ -11,13 +11,15 @@ namespace hypenet {
 class LightningMixer : public TokenMixer {
  public:
   explicit LightningMixer(const ModelConfig& config);
-  Tensor forward(const Tensor& x, const Step& step, LayerState* state) override;
+  Tensor forward(const Tensor& x, const Step& step) override;
+  Tensor prefill(const Tensor& x, const Step& step, const Prefix& prefix,
+                 LayerMemory& memory) override;
+  void step(const Tensor& h, const RmsNorm& norm, const TokenRows& rows,
+            LayerMemory& memory) override;
 
  private:
-  /// concat_heads(o) [B, T, H d] of q, k, v [B, T, H, d]; reads and updates the state.
-  Tensor mix(const Tensor& q, const Tensor& k, const Tensor& v, LayerState* state);
-  /// forward for one token a row, x [B, 1, D], without padding or gradients.
-  Tensor decode(const Tensor& x, const Step& step, LayerState& state);
+  /// forward, going on from `state` [B, H, d, d] and updating it where it is defined.
+  Tensor mix(const Tensor& x, const Step& step, const Tensor& state);
   const Tensor& decay_on(torch::Device device);
 
   int64_t query_heads_, key_heads_;

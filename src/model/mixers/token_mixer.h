@@ -4,7 +4,6 @@
 #include <torch/torch.h>
 
 #include <memory>
-#include <variant>
 
 #include "model/config.h"
 #include "model/decode_state.h"
@@ -18,20 +17,41 @@ namespace hypenet {
 struct Step {
   RopeAngles angles;   // of each position, [B, T, d/2]; or [T, d/2] when no row is padded
   Tensor positions;    // int64, [B, T] or [T] likewise: 0-based in the row's own tokens
-  Tensor first_token;  // [B] int64 counted from the cache's start; undefined when no row is padded
+  Tensor first_token;  // [B] int64: tokens of left padding; undefined when no row is padded
   Tensor valid;        // [B, T, 1] bool, false at padding; undefined when there is none here
   Tensor query_scale;  // float32 factor of attention queries, [B or 1, T, 1, 1]; undefined when off
-  int64_t past = 0;    // tokens already in the cache, padding included
 };
 
-/// The memory of one layer, or nothing (training).
-using LayerState = std::variant<KvCache, RecurrentState>;
+/// Where a chunk of one sequence goes in a layer's memory.
+struct Prefix {
+  int64_t slot = 0, past = 0;  // its slot, and the tokens that it already holds
+  Tensor pages = {};           // int64 [n]: its pages, in order
+  Tensor places = {};          // int64 [T]: page * P + offset of each token of the chunk
+};
+
+/// What the layers of an inference step share. Row n is the token at positions[n] of the sequence
+/// in slots[n] (negative: padding); rows of one sequence stand in order, and on a GPU each sequence
+/// has one row.
+struct TokenRows {
+  Tensor slots, positions;  // int32 [N]
+  Tensor page_table;        // int32 [slots, pages of a sequence at most]
+  RopeAngles angles = {};   // [N, d / 2]
+  Tensor query_scale = {};  // [N] float32; undefined when off
+};
 
 class TokenMixer : public torch::nn::Module {
  public:
-  /// x [B, T, D] (after the input norm) -> [B, T, D]. With `state`, reads what came before and
-  /// appends this step.
-  virtual Tensor forward(const Tensor& x, const Step& step, LayerState* state) = 0;
+  /// x [B, T, D] (after the input norm) -> [B, T, D], whole sequences.
+  virtual Tensor forward(const Tensor& x, const Step& step) = 0;
+
+  /// The same for a chunk of one sequence, x [1, T, D]: reads what came before from `memory` and
+  /// adds the chunk to it. No autograd.
+  virtual Tensor prefill(const Tensor& x, const Step& step, const Prefix& prefix,
+                         LayerMemory& memory) = 0;
+
+  /// h [N, D] += the mixer's output for norm(h), in place; reads and updates `memory`. No autograd.
+  virtual void step(const Tensor& h, const RmsNorm& norm, const TokenRows& rows,
+                    LayerMemory& memory) = 0;
 };
 
 /// The mixer that `config.mixer_types[layer]` names.

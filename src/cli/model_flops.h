@@ -1,4 +1,4 @@
-// The arithmetic that training needs, counted a token: what `hypenet bench train` divides by.
+// The arithmetic that training and prefill need, counted a token: what `hypenet bench` divides by.
 #pragma once
 
 #include <string>
@@ -23,6 +23,10 @@ struct FlopsPart {
 /// the student alone.
 std::vector<FlopsPart> training_flops(const ModelConfig& teacher, const ModelConfig& student,
                                       int stage, int64_t context);
+
+/// The prefill of a prompt of `context` tokens, counted as a forward above; the head, which the
+/// last token alone meets, does not count.
+std::vector<FlopsPart> prefill_flops(const ModelConfig& config, int64_t context);
 
 double total_flops(const std::vector<FlopsPart>& parts);
 

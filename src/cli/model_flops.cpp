@@ -1,5 +1,5 @@
 // Counting, layer by layer.
-#include "cli/train_flops.h"
+#include "cli/model_flops.h"
 
 #include <algorithm>
 
@@ -100,6 +100,10 @@ std::vector<FlopsPart> training_flops(const ModelConfig& teacher, const ModelCon
   append(parts, layer_flops("student", student, T, Backward::kAll));
   parts.push_back(head_flops("student", student, Backward::kAll));
   return parts;
+}
+
+std::vector<FlopsPart> prefill_flops(const ModelConfig& config, int64_t context) {
+  return layer_flops("model", config, static_cast<double>(context), Backward::kNone);
 }
 
 double total_flops(const std::vector<FlopsPart>& parts) {

@@ -1,0 +1,121 @@
+// Options, models and plots of the two benchmarks of inference.
+#include "cli/bench_inference.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "cli/bench.h"
+#include "cli/bench_shapes.h"
+#include "cli/read_bandwidth.h"
+
+namespace hypenet {
+namespace {
+
+Series read_series(const Json& json, const std::string& place) {
+  HYPENET_CHECK(
+      json.is_object() && json.contains("name") && json.contains("context") && json.contains("ms"),
+      place, ": expected {name, context, ms}, found ", json.dump());
+  Series series{json.at("name").get<std::string>(), json.at("context").get<std::vector<double>>(),
+                json.at("ms").get<std::vector<double>>()};
+  HYPENET_CHECK(series.x.size() == series.y.size(), place, ": ", series.name, ": expected ",
+                series.x.size(), " milliseconds, one a context, found ", series.y.size());
+  return series;
+}
+
+std::vector<Series> series_of(const BenchInference& options,
+                              const std::vector<SpeedPoint>& points) {
+  std::vector<Series> all;
+  for (const std::string& shape : options.shapes) {
+    Series measured{shape, {}, {}}, floor{shape + ", floor", {}, {}};
+    for (const SpeedPoint& point : points) {
+      if (point.shape != shape) continue;
+      for (Series* series : {&measured, &floor}) {
+        series->x.push_back(static_cast<double>(point.context));
+      }
+      measured.y.push_back(point.ms), floor.y.push_back(point.floor_ms);
+    }
+    all.push_back(measured), all.push_back(floor);
+  }
+  if (options.compare.empty()) return all;
+  const Json json = read_json(options.compare);
+  const std::string place = options.compare.string();
+  HYPENET_CHECK(json.is_object() && json.contains("series"), place, ": expected \"series\"");
+  for (const Json& series : json.at("series")) all.push_back(read_series(series, place));
+  return all;
+}
+
+}  // namespace
+
+void add_inference_options(CLI::App& command, BenchInference& options) {
+  command.add_option("--shape", options.shapes, "models, separated by commas")
+      ->delimiter(',')
+      ->capture_default_str();
+  command.add_option("--context", options.contexts, "tokens, separated by commas")
+      ->delimiter(',')
+      ->capture_default_str();
+  command.add_option("--dtype", options.type, "of the weights: bfloat16 or float32")
+      ->capture_default_str();
+  command.add_option("--plot", options.plot, "SVG of milliseconds over context");
+  command.add_option("--compare", options.compare, "JSON of further series for the plot");
+  command.add_option("--json", options.json, "the points as JSON");
+  add_device_options(command, options.device);
+}
+
+void check(const BenchInference& options) {
+  HYPENET_CHECK(!options.shapes.empty() && !options.contexts.empty(),
+                "--shape, --context: expected at least one of each");
+  for (const int64_t context : options.contexts) {
+    HYPENET_CHECK(context > 0, "--context: expected 1 or more, found ", context);
+  }
+}
+
+CausalLm inference_model(const std::string& shape, const BenchInference& options,
+                         torch::Device device) {
+  torch::manual_seed(0);
+  const torch::ScalarType weights = parse_type(options.type);
+  CausalLm model = random_model(inference_shape(shape), weights, device);
+  const bool is_mixed = weights == torch::kBFloat16 && !device.is_cuda();
+  model->set_compute_type(is_mixed ? torch::kFloat32 : weights);
+  model->eval();
+  model->set_logits_scaling(model->config().attn_logits_scaling);
+  return model;
+}
+
+void write_results(const BenchInference& options, const std::string& title,
+                   const std::vector<SpeedPoint>& points) {
+  if (!options.plot.empty()) {
+    write_file(options.plot, draw_svg({.title = title,
+                                       .x_label = "context, tokens",
+                                       .y_label = "ms",
+                                       .log_x = true,
+                                       .log_y = true,
+                                       .series = series_of(options, points)}));
+  }
+  if (options.json.empty()) return;
+  Json json = Json::array();
+  for (const SpeedPoint& point : points) {
+    json.push_back({{"shape", point.shape},
+                    {"context", point.context},
+                    {"ms", point.ms},
+                    {"floor_ms", point.floor_ms}});
+  }
+  write_json(options.json, json);
+}
+
+int64_t step_weight_bytes(CausalLm& model) {
+  int64_t bytes = 0;
+  for (const auto& parameter : model->named_parameters()) {
+    const bool is_embedding = parameter.key() == "model.embed_tokens.weight";
+    if (is_embedding && !model->config().tie_word_embeddings) continue;
+    bytes += parameter.value().numel() * static_cast<int64_t>(parameter.value().element_size());
+  }
+  return bytes;
+}
+
+double read_bandwidth(torch::Device device) {
+  return device.is_cuda() ? kPeakBandwidth : read_bandwidth();
+}
+
+}  // namespace hypenet

@@ -1,0 +1,60 @@
+// What is asked of the engine, and what it answers.
+#pragma once
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+namespace hypenet {
+
+/// How the next token is chosen; the order of the steps is that of ops/sampling.h.
+struct SamplingOptions {
+  double temperature = 0;  // 0: greedy
+  int64_t top_k = 0;       // 0: all
+  double top_p = 1;
+  double min_p = 0;
+  double repetition_penalty = 1;
+  std::vector<std::pair<int32_t, float>> logit_bias = {};  // at most kMostBiases
+  uint64_t seed = 0;
+
+  static constexpr int64_t kMostBiases = 512;
+};
+
+struct GenerateOptions {
+  int64_t max_tokens = 128;
+  SamplingOptions sampling;
+  std::vector<int32_t> stop_ids;  // generation ends before any of these
+};
+
+struct Request {
+  std::vector<int32_t> prompt;
+  GenerateOptions options;
+};
+
+enum class FinishReason { kNone, kStop, kLength, kCancelled };
+
+/// A token as it comes, or the end of an answer. `id` is -1 when there is only the end to tell.
+struct Event {
+  int64_t sequence = 0;
+  int32_t id = -1;
+  float logprob = 0;  // nats, of the raw logits
+  FinishReason finish = FinishReason::kNone;
+};
+
+struct Completion {
+  std::vector<int32_t> ids;
+  std::vector<float> logprobs;
+  FinishReason finish = FinishReason::kNone;
+};
+
+struct EngineOptions {
+  int64_t memory_bytes = 0;    // for pages and states; 0: a GPU's free memory but 10 %, or 4 GiB
+  int64_t max_sequences = 16;  // run side by side; each has a state a recurrent layer
+  int64_t max_context = 0;     // tokens of a sequence at most; 0: what the memory holds
+  int64_t page_tokens = 128;   // a multiple of 64
+  int64_t prefill_chunk = 0;   // tokens of a prompt a step; 0: 8192 on a GPU, 256 on a CPU
+  bool poisons_freed_memory = false;  // NaN in what a sequence leaves behind: for tests
+  bool uses_graphs = true;            // record decode steps on a GPU
+};
+
+}  // namespace hypenet

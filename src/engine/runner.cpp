@@ -1,0 +1,167 @@
+// A GPU's prefill takes the kernels of whole sequences; a CPU's takes those of a step, whose rows
+// do not depend on each other, so that chunks do not show in the result.
+#include "engine/runner.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/error.h"
+
+namespace hypenet {
+namespace {
+
+/// Rows of a step on a GPU: a few sizes, so that few graphs are recorded.
+int64_t padded_rows(int64_t rows) {
+  constexpr int64_t kSizes[] = {1, 2, 4, 8, 16, 32, 48};
+  for (const int64_t size : kSizes) {
+    if (rows <= size) return size;
+  }
+  constexpr int64_t kGroup = 64;
+  return (rows + kGroup - 1) / kGroup * kGroup;
+}
+
+c10::Stream current_stream_of(torch::Device device) {
+  return c10::impl::VirtualGuardImpl(device.type()).getStream(device);
+}
+
+bool has_step_kernels(const CausalLm& model) {
+  const auto& config = model->config();
+  const auto suits = [](int64_t d) { return d == 64 || d == 128; };
+  const bool has_lightning =
+      std::count(config.mixer_types.begin(), config.mixer_types.end(), MixerType::kLightning) > 0;
+  return model->compute_type() == torch::kBFloat16 && suits(config.head_dim) &&
+         (!has_lightning || suits(config.lightning_head_dim));
+}
+
+/// Ids that an embedding can be asked for: a step may be queued before the host sees a failed one.
+Tensor readable(const Tensor& ids) { return ids.clamp_min(0); }
+
+Tensor pack(const SampledTokens& tokens) {
+  return torch::stack({tokens.ids, tokens.logprobs.view(torch::kInt32)});
+}
+
+}  // namespace
+
+Chosen::Chosen(const SampledTokens& tokens) : Chosen(pack(tokens), tokens.ids.size(0)) {}
+
+Chosen::Chosen(const Tensor& packed, int64_t count) : host_(packed), count_(count) {
+  if (!packed.is_cuda()) return;
+  host_ = torch::empty(packed.sizes(), torch::TensorOptions(torch::kInt32).pinned_memory(true));
+  host_.copy_(packed, /*non_blocking=*/true);
+  is_here_.emplace(packed.device().type());
+  is_here_->record(current_stream_of(packed.device()));
+}
+
+std::vector<Chosen::Token> Chosen::read() {
+  if (is_here_) is_here_->synchronize();
+  const auto* ids = host_.const_data_ptr<int32_t>();
+  std::vector<Token> tokens(static_cast<size_t>(count_));
+  for (int64_t i = 0; i < count_; ++i) {
+    auto& token = tokens[static_cast<size_t>(i)];
+    token.id = ids[i];
+    std::memcpy(&token.logprob, ids + host_.size(1) + i, sizeof(float));
+  }
+  return tokens;
+}
+
+Runner::Runner(CausalLm& model, Memory& memory, bool uses_graphs)
+    : model_(model),
+      memory_(memory),
+      device_(model->head_weight().device()),
+      records_(uses_graphs && can_capture(device_) && has_step_kernels(model)),
+      sampling_(make_sampling_state(memory.slots(), model->config().vocab_size,
+                                    SamplingOptions::kMostBiases, device_)),
+      tokens_(
+          torch::zeros({memory.slots() + 1}, torch::TensorOptions(torch::kInt32).device(device_))),
+      positions_(torch::zeros_like(tokens_)) {}
+
+void Runner::start(int64_t slot, const SamplingOptions& options, std::span<const int32_t> prompt) {
+  set_sampling(sampling_, slot, options, prompt);
+}
+
+Tensor Runner::prefill_rows(const Lease& lease, const Tensor& ids, int64_t past) {
+  const int64_t T = ids.size(0);
+  const auto options = torch::TensorOptions(torch::kInt32).device(device_);
+  const Tensor h = model_->step(ids.to(torch::kInt32),
+                                {.slots = torch::full({T}, lease.slot, options),
+                                 .positions = torch::arange(past, past + T, options),
+                                 .page_table = memory_.page_table()},
+                                memory_.state());
+  return h.slice(0, T - 1);
+}
+
+std::optional<Chosen> Runner::prefill(const Lease& lease, const Tensor& ids, int64_t past,
+                                      bool is_last) {
+  const Tensor residual =
+      device_.is_cuda()
+          ? model_->prefill(ids, {.slot = lease.slot, .past = past, .pages = lease.pages_on_device},
+                            memory_.state())
+          : prefill_rows(lease, ids, past);
+  if (!is_last) return std::nullopt;
+  const Tensor slot =
+      torch::full({1}, lease.slot, torch::TensorOptions(torch::kInt32).device(device_));
+  const SampledTokens found = sample_tokens(model_->step_logits(residual), slot, sampling_);
+  tokens_.narrow(0, lease.slot, 1).copy_(readable(found.ids));
+  positions_[lease.slot].fill_(past + ids.size(0));
+  return Chosen(found);
+}
+
+void Runner::place(int64_t slot, int64_t position, int32_t token) {
+  tokens_[slot].fill_(token);
+  positions_[slot].fill_(position);
+}
+
+Runner::Batch& Runner::batch_of(int64_t rows) {
+  const auto [place, is_new] = batches_.try_emplace(rows);
+  Batch& batch = place->second;
+  if (is_new) {
+    const auto options = torch::TensorOptions(torch::kInt32).device(device_);
+    batch.slots = torch::empty({rows}, options);
+    batch.places = torch::empty({rows}, options.dtype(torch::kInt64));
+    batch.packed = torch::empty({2, rows}, options);
+  }
+  return batch;
+}
+
+void Runner::set_rows(Batch& batch, std::span<const int64_t> slots) {
+  if (std::equal(slots.begin(), slots.end(), batch.rows.begin(), batch.rows.end())) return;
+  batch.rows.assign(slots.begin(), slots.end());
+  const int64_t rows = batch.slots.size(0);
+  const auto pinned = torch::TensorOptions(torch::kInt64).pinned_memory(device_.is_cuda());
+  const Tensor host = torch::full({2, rows}, -1, pinned);
+  host[1].fill_(memory_.slots());
+  for (const Tensor& row : {host[0], host[1]}) {
+    std::copy(slots.begin(), slots.end(), row.mutable_data_ptr<int64_t>());
+  }
+  batch.slots.copy_(host[0], /*non_blocking=*/true);
+  batch.places.copy_(host[1], /*non_blocking=*/true);
+}
+
+void Runner::step(Batch& batch) {
+  const Tensor positions = positions_.index_select(0, batch.places);
+  const Tensor residual = model_->step(
+      tokens_.index_select(0, batch.places),
+      {.slots = batch.slots, .positions = positions, .page_table = memory_.page_table()},
+      memory_.state());
+  const SampledTokens found = sample_tokens(model_->step_logits(residual), batch.slots, sampling_);
+  tokens_.index_copy_(0, batch.places, readable(found.ids));
+  positions_.index_copy_(0, batch.places, positions + 1);
+  batch.packed.copy_(pack(found));
+}
+
+Chosen Runner::decode(std::span<const int64_t> slots) {
+  const torch::NoGradGuard no_grad;
+  const auto count = static_cast<int64_t>(slots.size());
+  Batch& batch = batch_of(device_.is_cuda() ? padded_rows(count) : count);
+  set_rows(batch, slots);
+  // The first run loads kernels and libraries, which a recording may not.
+  if (records_ && batch.runs++ == 1) batch.graph.emplace(device_, [&] { step(batch); });
+  if (batch.graph) {
+    batch.graph->replay();
+  } else {
+    step(batch);
+  }
+  return {batch.packed, count};
+}
+
+}  // namespace hypenet

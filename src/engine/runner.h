@@ -1,0 +1,83 @@
+// Queues the engine's work on the device: chunks of prompts, and steps of many sequences, recorded
+// as graphs on a GPU. What a sequence's next token is stays on the device; the host reads it later.
+#pragma once
+
+#include <c10/core/Event.h>
+#include <torch/torch.h>
+
+#include <map>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "engine/memory.h"
+#include "engine/sampling.h"
+#include "model/causal_lm.h"
+#include "ops/graph.h"
+
+namespace hypenet {
+
+/// Tokens that were chosen, on their way to the host.
+class Chosen {
+ public:
+  /// ids [N] int32 and logprobs [N] float32 on any device; the copy is queued behind them.
+  explicit Chosen(const SampledTokens& tokens);
+  Chosen(const Tensor& packed, int64_t count);
+
+  struct Token {
+    int32_t id;
+    float logprob;
+  };
+  /// Waits for the device.
+  std::vector<Token> read();
+
+ private:
+  Tensor host_;  // int32 [2, N]: ids, and logprobs' bits
+  int64_t count_;
+  std::optional<c10::Event> is_here_;
+};
+
+class Runner {
+ public:
+  Runner(CausalLm& model, Memory& memory, bool uses_graphs);
+
+  /// Before a slot's first chunk.
+  void start(int64_t slot, const SamplingOptions& options, std::span<const int32_t> prompt);
+
+  /// A chunk of a sequence's prompt, int64 [T] on the model's device, after `past` tokens; `last`:
+  /// the answer's first token is chosen then.
+  std::optional<Chosen> prefill(const Lease& lease, const Tensor& ids, int64_t past, bool is_last);
+
+  /// As if the slot held `position` tokens and `token` came next; to measure without a prefill.
+  void place(int64_t slot, int64_t position, int32_t token);
+
+  /// One token more of each of these sequences.
+  Chosen decode(std::span<const int64_t> slots);
+
+ private:
+  /// The rows of a step, in the memory that its recording reads.
+  struct Batch {
+    Tensor slots;   // int32 [N], -1 in rows that are padding
+    Tensor places;  // int64 [N], the rows of tokens_ and positions_
+    Tensor packed;  // int32 [2, N]: ids, and logprobs' bits
+    std::vector<int64_t> rows;  // the slots that are there now
+    int64_t runs = 0;
+    std::optional<Graph> graph;
+  };
+  Batch& batch_of(int64_t rows);
+  void set_rows(Batch& batch, std::span<const int64_t> slots);
+  void step(Batch& batch);
+  Tensor prefill_rows(const Lease& lease, const Tensor& ids, int64_t past);
+
+  CausalLm& model_;
+  Memory& memory_;
+  torch::Device device_;
+  bool records_;
+  SamplingState sampling_;
+  // [slots + 1] int32: each sequence's last token, which is not in memory yet, and its position;
+  // the last row is that of padding.
+  Tensor tokens_, positions_;
+  std::map<int64_t, Batch> batches_;  // by their rows
+};
+
+}  // namespace hypenet

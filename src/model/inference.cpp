@@ -1,0 +1,63 @@
+// Forwards with memory: a chunk of one sequence by the kernels of whole sequences, or a few rows of
+// many sequences by those of a step.
+#include "model/causal_lm.h"
+#include "ops/linear_step.h"
+#include "ops/step_inputs.h"
+
+namespace hypenet {
+
+MemoryTypes CausalLmImpl::memory_types() const {
+  const bool is_double = compute_type_ == torch::kFloat64;
+  const auto weights = embedding_copy_.defined() ? embedding_copy_ : embedding_;
+  return {weights.scalar_type() == torch::kBFloat16 ? torch::kBFloat16 : compute_type_,
+          is_double ? torch::kFloat64 : torch::kFloat32};
+}
+
+Tensor CausalLmImpl::prefill(const Tensor& ids, Prefix prefix, DecodeState& state) {
+  const torch::NoGradGuard no_grad;
+  const Tensor row = ids.unsqueeze(0);  // [1, T]
+  const Step step = make_step(row, {}, prefix.past);
+  const int64_t P = state.sizes.page_tokens;
+  const Tensor page = prefix.pages.index_select(0, step.positions.floor_divide(P));
+  prefix.places = page * P + step.positions.remainder(P);
+  Residual h = {embed(row)};
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    h = layers_[i]->prefill(h, step, prefix, state.layers[i]);
+  }
+  const auto last = [&](const Tensor& x) { return x.defined() ? x[0].slice(0, -1) : x; };
+  return Residual{last(h.stream), last(h.pending)}.sum();
+}
+
+Tensor CausalLmImpl::step(const Tensor& ids, TokenRows rows, DecodeState& state) {
+  const torch::NoGradGuard no_grad;
+  use_frequencies_on(ids.device());
+  const bool by_position = logits_scaling_.kind == LogitsScaling::Kind::kLogPosition;
+  const StepInputs inputs =
+      step_inputs({.ids = ids,
+                   .positions = rows.positions,
+                   .embedding = embedding_copy_.defined() ? embedding_copy_ : embedding_,
+                   .frequencies = frequencies_,
+                   .scale_base = by_position ? logits_scaling_.value : 0},
+                  compute_type_);
+  rows.angles = inputs.angles, rows.query_scale = inputs.query_scale;
+  if (logits_scaling_.kind == LogitsScaling::Kind::kConstant) {
+    rows.query_scale =
+        torch::full({ids.size(0)}, logits_scaling_.value, ids.options().dtype(torch::kFloat32));
+  }
+  for (size_t i = 0; i < layers_.size(); ++i) layers_[i]->step(inputs.h, rows, state.layers[i]);
+  return inputs.h;
+}
+
+Tensor CausalLmImpl::step_logits(const Tensor& residual) {
+  const torch::NoGradGuard no_grad;
+  const Head head = this->head();
+  const StepWeights weights{head.compute_weight.defined() ? head.compute_weight : head.weight};
+  return linear_step({.x = residual,
+                      .norm_weight = norm_->weight,
+                      .eps = norm_->eps(),
+                      .layers = {&weights, 1},
+                      .has_float_output = true})
+      .front();
+}
+
+}  // namespace hypenet

@@ -1,0 +1,261 @@
+// What a sequence gets depends on its own tokens and settings only: not on who runs beside it, when
+// it came, how its prompt is cut, how long a page is, or who had its memory before.
+#include <gmock/gmock.h>
+
+#include <map>
+
+#include "base/random.h"
+#include "engine/engine.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/target.h"
+#include "tests/support/tiny_model.h"
+
+namespace hypenet {
+namespace {
+
+constexpr Target kTargets[] = {
+    {"cpu_float32", torch::kCPU, torch::kFloat32, torch::kFloat32, 1e-4},
+    {"cpu_bfloat16_weights", torch::kCPU, torch::kFloat32, torch::kBFloat16, 1e-4},
+    {"cuda_bfloat16", torch::kCUDA, torch::kBFloat16, torch::kBFloat16, 2e-2},
+};
+
+/// Odd sizes: heads in groups of three, widths that are no powers of two.
+ModelConfig odd_config() {
+  ModelConfig config = testing_support::tiny_hypenet_config();
+  config.hidden_size = 72, config.intermediate_size = 152, config.vocab_size = 500;
+  config.num_attention_heads = 6, config.num_key_value_heads = 2, config.head_dim = 64;
+  config.lightning_nh = config.lightning_nkv = 6, config.lightning_head_dim = 64;
+  config.num_hidden_layers = 4;
+  config.mixer_types = {MixerType::kLightning, MixerType::kAttention, MixerType::kLightning,
+                        MixerType::kAttention};
+  config.attn_logits_scaling = {LogitsScaling::Kind::kLogPosition, 40};
+  return config;
+}
+
+std::vector<int32_t> random_ids(int64_t length, uint64_t seed) {
+  Random random(seed);
+  std::vector<int32_t> ids;
+  for (int64_t i = 0; i < length; ++i) ids.push_back(static_cast<int32_t>(random.below(500)));
+  return ids;
+}
+
+class Promises : public testing::TestWithParam<Target> {
+ protected:
+  void SetUp() override {
+    if (GetParam().device == torch::kCUDA && !torch::cuda::is_available()) {
+      GTEST_SKIP() << "no CUDA device";
+    }
+    torch::manual_seed(3);
+    model_ = CausalLm(odd_config());
+    {
+      const torch::NoGradGuard no_grad;
+      for (auto& parameter : model_->parameters()) {
+        if (parameter.dim() > 1) parameter.mul_(6);
+      }
+    }
+    model_->to(torch::Device(GetParam().device), GetParam().weight_type);
+    model_->set_compute_type(GetParam().type);
+    for (uint64_t i = 0; i < 5; ++i) {
+      Request request;
+      request.prompt = random_ids(std::vector{3, 300, 64, 129, 1}[i], i);
+      request.options.max_tokens = std::vector{40, 5, 70, 9, 20}[i];
+      if (i % 2 == 1) {
+        request.options.sampling = {.temperature = 1, .top_k = 50, .top_p = 0.9, .seed = i};
+      }
+      requests_.push_back(request);
+    }
+  }
+
+  EngineOptions options() const {
+    return {.memory_bytes = int64_t{64} << 20,
+            .max_sequences = 5,
+            .page_tokens = 64,
+            .prefill_chunk = 128,
+            .poisons_freed_memory = true};
+  }
+
+  /// Each request in an engine of its own.
+  std::vector<Completion> alone(const EngineOptions& options) {
+    std::vector<Completion> completions;
+    for (const Request& request : requests_) {
+      completions.push_back(Engine(model_, options).generate({&request, 1}).front());
+    }
+    return completions;
+  }
+
+  CausalLm model_{nullptr};
+  std::vector<Request> requests_;
+};
+
+void expect_equal(const std::vector<Completion>& found, const std::vector<Completion>& expected) {
+  ASSERT_EQ(found.size(), expected.size());
+  for (size_t i = 0; i < found.size(); ++i) {
+    EXPECT_THAT(found[i].ids, testing::ElementsAreArray(expected[i].ids)) << "request " << i;
+    EXPECT_THAT(found[i].logprobs, testing::ElementsAreArray(expected[i].logprobs)) << i;
+    EXPECT_EQ(found[i].finish, expected[i].finish);
+  }
+}
+
+TEST_P(Promises, together_is_alone_bit_for_bit) {
+  const auto expected = alone(options());
+  EXPECT_EQ(expected[0].ids.size(), 40U);
+  expect_equal(Engine(model_, options()).generate(requests_), expected);
+}
+
+TEST_P(Promises, the_order_of_arrival_does_not_show) {
+  const auto expected = alone(options());
+  Engine engine(model_, options());
+  std::map<int64_t, size_t> places;
+  std::vector<Completion> found(5);
+  int64_t steps = 0;
+  const std::vector<size_t> order = {3, 0, 4, 2, 1};
+  while (places.size() < 5 || !engine.is_idle()) {
+    if (steps % 7 == 0 && places.size() < 5) {
+      const size_t next = order[places.size()];
+      places[engine.submit(requests_[next])] = next;
+    }
+    ++steps;
+    for (const Event& event : engine.step()) {
+      Completion& completion = found[places.at(event.sequence)];
+      completion.finish = event.finish;
+      if (event.id < 0) continue;
+      completion.ids.push_back(event.id), completion.logprobs.push_back(event.logprob);
+    }
+  }
+  expect_equal(found, expected);
+}
+
+TEST_P(Promises, page_sizes_do_not_show) {
+  EngineOptions larger = options();
+  larger.page_tokens = 192;
+  expect_equal(Engine(model_, larger).generate(requests_),
+               Engine(model_, options()).generate(requests_));
+}
+
+TEST_P(Promises, chunks_of_the_prompt_do_not_show_on_a_cpu) {
+  if (GetParam().device == torch::kCUDA) GTEST_SKIP() << "libtorch's products depend on the chunk";
+  const auto expected = Engine(model_, options()).generate(requests_);
+  for (const int64_t chunk : {1, 7, 100, 4096}) {
+    EngineOptions other = options();
+    other.prefill_chunk = chunk;
+    expect_equal(Engine(model_, other).generate(requests_), expected);
+  }
+}
+
+TEST_P(Promises, memory_used_again_leaks_nothing) {
+  const auto expected = alone(options());
+  EngineOptions narrow = options();
+  narrow.max_sequences = 1, narrow.max_context = 320;  // five pages for everyone in turn
+  Engine engine(model_, narrow);
+  expect_equal(engine.generate(requests_), expected);
+  expect_equal(engine.generate(requests_), expected);
+  EXPECT_EQ(engine.stats().pages, 5);
+  EXPECT_EQ(engine.stats().pages_used, 0);
+}
+
+TEST_P(Promises, prefill_then_decode_is_one_forward) {
+  const torch::NoGradGuard no_grad;
+  for (const Completion& completion : {Engine(model_, options()).generate(requests_)[2]}) {
+    std::vector<int32_t> ids = requests_[2].prompt;
+    ids.insert(ids.end(), completion.ids.begin(), completion.ids.end());
+    const Tensor row = torch::tensor(ids, torch::kInt64).to(model_->head_weight().device());
+    const Tensor logits = model_->forward(row.unsqueeze(0))[0].to(torch::kFloat64);
+    const Tensor logprobs = torch::log_softmax(logits, -1).to(torch::kCPU);
+    for (size_t i = 0; i < completion.ids.size(); ++i) {
+      const auto place = static_cast<int64_t>(requests_[2].prompt.size() + i) - 1;
+      EXPECT_NEAR(logprobs[place][completion.ids[i]].item<double>(), completion.logprobs[i],
+                  100 * GetParam().tolerance);
+    }
+  }
+}
+
+TEST_P(Promises, recorded_steps_are_the_steps) {
+  EngineOptions plain = options();
+  plain.uses_graphs = false;
+  expect_equal(Engine(model_, options()).generate(requests_),
+               Engine(model_, plain).generate(requests_));
+}
+
+INSTANTIATE_TEST_SUITE_P(targets, Promises, testing::ValuesIn(kTargets),
+                         [](const auto& test) { return test.param.name; });
+
+class Requests : public testing::Test {
+ protected:
+  Requests() : model_(testing_support::tiny_hypenet_config()) {}
+
+  static Request request(int64_t prompt, int64_t tokens) {
+    Request request;
+    request.prompt.assign(static_cast<size_t>(prompt), 5);
+    request.options.max_tokens = tokens;
+    return request;
+  }
+
+  CausalLm model_;
+};
+
+TEST_F(Requests, wait_for_memory_and_then_run) {
+  Engine engine(model_, {.max_sequences = 2, .max_context = 64, .page_tokens = 64});
+  for (int i = 0; i < 5; ++i) engine.submit(request(3, 4));
+  engine.step();
+  EXPECT_EQ(engine.stats().running, 2);
+  EXPECT_EQ(engine.stats().waiting, 3);
+  int64_t ended = 0;
+  while (!engine.is_idle()) {
+    for (const Event& event : engine.step()) ended += event.finish == FinishReason::kLength;
+  }
+  EXPECT_EQ(ended, 5);
+  EXPECT_EQ(engine.stats().decoded_tokens, 20);
+  EXPECT_EQ(engine.stats().prefilled_tokens, 15);
+}
+
+TEST_F(Requests, that_never_fit_are_refused_with_the_numbers) {
+  Engine engine(model_, {.max_context = 64, .page_tokens = 64});
+  EXPECT_ERROR(engine.submit(request(60, 5)),
+               "engine: a sequence of prompt and answer: expected at most 64 tokens");
+  engine.submit(request(60, 4));
+  Engine small(model_, {.memory_bytes = 1000});
+  EXPECT_ERROR(small.submit(request(1, 1)),
+               "engine: memory: expected at least 163840 bytes for the states of 16 sequences "
+               "(131072) and a page of 128 tokens (32768), found 1000");
+}
+
+TEST_F(Requests, can_be_cancelled_waiting_or_running) {
+  Engine engine(model_, {.max_sequences = 1});
+  const int64_t first = engine.submit(request(3, 100)), second = engine.submit(request(3, 100));
+  engine.step();
+  engine.cancel(second), engine.cancel(first), engine.cancel(77);
+  std::map<int64_t, FinishReason> ended;
+  while (!engine.is_idle()) {
+    for (const Event& event : engine.step()) {
+      if (event.finish != FinishReason::kNone) ended[event.sequence] = event.finish;
+    }
+  }
+  EXPECT_EQ(ended[first], FinishReason::kCancelled);
+  EXPECT_EQ(ended[second], FinishReason::kCancelled);
+  EXPECT_EQ(engine.stats().pages_used, 0);
+}
+
+TEST_F(Requests, with_impossible_settings_are_errors) {
+  Engine engine(model_);
+  Request bad = request(3, 0);
+  EXPECT_ERROR(engine.submit(bad), "max_tokens: expected at least 1, found 0");
+  bad = request(3, 1), bad.options.sampling.top_p = 0;
+  EXPECT_ERROR(engine.submit(bad), "top_p: expected more than 0, at most 1, found 0");
+  bad = request(3, 1), bad.options.sampling.temperature = -1;
+  EXPECT_ERROR(engine.submit(bad), "temperature: expected 0 or more, found -1");
+  bad = request(3, 1), bad.options.sampling.logit_bias = {{64, 1.F}};
+  EXPECT_ERROR(engine.submit(bad), "logit_bias: expected ids from 0 to 63, found 64");
+  EXPECT_ERROR(Engine(model_, {.page_tokens = 100}).submit(request(1, 1)),
+               "page_tokens: expected a multiple of 64, found 100");
+}
+
+TEST_F(Requests, end_where_logits_are_not_finite) {
+  const torch::NoGradGuard no_grad;
+  model_->layer(0)->parameters()[0].fill_(NAN);
+  Engine engine(model_);
+  EXPECT_ERROR(engine.generate(std::vector<Request>{request(3, 4)}),
+               "logits of sequence 0: expected finite numbers, found nan or infinity");
+}
+
+}  // namespace
+}  // namespace hypenet
