@@ -1,11 +1,11 @@
-// A head's state stays in the cache while all rows of its slot pass by. Four of its rows are taken
-// at once, so that the output is read and written a quarter as often.
+// Some columns of a head's state at a time: their outputs stay in registers, and they themselves in
+// the first-level cache while all rows of their slot pass by.
 #include "kernels/lightning_step.h"
 
 #include <cmath>
 
 #include "kernels/cpu/bfloat16.h"
-#include "kernels/cpu/vectorize.h"
+#include "kernels/cpu/lanes.h"
 
 namespace hypenet::kernels {
 namespace {
@@ -45,49 +45,91 @@ HYPENET_INLINE void prepare(const LightningStepParams& p, const float* x, const 
   for (int64_t i = 0; i < size; ++i) y[i] *= scale;
 }
 
-/// S <- gamma S + k^T v, o = q S.
-HYPENET_INLINE void advance(const float* q, const float* k, const float* v, float gamma,
-                            int64_t size, float* state, float* o) {
-  for (int64_t j = 0; j < size; ++j) o[j] = 0;
-  for (int64_t i = 0; i < size; i += 4) {
-    float *const s0 = state + i * size, *const s1 = s0 + size;
-    float *const s2 = s1 + size, *const s3 = s2 + size;
-    const float k0 = k[i], k1 = k[i + 1], k2 = k[i + 2], k3 = k[i + 3];
-    const float q0 = q[i], q1 = q[i + 1], q2 = q[i + 2], q3 = q[i + 3];
-#pragma omp simd
-    for (int64_t j = 0; j < size; ++j) {
-      s0[j] = gamma * s0[j] + k0 * v[j];
-      s1[j] = gamma * s1[j] + k1 * v[j];
-      s2[j] = gamma * s2[j] + k2 * v[j];
-      s3[j] = gamma * s3[j] + k3 * v[j];
-      o[j] += (q0 * s0[j] + q1 * s1[j]) + (q2 * s2[j] + q3 * s3[j]);
+/// What a token brings to the state [d, d] of a head, and where its output goes.
+struct Token {
+  const float *q, *k, *v;
+  float gamma;
+  int64_t size;
+  float *state, *o;
+};
+
+/// S <- gamma S + k^T v and o = q S in kVectors L columns from `column`.
+template <int L, int kVectors>
+HYPENET_INLINE void advance_columns(const Token& t, int64_t column) {
+  Vector<L> values[kVectors], sums[kVectors] = {};
+#pragma GCC unroll 4
+  for (int j = 0; j < kVectors; ++j) load(t.v + column + j * L, values[j]);
+  float* row = t.state + column;
+  for (int64_t i = 0; i < t.size; ++i, row += t.size) {
+#pragma GCC unroll 4
+    for (int j = 0; j < kVectors; ++j) {
+      Vector<L> state;
+      load(row + j * L, state);
+      state = t.gamma * state + t.k[i] * values[j];
+      store(state, row + j * L);
+      sums[j] += t.q[i] * state;
+    }
+  }
+#pragma GCC unroll 4
+  for (int j = 0; j < kVectors; ++j) store(sums[j], t.o + column + j * L);
+}
+
+/// All rows in columns begin .. end - 1, at most 4 L, of a head's states.
+template <int L>
+HYPENET_INLINE void columns(const LightningStepParams& p, int64_t head, int64_t begin, int64_t end,
+                            float* scratch) {
+  const int64_t size = p.size, key_head = head / (p.heads / p.key_heads);
+  const float gamma = std::exp(-p.decay[head]);
+  float *const q = scratch, *const k = scratch + size;
+  for (int64_t row = 0; row < p.rows; ++row) {
+    float* const o = p.o + (row * p.heads + head) * size;
+    const int64_t slot = p.slots != nullptr ? p.slots[row] : row;
+    if (slot < 0) {
+      for (int64_t j = begin; j < end; ++j) o[j] = 0;
+      continue;
+    }
+    prepare(p, p.q + row * p.q_row + head * size, p.q_weight, row, p.scale, q);
+    prepare(p, p.k + row * p.k_row + key_head * size, p.k_weight, row, 1, k);
+    const Token token{.q = q,
+                      .k = k,
+                      .v = p.v + row * p.v_row + key_head * size,
+                      .gamma = gamma,
+                      .size = size,
+                      .state = p.state + (slot * p.heads + head) * size * size,
+                      .o = o};
+    if (end - begin == 4 * L) {
+      advance_columns<L, 4>(token, begin);
+    } else {
+      for (int64_t j = begin; j < end; j += 4) advance_columns<4, 1>(token, j);
     }
   }
 }
 
-}  // namespace
-
-HYPENET_VECTORIZED
-void lightning_step(const LightningStepParams& params, int64_t begin, int64_t end, float* scratch) {
-  const int64_t size = params.size;
-  float *const q = scratch, *const k = scratch + size;
+template <int L>
+HYPENET_INLINE void heads(const LightningStepParams& p, int64_t begin, int64_t end,
+                          float* scratch) {
   for (int64_t head = begin; head < end; ++head) {
-    const int64_t key_head = head / (params.heads / params.key_heads);
-    const float gamma = std::exp(-params.decay[head]);
-    for (int64_t row = 0; row < params.rows; ++row) {
-      float* const o = params.o + (row * params.heads + head) * size;
-      const int64_t slot = params.slots != nullptr ? params.slots[row] : row;
-      if (slot < 0) {
-        for (int64_t j = 0; j < size; ++j) o[j] = 0;
-        continue;
-      }
-      prepare(params, params.q + row * params.q_row + head * size, params.q_weight, row,
-              params.scale, q);
-      prepare(params, params.k + row * params.k_row + key_head * size, params.k_weight, row, 1, k);
-      advance(q, k, params.v + row * params.v_row + key_head * size, gamma, size,
-              params.state + (slot * params.heads + head) * size * size, o);
+    for (int64_t j = 0; j < p.size; j += 4 * L) {
+      columns<L>(p, head, j, j + 4 * L < p.size ? j + 4 * L : p.size, scratch);
     }
   }
+}
+
+HYPENET_16_LANES void heads_16(const LightningStepParams& p, int64_t begin, int64_t end,
+                               float* scratch) {
+  heads<16>(p, begin, end, scratch);
+}
+HYPENET_8_LANES void heads_8(const LightningStepParams& p, int64_t begin, int64_t end,
+                             float* scratch) {
+  heads<8>(p, begin, end, scratch);
+}
+
+}  // namespace
+
+void lightning_step(const LightningStepParams& params, int64_t begin, int64_t end, float* scratch) {
+  if (lanes() == 16) return heads_16(params, begin, end, scratch);
+  if (lanes() == 8) return heads_8(params, begin, end, scratch);
+  heads<4>(params, begin, end, scratch);
 }
 
 }  // namespace hypenet::kernels

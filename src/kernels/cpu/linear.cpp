@@ -6,6 +6,7 @@
 
 #include "kernels/cpu/bfloat16.h"
 #include "kernels/cpu/exponential.h"
+#include "kernels/cpu/lanes.h"
 #include "kernels/cpu/vectorize.h"
 
 namespace hypenet::kernels {
@@ -15,39 +16,17 @@ constexpr int kColumns = 4;                    // outputs of a tile
 constexpr int64_t kPanelBytes = 384 * 1024;    // of weights: stay in L2 while all rows meet them
 constexpr int64_t kPrefetchBeyondTile = 4096;  // bytes after the next tile's first
 
-/// L floats, or the words that hold 2 L bfloat16 numbers: a register of the machine. Spelled out,
-/// since GCC drops may_alias where the size depends on a parameter.
-template <int L>
-struct Lanes;
-template <>
-struct Lanes<4> {
-  typedef float Vector __attribute__((vector_size(16), aligned(4), may_alias));
-  typedef uint32_t Words __attribute__((vector_size(16), aligned(2), may_alias));
-};
-template <>
-struct Lanes<8> {
-  typedef float Vector __attribute__((vector_size(32), aligned(4), may_alias));
-  typedef uint32_t Words __attribute__((vector_size(32), aligned(2), may_alias));
-};
-template <>
-struct Lanes<16> {
-  typedef float Vector __attribute__((vector_size(64), aligned(4), may_alias));
-  typedef uint32_t Words __attribute__((vector_size(64), aligned(2), may_alias));
-};
-template <int L>
-using Vector = typename Lanes<L>::Vector;
-using Quad = Vector<4>;
-
 /// 2 L weights as two vectors. A word of two bfloat16 numbers is one by a shift, the other by a
 /// mask: that is why packed rows have even places first.
 template <int L>
 HYPENET_INLINE void load_block(const float* w, Vector<L>& first, Vector<L>& second) {
-  first = *reinterpret_cast<const Vector<L>*>(w);
-  second = *reinterpret_cast<const Vector<L>*>(w + L);
+  load(w, first);
+  load(w + L, second);
 }
 template <int L>
 HYPENET_INLINE void load_block(const BFloat16* w, Vector<L>& first, Vector<L>& second) {
-  const auto words = *reinterpret_cast<const typename Lanes<L>::Words*>(w);
+  Words<L> words;
+  load(w, words);
   first = reinterpret_cast<Vector<L>>(words << 16);
   second = reinterpret_cast<Vector<L>>(words & 0xFFFF0000U);
 }
@@ -61,8 +40,9 @@ HYPENET_INLINE void add_block(const float* x, int64_t x_row, const W* const* w, 
   for (int c = 0; c < kColumns; ++c) load_block<L>(w[c] + at, first[c], second[c]);
 #pragma GCC unroll 4
   for (int r = 0; r < kRows; ++r) {
-    const auto low = *reinterpret_cast<const Vector<L>*>(x + r * x_row);
-    const auto high = *reinterpret_cast<const Vector<L>*>(x + r * x_row + L);
+    Vector<L> low, high;
+    load(x + r * x_row, low);
+    load(x + r * x_row + L, high);
 #pragma GCC unroll 4
     for (int c = 0; c < kColumns; ++c) sums[r][c] += low * first[c];
 #pragma GCC unroll 4
@@ -134,8 +114,9 @@ HYPENET_INLINE void tile(const LinearParams& p, int64_t row, int64_t o, int64_t 
     float* const y = p.y + (row + r) * p.y_row + o;
     const Quad sums = products[r] + biases;
     if (count == kColumns) {
-      Quad& four = *reinterpret_cast<Quad*>(y);
-      four = p.adds ? four + sums : sums;
+      Quad four = {};
+      if (p.adds) load(y, four);
+      store(four + sums, y);
     } else {
       for (int c = 0; c < count; ++c) y[c] = p.adds ? y[c] + sums[c] : sums[c];
     }
@@ -168,27 +149,12 @@ HYPENET_INLINE void outputs(const LinearParams& p, int64_t begin, int64_t end) {
   outputs<L, float>(p, begin, end);
 }
 
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
-// Clones would all be of one L.
-__attribute__((target("arch=x86-64-v4"))) void linear_16(const LinearParams& p, int64_t begin,
-                                                         int64_t end) {
+HYPENET_16_LANES void linear_16(const LinearParams& p, int64_t begin, int64_t end) {
   outputs<16>(p, begin, end);
 }
-__attribute__((target("arch=x86-64-v3"))) void linear_8(const LinearParams& p, int64_t begin,
-                                                        int64_t end) {
+HYPENET_8_LANES void linear_8(const LinearParams& p, int64_t begin, int64_t end) {
   outputs<8>(p, begin, end);
 }
-
-/// Floats of the machine's registers.
-int lanes() {
-  static const int kFound = __builtin_cpu_supports("x86-64-v4")   ? 16
-                            : __builtin_cpu_supports("x86-64-v3") ? 8
-                                                                  : 4;
-  return kFound;
-}
-#else
-int lanes() { return 4; }
-#endif
 
 template <class W>
 HYPENET_INLINE void norm_row(const float* x, const W* weight, int64_t size, float eps, float* y) {
@@ -239,10 +205,8 @@ void pack_rows(const PackRowsParams& p, int64_t begin, int64_t end) {
 }
 
 void linear(const LinearParams& params, int64_t begin, int64_t end) {
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
   if (lanes() == 16) return linear_16(params, begin, end);
   if (lanes() == 8) return linear_8(params, begin, end);
-#endif
   outputs<4>(params, begin, end);
 }
 

@@ -1,0 +1,54 @@
+// Vectors as wide as the machine's registers, for kernels that count registers: they exist for each
+// width in a function of its own, where HYPENET_VECTORIZED would clone one width.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/cpu/vectorize.h"
+
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
+#define HYPENET_16_LANES __attribute__((target("arch=x86-64-v4")))
+#define HYPENET_8_LANES __attribute__((target("arch=x86-64-v3")))
+#else
+#define HYPENET_16_LANES
+#define HYPENET_8_LANES
+#endif
+
+namespace hypenet::kernels {
+
+/// L floats: a register of the machine.
+template <int L>
+struct Lanes {
+  typedef float Vector __attribute__((vector_size(4 * L)));
+  typedef uint32_t Words __attribute__((vector_size(4 * L)));
+};
+template <int L>
+using Vector = typename Lanes<L>::Vector;
+template <int L>
+using Words = typename Lanes<L>::Words;
+using Quad = Vector<4>;
+
+/// From and to any address; the vector's own type would promise an aligned one.
+template <class V>
+HYPENET_INLINE void load(const void* from, V& to) {
+  std::memcpy(&to, from, sizeof to);
+}
+template <class V>
+HYPENET_INLINE void store(const V& from, void* to) {
+  std::memcpy(to, &from, sizeof from);
+}
+
+/// Floats of a register: 16, 8 or 4.
+inline int lanes() {
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
+  static const int kFound = __builtin_cpu_supports("x86-64-v4")   ? 16
+                            : __builtin_cpu_supports("x86-64-v3") ? 8
+                                                                  : 4;
+  return kFound;
+#else
+  return 4;
+#endif
+}
+
+}  // namespace hypenet::kernels
