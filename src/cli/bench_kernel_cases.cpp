@@ -61,10 +61,9 @@ double product_of(std::initializer_list<int64_t> factors) {
   return product;
 }
 
-/// Collects the cases; what the functions below share.
-struct Cases {
+/// Types and sizes of the inputs that the cases make.
+struct InputSizes {
   KernelSizes sizes;
-  std::vector<KernelCase> all = {};
 
   torch::TensorOptions options() const {
     return torch::TensorOptions().device(sizes.device).dtype(sizes.type());
@@ -74,6 +73,12 @@ struct Cases {
   /// Of a number of tokens, rows or words: all, or in a quick run a 128th.
   int64_t part(int64_t n) const { return sizes.is_quick ? std::max<int64_t>(16, n / 128) : n; }
   int64_t batch(int64_t B) const { return sizes.is_quick ? std::max<int64_t>(1, B / 8) : B; }
+};
+
+/// Collects the cases. What makes a case keeps the sizes alone: a copy of the cases would copy all
+/// that they keep.
+struct Cases : InputSizes {
+  std::vector<KernelCase> all = {};
 
   void add(std::string name, std::string shape, KernelWork work, std::function<KernelCall()> make) {
     all.push_back({std::move(name), std::move(shape), work, std::move(make)});
@@ -105,7 +110,7 @@ void add_lightning(Cases& cases, int64_t H, int64_t d, int64_t B, int64_t T) {
                  });
 }
 
-KernelCall lightning_step_call(const Cases& cases, int64_t B, int64_t H, int64_t d) {
+KernelCall lightning_step_call(const InputSizes& cases, int64_t B, int64_t H, int64_t d) {
   const auto random = [&] { return torch::randn({B, H * d}, cases.options()); };
   const auto weight = [&](int64_t n) { return torch::rand({n}, cases.wide_options()); };
   const RopeAngles angles =
@@ -132,11 +137,11 @@ void add_lightning_step(Cases& cases, int64_t B) {
   // read and written; q, k, v, gate and o are left out: 1 % more, and this is the floor to quote.
   cases.add("lightning step", fmt::format("B {}, H {}, d {}", B, H, d),
             {5 * product_of({B, H, d, d}), 2 * 4 * product_of({B, H, d, d})},
-            [sizes = cases, B] { return lightning_step_call(sizes, B, H, d); });
+            [sizes = InputSizes(cases), B] { return lightning_step_call(sizes, B, H, d); });
 }
 
 /// N sequences of T tokens each, the last of which is the step's; their pages in no order.
-KernelCall attention_step_call(const Cases& cases, int64_t N, int64_t T) {
+KernelCall attention_step_call(const InputSizes& cases, int64_t N, int64_t T) {
   const int64_t H = 16, G = 8, d = 128, P = 128, width = (T + P - 1) / P;
   const auto random = [&](torch::IntArrayRef shape) {
     return torch::randn(shape, cases.options());
@@ -165,7 +170,7 @@ void add_attention_step(Cases& cases, int64_t sequences, int64_t tokens) {
   // Keys and values once; q k^T and its product with v.
   cases.add("attention step", fmt::format("N {}, {} tokens, H {}, G {}, d {}", N, T, H, G, d),
             {4 * product_of({N, T, H, d}), 2 * product_of({N, T, G, d}) * cases.element_bytes()},
-            [list = cases, N, T] { return attention_step_call(list, N, T); });
+            [sizes = InputSizes(cases), N, T] { return attention_step_call(sizes, N, T); });
 }
 
 /// The linear layers of a step that read one x.
@@ -177,7 +182,7 @@ struct StepLayers {
   bool is_head = false;
 };
 
-KernelCall linear_step_call(const Cases& cases, const StepLayers& layers, int64_t N) {
+KernelCall linear_step_call(const InputSizes& cases, const StepLayers& layers, int64_t N) {
   const auto random = [&](int64_t n) { return torch::randn({N, n}, cases.options()); };
   std::vector<StepWeights> weights;
   for (const int64_t out : layers.outs) {
@@ -209,7 +214,7 @@ void add_linear_step(Cases& cases, const StepLayers& layers, int64_t N) {
   cases.add("linear step",
             fmt::format("{}: N {}, {} -> {}{}", layers.name, N, layers.K, outs, extras),
             {2.0 * static_cast<double>(N) * weights, weights * cases.element_bytes()},
-            [list = cases, layers, N] { return linear_step_call(list, layers, N); });
+            [sizes = InputSizes(cases), layers, N] { return linear_step_call(sizes, layers, N); });
 }
 
 /// The layers of one block and the head; D 2048 is the 2B model, 576 SmolLM2.
@@ -256,7 +261,7 @@ void add_sampling(Cases& cases, int64_t N, int64_t vocabulary, bool is_greedy) {
 }
 
 void add_step_inputs(Cases& cases, int64_t N) {
-  const int64_t V = cases.part(151936), D = 2048, d = 128;
+  const int64_t V = 4096, D = 2048, d = 128;  // each set of inputs has a table
   // A row of the embedding read and written; cos and sin written.
   cases.add("step inputs", fmt::format("N {}, D {}, d {}", N, D, d),
             {0, product_of({N, D}) * 2 * cases.element_bytes() + product_of({N, d}) * 4},
@@ -337,7 +342,7 @@ void add_gate(Cases& cases, const char* name, Tensor (*op)(const Tensor&, const 
 
 /// The student's head as training has it: a float32 weight whose gradient exists already, and the
 /// copy that products read.
-Head trained_head(const Cases& cases, int64_t V, int64_t D) {
+Head trained_head(const InputSizes& cases, int64_t V, int64_t D) {
   const Tensor weight = torch::randn({V, D}, cases.wide_options()).mul_(0.02).requires_grad_();
   weight.mutable_grad() = torch::zeros_like(weight);
   if (cases.sizes.type() == torch::kFloat32) return {weight};
@@ -354,21 +359,21 @@ void add_vocabulary_losses(Cases& cases, int64_t D, int64_t vocabulary) {
   // Three products: the logits, dz W and dz^T hidden; KL has the teacher's logits too.
   cases.add("linear + KL", shape,
             {4 * product, bytes + (product_of({N, D}) + product_of({V, D})) * b},
-            [=, list = cases] {
-              const Tensor hidden = torch::randn({N, D}, list.options());
-              const Tensor teacher = torch::randn({N, D}, list.options());
-              const Head head = trained_head(list, V, D);
-              const Head teacher_head{torch::randn({V, D}, list.options()).mul_(0.02)};
+            [=, sizes = InputSizes(cases)] {
+              const Tensor hidden = torch::randn({N, D}, sizes.options());
+              const Tensor teacher = torch::randn({N, D}, sizes.options());
+              const Head head = trained_head(sizes, V, D);
+              const Head teacher_head{torch::randn({V, D}, sizes.options()).mul_(0.02)};
               return [=] {
                 const LossGradient result = linear_kl(hidden, head, teacher, teacher_head);
                 return Tensors{result.loss, result.hidden_gradient};
               };
             });
   cases.add("linear + cross-entropy", shape, {3 * product, bytes + product_of({N}) * 8},
-            [=, list = cases] {
-              const Tensor hidden = torch::randn({N, D}, list.options());
-              const Tensor targets = torch::randint(V, {N}, list.options().dtype(torch::kInt64));
-              const Head head = trained_head(list, V, D);
+            [=, sizes = InputSizes(cases)] {
+              const Tensor hidden = torch::randn({N, D}, sizes.options());
+              const Tensor targets = torch::randint(V, {N}, sizes.options().dtype(torch::kInt64));
+              const Head head = trained_head(sizes, V, D);
               return [=] {
                 const LossGradient result = linear_cross_entropy(hidden, head, targets);
                 return Tensors{result.loss, result.hidden_gradient};
@@ -422,7 +427,7 @@ void add_softmax_attention(Cases& cases, const char* name, AttentionBackend back
 }  // namespace
 
 std::vector<KernelCase> ceiling_cases(const KernelSizes& sizes) {
-  Cases cases{sizes};
+  Cases cases{{sizes}};
   // A GPU's ceilings are full size in quick runs too: they take milliseconds.
   const int64_t n = sizes.device.is_cuda() ? 8192 : 512;
   const auto options = cases.options();
@@ -448,7 +453,7 @@ std::vector<KernelCase> ceiling_cases(const KernelSizes& sizes) {
 }
 
 std::vector<KernelCase> kernel_cases(const KernelSizes& sizes) {
-  Cases cases{sizes};
+  Cases cases{{sizes}};
   add_lightning(cases, 16, 128, 32, 512);
   add_lightning(cases, 16, 128, 8, 4096);
   add_lightning(cases, 16, 128, 2, 16384);
