@@ -1,46 +1,140 @@
-// hypenet generate: continues a prompt, text as it comes.
-#include <cmath>
+// hypenet generate: continues one prompt, text as it comes, or many side by side.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "cli/answer.h"
 #include "cli/commands.h"
+#include "cli/generation_options.h"
 #include "cli/interrupt.h"
 #include "cli/model_folder.h"
+#include "cli/numbers.h"
+#include "cli/progress.h"
 #include "engine/engine.h"
-#include "halo/run.h"
 
 namespace hypenet {
 namespace {
 
+constexpr int64_t kSideBySide = 16;
+
 struct GenerateCommand {
-  ModelOptions model;
+  ModelOptions model{.folder = {}, .type = kAutomaticType, .device = {}};
   std::string prompt;
-  GenerateOptions options;
+  std::filesystem::path prompt_file;
+  int64_t tokens = 128;
+  SamplingFlags sampling;
+  MemoryFlags memory;
+  bool json = false;
 };
 
-void generate(const GenerateCommand& command) {
-  GenerateOptions options = command.options;
-  HYPENET_CHECK(options.max_tokens > 0, "--tokens: expected at least 1, found ",
-                options.max_tokens);
-  const double temperature = options.sampling.temperature;
-  HYPENET_CHECK(temperature >= 0 && std::isfinite(temperature),
-                "--temperature: expected 0 or more, found ", temperature);
-  const Checkpoint checkpoint(command.model.folder);
-  Engine engine(open_model(command.model, checkpoint));
-  const Tokenizer tokenizer = open_tokenizer(command.model.folder, engine.config());
-  const std::vector<int32_t> prompt = tokenizer.encode(command.prompt);
-  HYPENET_CHECK(!prompt.empty(), "--prompt: expected some text, found none");
-  options.stop_ids = stop_ids(checkpoint, tokenizer);
+std::vector<std::string> read_prompts(const GenerateCommand& command) {
+  if (command.prompt_file.empty()) {
+    HYPENET_CHECK(!command.prompt.empty(),
+                  "--prompt: expected some text, found none (or --prompt-file)");
+    return {command.prompt};
+  }
+  const std::string text = read_file(command.prompt_file), place = command.prompt_file.string();
+  std::vector<std::string> prompts;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find('\n', at), text.size());
+    std::string line = text.substr(at, end - at);
+    if (line.ends_with('\r')) line.pop_back();
+    HYPENET_CHECK(!line.empty(), place, ":", prompts.size() + 1,
+                  ": expected a prompt, found an empty line");
+    prompts.push_back(std::move(line));
+    at = end + 1;
+  }
+  HYPENET_CHECK(!prompts.empty(), place, ": expected a prompt a line, found none");
+  return prompts;
+}
 
-  StreamDecoder decoder(tokenizer);
+GenerateOptions generate_options(const GenerateCommand& command) {
+  HYPENET_CHECK(command.tokens > 0, "--tokens: expected at least 1, found ", command.tokens);
+  GenerateOptions options;
+  options.max_tokens = command.tokens;
+  options.sampling = sampling_options(command.sampling, SamplingOptions());
+  return options;
+}
+
+/// All requests side by side; its progress is shown where there are several.
+std::vector<Completion> run(Engine& engine, const std::vector<Request>& requests) {
+  Progress progress;
+  int64_t tokens = 0;
+  const auto text = [&] {
+    return fmt::format("generate: {} tokens of {} answers", with_commas(tokens), requests.size());
+  };
   const auto& interrupted = interrupt_flag();
-  engine.generate(prompt, options, [&](int32_t id) {
-    std::cout << decoder.push(id) << std::flush;
-    return !interrupted && std::cout.good();
+  auto completions = engine.generate(requests, [&](size_t, int32_t) {
+    ++tokens;
+    if (requests.size() > 1) progress.show(text());
+    return !interrupted;
   });
-  std::cout << decoder.finish() << std::endl;
+  if (requests.size() > 1) progress.finish(text());
+  return completions;
+}
+
+Json describe(const std::string& prompt, const Request& request, const Completion& completion,
+              const Tokenizer& tokenizer) {
+  return {{"prompt", prompt},
+          {"text", tokenizer.decode(completion.ids, true)},
+          {"ids", completion.ids},
+          {"logprobs", completion.logprobs},
+          {"finish_reason", to_string(completion.finish)},
+          {"prompt_tokens", request.prompt.size()},
+          {"tokens", completion.ids.size()}};
+}
+
+void generate_together(Engine& engine, const Tokenizer& tokenizer,
+                       const std::vector<std::string>& prompts,
+                       const std::vector<Request>& requests, bool json) {
+  const auto start = std::chrono::steady_clock::now();
+  const auto completions = run(engine, requests);
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  size_t tokens = 0;
+  for (const Completion& completion : completions) tokens += completion.ids.size();
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    if (!json) {
+      std::cout << tokenizer.decode(completions[i].ids, true) << '\n';
+      continue;
+    }
+    Json line = describe(prompts[i], requests[i], completions[i], tokenizer);
+    line["seconds"] = seconds;
+    line["tokens_per_second"] = static_cast<double>(tokens) / seconds;
+    std::cout << line.dump(-1, ' ', false, Json::error_handler_t::replace) << '\n';
+  }
+  std::cout.flush();
+}
+
+void generate(const GenerateCommand& command) {
+  GenerateOptions options = generate_options(command);
+  const std::vector<std::string> prompts = read_prompts(command);
+  const bool is_one = prompts.size() == 1;
+  const EngineOptions memory = engine_options(
+      command.memory, std::min<int64_t>(static_cast<int64_t>(prompts.size()), kSideBySide));
+  const Checkpoint checkpoint(command.model.folder);
+  Engine engine(open_model(command.model, checkpoint), memory);
+  const Tokenizer tokenizer = open_tokenizer(command.model.folder, engine.config());
+  options.stop_ids = stop_ids(checkpoint, tokenizer);
+  std::vector<Request> requests;
+  for (const std::string& prompt : prompts) requests.push_back({tokenizer.encode(prompt), options});
+  if (is_one && !command.json) {
+    const auto tokens = static_cast<int64_t>(requests[0].prompt.size());
+    const int64_t sequence = engine.submit(std::move(requests[0]));
+    stream_answer(engine, tokenizer, sequence, tokens, interrupt_flag());
+    std::cout << std::endl;
+  } else {
+    generate_together(engine, tokenizer, prompts, requests, command.json);
+  }
   throw_if_interrupted();
 }
 
@@ -48,17 +142,17 @@ void generate(const GenerateCommand& command) {
 
 void add_generate_command(CLI::App& app) {
   const auto options = std::make_shared<GenerateCommand>();
-  CLI::App* command = app.add_subcommand("generate", "continue a prompt");
+  CLI::App* command = app.add_subcommand("generate", "continue a prompt, or many side by side");
   add_model_options(*command, options->model);
-  command->add_option("--prompt", options->prompt, "text to continue")->required();
-  command->add_option("--tokens", options->options.max_tokens, "tokens at most")
+  CLI::Option* prompt = command->add_option("--prompt", options->prompt, "text to continue");
+  command->add_option("--prompt-file", options->prompt_file, "a file with a prompt a line")
+      ->excludes(prompt);
+  command->add_option("--tokens", options->tokens, "tokens of an answer at most")
       ->capture_default_str();
-  command
-      ->add_option("--temperature", options->options.sampling.temperature,
-                   "0: always the likeliest token")
-      ->capture_default_str();
-  command->add_option("--seed", options->options.sampling.seed, "of the random choice")
-      ->capture_default_str();
+  add_sampling_options(*command, options->sampling);
+  add_memory_options(*command, options->memory);
+  command->add_flag("--json", options->json,
+                    "print a JSON object a prompt: text, ids, log-probabilities, speed");
   command->footer(
       "Example:\n  hypenet generate out/tiny/model --prompt \"The sun\" --tokens 40 "
       "--temperature 0.8");

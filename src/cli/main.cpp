@@ -51,6 +51,7 @@ void add_commands(CLI::App& app) {
   add_data_command(app);
   add_inspect_command(app);
   add_generate_command(app);
+  add_chat_command(app);
   add_logits_command(app);
   add_eval_command(app);
   add_bench_command(app);

@@ -3,6 +3,7 @@
 
 #include <csignal>
 #include <regex>
+#include <sstream>
 #include <thread>
 
 #include "engine/engine.h"
@@ -33,6 +34,7 @@ class ModelCommands : public testing::Test {
     torch::manual_seed(3);
     ModelConfig config = testing_support::tiny_hypenet_config();
     config.vocab_size = vocab_size;
+    config.torch_dtype = "float32";
     CausalLm model(config);
     write_checkpoint(folder(), {.config = to_json(config),
                                 .tensors = named_weights(*model, torch::kFloat32),
@@ -192,6 +194,67 @@ TEST_F(ModelCommands, generate_rejects_bad_requests) {
   expect_error_line(run("", "--tokens", "1"), "--prompt: expected some text");
   expect_error_line(run("x", "--tokens", "0"), "--tokens: expected at least 1");
   expect_error_line(run("x", "--temperature", "-1"), "--temperature: expected 0 or more");
+  expect_error_line(run("x", "--top-p", "0"), "--top-p: expected more than 0 and at most 1");
+  expect_error_line(run("x", "--context", "-1"), "--context: expected 0 or more");
+  expect_error_line(run("x", "--memory", "0.000001"), "engine: memory: expected at least ");
+  expect_error_line(run("x", "--context", "8"), "expected at most 8 tokens");
+  expect_error_line(run("x", "--prompt-file", "f"), "--prompt-file");
+}
+
+TEST_F(ModelCommands, generate_answers_the_lines_of_a_file_in_their_order) {
+  const std::vector<std::string> prompts = {"Once upon", "x", "The sun is a star.", "Hm \xC3\xA9"};
+  std::string lines, expected;
+  const Tokenizer tokenizer = Tokenizer::load(folder());
+  for (const std::string& prompt : prompts) {
+    lines += prompt + (prompt == "x" ? "\r\n" : "\n");
+    expected += tokenizer.decode(continuation(prompt, 12), true) + "\n";
+  }
+  write_file(root_ / "prompts.txt", lines);
+  const ProgramResult result = run_program({"generate", folder().string(), "--prompt-file",
+                                            (root_ / "prompts.txt").string(), "--tokens", "12"});
+  ASSERT_EQ(result.code, 0) << result.error;
+  EXPECT_EQ(result.out, expected);
+  EXPECT_THAT(result.error, HasSubstr("of 4 answers\n"));
+}
+
+TEST_F(ModelCommands, generate_describes_each_answer_in_a_line_of_json) {
+  write_file(root_ / "prompts.txt", "Once upon\nx");
+  const ProgramResult result =
+      run_program({"generate", folder().string(), "--prompt-file", (root_ / "prompts.txt").string(),
+                   "--tokens", "6", "--json"});
+  ASSERT_EQ(result.code, 0) << result.error;
+  std::istringstream lines(result.out);
+  std::string line;
+  const Tokenizer tokenizer = Tokenizer::load(folder());
+  for (const std::string prompt : {"Once upon", "x"}) {
+    ASSERT_TRUE(std::getline(lines, line));
+    const Json json = Json::parse(line);
+    const std::vector<int32_t> ids = continuation(prompt, 6);
+    EXPECT_EQ(json["prompt"], prompt);
+    EXPECT_EQ(json["ids"].get<std::vector<int32_t>>(), ids);
+    EXPECT_EQ(json["text"], tokenizer.decode(ids, true));
+    EXPECT_EQ(json["logprobs"].size(), ids.size());
+    for (const Json& logprob : json["logprobs"]) EXPECT_LE(logprob.get<double>(), 0);
+    EXPECT_EQ(json["finish_reason"], ids.size() == 6 ? "length" : "stop");
+    EXPECT_EQ(json["prompt_tokens"], prompt.size());
+    EXPECT_EQ(json["tokens"], ids.size());
+    EXPECT_GT(json["seconds"].get<double>(), 0);
+    EXPECT_GT(json["tokens_per_second"].get<double>(), 0);
+  }
+  EXPECT_FALSE(std::getline(lines, line));
+}
+
+TEST_F(ModelCommands, generate_rejects_files_without_prompts) {
+  const auto run = [&](const std::string& text) {
+    write_file(root_ / "prompts.txt", text);
+    return run_program(
+        {"generate", folder().string(), "--prompt-file", (root_ / "prompts.txt").string()});
+  };
+  expect_error_line(run("a\nb\n\nc\n"), "prompts.txt:3: expected a prompt, found an empty line");
+  expect_error_line(run(""), "prompts.txt: expected a prompt a line, found none");
+  expect_error_line(run_program({"generate", folder().string(), "--prompt-file", "no/such"}),
+                    "no/such");
+  expect_error_line(run_program({"generate", folder().string()}), "--prompt: expected some text");
 }
 
 TEST_F(ModelCommands, a_vocabulary_larger_than_the_embedding_is_an_error) {

@@ -76,8 +76,9 @@ INSTANTIATE_TEST_SUITE_P(
                     std::vector<std::string>{"select"}, std::vector<std::string>{"data"},
                     std::vector<std::string>{"data", "tokenize"},
                     std::vector<std::string>{"inspect"}, std::vector<std::string>{"generate"},
-                    std::vector<std::string>{"logits"}, std::vector<std::string>{"eval"},
-                    std::vector<std::string>{"bench"}, std::vector<std::string>{"bench", "train"}),
+                    std::vector<std::string>{"chat"}, std::vector<std::string>{"logits"},
+                    std::vector<std::string>{"eval"}, std::vector<std::string>{"bench"},
+                    std::vector<std::string>{"bench", "train"}),
     [](const auto& info) {
       std::string name = "hypenet";
       for (const auto& word : info.param) name += "_" + word;
@@ -128,7 +129,7 @@ TEST(ProgramTest, select_rejects_bad_requests) {
 }
 
 TEST(ProgramTest, missing_folders_are_named) {
-  for (const std::string command : {"inspect", "generate", "logits", "eval"}) {
+  for (const std::string command : {"inspect", "generate", "chat", "logits", "eval"}) {
     std::vector<std::string> arguments = {command, "no/such/folder"};
     if (command == "generate") arguments.insert(arguments.end(), {"--prompt", "x"});
     if (command == "logits") arguments.insert(arguments.end(), {"--ids", "1", "--out", "x"});

@@ -20,18 +20,19 @@ struct ProgramResult {
   std::string out, error;
 };
 
-/// A program that is running; its output goes to files.
+/// A program that is running; its output goes to files, its input comes from one.
 class RunningProgram {
  public:
   explicit RunningProgram(const std::vector<std::string>& arguments,
-                          const std::string& program = HYPENET_BINARY) {
+                          const std::string& program = HYPENET_BINARY,
+                          const std::string& input = "/dev/null") {
     std::vector<char*> argv = {const_cast<char*>(program.c_str())};
     for (const auto& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
     argv.push_back(nullptr);
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     constexpr int kFlags = O_WRONLY | O_CREAT | O_TRUNC;
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_addopen(&actions, 0, input.c_str(), O_RDONLY, 0);
     posix_spawn_file_actions_addopen(&actions, 1, (folder_ / "out").c_str(), kFlags, 0600);
     posix_spawn_file_actions_addopen(&actions, 2, (folder_ / "error").c_str(), kFlags, 0600);
     const int failed =
@@ -57,6 +58,14 @@ class RunningProgram {
 
 inline ProgramResult run_program(const std::vector<std::string>& arguments) {
   return RunningProgram(arguments).wait();
+}
+
+/// The program with this text as its standard input.
+inline ProgramResult run_program_with_input(const std::vector<std::string>& arguments,
+                                            const std::string& text) {
+  const TemporaryFolder folder;
+  write_file(folder / "input", text);
+  return RunningProgram(arguments, HYPENET_BINARY, folder / "input").wait();
 }
 
 }  // namespace hypenet::testing_support

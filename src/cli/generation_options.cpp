@@ -1,0 +1,106 @@
+// Flags and files of sampling go through the same checks.
+#include "cli/generation_options.h"
+
+#include <cmath>
+#include <functional>
+#include <string>
+
+#include "base/error.h"
+#include "base/json.h"
+
+namespace hypenet {
+namespace {
+
+/// The name of a setting as its source spells it: "--top-p", or "file: top_p".
+using Naming = std::function<std::string(const char*)>;
+
+void check(const SamplingOptions& options, const Naming& name) {
+  HYPENET_CHECK(options.temperature >= 0 && std::isfinite(options.temperature), name("temperature"),
+                ": expected 0 or more, found ", options.temperature);
+  HYPENET_CHECK(options.top_k >= 0, name("top_k"), ": expected 0 or more, found ", options.top_k);
+  HYPENET_CHECK(options.top_p > 0 && options.top_p <= 1, name("top_p"),
+                ": expected more than 0 and at most 1, found ", options.top_p);
+  HYPENET_CHECK(options.min_p >= 0 && options.min_p <= 1, name("min_p"),
+                ": expected 0 to 1, found ", options.min_p);
+  HYPENET_CHECK(options.repetition_penalty > 0 && std::isfinite(options.repetition_penalty),
+                name("repetition_penalty"), ": expected more than 0, found ",
+                options.repetition_penalty);
+}
+
+std::string flag_name(const char* key) {
+  std::string name = concat("--", key);
+  for (char& c : name) c = c == '_' ? '-' : c;
+  return name;
+}
+
+}  // namespace
+
+void add_sampling_options(CLI::App& command, SamplingFlags& flags) {
+  command.add_option("--temperature", flags.temperature, "0: always the likeliest token");
+  command.add_option("--top-k", flags.top_k, "draw from so many likeliest tokens (0: all)");
+  command.add_option("--top-p", flags.top_p, "draw from the likeliest tokens of this share");
+  command.add_option("--min-p", flags.min_p,
+                     "draw from tokens at least this share as likely as the likeliest");
+  command.add_option("--repetition-penalty", flags.repetition_penalty,
+                     "divides the chances of tokens that occurred (1: none)");
+  command.add_option("--seed", flags.seed, "of the random choice")->capture_default_str();
+}
+
+SamplingOptions sampling_options(const SamplingFlags& flags, const SamplingOptions& defaults) {
+  SamplingOptions options = defaults;
+  options.temperature = flags.temperature.value_or(defaults.temperature);
+  options.top_k = flags.top_k.value_or(defaults.top_k);
+  options.top_p = flags.top_p.value_or(defaults.top_p);
+  options.min_p = flags.min_p.value_or(defaults.min_p);
+  options.repetition_penalty = flags.repetition_penalty.value_or(defaults.repetition_penalty);
+  options.seed = flags.seed;
+  check(options, flag_name);
+  return options;
+}
+
+SamplingOptions configured_sampling(const std::filesystem::path& folder) {
+  SamplingOptions options;
+  options.temperature = 0.7, options.top_p = 0.95;
+  const auto path = folder / "generation_config.json";
+  if (!std::filesystem::exists(path)) return options;
+  const Json json = read_json(path);
+  HYPENET_CHECK(json.is_object(), path.string(), ": expected an object, found ", json_kind(json));
+  const Naming name = [&](const char* key) { return concat(path.string(), ": ", key); };
+  const auto read = [&](const char* key, auto& value) {
+    if (json.contains(key) && !json[key].is_null()) read_fields(json[key], name(key), value);
+  };
+  bool does_sample = true;
+  read("do_sample", does_sample);
+  read("temperature", options.temperature);
+  read("top_k", options.top_k);
+  read("top_p", options.top_p);
+  read("min_p", options.min_p);
+  read("repetition_penalty", options.repetition_penalty);
+  check(options, name);
+  if (!does_sample) options.temperature = 0;
+  return options;
+}
+
+void add_memory_options(CLI::App& command, MemoryFlags& flags) {
+  command
+      .add_option("--memory", flags.gib, "GiB for caches and states (0: what a GPU has left, or 4)")
+      ->capture_default_str();
+  command
+      .add_option("--context", flags.context,
+                  "tokens of prompt and answer at most (0: what the memory holds)")
+      ->capture_default_str();
+}
+
+EngineOptions engine_options(const MemoryFlags& flags, int64_t max_sequences) {
+  constexpr double kGib = 1 << 30, kMostGib = 1 << 20;
+  HYPENET_CHECK(flags.gib >= 0 && flags.gib <= kMostGib, "--memory: expected 0 to ", kMostGib,
+                " GiB, found ", flags.gib);
+  HYPENET_CHECK(flags.context >= 0, "--context: expected 0 or more, found ", flags.context);
+  EngineOptions options;
+  options.memory_bytes = static_cast<int64_t>(flags.gib * kGib);
+  options.max_context = flags.context;
+  options.max_sequences = max_sequences;
+  return options;
+}
+
+}  // namespace hypenet

@@ -1,0 +1,44 @@
+// What `generate` and `chat` share: sampling, memory, and the folder's own defaults.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+
+#include "engine/options.h"
+
+namespace hypenet {
+
+/// What is not given keeps the default of the command.
+struct SamplingFlags {
+  std::optional<double> temperature, top_p, min_p, repetition_penalty;
+  std::optional<int64_t> top_k;
+  uint64_t seed = 0;
+};
+
+/// Adds --temperature, --top-k, --top-p, --min-p, --repetition-penalty and --seed; `flags` must
+/// outlive the parsing.
+void add_sampling_options(CLI::App& command, SamplingFlags& flags);
+
+/// The defaults with the flags in their places. Throws Error naming the flag for an impossible one.
+SamplingOptions sampling_options(const SamplingFlags& flags, const SamplingOptions& defaults);
+
+/// For chat: temperature 0.7 and top_p 0.95, and whatever generation_config.json says otherwise
+/// (do_sample, temperature, top_k, top_p, min_p, repetition_penalty). Throws Error naming file and
+/// key for an impossible value.
+SamplingOptions configured_sampling(const std::filesystem::path& folder);
+
+struct MemoryFlags {
+  double gib = 0;
+  int64_t context = 0;
+};
+
+/// Adds --memory and --context; `flags` must outlive the parsing.
+void add_memory_options(CLI::App& command, MemoryFlags& flags);
+
+/// The engine's options for so many sequences side by side. Throws Error naming the flag for an
+/// impossible one.
+EngineOptions engine_options(const MemoryFlags& flags, int64_t max_sequences);
+
+}  // namespace hypenet

@@ -1,0 +1,205 @@
+// hypenet chat on a small model with random weights, through pipes as scripts have it.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <sys/stat.h>
+
+#include <csignal>
+#include <regex>
+#include <thread>
+
+#include "engine/engine.h"
+#include "store/checkpoint.h"
+#include "tests/support/byte_tokenizer.h"
+#include "tests/support/program.h"
+#include "tests/support/tiny_model.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace hypenet {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing_support::ProgramResult;
+using testing_support::run_program_with_input;
+using testing_support::RunningProgram;
+
+constexpr int64_t kTokens = 12;
+constexpr const char* kTemplate =
+    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + "
+    "'<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' "
+    "}}{% endif %}";
+
+class ChatCommandTest : public testing::Test {
+ protected:
+  ChatCommandTest() {
+    torch::manual_seed(3);
+    ModelConfig config = testing_support::tiny_hypenet_config();
+    config.vocab_size = 264;
+    config.torch_dtype = "float32";
+    CausalLm model(config);
+    write_checkpoint(folder(), {.config = to_json(config),
+                                .tensors = named_weights(*model, torch::kFloat32),
+                                .run = {},
+                                .companions_from = {}});
+    testing_support::write_byte_tokenizer(folder());
+    Json tokenizer = read_json(folder() / "tokenizer.json");
+    for (const auto& [id, text] : {std::pair(257, "<|im_start|>"), std::pair(258, "<|im_end|>")}) {
+      Json token = tokenizer["added_tokens"][0];
+      token["id"] = id;
+      token["content"] = text;
+      tokenizer["added_tokens"].push_back(token);
+    }
+    write_json(folder() / "tokenizer.json", tokenizer);
+    write_file(folder() / "chat_template.jinja", kTemplate);
+  }
+
+  fs::path folder() const { return root_ / "model"; }
+
+  std::vector<std::string> arguments(const std::vector<std::string>& more = {}) const {
+    std::vector<std::string> all = {"chat", folder().string(), "--tokens", std::to_string(kTokens)};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
+
+  ProgramResult run(const std::string& input, const std::vector<std::string>& more = {}) const {
+    return run_program_with_input(arguments(more), input);
+  }
+
+  /// The greedy answer to a conversation.
+  std::string answer(const std::vector<ChatMessage>& messages,
+                     const ChatTemplate& chat = ChatTemplate::named("chatml")) const {
+    const Tokenizer tokenizer = Tokenizer::load(folder());
+    GenerateOptions options;
+    options.max_tokens = kTokens;
+    options.stop_ids = {256, 258};
+    Engine engine(load_model(Checkpoint(folder())));
+    const auto ids = engine.generate(tokenizer.encode(chat.render(messages)), options);
+    return tokenizer.decode(ids, true);
+  }
+
+  TemporaryFolder root_;
+};
+
+void expect_error_line(const ProgramResult& result, const std::string& text) {
+  EXPECT_EQ(result.code, 1);
+  EXPECT_THAT(result.error, HasSubstr(text));
+  EXPECT_EQ(result.error.find('\n'), result.error.size() - 1) << result.error;
+}
+
+TEST_F(ChatCommandTest, each_answer_sees_the_turns_before_it) {
+  const ProgramResult result = run("Hi\n\nAnd then?", {"--temperature", "0"});
+  ASSERT_EQ(result.code, 0) << result.error;
+  const std::string first = answer({{"user", "Hi"}});
+  const std::string second = answer({{"user", "Hi"}, {"assistant", first}, {"user", "And then?"}});
+  EXPECT_EQ(result.out, first + "\n" + second + "\n");
+  EXPECT_NE(first, second);
+  EXPECT_THAT(result.error, IsEmpty());
+}
+
+TEST_F(ChatCommandTest, reset_forgets_all_but_the_system_message) {
+  const ProgramResult result =
+      run("Hi\n:reset\nHi\n:quit\nHi\n", {"--temperature", "0", "--system", "Be brief."});
+  ASSERT_EQ(result.code, 0) << result.error;
+  const std::string text = answer({{"system", "Be brief."}, {"user", "Hi"}});
+  EXPECT_EQ(result.out, text + "\n" + text + "\n");
+}
+
+TEST_F(ChatCommandTest, stats_show_speed_and_memory) {
+  const ProgramResult result =
+      run(":stats\nHi\n:stats\n:help\n:fly\n", {"--temperature", "0", "--template", "none"});
+  ASSERT_EQ(result.code, 0) << result.error;
+  // Two states of 4 heads, float32; keys and values of 2 heads of 16, 14 tokens, float32.
+  EXPECT_THAT(result.out,
+              AllOf(HasSubstr("no answer yet; states 8.0 KiB\n"), HasSubstr("prompt: 2 tokens in "),
+                    HasSubstr("memory: KV 3.5 KiB for 14 tokens, states 8.0 KiB\n"),
+                    HasSubstr(":reset"), HasSubstr("unknown command :fly; :help lists them\n")));
+  // Not ContainsRegex, which would end at the answer's zero bytes.
+  const std::regex speed("answer: 12 tokens in [0-9.]+ s, [0-9.]+ tokens/s \\(length\\)\n");
+  EXPECT_TRUE(std::regex_search(result.out, speed)) << result.out;
+}
+
+TEST_F(ChatCommandTest, without_a_template_the_answer_continues_the_text) {
+  fs::remove(folder() / "chat_template.jinja");
+  const ProgramResult result = run("The sun\nIt\n", {"--temperature", "0", "--template", "none"});
+  ASSERT_EQ(result.code, 0) << result.error;
+  const ChatTemplate none = ChatTemplate::named("none");
+  const std::string first = answer({{"user", "The sun"}}, none);
+  const std::string second =
+      answer({{"user", "The sun"}, {"assistant", first}, {"user", "It"}}, none);
+  EXPECT_EQ(result.out, first + "\n" + second + "\n");
+}
+
+TEST_F(ChatCommandTest, sampling_is_the_folders_unless_told_otherwise) {
+  const std::string greedy = answer({{"user", "Hi"}}) + "\n";
+  write_json(folder() / "generation_config.json", {{"do_sample", false}});
+  EXPECT_EQ(run("Hi\n").out, greedy);
+  write_json(folder() / "generation_config.json", {{"temperature", 5}, {"top_p", 1.0}});
+  EXPECT_NE(run("Hi\n").out, greedy);
+  EXPECT_EQ(run("Hi\n", {"--seed", "7"}).out, run("Hi\n", {"--seed", "7"}).out);
+  EXPECT_NE(run("Hi\n", {"--seed", "7"}).out, run("Hi\n", {"--seed", "8"}).out);
+  EXPECT_EQ(run("Hi\n", {"--top-k", "1"}).out, greedy);
+}
+
+TEST_F(ChatCommandTest, what_does_not_fit_is_said_and_the_program_goes_on) {
+  const ProgramResult result =
+      run(std::string(100, 'x') + "\nHi\n", {"--temperature", "0", "--context", "64"});
+  EXPECT_EQ(result.code, 0);
+  EXPECT_EQ(result.out, answer({{"user", "Hi"}}) + "\n");
+  EXPECT_THAT(result.error, AllOf(HasSubstr("expected at most 64 tokens"),
+                                  HasSubstr("; :reset forgets the conversation\n")));
+}
+
+TEST_F(ChatCommandTest, a_template_that_is_not_there_or_not_known_is_an_error) {
+  write_file(folder() / "chat_template.jinja", "{{ messages }}");
+  expect_error_line(run("Hi\n"), "chat_template.jinja: expected a ChatML or Llama 3 template");
+  fs::remove(folder() / "chat_template.jinja");
+  expect_error_line(run("Hi\n"),
+                    "tokenizer_config.json: chat_template: expected a ChatML or Llama 3 template, "
+                    "found none; --template none, chatml or llama3 chooses one");
+  expect_error_line(run("Hi\n", {"--template", "llama3"}),
+                    "tokenizer.json: expected the chat template's token <|eot_id|>, found none");
+  expect_error_line(run("Hi\n", {"--template", "gemma"}), "--template");
+  expect_error_line(run("Hi\n", {"--template", "none", "--min-p", "2"}),
+                    "--min-p: expected 0 to 1");
+}
+
+TEST_F(ChatCommandTest, ctrl_c_stops_the_answer_and_not_the_program) {
+  write_file(root_ / "input", "x\n:stats\n");
+  RunningProgram program({"chat", folder().string(), "--template", "none", "--temperature", "0",
+                          "--tokens", "1000000"},
+                         HYPENET_BINARY, root_ / "input");
+  for (int i = 0; i < 600 && program.out_so_far().empty(); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  ::kill(program.process(), SIGINT);
+  const ProgramResult result = program.wait();
+  EXPECT_EQ(result.code, 0) << result.error;
+  EXPECT_THAT(result.out, HasSubstr("tokens/s (cancelled)\n"));
+  EXPECT_THAT(result.error, IsEmpty());
+}
+
+TEST_F(ChatCommandTest, a_second_ctrl_c_leaves) {
+  const fs::path pipe = root_ / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  // Both ways, so that neither end waits for the other.
+  const int input = ::open(pipe.c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_GE(input, 0);
+  RunningProgram program(arguments({"--template", "none"}), HYPENET_BINARY, pipe);
+  ASSERT_EQ(::write(input, "x\n:help\n", 8), 8);
+  for (int i = 0; i < 600 && program.out_so_far().find(":quit") == std::string::npos; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  for (int i = 0; i < 2; ++i) {
+    ::kill(program.process(), SIGINT);
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  }
+  const ProgramResult result = program.wait();
+  ::close(input);
+  EXPECT_EQ(result.code, 0) << result.error;
+}
+
+}  // namespace
+}  // namespace hypenet
