@@ -1,9 +1,9 @@
 # A room of src/ is one static library; TORCH adds libtorch and its precompiled header.
 function(hypenet_options target)
   cmake_parse_arguments(ARG "TORCH" "" "" ${ARGN})
-  target_include_directories(${target} PUBLIC ${CMAKE_SOURCE_DIR}/src)
+  target_include_directories(${target} PUBLIC $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/src> $<INSTALL_INTERFACE:include/hypenet>)
   if(ARG_TORCH)
-    target_link_libraries(${target} PUBLIC hypenet_torch)
+    target_link_libraries(${target} PUBLIC $<BUILD_INTERFACE:hypenet_torch> $<INSTALL_INTERFACE:hypenet::torch>)
     target_precompile_headers(${target} REUSE_FROM hypenet_pch)
   endif()
 endfunction()
