@@ -88,7 +88,9 @@ class Conversation {
       sequence = engine_.submit({prompt, options_});
     } catch (const Error& error) {
       history_.pop_back();
-      std::cerr << "hypenet: " << error.what() << "; :reset forgets the conversation" << std::endl;
+      const bool has_past = !history_.empty() && history_.back().role == "assistant";
+      std::cerr << "hypenet: " << error.what()
+                << (has_past ? "; :reset forgets the conversation" : "") << std::endl;
       return;
     }
     prompt_tokens_ = static_cast<int64_t>(prompt.size());
