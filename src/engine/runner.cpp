@@ -33,16 +33,7 @@ bool has_step_kernels(const CausalLm& model) {
          (!has_lightning || suits(config.lightning_head_dim));
 }
 
-/// Ids that an embedding can be asked for: a step may be queued before the host sees a failed one.
-Tensor readable(const Tensor& ids) { return ids.clamp_min(0); }
-
-Tensor pack(const SampledTokens& tokens) {
-  return torch::stack({tokens.ids, tokens.logprobs.view(torch::kInt32)});
-}
-
 }  // namespace
-
-Chosen::Chosen(const SampledTokens& tokens) : Chosen(pack(tokens), tokens.ids.size(0)) {}
 
 Chosen::Chosen(const Tensor& packed, int64_t count) : host_(packed), count_(count) {
   if (!packed.is_cuda()) return;
@@ -71,9 +62,8 @@ Runner::Runner(CausalLm& model, Memory& memory, bool uses_graphs)
       records_(uses_graphs && can_capture(device_) && has_step_kernels(model)),
       sampling_(make_sampling_state(memory.slots(), model->config().vocab_size,
                                     SamplingOptions::kMostBiases, device_)),
-      tokens_(
-          torch::zeros({memory.slots() + 1}, torch::TensorOptions(torch::kInt32).device(device_))),
-      positions_(torch::zeros_like(tokens_)) {}
+      last_{torch::zeros({memory.slots()}, torch::TensorOptions(torch::kInt32).device(device_)),
+            torch::zeros({memory.slots()}, torch::TensorOptions(torch::kInt32).device(device_))} {}
 
 void Runner::start(int64_t slot, const SamplingOptions& options, std::span<const int32_t> prompt) {
   set_sampling(sampling_, slot, options, prompt);
@@ -101,14 +91,15 @@ std::optional<Chosen> Runner::prefill(const Lease& lease, const Tensor& ids, int
   const Tensor slot =
       torch::full({1}, lease.slot, torch::TensorOptions(torch::kInt32).device(device_));
   const SampledTokens found = sample_tokens(model_->step_logits(residual), slot, sampling_);
-  tokens_.narrow(0, lease.slot, 1).copy_(readable(found.ids));
-  positions_[lease.slot].fill_(past + ids.size(0));
-  return Chosen(found);
+  const Tensor packed = torch::empty({2, 1}, slot.options());
+  last_.positions[lease.slot].fill_(past + ids.size(0) - 1);
+  put_rows(slot, found, last_, packed);
+  return Chosen(packed, 1);
 }
 
 void Runner::place(int64_t slot, int64_t position, int32_t token) {
-  tokens_[slot].fill_(token);
-  positions_[slot].fill_(position);
+  last_.tokens[slot].fill_(token);
+  last_.positions[slot].fill_(position);
 }
 
 Runner::Batch& Runner::batch_of(int64_t rows) {
@@ -117,7 +108,6 @@ Runner::Batch& Runner::batch_of(int64_t rows) {
   if (is_new) {
     const auto options = torch::TensorOptions(torch::kInt32).device(device_);
     batch.slots = torch::empty({rows}, options);
-    batch.places = torch::empty({rows}, options.dtype(torch::kInt64));
     batch.packed = torch::empty({2, rows}, options);
   }
   return batch;
@@ -127,26 +117,20 @@ void Runner::set_rows(Batch& batch, std::span<const int64_t> slots) {
   if (std::equal(slots.begin(), slots.end(), batch.rows.begin(), batch.rows.end())) return;
   batch.rows.assign(slots.begin(), slots.end());
   const int64_t rows = batch.slots.size(0);
-  const auto pinned = torch::TensorOptions(torch::kInt64).pinned_memory(device_.is_cuda());
-  const Tensor host = torch::full({2, rows}, -1, pinned);
-  host[1].fill_(memory_.slots());
-  for (const Tensor& row : {host[0], host[1]}) {
-    std::copy(slots.begin(), slots.end(), row.mutable_data_ptr<int64_t>());
-  }
-  batch.slots.copy_(host[0], /*non_blocking=*/true);
-  batch.places.copy_(host[1], /*non_blocking=*/true);
+  const Tensor host =
+      torch::full({rows}, -1, torch::TensorOptions(torch::kInt32).pinned_memory(device_.is_cuda()));
+  std::copy(slots.begin(), slots.end(), host.mutable_data_ptr<int32_t>());
+  batch.slots.copy_(host, /*non_blocking=*/true);
 }
 
 void Runner::step(Batch& batch) {
-  const Tensor positions = positions_.index_select(0, batch.places);
+  const RowTokens rows = take_rows(batch.slots, last_);
   const Tensor residual = model_->step(
-      tokens_.index_select(0, batch.places),
-      {.slots = batch.slots, .positions = positions, .page_table = memory_.page_table()},
+      rows.ids,
+      {.slots = batch.slots, .positions = rows.positions, .page_table = memory_.page_table()},
       memory_.state());
   const SampledTokens found = sample_tokens(model_->step_logits(residual), batch.slots, sampling_);
-  tokens_.index_copy_(0, batch.places, readable(found.ids));
-  positions_.index_copy_(0, batch.places, positions + 1);
-  batch.packed.copy_(pack(found));
+  put_rows(batch.slots, found, last_, batch.packed);
 }
 
 Chosen Runner::decode(std::span<const int64_t> slots) {

@@ -14,14 +14,15 @@
 #include "engine/sampling.h"
 #include "model/causal_lm.h"
 #include "ops/graph.h"
+#include "ops/slot_rows.h"
 
 namespace hypenet {
 
 /// Tokens that were chosen, on their way to the host.
 class Chosen {
  public:
-  /// ids [N] int32 and logprobs [N] float32 on any device; the copy is queued behind them.
-  explicit Chosen(const SampledTokens& tokens);
+  /// The first `count` of packed int32 [2, N] on any device: ids, and the bits of their
+  /// log-probabilities (ops/slot_rows.h). The copy is queued behind what writes them.
   Chosen(const Tensor& packed, int64_t count);
 
   struct Token {
@@ -32,7 +33,7 @@ class Chosen {
   std::vector<Token> read();
 
  private:
-  Tensor host_;  // int32 [2, N]: ids, and logprobs' bits
+  Tensor host_;  // int32 [2, N]
   int64_t count_;
   std::optional<c10::Event> is_here_;
 };
@@ -57,9 +58,8 @@ class Runner {
  private:
   /// The rows of a step, in the memory that its recording reads.
   struct Batch {
-    Tensor slots;   // int32 [N], -1 in rows that are padding
-    Tensor places;  // int64 [N], the rows of tokens_ and positions_
-    Tensor packed;  // int32 [2, N]: ids, and logprobs' bits
+    Tensor slots;               // int32 [N], -1 in rows that are padding
+    Tensor packed;              // int32 [2, N], as in Chosen
     std::vector<int64_t> rows;  // the slots that are there now
     int64_t runs = 0;
     std::optional<Graph> graph;
@@ -74,9 +74,7 @@ class Runner {
   torch::Device device_;
   bool records_;
   SamplingState sampling_;
-  // [slots + 1] int32: each sequence's last token, which is not in memory yet, and its position;
-  // the last row is that of padding.
-  Tensor tokens_, positions_;
+  SlotTokens last_;
   std::map<int64_t, Batch> batches_;  // by their rows
 };
 

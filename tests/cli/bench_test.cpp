@@ -2,7 +2,7 @@
 #include <gmock/gmock.h>
 
 #include "cli/bench_shapes.h"
-#include "cli/train_flops.h"
+#include "cli/model_flops.h"
 #include "halo/hybrid.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/program.h"

@@ -12,9 +12,9 @@
 namespace hypenet::kernels {
 namespace {
 
-constexpr int kColumns = 4;                    // outputs of a tile
-constexpr int64_t kPanelBytes = 384 * 1024;    // of weights: stay in L2 while all rows meet them
-constexpr int64_t kPrefetchBeyondTile = 4096;  // bytes after the next tile's first
+constexpr int kTile = 4;                     // outputs of a tile
+constexpr int64_t kAhead = 6144;             // bytes: how early weights are asked for
+constexpr int64_t kPanelBytes = 384 * 1024;  // of weights: stay in L2 while all rows meet them
 
 /// 2 L weights as two vectors. A word of two bfloat16 numbers is one by a shift, the other by a
 /// mask: that is why packed rows have even places first.
@@ -31,23 +31,45 @@ HYPENET_INLINE void load_block(const BFloat16* w, Vector<L>& first, Vector<L>& s
   second = reinterpret_cast<Vector<L>>(words & 0xFFFF0000U);
 }
 
-/// sums += a block of kRows rows times a block of four rows of weights.
-template <int L, int kRows, class W>
+/// sums += a block of R rows times a block of C rows of weights.
+template <int L, int R, int C, class W>
 HYPENET_INLINE void add_block(const float* x, int64_t x_row, const W* const* w, int64_t at,
-                              Vector<L> (*sums)[kColumns]) {
-  Vector<L> first[kColumns], second[kColumns];
+                              Vector<L> (*sums)[C]) {
+  Vector<L> first[C], second[C];
 #pragma GCC unroll 4
-  for (int c = 0; c < kColumns; ++c) load_block<L>(w[c] + at, first[c], second[c]);
+  for (int c = 0; c < C; ++c) load_block<L>(w[c] + at, first[c], second[c]);
 #pragma GCC unroll 4
-  for (int r = 0; r < kRows; ++r) {
+  for (int r = 0; r < R; ++r) {
     Vector<L> low, high;
     load(x + r * x_row, low);
     load(x + r * x_row + L, high);
 #pragma GCC unroll 4
-    for (int c = 0; c < kColumns; ++c) sums[r][c] += low * first[c];
+    for (int c = 0; c < C; ++c) sums[r][c] += low * first[c];
 #pragma GCC unroll 4
-    for (int c = 0; c < kColumns; ++c) sums[r][c] += high * second[c];
+    for (int c = 0; c < C; ++c) sums[r][c] += high * second[c];
   }
+}
+
+/// The products of R packed rows with C rows of weights, still in lanes. As many weights as are
+/// used here are asked for from `next` on.
+template <int L, int R, int C, class W>
+HYPENET_INLINE void multiply(const float* x, const W* const* w, int64_t size, const W* next,
+                             Vector<L> (*sums)[C]) {
+  constexpr int64_t kBlock = 2 * L, kLine = 64 / sizeof(W);  // kLine: weights a cache line
+  const int64_t x_row = packed_size(size), whole = size / kBlock * kBlock;
+  for (int64_t k = 0; k < whole; k += kBlock) {
+#pragma GCC unroll 8
+    for (int64_t i = 0; i < C * kBlock; i += kLine) __builtin_prefetch(next + C * k + i);
+    add_block<L, R, C>(x + k, x_row, w, k, sums);
+  }
+  if (whole == size) return;
+  W padded[C][kBlock] = {};
+  const W* rows[C];
+  for (int c = 0; c < C; ++c) {
+    for (int64_t k = whole; k < size; ++k) padded[c][k - whole] = w[c][k];
+    rows[c] = padded[c];
+  }
+  add_block<L, R, C>(x + whole, x_row, rows, 0, sums);
 }
 
 HYPENET_INLINE Quad quad(const Vector<4>& v) { return v; }
@@ -59,7 +81,14 @@ HYPENET_INLINE Quad quad(const Vector<16>& v) {
               __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15));
 }
 
-/// The sum of each of four vectors: over halves, then halves of these.
+/// The sum of a vector, over halves, then halves of these.
+template <int L>
+HYPENET_INLINE float sum_of(const Vector<L>& v) {
+  const Quad q = quad(v);
+  return (q[0] + q[2]) + (q[1] + q[3]);
+}
+
+/// The same of four vectors.
 template <int L>
 HYPENET_INLINE Quad sums_of(const Vector<L>* v) {
   const Quad a = quad(v[0]), b = quad(v[1]), c = quad(v[2]), d = quad(v[3]);
@@ -70,76 +99,67 @@ HYPENET_INLINE Quad sums_of(const Vector<L>* v) {
   return __builtin_shufflevector(ab, cd, 0, 2, 4, 6) + __builtin_shufflevector(ab, cd, 1, 3, 5, 7);
 }
 
-/// The products of kRows packed rows with four rows of weights. `next` is where the weights that
-/// are wanted after these lie: as many of them are asked for as are used here.
-template <int L, int kRows, class W>
-HYPENET_INLINE void multiply(const float* x, const W* const* w, int64_t size, const W* next,
-                             Quad* products) {
-  constexpr int64_t kBlock = 2 * L, kLine = 64 / sizeof(W);  // kLine: weights a cache line
-  const int64_t x_row = packed_size(size), whole = size / kBlock * kBlock;
-  Vector<L> sums[kRows][kColumns] = {};
-  for (int64_t k = 0; k < whole; k += kBlock) {
-#pragma GCC unroll 8
-    for (int64_t i = 0; i < kColumns * kBlock; i += kLine)
-      __builtin_prefetch(next + kColumns * k + i);
-    add_block<L, kRows>(x + k, x_row, w, k, sums);
-  }
-  if (whole < size) {
-    W padded[kColumns][kBlock] = {};
-    const W* rows[kColumns];
-    for (int c = 0; c < kColumns; ++c) {
-      for (int64_t k = whole; k < size; ++k) padded[c][k - whole] = w[c][k];
-      rows[c] = padded[c];
-    }
-    add_block<L, kRows>(x + whole, x_row, rows, 0, sums);
-  }
-#pragma GCC unroll 4
-  for (int r = 0; r < kRows; ++r) products[r] = sums_of<L>(sums[r]);
-}
-
-/// Outputs o .. o + 3, or up to `end`, of kRows rows from `row`.
-template <int L, int kRows, class W>
+/// Outputs o .. o + 3, or up to `end`, of R rows from `row`: the tile that keeps the arithmetic
+/// units busy. Rows of weights beyond the end are the last one again.
+template <int L, int R, class W>
 HYPENET_INLINE void tile(const LinearParams& p, int64_t row, int64_t o, int64_t end) {
   const W* const weight = static_cast<const W*>(p.weight);
   const W* const bias = static_cast<const W*>(p.bias);
-  const W* w[kColumns];
-  for (int c = 0; c < kColumns; ++c) w[c] = weight + (o + c < end ? o + c : end - 1) * p.size;
-  Quad products[kRows];
-  const W* const next = w[0] + kColumns * p.size + kPrefetchBeyondTile / sizeof(W);
-  multiply<L, kRows>(p.x + row * packed_size(p.size), w, p.size, next, products);
+  const W* w[kTile];
+  for (int c = 0; c < kTile; ++c) w[c] = weight + (o + c < end ? o + c : end - 1) * p.size;
+  Vector<L> sums[R][kTile] = {};
+  multiply<L, R, kTile>(p.x + row * packed_size(p.size), w, p.size,
+                        w[0] + kTile * p.size + kAhead / sizeof(W), sums);
   Quad biases = {};
-  const int count = end - o < kColumns ? static_cast<int>(end - o) : kColumns;
+  const int count = end - o < kTile ? static_cast<int>(end - o) : kTile;
   for (int c = 0; bias != nullptr && c < count; ++c) biases[c] = wide(bias[o + c]);
-  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) {
     float* const y = p.y + (row + r) * p.y_row + o;
-    const Quad sums = products[r] + biases;
-    if (count == kColumns) {
+    const Quad products = sums_of<L>(sums[r]) + biases;
+    if (count == kTile) {
       Quad four = {};
       if (p.adds) load(y, four);
-      store(four + sums, y);
+      store(four + products, y);
     } else {
-      for (int c = 0; c < count; ++c) y[c] = p.adds ? y[c] + sums[c] : sums[c];
+      for (int c = 0; c < count; ++c) y[c] = p.adds ? y[c] + products[c] : products[c];
     }
   }
 }
 
-/// Outputs begin .. end - 1 of kRows rows from `row`.
-template <int L, int kRows, class W>
+/// Outputs begin .. end - 1 of one row, one after the other: the weights are read in the order they
+/// lie in, which memory serves best. Each sum waits for itself, so this is for wide registers.
+template <int L, class W>
+HYPENET_INLINE void stream(const LinearParams& p, int64_t row, int64_t begin, int64_t end) {
+  const W* const bias = static_cast<const W*>(p.bias);
+  float* const y = p.y + row * p.y_row;
+  for (int64_t o = begin; o < end; ++o) {
+    const W* const w = static_cast<const W*>(p.weight) + o * p.size;
+    Vector<L> sums[1][1] = {};
+    multiply<L, 1, 1>(p.x + row * packed_size(p.size), &w, p.size, w + kAhead / sizeof(W), sums);
+    const float product = sum_of<L>(sums[0][0]) + (bias != nullptr ? wide(bias[o]) : 0.0F);
+    y[o] = p.adds ? y[o] + product : product;
+  }
+}
+
+template <int L, int R, class W>
 HYPENET_INLINE void tiles(const LinearParams& p, int64_t row, int64_t begin, int64_t end) {
-  for (int64_t o = begin; o < end; o += kColumns) tile<L, kRows, W>(p, row, o, end);
+  for (int64_t o = begin; o < end; o += kTile) tile<L, R, W>(p, row, o, end);
 }
 
 template <int L, class W>
 HYPENET_INLINE void outputs(const LinearParams& p, int64_t begin, int64_t end) {
   constexpr int kRows = L == 16 ? 4 : 2;  // a tile's sums fill half of 32 or 16 registers
   const int64_t row_bytes = p.size * static_cast<int64_t>(sizeof(W));
-  const int64_t panel = (kPanelBytes / row_bytes / kColumns + 1) * kColumns;
-  for (int64_t o = begin; o < end; o += panel) {
-    const int64_t stop = o + panel < end ? o + panel : end;
+  const int64_t panel = (kPanelBytes / row_bytes / kTile + 1) * kTile;
+  for (int64_t first = begin; first < end; first += panel) {
+    const int64_t last = first + panel < end ? first + panel : end;
     int64_t row = 0;
-    for (; row + kRows <= p.rows; row += kRows) tiles<L, kRows, W>(p, row, o, stop);
-    if (kRows > 2 && row + 2 <= p.rows) tiles<L, 2, W>(p, row, o, stop), row += 2;
-    if (row < p.rows) tiles<L, 1, W>(p, row, o, stop);
+    for (; row + kRows <= p.rows; row += kRows) tiles<L, kRows, W>(p, row, first, last);
+    if (kRows > 3 && p.rows - row == 3) tiles<L, 3, W>(p, row, first, last);
+    if (kRows > 2 && p.rows - row == 2) tiles<L, 2, W>(p, row, first, last);
+    if (L < 16 && p.rows - row == 1) tiles<L, 1, W>(p, row, first, last);
+    if (L == 16 && p.rows - row == 1) stream<L, W>(p, row, first, last);
   }
 }
 

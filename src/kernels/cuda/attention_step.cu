@@ -18,7 +18,7 @@ using Element = __nv_bfloat16;
 
 constexpr int kThreads = 32 * kWarps;
 constexpr int kBlocksAProcessor = 2;
-constexpr int kSplitTokens = 256;  // of a split at least
+constexpr int kSplitTokens = 128;  // of a split at least
 constexpr int kSplitUnit = 64;     // splits begin at multiples of this
 constexpr int kJoinThreads = 256;
 constexpr float kLog2E = 1.4426950408889634F;
@@ -71,8 +71,8 @@ __device__ Halves<d> ready_vector(const void* x, int64_t index, const void* weig
 #pragma unroll
   for (int j = 0; j < kPairs; ++j) {
     const int i = lane + 32 * j;
-    y.low[j] = static_cast<float>(from[i]);
-    y.high[j] = static_cast<float>(from[i + kHalf]);
+    y.low[j] = static_cast<float>(__ldcg(from + i));  // as load_pack
+    y.high[j] = static_cast<float>(__ldcg(from + i + kHalf));
     cos[j] = p.cos != nullptr ? p.cos[angles + i] : 1;
     sin[j] = p.cos != nullptr ? p.sin[angles + i] : 0;
     weight_low[j][0] = weight_high[j][0] = 1;
@@ -238,12 +238,16 @@ __global__ void __launch_bounds__(kThreads, kBlocksAProcessor)
   Shared<d>& shared = *reinterpret_cast<Shared<d>*>(memory + kWarps * kWarpBytes<d, kStages>);
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, split = blockIdx.y;
 
-  wait_for_earlier_kernels();
+  if (!p.pages.is_settled) wait_for_earlier_kernels();
   let_next_kernel_start();
   // The row's own token is at `position`; the ones before it are in the cache.
   const int position = p.pages.positions[blockIdx.z], slot = p.pages.slots[blockIdx.z];
   const Splits splits(position, most_splits);
-  if (slot < 0 || split >= splits.count) return;
+  if (slot < 0 || split >= splits.count) {
+    // No kernel may end before the one ahead of it: later ones wait for their neighbour alone.
+    if (p.pages.is_settled) wait_for_earlier_kernels();
+    return;
+  }
   const int32_t* const table = p.pages.page_table + slot * p.pages.table_width;
   const bool has_token = split == splits.count - 1;
   const Tiles<d> tiles(p, table, split * splits.length,
@@ -259,6 +263,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksAProcessor)
     commit_copies();
   }
   int page = pages[kStages - 1];  // of the next tile to ask for
+  if (p.pages.is_settled) wait_for_earlier_kernels();
 
   const int group = static_cast<int>(p.heads / p.key_heads);
   const float scale = kLog2E * rsqrtf(static_cast<float>(d));
@@ -322,17 +327,20 @@ __global__ void __launch_bounds__(kJoinThreads)
   const float2* const sums =
       reinterpret_cast<const float2*>(p.parts + p.rows * p.heads * places * d) + head * places;
   float largest = -INFINITY, sum = 0;
-  for (int s = lane; s < count; s += 32) largest = fmaxf(largest, sums[s].x);
+  for (int s = lane; s < count; s += 32) largest = fmaxf(largest, __ldcg(sums + s).x);
   for (int offset = 16; offset > 0; offset /= 2) {
     largest = fmaxf(largest, __shfl_xor_sync(~0U, largest, offset));
   }
-  for (int s = lane; s < count; s += 32) sum += exp2_fast(sums[s].x - largest) * sums[s].y;
+  for (int s = lane; s < count; s += 32) {
+    const float2 part = __ldcg(sums + s);
+    sum += exp2_fast(part.x - largest) * part.y;
+  }
   sum = lanes_sum(sum, 32);
 
   float4 total = make_float4(0, 0, 0, 0);
 #pragma unroll 4
   for (int s = team; s < count; s += kTeams) {
-    add_scaled(total, exp2_fast(sums[s].x - largest), parts[s * kTeam + column]);
+    add_scaled(total, exp2_fast(__ldcg(sums + s).x - largest), __ldcg(parts + s * kTeam + column));
   }
   totals[team][column] = total;
   __syncthreads();
@@ -376,10 +384,6 @@ Status launch(const AttentionStepParams& p, Stream stream) {
   const auto kernel = split_kernel<d, kStages>;
   cudaError_t error =
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
-  if (error == cudaSuccess) {
-    error = cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
-                                 cudaSharedmemCarveoutMaxShared);
-  }
   if (error != cudaSuccess) return status_of(error);
   const int most = static_cast<int>(most_splits(p)), places = static_cast<int>(split_places(p));
   const auto rows = static_cast<unsigned>(p.rows), heads = static_cast<unsigned>(p.heads);

@@ -44,6 +44,12 @@ Status launch_early(void (*kernel)(Parameters...), dim3 blocks, dim3 threads, si
   if (error == cudaSuccess) {
     error = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
   }
+  // One division of a multiprocessor's memory for all: with another one, a kernel's blocks would
+  // wait there until those of the kernel before are gone.
+  if (error == cudaSuccess) {
+    error = cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                                 cudaSharedmemCarveoutMaxShared);
+  }
   if (error != cudaSuccess) return status_of(error);
   cudaLaunchAttribute early{};
   early.id = cudaLaunchAttributeProgrammaticStreamSerialization;

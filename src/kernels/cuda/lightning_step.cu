@@ -18,39 +18,51 @@ struct Vector {
   int64_t row;
 };
 
-/// One warp: a row of q or k, normed and rotated, into shared memory. What it needs is asked for
-/// before the first of it is used.
+/// What a lane needs beside x for its pairs: known before x is.
+template <int d>
+struct PairConstants {
+  float cos[d / 64], sin[d / 64], weight_low[d / 64][1], weight_high[d / 64][1];
+
+  __device__ PairConstants(const LightningStepParams& p, const void* weight) {
+    const int64_t angles = p.positions > 1 ? blockIdx.z * int64_t{d / 2} : 0;
+#pragma unroll
+    for (int j = 0; j < d / 64; ++j) {
+      const int i = threadIdx.x % 32 + 32 * j;
+      cos[j] = p.cos != nullptr ? p.cos[angles + i] : 1;
+      sin[j] = p.cos != nullptr ? p.sin[angles + i] : 0;
+      weight_low[j][0] = weight_high[j][0] = 1;
+      if (weight == nullptr) continue;
+      load_floats(weight, p.weight_type, i, weight_low[j]);
+      load_floats(weight, p.weight_type, i + d / 2, weight_high[j]);
+    }
+  }
+};
+
+/// One warp: a row of q or k, normed and rotated, into shared memory.
 template <class T, int d>
-__device__ void prepare(const Vector& vector, const LightningStepParams& p, float* out) {
+__device__ void prepare(const Vector& vector, const PairConstants<d>& constants, float eps,
+                        float* out) {
   constexpr int kPairs = d / 64, kHalf = d / 2;
   const int lane = threadIdx.x % 32;
   const T* const x = static_cast<const T*>(vector.x) + vector.row * d;
-  const int64_t angles = p.positions > 1 ? blockIdx.z * int64_t{kHalf} : 0;
-  float a[kPairs], b[kPairs], cos[kPairs], sin[kPairs];
-  float weight_a[kPairs][1], weight_b[kPairs][1];
+  float a[kPairs], b[kPairs];
 #pragma unroll
   for (int j = 0; j < kPairs; ++j) {
-    const int i = lane + 32 * j;
-    a[j] = static_cast<float>(x[i]);
-    b[j] = static_cast<float>(x[i + kHalf]);
-    cos[j] = p.cos != nullptr ? p.cos[angles + i] : 1;
-    sin[j] = p.cos != nullptr ? p.sin[angles + i] : 0;
-    weight_a[j][0] = weight_b[j][0] = 1;
-    if (vector.weight == nullptr) continue;
-    load_floats(vector.weight, p.weight_type, i, weight_a[j]);
-    load_floats(vector.weight, p.weight_type, i + kHalf, weight_b[j]);
+    a[j] = static_cast<float>(__ldcg(x + lane + 32 * j));  // as load_pack
+    b[j] = static_cast<float>(__ldcg(x + lane + 32 * j + kHalf));
   }
   float squares = 0;
 #pragma unroll
   for (int j = 0; j < kPairs; ++j) squares += a[j] * a[j] + b[j] * b[j];
   squares = lanes_sum(squares, 32);
-  const float inverse = vector.weight != nullptr ? rsqrtf(squares / d + p.eps) : 1;
+  const float inverse = vector.weight != nullptr ? rsqrtf(squares / d + eps) : 1;
 #pragma unroll
   for (int j = 0; j < kPairs; ++j) {
     const int i = lane + 32 * j;
-    const float low = a[j] * inverse * weight_a[j][0], high = b[j] * inverse * weight_b[j][0];
-    out[i] = low * cos[j] - high * sin[j];
-    out[i + kHalf] = high * cos[j] + low * sin[j];
+    const float low = a[j] * inverse * constants.weight_low[j][0];
+    const float high = b[j] * inverse * constants.weight_high[j][0];
+    out[i] = low * constants.cos[j] - high * constants.sin[j];
+    out[i + kHalf] = high * constants.cos[j] + low * constants.sin[j];
   }
 }
 
@@ -62,10 +74,11 @@ __global__ void __launch_bounds__(kThreads, 8) step_kernel(LightningStepParams p
   const int row = threadIdx.x / kLanes, column = blockIdx.x * kColumns + threadIdx.x % kLanes * 4;
   const int64_t head = blockIdx.z * p.heads + blockIdx.y;
 
-  wait_for_earlier_kernels();
+  if (!p.is_settled) wait_for_earlier_kernels();
   let_next_kernel_start();
   const int64_t slot = p.slots != nullptr ? p.slots[blockIdx.z] : static_cast<int>(blockIdx.z);
   if (slot < 0) {
+    if (p.is_settled) wait_for_earlier_kernels();
     if (threadIdx.x < kColumns) {
       const int64_t first = head * d + blockIdx.x * kColumns;
       static_cast<T*>(p.o)[first + threadIdx.x] = static_cast<T>(0.0F);
@@ -77,13 +90,15 @@ __global__ void __launch_bounds__(kThreads, 8) step_kernel(LightningStepParams p
   float4 s[kRows];
 #pragma unroll
   for (int j = 0; j < kRows; ++j) s[j] = state[(row + j * kRowsAtOnce) * (d / 4)];
+  const float gamma = expf(-p.decay[blockIdx.y]);
+  const PairConstants<d> constants(p, warp == 0 ? p.q_weight : p.k_weight);
+  if (p.is_settled) wait_for_earlier_kernels();
   const unsigned group = static_cast<unsigned>(p.heads) / static_cast<unsigned>(p.key_heads);
   const int64_t key_head = blockIdx.z * p.key_heads + blockIdx.y / group;
-  const float gamma = expf(-p.decay[blockIdx.y]);
   float v[4];
   unpack(load_pack<T, 4>(p.v, (key_head * d + column) / 4), v);
-  if (warp == 0) prepare<T, d>({p.q, p.q_weight, head}, p, q);
-  if (warp == 1) prepare<T, d>({p.k, p.k_weight, key_head}, p, k);
+  if (warp == 0) prepare<T, d>({p.q, p.q_weight, head}, constants, p.eps, q);
+  if (warp == 1) prepare<T, d>({p.k, p.k_weight, key_head}, constants, p.eps, k);
   __syncthreads();
 
   float o[4] = {};

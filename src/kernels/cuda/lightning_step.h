@@ -23,6 +23,7 @@ struct LightningStepParams {
   int64_t batch, heads, key_heads, size, positions;  // d is 64 or 128; positions 1 or B
   DType type, weight_type;
   float scale, eps;
+  bool is_settled;  // slots and state are read before the kernel ahead has ended
 };
 
 /// Pointers are multiples of 16 bytes.

@@ -8,11 +8,16 @@
 namespace hypenet::kernels::cuda {
 namespace {
 
-constexpr int kAhead = 6;        // stages of weights under way, a warp: 96 KB a block
+// Stages of weights under way, a warp: 128 and 64 KB a block. What adds to a residual (o_proj,
+// down) stands between two that do not: a multiprocessor has room for a block of each and for no
+// two of the larger, so that every one gets one block of a kernel however early the blocks come.
+// Two on one would end last, and leave one without.
+constexpr int kFarAhead = 8, kNearAhead = 4;
 constexpr int kSumPitch = 20;    // floats a row of x: 16 outputs, then room against bank conflicts
 constexpr int kPacksAtOnce = 4;  // of x, a thread
 
 struct Plan {
+  int ahead;  // kFarAhead or kNearAhead
   int slice_stages;
   int rows_at_once;  // of x, a block
   int units;         // tiles, or pairs of tiles with SwiGLU
@@ -26,7 +31,7 @@ struct Layout {
   __host__ __device__ Layout(const LinearStepParams& p, const Plan& plan) {
     const int rows = plan.rows_at_once;
     pitch = kSlices * plan.slice_stages * kStage + kChunk;
-    x = kSlices * kAhead * WeightRing::kStageBytes;
+    x = kSlices * plan.ahead * WeightRing::kStageBytes;
     gate = x + rows * pitch * 2;
     norm_weight = gate + (p.gate != nullptr ? rows * pitch * 2 : 0);
     const int weight_bytes = static_cast<int>(p.size) * (p.norm_type == DType::kBFloat16 ? 2 : 4);
@@ -137,7 +142,8 @@ struct Asked {
 
   __device__ Asked(const LinearStepParams& p, const Plan& plan)
       : tiles(kParts *
-              ((plan.units - 1 - static_cast<int>(blockIdx.x)) / static_cast<int>(gridDim.x) + 1)),
+              ((plan.units - 1 - static_cast<int>(blockIdx.x) + static_cast<int>(gridDim.x)) /
+               static_cast<int>(gridDim.x))),
         rows(rows_of(p, number(p, 0))) {}
 
   /// Tile i of the block.
@@ -160,7 +166,7 @@ struct Asked {
   }
 };
 
-template <bool kSwiglu>
+template <bool kSwiglu, int kAhead>
 __global__ void __launch_bounds__(kStepThreads, 2)
     few_rows_kernel(const __grid_constant__ LinearStepParams p, const __grid_constant__ Plan plan) {
   extern __shared__ __align__(16) unsigned char memory[];
@@ -178,6 +184,7 @@ __global__ void __launch_bounds__(kStepThreads, 2)
   Asked<kSwiglu> asked(p, plan);
   for (int slot = 0; slot < kAhead; ++slot) asked.next(p, ring, slot, first_k, plan.slice_stages);
   wait_for_earlier_kernels();
+  if (asked.tiles == 0) return;
   load_rows(p, layout, first_row, rows, memory);
   if (p.norm_weight != nullptr || p.gate != nullptr) {
     wait_copies<kAhead>();  // for the norm's weight
@@ -258,18 +265,17 @@ Status current_device(Device* device) {
   return status_of(error);
 }
 
-template <bool kSwiglu>
+template <bool kSwiglu, int kAhead>
 Status launch_few_rows(const LinearStepParams& p, const Device& device, const Plan& plan,
                        Stream stream) {
   const int shared_bytes = Layout(p, plan).end;
   if (shared_bytes > device.shared_bytes) return {"a row that is too long for shared memory"};
   const int64_t groups = (p.rows + plan.rows_at_once - 1) / plan.rows_at_once;
   if (groups > 65535) return {"too many rows"};
-  // Every block as many tiles as every other, and one block a multiprocessor: the next kernel's
-  // blocks find room beside it.
-  const int turns = (plan.units + device.processors - 1) / device.processors;
-  const int blocks = (plan.units + turns - 1) / turns;
-  const auto kernel = few_rows_kernel<kSwiglu>;
+  // One block a multiprocessor, also where there is no tile for it: in its place there would be
+  // room for two blocks of a later kernel.
+  const int blocks = device.processors;
+  const auto kernel = few_rows_kernel<kSwiglu, kAhead>;
   const cudaError_t error =
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
   if (error != cudaSuccess) return status_of(error);
@@ -292,8 +298,10 @@ Status linear_step(const LinearStepParams& params, Stream stream) {
   Device device;
   const Status status = current_device(&device);
   if (!status.ok()) return status;
-  Plan plan{stages_of_slice(params.size), static_cast<int>(std::min(params.rows, kFewStepRows)),
+  Plan plan{params.adds_to_out ? kNearAhead : kFarAhead, stages_of_slice(params.size), 1,
             static_cast<int>(units)};
+  if (Layout(params, plan).end > device.shared_bytes) plan.ahead = kNearAhead;  // sm_86, sm_89
+  plan.rows_at_once = static_cast<int>(std::min(params.rows, kFewStepRows));
   while (plan.rows_at_once > 1 && Layout(params, plan).end > device.shared_bytes) {
     --plan.rows_at_once;
   }
@@ -302,8 +310,13 @@ Status linear_step(const LinearStepParams& params, Stream stream) {
       (!needs_space || params.prepared != nullptr)) {
     return linear_step_many_rows(params, stream);
   }
-  return params.is_swiglu ? launch_few_rows<true>(params, device, plan, stream)
-                          : launch_few_rows<false>(params, device, plan, stream);
+  const bool is_near = plan.ahead == kNearAhead;
+  if (params.is_swiglu) {
+    return is_near ? launch_few_rows<true, kNearAhead>(params, device, plan, stream)
+                   : launch_few_rows<true, kFarAhead>(params, device, plan, stream);
+  }
+  return is_near ? launch_few_rows<false, kNearAhead>(params, device, plan, stream)
+                 : launch_few_rows<false, kFarAhead>(params, device, plan, stream);
 }
 
 }  // namespace hypenet::kernels::cuda

@@ -33,9 +33,17 @@ struct Pack {
   typename PackStorage<kWidth * sizeof(T)>::Type bits = {};
 };
 
-/// The elements of pack number `index` of an array.
+/// The elements of pack number `index` of an array that the kernel ahead may have written. From L2:
+/// in a kernel that was launched early the near cache may remember what stood there before.
 template <class T, int kWidth>
 __device__ __forceinline__ Pack<T, kWidth> load_pack(const void* array, int64_t index) {
+  using Bits = typename PackStorage<kWidth * sizeof(T)>::Type;
+  return {__ldcg(static_cast<const Bits*>(array) + index)};
+}
+
+/// The same of an array that no kernel writes meanwhile: parameters.
+template <class T, int kWidth>
+__device__ __forceinline__ Pack<T, kWidth> load_constants(const void* array, int64_t index) {
   using Bits = typename PackStorage<kWidth * sizeof(T)>::Type;
   return {__ldg(static_cast<const Bits*>(array) + index)};
 }
@@ -78,15 +86,15 @@ template <int kWidth>
 __device__ __forceinline__ void load_floats(const void* array, DType type, int64_t index,
                                             float (&x)[kWidth]) {
   if (type == DType::kBFloat16) {
-    unpack(load_pack<__nv_bfloat16, kWidth>(array, index), x);
+    unpack(load_constants<__nv_bfloat16, kWidth>(array, index), x);
   } else if constexpr (kWidth == 8) {
     float low[4], high[4];
-    unpack(load_pack<float, 4>(array, 2 * index), low);
-    unpack(load_pack<float, 4>(array, 2 * index + 1), high);
+    unpack(load_constants<float, 4>(array, 2 * index), low);
+    unpack(load_constants<float, 4>(array, 2 * index + 1), high);
 #pragma unroll
     for (int i = 0; i < 4; ++i) x[i] = low[i], x[4 + i] = high[i];
   } else {
-    unpack(load_pack<float, kWidth>(array, index), x);
+    unpack(load_constants<float, kWidth>(array, index), x);
   }
 }
 

@@ -29,7 +29,6 @@ __global__ void __launch_bounds__(kThreads) step_inputs_kernel(StepInputsParams 
   const int64_t first = threadIdx.x;
   const double frequency = first < p.half ? p.frequencies[first] : 0;
   const double scale_log = p.query_scale != nullptr && first == 0 ? log(p.scale_base) : 1;
-  wait_for_earlier_kernels();
   let_next_kernel_start();
   const int64_t position = p.positions[row];
   // The sampler's -1 for a row that is not finite must not be an address: the host hears of it only
@@ -57,8 +56,14 @@ Status launch(const StepInputsParams& p, Stream stream) {
   constexpr int kWidth = 16 / sizeof(T);
   const bool has_packs = p.size % kWidth == 0 && is_aligned(p.embedding, p.h);
   const dim3 blocks(static_cast<unsigned>(p.rows));
-  return has_packs ? launch_early(step_inputs_kernel<T, kWidth>, blocks, dim3(kThreads), stream, p)
-                   : launch_early(step_inputs_kernel<T, 1>, blocks, dim3(kThreads), stream, p);
+  // Not launched early: the step's later kernels may read ahead what all earlier steps have
+  // written.
+  if (has_packs) {
+    step_inputs_kernel<T, kWidth><<<blocks, kThreads, 0, cuda_stream(stream)>>>(p);
+  } else {
+    step_inputs_kernel<T, 1><<<blocks, kThreads, 0, cuda_stream(stream)>>>(p);
+  }
+  return launch_status();
 }
 
 }  // namespace

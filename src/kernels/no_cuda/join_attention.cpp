@@ -1,5 +1,6 @@
 // Stands in where the program has no device kernels.
 #include "kernels/cuda/join_attention.h"
+
 #include "kernels/no_cuda/status.h"
 
 namespace hypenet::kernels::cuda {

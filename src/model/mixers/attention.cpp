@@ -69,7 +69,8 @@ void AttentionMixer::step(const Tensor& h, const RmsNorm& norm, const TokenRows&
                            .cache = std::get<KvPages>(memory),
                            .page_table = rows.page_table,
                            .slots = rows.slots,
-                           .positions = rows.positions};
+                           .positions = rows.positions,
+                           .is_settled = true};
   if (q_norm_) {
     input.q_weight = q_norm_->weight, input.k_weight = k_norm_->weight;
     input.eps = q_norm_->eps();

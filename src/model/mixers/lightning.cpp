@@ -46,7 +46,8 @@ void LightningMixer::step(const Tensor& h, const RmsNorm& norm, const TokenRows&
                            .scale = scale_,
                            .eps = eps_,
                            .state = std::get<RecurrentStates>(memory).states,
-                           .slots = rows.slots};
+                           .slots = rows.slots,
+                           .is_settled = true};
   if (q_norm_) input.q_weight = q_norm_->weight, input.k_weight = k_norm_->weight;
   if (use_rope_) input.angles = rows.angles;
   add_linear_step(h, lightning_step(input), o_norm_, gate, o_proj_);
