@@ -1,5 +1,4 @@
-// A block a row: all of its threads copy the embedding, then each forms one angle. Before a step's
-// first kernel stands the one that samples, so only constants are read ahead of it.
+// A block a row: all of its threads copy the embedding, then each forms one angle.
 #include "kernels/cuda/pack.cuh"
 #include "kernels/cuda/step_inputs.h"
 
