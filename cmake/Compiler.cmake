@@ -6,7 +6,7 @@ endif()
 set(HYPENET_WARNINGS -Wall -Wextra -Werror -Wno-restrict -Wno-stringop-overflow)
 add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:${HYPENET_WARNINGS}>"
   "$<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings;-Xcompiler=-Wall,-Wextra>")
-# libtorch's wheels carry their own OpenMP runtime; a loop of ours goes through at::parallel_for.
+# Loops of ours go through at::parallel_for (TorchTargets.cmake).
 if(HYPENET_SANITIZE)
   # -O1: unoptimised libtorch templates make the tests five times slower without finding more.
   # GCC's own words: with sanitizers this warning has false positives (std::regex of GCC 12 is one).

@@ -10,7 +10,11 @@ function(hypenet_torch_targets prefix root)
   target_link_directories(${prefix}torch INTERFACE ${root}/lib)
   # The wheel's libraries lean on NVIDIA's, which a CPU machine does not have: the linker does not look into them.
   target_link_options(${prefix}torch INTERFACE -Wl,--allow-shlib-undefined)
-  target_link_libraries(${prefix}torch INTERFACE torch_cpu c10)
+  # at::parallel_for is a header's, and runs on one thread where OpenMP is off. The runtime is the wheel's own: a second one
+  # would not know torch::set_num_threads.
+  target_compile_options(${prefix}torch INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fopenmp>)
+  file(GLOB openmp ${root}/lib/libgomp*.so*)
+  target_link_libraries(${prefix}torch INTERFACE torch_cpu c10 ${openmp})
   # --no-as-needed: torch_cuda registers its kernels when loaded and defines no symbol that we name.
   add_library(${prefix}torch_cuda INTERFACE ${ARGN})
   target_link_libraries(${prefix}torch_cuda INTERFACE
