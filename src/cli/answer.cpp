@@ -74,6 +74,8 @@ Answer stream_answer(Engine& engine, const Tokenizer& tokenizer, int64_t sequenc
         first = steady_clock::now();
       }
       answer.finish = event.finish;
+      HYPENET_CHECK(event.finish != FinishReason::kNotFinite,
+                    "the model's logits: expected finite numbers, found nan or infinity");
       if (event.id < 0) continue;
       ++answer.tokens;
       print(decoder.push(event.id));
@@ -95,6 +97,8 @@ std::string_view to_string(FinishReason reason) {
       return "length";
     case FinishReason::kCancelled:
       return "cancelled";
+    case FinishReason::kNotFinite:
+      return "not finite";
   }
   throw Error("answer: unknown reason");
 }

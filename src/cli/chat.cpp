@@ -172,7 +172,7 @@ void converse(Conversation& conversation) {
     if (line.empty()) continue;
     if (line[0] != ':') {
       conversation.ask(line, watch.flag);
-      was_interrupted = take_interrupt();
+      take_interrupt();  // it has ended the answer, and is no first one here
     } else if (!obey(line, conversation)) {
       return;
     }

@@ -73,11 +73,14 @@ std::vector<Completion> run(Engine& engine, const std::vector<Request>& requests
     return fmt::format("generate: {} tokens of {} answers", with_commas(tokens), requests.size());
   };
   const auto& interrupted = interrupt_flag();
-  auto completions = engine.generate(requests, [&](size_t, int32_t) {
-    ++tokens;
-    if (requests.size() > 1) progress.show(text());
-    return !interrupted;
-  });
+  auto completions = engine.generate(
+      requests,
+      [&](size_t, int32_t) {
+        ++tokens;
+        if (requests.size() > 1) progress.show(text());
+        return true;
+      },
+      [&] { return interrupted.load(); });
   if (requests.size() > 1) progress.finish(text());
   return completions;
 }

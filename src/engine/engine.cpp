@@ -16,6 +16,7 @@ namespace hypenet {
 namespace {
 
 constexpr int64_t kGpuChunk = 8192, kCpuChunk = 256;
+constexpr int64_t kMostAnswer = int64_t{1} << 24;  // tokens
 
 struct Sequence {
   Request request;
@@ -39,8 +40,9 @@ void check_request(const Request& request, int64_t vocab_size) {
   HYPENET_CHECK(!request.prompt.empty(),
                 "generate: expected a prompt of at least one token, found none");
   check_ids("generate", request.prompt, vocab_size);
-  HYPENET_CHECK(request.options.max_tokens > 0, "generate: max_tokens: expected at least 1, found ",
-                request.options.max_tokens);
+  const int64_t most = request.options.max_tokens;
+  HYPENET_CHECK(most > 0 && most <= kMostAnswer, "generate: max_tokens: expected 1 to ",
+                kMostAnswer, ", found ", most);
   check_sampling(request.options.sampling, vocab_size);
 }
 
@@ -59,12 +61,13 @@ struct Engine::Core {
     const auto type = model->head_weight().scalar_type();
     const bool is_mixed =
         type == torch::kBFloat16 && model->compute_type() == torch::kFloat32 && !device.is_cuda();
-    if (type != model->compute_type() && !is_mixed) model->make_compute_copies();
+    const bool has_copies = model->head().compute_weight.defined();
+    if (type != model->compute_type() && !is_mixed && !has_copies) model->make_compute_copies();
   }
 
   /// Memory is taken when the first request comes: scoring needs none.
   void prepare() {
-    if (memory) return;
+    if (runner) return;
     memory.emplace(model, options);
     runner.emplace(model, *memory, options.uses_graphs);
   }
@@ -91,10 +94,11 @@ struct Engine::Core {
 void Engine::Core::admit() {
   for (auto& [number, sequence] : sequences) {
     if (sequence.lease) continue;
-    sequence.lease = memory->lease(sequence.tokens());
-    if (!sequence.lease) return;
+    auto lease = memory->lease(sequence.tokens());
+    if (!lease) return;
     sequence.prompt = ids_tensor(sequence.request.prompt, model->head_weight().device());
-    runner->start(sequence.lease->slot, sequence.request.options.sampling, sequence.request.prompt);
+    runner->start(lease->slot, sequence.request.options.sampling, sequence.request.prompt);
+    sequence.lease = std::move(lease);
   }
 }
 
@@ -106,10 +110,10 @@ void Engine::Core::prefill() {
     while (budget > 0 && sequence.lease && sequence.prefilled < sequence.prompt_tokens()) {
       const int64_t past = sequence.prefilled;
       const int64_t count = std::min(options.prefill_chunk, sequence.prompt_tokens() - past);
-      sequence.prefilled += count, prefilled_tokens += count, budget -= count;
-      const bool is_last = sequence.prefilled == sequence.prompt_tokens();
+      const bool is_last = past + count == sequence.prompt_tokens();
       auto chosen =
           runner->prefill(*sequence.lease, sequence.prompt.narrow(0, past, count), past, is_last);
+      sequence.prefilled += count, prefilled_tokens += count, budget -= count;
       if (!chosen) continue;
       sequence.launched = 1;
       sequence.prompt = Tensor();
@@ -123,11 +127,11 @@ void Engine::Core::decode() {
   for (auto& [number, sequence] : sequences) {
     if (sequence.launched == 0 || sequence.launched == sequence.request.options.max_tokens)
       continue;
-    ++sequence.launched;
     numbers.push_back(number), slots.push_back(sequence.lease->slot);
   }
   if (numbers.empty()) return;
-  launches.push_back({std::move(numbers), runner->decode(slots)});
+  launches.push_back({numbers, runner->decode(slots)});
+  for (const int64_t number : numbers) ++sequences.at(number).launched;
 }
 
 void Engine::Core::collect() {
@@ -140,8 +144,7 @@ void Engine::Core::collect() {
 }
 
 void Engine::Core::take(int64_t number, const Chosen::Token& token) {
-  HYPENET_CHECK(token.id >= 0, "engine: logits of sequence ", number,
-                ": expected finite numbers, found nan or infinity");
+  if (token.id < 0) return finish(number, FinishReason::kNotFinite, {});
   Sequence& sequence = sequences.at(number);
   const auto& stops = sequence.request.options.stop_ids;
   if (std::find(stops.begin(), stops.end(), token.id) != stops.end()) {
@@ -221,20 +224,39 @@ bool Engine::is_idle() const {
 }
 
 std::vector<Completion> Engine::generate(std::span<const Request> requests,
-                                         const std::function<bool(size_t, int32_t)>& on_token) {
+                                         const std::function<bool(size_t, int32_t)>& on_token,
+                                         const std::function<bool()>& stop) {
+  HYPENET_CHECK(is_idle(), "generate: expected no other sequences under way, found ",
+                core_->sequences.size());
   std::map<int64_t, size_t> places;
-  for (size_t i = 0; i < requests.size(); ++i) places[submit(requests[i])] = i;
-  std::vector<Completion> completions(requests.size());
+  try {
+    for (size_t i = 0; i < requests.size(); ++i) places[submit(requests[i])] = i;
+    return run(places, on_token, stop);
+  } catch (...) {
+    for (const auto& [number, place] : places) cancel(number);
+    core_->launches.clear(), core_->events.clear();
+    throw;
+  }
+}
+
+std::vector<Completion> Engine::run(const std::map<int64_t, size_t>& places,
+                                    const std::function<bool(size_t, int32_t)>& on_token,
+                                    const std::function<bool()>& stop) {
+  std::vector<Completion> completions(places.size());
   while (!is_idle()) {
+    if (stop && stop()) {
+      for (const auto& [number, place] : places) cancel(number);
+    }
     for (const Event& event : step()) {
-      const auto place = places.find(event.sequence);
-      if (place == places.end()) continue;
-      Completion& completion = completions[place->second];
+      const size_t place = places.at(event.sequence);
+      Completion& completion = completions[place];
+      HYPENET_CHECK(event.finish != FinishReason::kNotFinite, "engine: logits of request ", place,
+                    ": expected finite numbers, found nan or infinity");
       if (completion.finish != FinishReason::kNone) continue;
       completion.finish = event.finish;
       if (event.id < 0) continue;
       completion.ids.push_back(event.id), completion.logprobs.push_back(event.logprob);
-      if (!on_token || on_token(place->second, event.id)) continue;
+      if (!on_token || on_token(place, event.id)) continue;
       completion.finish = FinishReason::kCancelled;
       cancel(event.sequence);
     }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -27,8 +28,8 @@ struct EngineStats {
 /// sequence gets depends on its own tokens and settings only (docs/architecture.md, "The engine").
 class Engine {
  public:
-  /// Takes the model as it is (its device and parameter type stay) and allocates pages and states.
-  /// Throws Error with the numbers when the memory does not hold one sequence of one page.
+  /// Takes the model as it is; its device and parameter type stay. Memory is taken when the first
+  /// request comes: scoring needs none.
   explicit Engine(CausalLm model, const EngineOptions& options = {});
   ~Engine();
   Engine(Engine&&) noexcept;
@@ -38,24 +39,28 @@ class Engine {
   EngineStats stats() const;
 
   /// Queues a request and returns its number. Throws Error for an empty prompt, an id outside the
-  /// vocabulary, impossible settings, or a request that would not fit if it ran alone.
+  /// vocabulary, impossible settings, or a request that would not fit if it ran alone; the first
+  /// one also with the numbers when EngineOptions do not hold every state and one page.
   int64_t submit(Request request);
 
   /// Ends a sequence; its memory is free at the next step. Unknown numbers are ignored.
   void cancel(int64_t sequence);
 
   /// Runs one step: a chunk of a waiting prompt, and one token of every running sequence. Returns
-  /// what became known by it; on a GPU a step's tokens come with the next call. Throws Error for
-  /// logits that are not finite, after which the engine is good for nothing.
+  /// what became known by it; on a GPU a step's tokens come with the next call. A sequence whose
+  /// logits are not finite ends (FinishReason::kNotFinite), the others go on.
   std::vector<Event> step();
 
   /// Whether nothing is left to run or tell.
   bool is_idle() const;
 
   /// Runs all requests to their end, side by side; `on_token` sees (request, id) as they come and
-  /// may return false to end that answer (the id counts).
+  /// may return false to end that answer (the id counts). `stop` is asked before each step; true
+  /// ends all answers there. Throws Error as submit does, when other sequences are under way, and
+  /// for logits that are not finite; nothing stays queued then.
   std::vector<Completion> generate(std::span<const Request> requests,
-                                   const std::function<bool(size_t, int32_t)>& on_token = {});
+                                   const std::function<bool(size_t, int32_t)>& on_token = {},
+                                   const std::function<bool()>& stop = {});
 
   /// The same for one prompt: the ids of its answer.
   std::vector<int32_t> generate(std::span<const int32_t> prompt, const GenerateOptions& options,
@@ -67,6 +72,11 @@ class Engine {
   RowScores score(std::span<const ScoredRow> rows, int64_t batch_tokens = 8192);
 
  private:
+  /// Steps until nothing is left; `places` gives each sequence's place among the completions.
+  std::vector<Completion> run(const std::map<int64_t, size_t>& places,
+                              const std::function<bool(size_t, int32_t)>& on_token,
+                              const std::function<bool()>& stop);
+
   struct Core;
   std::unique_ptr<Core> core_;
 };

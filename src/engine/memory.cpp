@@ -13,6 +13,7 @@ namespace {
 
 constexpr int64_t kDefaultCpuBytes = int64_t{4} << 30;
 constexpr int64_t kMostTokens = int64_t{1} << 24;  // of a sequence: bounds the page table
+constexpr int64_t kMostPages = INT32_MAX;
 
 int64_t budget(const EngineOptions& options, torch::Device device) {
   if (options.memory_bytes > 0) return options.memory_bytes;
@@ -39,7 +40,8 @@ MemorySizes sizes_of(CausalLm& model, const EngineOptions& options) {
   const int64_t longest = options.max_context > 0 ? options.max_context : kMostTokens;
   const int64_t most =
       options.max_sequences * ((longest + options.page_tokens - 1) / options.page_tokens);
-  const int64_t pages = page == 0 ? most : std::min(most, (bytes - states) / page);
+  // Without attention layers nothing grows with the context, and there are no pages.
+  const int64_t pages = page == 0 ? 0 : std::min({most, (bytes - states) / page, kMostPages});
   return {options.max_sequences, pages, options.page_tokens};
 }
 
@@ -50,7 +52,7 @@ Memory::Memory(CausalLm& model, const EngineOptions& options)
 
 Memory::Memory(CausalLm& model, const EngineOptions& options, const MemorySizes& sizes)
     : poisons_(options.poisons_freed_memory),
-      most_tokens_(std::min(sizes.pages * sizes.page_tokens,
+      most_tokens_(std::min(sizes.pages > 0 ? sizes.pages * sizes.page_tokens : kMostTokens,
                             options.max_context > 0 ? options.max_context : kMostTokens)),
       state_(model->config(), sizes, model->memory_types(), model->head_weight().device()) {
   const auto device = model->head_weight().device();
@@ -67,7 +69,13 @@ Memory::Memory(CausalLm& model, const EngineOptions& options, const MemorySizes&
 }
 
 int64_t Memory::pages_for(int64_t tokens) const {
+  if (state_.sizes.pages == 0) return 0;
   return (tokens + state_.sizes.page_tokens - 1) / state_.sizes.page_tokens;
+}
+
+Tensor Memory::used_page_table() const {
+  const int64_t longest = lease_sizes_.empty() ? 0 : *lease_sizes_.rbegin();
+  return page_table_.narrow(1, 0, longest).contiguous();
 }
 
 void Memory::check_fits(int64_t tokens) const {
@@ -81,9 +89,7 @@ std::optional<Lease> Memory::lease(int64_t tokens) {
   const auto count = static_cast<size_t>(pages_for(tokens));
   if (free_slots_.empty() || free_pages_.size() < count) return std::nullopt;
   Lease lease{.slot = free_slots_.back()};
-  free_slots_.pop_back();
   lease.pages.assign(free_pages_.rbegin(), free_pages_.rbegin() + static_cast<int64_t>(count));
-  free_pages_.resize(free_pages_.size() - count);
   const Tensor host =
       torch::empty({static_cast<int64_t>(count)},
                    torch::TensorOptions(torch::kInt64).pinned_memory(page_table_.is_cuda()));
@@ -91,11 +97,15 @@ std::optional<Lease> Memory::lease(int64_t tokens) {
   lease.pages_on_device = host.to(page_table_.device(), torch::kInt64, /*non_blocking=*/true);
   page_table_[lease.slot].narrow(0, 0, host.size(0)).copy_(lease.pages_on_device);
   state_.clear_slot(lease.slot);
+  free_slots_.pop_back();
+  free_pages_.resize(free_pages_.size() - count);
+  lease_sizes_.insert(static_cast<int64_t>(count));
   return lease;
 }
 
 void Memory::release(Lease lease) {
   if (poisons_) state_.poison(lease.slot, lease.pages);
+  lease_sizes_.erase(lease_sizes_.find(static_cast<int64_t>(lease.pages.size())));
   free_slots_.push_back(lease.slot);
   free_pages_.insert(free_pages_.end(), lease.pages.rbegin(), lease.pages.rend());
 }

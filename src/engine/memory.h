@@ -4,6 +4,7 @@
 #include <torch/torch.h>
 
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "engine/options.h"
@@ -21,8 +22,8 @@ struct Lease {
 /// Allocated once, of a stated size.
 class Memory {
  public:
-  /// Throws Error with the numbers when options.memory_bytes, or what the device has, does not hold
-  /// the slots' states and one page.
+  /// Throws Error with the numbers when options.memory_bytes (by default: what the device has free)
+  /// does not hold the slots' states and one page.
   Memory(CausalLm& model, const EngineOptions& options);
 
   /// Throws Error with the numbers when a sequence of so many tokens would not fit alone.
@@ -36,6 +37,7 @@ class Memory {
 
   DecodeState& state() { return state_; }
   const Tensor& page_table() const { return page_table_; }  // int32 [slots, n]
+  Tensor used_page_table() const;  // as many columns as the longest lease has pages
   int64_t slots() const { return state_.sizes.slots; }
   int64_t pages() const { return state_.sizes.pages; }
   int64_t free_pages() const { return static_cast<int64_t>(free_pages_.size()); }
@@ -50,6 +52,7 @@ class Memory {
   Tensor page_table_;
   std::vector<int64_t> free_slots_;
   std::vector<int32_t> free_pages_;
+  std::multiset<int64_t> lease_sizes_;  // in pages
 };
 
 }  // namespace hypenet

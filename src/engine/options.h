@@ -31,7 +31,8 @@ struct Request {
   GenerateOptions options;
 };
 
-enum class FinishReason { kNone, kStop, kLength, kCancelled };
+/// kNotFinite: the model's logits were nan or infinite, or no token was left to choose.
+enum class FinishReason { kNone, kStop, kLength, kCancelled, kNotFinite };
 
 /// A token as it comes, or the end of an answer. `id` is -1 when there is only the end to tell.
 struct Event {

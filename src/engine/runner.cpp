@@ -29,14 +29,19 @@ bool has_step_kernels(const CausalLm& model) {
   const auto suits = [](int64_t d) { return d == 64 || d == 128; };
   const bool has_lightning =
       std::count(config.mixer_types.begin(), config.mixer_types.end(), MixerType::kLightning) > 0;
+  constexpr int64_t kMostGroup = 16;  // query heads of a key head
   return model->compute_type() == torch::kBFloat16 && suits(config.head_dim) &&
+         config.num_attention_heads <= kMostGroup * config.num_key_value_heads &&
          (!has_lightning || suits(config.lightning_head_dim));
 }
 
 }  // namespace
 
 Chosen::Chosen(const Tensor& packed, int64_t count) : host_(packed), count_(count) {
-  if (!packed.is_cuda()) return;
+  if (!packed.is_cuda()) {
+    host_ = packed.clone();
+    return;
+  }
   host_ = torch::empty(packed.sizes(), torch::TensorOptions(torch::kInt32).pinned_memory(true));
   host_.copy_(packed, /*non_blocking=*/true);
   is_here_.emplace(packed.device().type());
@@ -75,7 +80,7 @@ Tensor Runner::prefill_rows(const Lease& lease, const Tensor& ids, int64_t past)
   const Tensor h = model_->step(ids.to(torch::kInt32),
                                 {.slots = torch::full({T}, lease.slot, options),
                                  .positions = torch::arange(past, past + T, options),
-                                 .page_table = memory_.page_table()},
+                                 .page_table = memory_.used_page_table()},
                                 memory_.state());
   return h.slice(0, T - 1);
 }
@@ -125,9 +130,10 @@ void Runner::set_rows(Batch& batch, std::span<const int64_t> slots) {
 
 void Runner::step(Batch& batch) {
   const RowTokens rows = take_rows(batch.slots, last_);
+  // A recording reads the whole table wherever it is; other forms may gather all that it names.
+  const Tensor table = records_ ? memory_.page_table() : memory_.used_page_table();
   const Tensor residual = model_->step(
-      rows.ids,
-      {.slots = batch.slots, .positions = rows.positions, .page_table = memory_.page_table()},
+      rows.ids, {.slots = batch.slots, .positions = rows.positions, .page_table = table},
       memory_.state());
   const SampledTokens found = sample_tokens(model_->step_logits(residual), batch.slots, sampling_);
   put_rows(batch.slots, found, last_, batch.packed);

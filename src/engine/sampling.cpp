@@ -8,6 +8,8 @@
 namespace hypenet {
 namespace {
 
+constexpr double kLeast = 1e-6, kLargest = 1e6;  // of temperatures, penalties and biases
+
 /// A row made on the host, on its way to the device.
 template <class Element>
 void fill_row(const Tensor& rows, int64_t slot, const std::vector<Element>& values) {
@@ -31,22 +33,25 @@ std::vector<int32_t> seen_words(std::span<const int32_t> tokens, int64_t words) 
 
 void check_sampling(const SamplingOptions& options, int64_t vocab_size) {
   const auto is_in = [](double x, double low, double high) { return x >= low && x <= high; };
-  HYPENET_CHECK(options.temperature >= 0 && std::isfinite(options.temperature),
-                "temperature: expected 0 or more, found ", options.temperature);
+  // They become float32.
+  const auto is_positive = [&](double x) { return is_in(x, kLeast, kLargest); };
+  HYPENET_CHECK(options.temperature == 0 || is_positive(options.temperature),
+                "temperature: expected 0 or ", kLeast, " to ", kLargest, ", found ",
+                options.temperature);
   HYPENET_CHECK(options.top_k >= 0, "top_k: expected 0 or more, found ", options.top_k);
   HYPENET_CHECK(options.top_p > 0 && options.top_p <= 1,
                 "top_p: expected more than 0, at most 1, found ", options.top_p);
   HYPENET_CHECK(is_in(options.min_p, 0, 1), "min_p: expected 0 to 1, found ", options.min_p);
-  HYPENET_CHECK(options.repetition_penalty > 0 && std::isfinite(options.repetition_penalty),
-                "repetition_penalty: expected more than 0, found ", options.repetition_penalty);
+  HYPENET_CHECK(is_positive(options.repetition_penalty), "repetition_penalty: expected ", kLeast,
+                " to ", kLargest, ", found ", options.repetition_penalty);
   const auto biases = static_cast<int64_t>(options.logit_bias.size());
   HYPENET_CHECK(biases <= SamplingOptions::kMostBiases, "logit_bias: expected at most ",
                 SamplingOptions::kMostBiases, " tokens, found ", biases);
   for (const auto& [id, bias] : options.logit_bias) {
     HYPENET_CHECK(id >= 0 && id < vocab_size, "logit_bias: expected ids from 0 to ", vocab_size - 1,
                   ", found ", id);
-    HYPENET_CHECK(!std::isnan(bias) && bias < INFINITY, "logit_bias: ", id,
-                  ": expected a number below infinity, found ", bias);
+    HYPENET_CHECK(bias == -INFINITY || is_in(bias, -kLargest, kLargest), "logit_bias: ", id,
+                  ": expected -infinity, or ", -kLargest, " to ", kLargest, ", found ", bias);
   }
 }
 

@@ -13,9 +13,9 @@ using torch::Tensor;
 /// Causal softmax(q k^T / sqrt d) v of tokens past .. past + T - 1 of one sequence: q [T, H, d],
 /// k and v [T, G, d] of these tokens, H a multiple of G; the keys and values of tokens 0 .. past -
 /// 1 lie in `cache` at `pages` (int64 [n], n P >= past, on q's device). Returns [T, H, d] in q's
-/// type. The past is gone through in pieces of a fixed size whose results are joined by their sums'
-/// logarithms: memory grows with T and the piece, not with the past. No autograd; never waits for a
-/// GPU. Throws Error when shapes, types or devices disagree.
+/// type. The past is gone through in pieces whose results are joined by their sums' logarithms;
+/// memory holds one piece, and [T, H, d] of each, at most 32 of them. No autograd; never waits for
+/// a GPU. Throws Error when shapes, types or devices disagree.
 Tensor prefill_attention(const Tensor& q, const Tensor& k, const Tensor& v, const KvPages& cache,
                          const Tensor& pages, int64_t past);
 

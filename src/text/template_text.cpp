@@ -5,6 +5,7 @@
 #include <array>
 #include <cctype>
 
+#include "base/error.h"
 #include "base/json.h"
 
 namespace hypenet {
@@ -27,8 +28,14 @@ char resolve_escape(char c) {
       return '\t';
     case 'r':
       return '\r';
-    default:
+    case '\\':
+    case '\'':
+    case '"':
       return c;
+    default:
+      throw Error(
+          concat("chat template: expected the escapes n, t, r, a quote or a backslash, found \\",
+                 std::string(1, c)));
   }
 }
 

@@ -238,11 +238,13 @@ TEST_F(Requests, can_be_cancelled_waiting_or_running) {
 TEST_F(Requests, with_impossible_settings_are_errors) {
   Engine engine(model_);
   Request bad = request(3, 0);
-  EXPECT_ERROR(engine.submit(bad), "max_tokens: expected at least 1, found 0");
+  EXPECT_ERROR(engine.submit(bad), "max_tokens: expected 1 to 16777216, found 0");
+  bad = request(3, INT64_MAX);
+  EXPECT_ERROR(engine.submit(bad), "max_tokens: expected 1 to 16777216, found 9223372036854775807");
   bad = request(3, 1), bad.options.sampling.top_p = 0;
   EXPECT_ERROR(engine.submit(bad), "top_p: expected more than 0, at most 1, found 0");
   bad = request(3, 1), bad.options.sampling.temperature = -1;
-  EXPECT_ERROR(engine.submit(bad), "temperature: expected 0 or more, found -1");
+  EXPECT_ERROR(engine.submit(bad), "temperature: expected 0 or 1e-06 to 1e+06, found -1");
   bad = request(3, 1), bad.options.sampling.logit_bias = {{64, 1.F}};
   EXPECT_ERROR(engine.submit(bad), "logit_bias: expected ids from 0 to 63, found 64");
   EXPECT_ERROR(Engine(model_, {.page_tokens = 100}).submit(request(1, 1)),
@@ -254,7 +256,58 @@ TEST_F(Requests, end_where_logits_are_not_finite) {
   model_->layer(0)->parameters()[0].fill_(NAN);
   Engine engine(model_);
   EXPECT_ERROR(engine.generate(std::vector<Request>{request(3, 4)}),
-               "logits of sequence 0: expected finite numbers, found nan or infinity");
+               "logits of request 0: expected finite numbers, found nan or infinity");
+  EXPECT_TRUE(engine.is_idle());
+  EXPECT_EQ(engine.stats().pages_used, 0);
+}
+
+TEST_F(Requests, whose_logits_fail_end_alone) {
+  Engine engine(model_);
+  Request bad = request(3, 4);
+  for (int32_t id = 0; id < 64; ++id) bad.options.sampling.logit_bias.emplace_back(id, -INFINITY);
+  const int64_t failing = engine.submit(bad), good = engine.submit(request(3, 4));
+  std::map<int64_t, FinishReason> ended;
+  while (!engine.is_idle()) {
+    for (const Event& event : engine.step()) {
+      if (event.finish != FinishReason::kNone) ended[event.sequence] = event.finish;
+    }
+  }
+  EXPECT_EQ(ended[failing], FinishReason::kNotFinite);
+  EXPECT_EQ(ended[good], FinishReason::kLength);
+}
+
+TEST_F(Requests, refused_together_leave_nothing_behind) {
+  Engine engine(model_, {.max_context = 64, .page_tokens = 64});
+  EXPECT_ERROR(engine.generate(std::vector<Request>{request(3, 4), request(60, 5)}),
+               "expected at most 64 tokens");
+  EXPECT_TRUE(engine.is_idle());
+  EXPECT_EQ(engine.generate(std::vector<Request>{request(3, 4)})[0].ids.size(), 4U);
+}
+
+TEST_F(Requests, end_when_they_are_stopped) {
+  Engine engine(model_);
+  int steps = 0;
+  const auto completions = engine.generate(std::vector<Request>{request(600, 100), request(3, 100)},
+                                           {}, [&] { return ++steps > 2; });
+  for (const Completion& completion : completions) {
+    EXPECT_EQ(completion.finish, FinishReason::kCancelled);
+    EXPECT_LT(completion.ids.size(), 5U);
+  }
+  EXPECT_EQ(engine.stats().pages_used, 0);
+}
+
+TEST(RequestsWithoutAttention, need_no_pages) {
+  ModelConfig config = testing_support::tiny_hypenet_config();
+  config.mixer_types.assign(3, MixerType::kLightning);
+  Engine engine(CausalLm(config), {.memory_bytes = 1 << 20, .max_sequences = 2});
+  Request long_one;
+  long_one.prompt.assign(1000, 5);
+  long_one.options.max_tokens = 10;
+  for (const Completion& completion :
+       engine.generate(std::vector<Request>{long_one, long_one, long_one})) {
+    EXPECT_EQ(completion.ids.size(), 10U);
+  }
+  EXPECT_EQ(engine.stats().pages, 0);
 }
 
 }  // namespace

@@ -21,15 +21,12 @@ struct Vector {
 /// What a lane needs beside x for its pairs: known before x is.
 template <int d>
 struct PairConstants {
-  float cos[d / 64], sin[d / 64], weight_low[d / 64][1], weight_high[d / 64][1];
+  float weight_low[d / 64][1], weight_high[d / 64][1];
 
   __device__ PairConstants(const LightningStepParams& p, const void* weight) {
-    const int64_t angles = p.positions > 1 ? blockIdx.z * int64_t{d / 2} : 0;
 #pragma unroll
     for (int j = 0; j < d / 64; ++j) {
       const int i = threadIdx.x % 32 + 32 * j;
-      cos[j] = p.cos != nullptr ? p.cos[angles + i] : 1;
-      sin[j] = p.cos != nullptr ? p.sin[angles + i] : 0;
       weight_low[j][0] = weight_high[j][0] = 1;
       if (weight == nullptr) continue;
       load_floats(weight, p.weight_type, i, weight_low[j]);
@@ -40,14 +37,17 @@ struct PairConstants {
 
 /// One warp: a row of q or k, normed and rotated, into shared memory.
 template <class T, int d>
-__device__ void prepare(const Vector& vector, const PairConstants<d>& constants, float eps,
-                        float* out) {
+__device__ void prepare(const Vector& vector, const PairConstants<d>& constants,
+                        const LightningStepParams& p, float* out) {
   constexpr int kPairs = d / 64, kHalf = d / 2;
   const int lane = threadIdx.x % 32;
   const T* const x = static_cast<const T*>(vector.x) + vector.row * d;
-  float a[kPairs], b[kPairs];
+  const int64_t angles = p.positions > 1 ? blockIdx.z * int64_t{kHalf} : 0;
+  float a[kPairs], b[kPairs], cos[kPairs], sin[kPairs];
 #pragma unroll
   for (int j = 0; j < kPairs; ++j) {
+    cos[j] = p.cos != nullptr ? __ldcg(p.cos + angles + lane + 32 * j) : 1;
+    sin[j] = p.cos != nullptr ? __ldcg(p.sin + angles + lane + 32 * j) : 0;
     a[j] = static_cast<float>(__ldcg(x + lane + 32 * j));  // as load_pack
     b[j] = static_cast<float>(__ldcg(x + lane + 32 * j + kHalf));
   }
@@ -55,14 +55,14 @@ __device__ void prepare(const Vector& vector, const PairConstants<d>& constants,
 #pragma unroll
   for (int j = 0; j < kPairs; ++j) squares += a[j] * a[j] + b[j] * b[j];
   squares = lanes_sum(squares, 32);
-  const float inverse = vector.weight != nullptr ? rsqrtf(squares / d + eps) : 1;
+  const float inverse = vector.weight != nullptr ? rsqrtf(squares / d + p.eps) : 1;
 #pragma unroll
   for (int j = 0; j < kPairs; ++j) {
     const int i = lane + 32 * j;
     const float low = a[j] * inverse * constants.weight_low[j][0];
     const float high = b[j] * inverse * constants.weight_high[j][0];
-    out[i] = low * constants.cos[j] - high * constants.sin[j];
-    out[i + kHalf] = high * constants.cos[j] + low * constants.sin[j];
+    out[i] = low * cos[j] - high * sin[j];
+    out[i + kHalf] = high * cos[j] + low * sin[j];
   }
 }
 
@@ -97,8 +97,8 @@ __global__ void __launch_bounds__(kThreads, 8) step_kernel(LightningStepParams p
   const int64_t key_head = blockIdx.z * p.key_heads + blockIdx.y / group;
   float v[4];
   unpack(load_pack<T, 4>(p.v, (key_head * d + column) / 4), v);
-  if (warp == 0) prepare<T, d>({p.q, p.q_weight, head}, constants, p.eps, q);
-  if (warp == 1) prepare<T, d>({p.k, p.k_weight, key_head}, constants, p.eps, k);
+  if (warp == 0) prepare<T, d>({p.q, p.q_weight, head}, constants, p, q);
+  if (warp == 1) prepare<T, d>({p.k, p.k_weight, key_head}, constants, p, k);
   __syncthreads();
 
   float o[4] = {};
