@@ -129,6 +129,7 @@ void generate(const GenerateCommand& command) {
   const Tokenizer tokenizer = open_tokenizer(command.model.folder, engine.config());
   options.stop_ids = stop_ids(checkpoint, tokenizer);
   std::vector<Request> requests;
+  requests.reserve(prompts.size());
   for (const std::string& prompt : prompts) requests.push_back({tokenizer.encode(prompt), options});
   if (is_one && !command.json) {
     const auto tokens = static_cast<int64_t>(requests[0].prompt.size());
