@@ -11,7 +11,6 @@
 #include "engine/memory.h"
 #include "engine/runner.h"
 #include "engine/score.h"
-#include "ops/large_pages.h"
 
 namespace hypenet {
 namespace {
@@ -69,7 +68,6 @@ struct Engine::Core {
   /// Memory is taken when the first request comes: scoring needs none.
   void prepare() {
     if (runner) return;
-    move_to_large_pages(model->parameters());
     memory.emplace(model, options);
     runner.emplace(model, *memory, options.uses_graphs);
   }
