@@ -1,0 +1,32 @@
+// What a task asks of a model: three kinds of requests, as text (specification "evaluation", 1).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace hypenet {
+
+enum class RequestKind { kLoglikelihood, kRolling, kGenerate };
+
+/// kLoglikelihood: of `continuation` after `context`. kRolling: of all tokens of `context`.
+/// kGenerate: a greedy answer to `context` that ends before any of `until`, or after `max_tokens`.
+struct EvalRequest {
+  RequestKind kind = RequestKind::kLoglikelihood;
+  std::string context = {};
+  std::string continuation = {};
+  std::vector<std::string> until = {};
+  int64_t max_tokens = 0;
+
+  bool operator==(const EvalRequest&) const = default;
+};
+
+/// A model's answer. `loglikelihood` in nats, summed over tokens; `is_greedy`: each of them was the
+/// model's first choice.
+struct EvalAnswer {
+  double loglikelihood = 0;
+  bool is_greedy = false;
+  std::string text = {};  // kGenerate
+};
+
+}  // namespace hypenet
