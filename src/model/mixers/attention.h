@@ -18,12 +18,14 @@ class AttentionMixer : public TokenMixer {
   void step(const Tensor& h, const RmsNorm& norm, const TokenRows& rows,
             LayerMemory& memory) override;
 
- private:
+  /// What attention reads of x [B, T, D].
   struct Heads {
     Tensor q, k, v;  // [B, T, H or G, d], normed, rotated and scaled
     Tensor gate;     // [B, T, H d], or undefined
   };
   Heads heads(const Tensor& x, const Step& step);
+
+ private:
   Tensor output(const Tensor& y, const Tensor& gate);  // y [B, T, H, d]
 
   int64_t query_heads_, key_heads_;
