@@ -1,11 +1,12 @@
 // Python's random.Random, number for number: what published samples were drawn with.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
 #include <vector>
+
+#include "base/mersenne_twister.h"
 
 namespace hypenet {
 
@@ -38,11 +39,7 @@ class PythonRandom {
   }
 
  private:
-  uint32_t next();
-  void refill();
-
-  std::array<uint32_t, 624> state_;
-  size_t place_ = 624;
+  MersenneTwister twister_;
 };
 
 }  // namespace hypenet
