@@ -54,7 +54,8 @@ struct TaskOptions {
   std::vector<int64_t> lengths = {4096};         // of RULER tasks, tokens
   int64_t samples = 500;                         // of a RULER task and length
   uint64_t seed = 42;                            // of RULER's samples
-  const Tokenizer* tokenizer = nullptr;          // measures RULER's prompts
+  bool ruler_as_harness = false;  // RULER with the harness's sizes and texts, not RULER's own
+  const Tokenizer* tokenizer = nullptr;  // measures RULER's prompts
 };
 
 /// One item's values, in the order of metric_names.
