@@ -1,10 +1,10 @@
 # Parquet is optional: with the pyarrow wheel in .venv its Arrow C++ libraries are used, else a stub that says so.
 set(HYPENET_PARQUET_TARGET "")
-set(HYPENET_EXCLUDED_SOURCES "/documents_parquet\\.cpp$")
+set(HYPENET_EXCLUDED_SOURCES "/(documents|records)_parquet\\.cpp$")
 file(GLOB arrow_library ${SITE_PACKAGES}/pyarrow/libarrow.so.*)
 file(GLOB parquet_library ${SITE_PACKAGES}/pyarrow/libparquet.so.*)
 if(HYPENET_PARQUET AND arrow_library AND parquet_library)
-  set(HYPENET_EXCLUDED_SOURCES "/documents_no_parquet\\.cpp$")
+  set(HYPENET_EXCLUDED_SOURCES "/(documents|records)_no_parquet\\.cpp$")
   set(HYPENET_PARQUET_TARGET hypenet_parquet)
   add_library(hypenet_parquet INTERFACE)
   target_include_directories(hypenet_parquet SYSTEM INTERFACE ${SITE_PACKAGES}/pyarrow/include)

@@ -1,15 +1,12 @@
-// Documents out of files. zlib reads plain and gzip files alike, piece by piece.
+// Documents out of files of text, of JSON lines and of Parquet.
 #include "data/documents.h"
-
-#include <zlib.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstring>
 
 #include "base/error.h"
 #include "base/json.h"
+#include "data/byte_reader.h"
 #include "data/documents_parquet.h"
 
 namespace hypenet {
@@ -45,60 +42,6 @@ const Ending& require_ending(const fs::path& file) {
                 ": expected a file ending in .txt, .jsonl, .txt.gz, .jsonl.gz or .parquet, found "
                 "another ending");
   return *ending;
-}
-
-/// The bytes of a file, plain or gzip, in order. zlib passes plain files through.
-class ByteReader {
- public:
-  ByteReader(const fs::path& file, bool compressed)
-      : name_(file.string()), buffer_(kBufferBytes, '\0') {
-    errno = 0;
-    file_ = gzopen(file.c_str(), "rb");
-    HYPENET_CHECK(file_ != nullptr, name_, ": cannot open: ", std::strerror(errno));
-    gzbuffer(file_, kBufferBytes);
-    if (compressed && gzdirect(file_) == 1) {
-      gzclose_r(file_);
-      throw Error(concat(name_, ": expected gzip data, found none"));
-    }
-  }
-  ~ByteReader() { gzclose_r(file_); }
-  ByteReader(const ByteReader&) = delete;
-  ByteReader& operator=(const ByteReader&) = delete;
-
-  /// The next piece; empty at the end. Valid until the next call.
-  std::string_view next() {
-    const int count = gzread(file_, buffer_.data(), kBufferBytes);
-    int status = Z_OK;
-    const char* reason = gzerror(file_, &status);
-    // zlib reports a gzip file that stops early as Z_BUF_ERROR, beside the bytes it could still
-    // read.
-    if (status == Z_ERRNO) reason = std::strerror(errno);
-    HYPENET_CHECK(count >= 0 && (status == Z_OK || status == Z_STREAM_END), name_,
-                  ": expected readable data to the end, found: ", reason);
-    return {buffer_.data(), static_cast<size_t>(count)};
-  }
-
- private:
-  static constexpr unsigned kBufferBytes = 1 << 18;
-  std::string name_, buffer_;
-  gzFile file_ = nullptr;
-};
-
-/// Calls use(line, number) for each line, without its line feed; numbers start at one.
-template <class UseLine>
-void for_each_line(ByteReader& reader, const UseLine& use) {
-  std::string line;
-  int64_t number = 1;
-  for (std::string_view piece = reader.next(); !piece.empty(); piece = reader.next()) {
-    for (size_t end = piece.find('\n'); end != piece.npos; end = piece.find('\n')) {
-      line.append(piece.substr(0, end));
-      if (!use(line, number++)) return;
-      line.clear();
-      piece.remove_prefix(end + 1);
-    }
-    line.append(piece);
-  }
-  if (!line.empty()) use(line, number);
 }
 
 void use_whole_text(ByteReader& reader, const Use& use) {

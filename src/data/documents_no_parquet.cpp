@@ -7,12 +7,16 @@ namespace hypenet {
 
 bool has_parquet() { return false; }
 
-void for_each_parquet_document(const std::filesystem::path& file, const std::string&,
-                               const std::function<bool(std::string_view)>&) {
+void throw_without_parquet(const std::filesystem::path& file) {
   throw Error(
       concat(file.string(),
              ": expected a build that reads Parquet, found one without (install pyarrow in ",
              ".venv and configure with HYPENET_PARQUET=ON)"));
+}
+
+void for_each_parquet_document(const std::filesystem::path& file, const std::string&,
+                               const std::function<bool(std::string_view)>&) {
+  throw_without_parquet(file);
 }
 
 }  // namespace hypenet

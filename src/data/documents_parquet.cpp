@@ -1,31 +1,16 @@
 // Parquet through Arrow C++, one record batch of one column in memory at a time.
 #include "data/documents_parquet.h"
 
-#include <arrow/api.h>
-#include <arrow/io/file.h>
-#include <parquet/arrow/reader.h>
 #include <parquet/file_reader.h>
 #include <parquet/metadata.h>
 
-#include <numeric>
-
-#include "base/error.h"
 #include "data/documents.h"
+#include "data/parquet_file.h"
 
 namespace hypenet {
 namespace {
 
 using Use = std::function<bool(std::string_view)>;
-
-constexpr int64_t kRowsAtOnce = 1024;
-
-/// The value of an Arrow result, or an Error of one line with the file's name.
-template <class T>
-T take(arrow::Result<T> result, const std::string& file) {
-  if (result.ok()) return std::move(result).ValueUnsafe();
-  const std::string reason = result.status().message();
-  throw Error(concat(file, ": cannot read as Parquet: ", reason.substr(0, reason.find('\n'))));
-}
 
 /// Batches of the one column, over all row groups.
 std::unique_ptr<arrow::RecordBatchReader> open_column(parquet::arrow::FileReader& reader,
@@ -33,10 +18,7 @@ std::unique_ptr<arrow::RecordBatchReader> open_column(parquet::arrow::FileReader
                                                       const std::string& file) {
   const int index = reader.parquet_reader()->metadata()->schema()->ColumnIndex(column);
   HYPENET_CHECK(index >= 0, file, ": expected a column ", column, ", found none of that name");
-  std::vector<int> row_groups(static_cast<size_t>(reader.num_row_groups()));
-  std::iota(row_groups.begin(), row_groups.end(), 0);
-  reader.set_batch_size(kRowsAtOnce);
-  return take(reader.GetRecordBatchReader(row_groups, {index}), file);
+  return take(reader.GetRecordBatchReader(row_groups(reader), {index}), file);
 }
 
 template <class Array>
@@ -66,8 +48,7 @@ bool has_parquet() { return true; }
 void for_each_parquet_document(const std::filesystem::path& file, const std::string& text_field,
                                const Use& use) {
   const std::string name = file.string();
-  const auto input = take(arrow::io::ReadableFile::Open(name), name);
-  const auto reader = take(parquet::arrow::OpenFile(input, arrow::default_memory_pool()), name);
+  const auto reader = open_parquet(name);
   const auto batches = open_column(*reader, text_field, name);
   int64_t row = 1;
   while (const auto batch = take(batches->Next(), name)) {

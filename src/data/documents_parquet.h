@@ -13,4 +13,7 @@ namespace hypenet {
 void for_each_parquet_document(const std::filesystem::path& file, const std::string& text_field,
                                const std::function<bool(std::string_view text)>& use);
 
+/// Defined in a build without Arrow alone: the error that says what to install.
+[[noreturn]] void throw_without_parquet(const std::filesystem::path& file);
+
 }  // namespace hypenet

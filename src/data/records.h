@@ -10,10 +10,11 @@
 namespace hypenet {
 
 /// Calls `use` with each record of a file, in order, as a JSON object. By name: .jsonl and
-/// .jsonl.gz (an object a line), .json (an array of objects), .parquet (a row each; lists and
-/// structs become arrays and objects). Throws Error naming file and line (or row) and what was
-/// expected and found, and for Parquet in a build without it. Returning false from `use` stops
-/// early.
+/// .jsonl.gz (an object a line; lines of white space alone are skipped), .json (an array of
+/// objects), .parquet (a row each; lists and structs become arrays and objects). Throws Error
+/// naming file and line (or record, or row) and what was expected and found, and for Parquet in a
+/// build without it; an Error that `use` throws gets file and line put before it. Returning false
+/// from `use` stops early.
 void for_each_record(const std::filesystem::path& file,
                      const std::function<bool(const Json& record)>& use);
 

@@ -168,6 +168,22 @@ std::string nfc(std::string_view text) {
   return result + nfc_by_utf8proc(text.substr(done));
 }
 
+char32_t lower_case(char32_t code) {
+  return static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(code)));
+}
+
+char32_t title_case(char32_t code) {
+  return static_cast<char32_t>(utf8proc_totitle(static_cast<utf8proc_int32_t>(code)));
+}
+
+std::string to_utf8(char32_t code) {
+  std::string bytes(4, '\0');
+  const utf8proc_ssize_t size = utf8proc_encode_char(
+      static_cast<utf8proc_int32_t>(code), reinterpret_cast<utf8proc_uint8_t*>(bytes.data()));
+  bytes.resize(static_cast<size_t>(size));
+  return bytes;
+}
+
 bool is_white_space(char32_t code) {
   return (code >= 0x9 && code <= 0xD) || code == 0x20 || code == 0x85 || code == 0xA0 ||
          code == 0x1680 || (code >= 0x2000 && code <= 0x200A) || code == 0x2028 || code == 0x2029 ||

@@ -35,6 +35,13 @@ bool is_surely_nfc(std::string_view text);
 /// The text in Normalization Form C; the text must be valid UTF-8.
 std::string nfc(std::string_view text);
 
+/// The lower-case and title-case forms that are one character; others give the character itself.
+char32_t lower_case(char32_t code);
+char32_t title_case(char32_t code);
+
+/// A code point (no surrogate, at most U+10FFFF) as UTF-8.
+std::string to_utf8(char32_t code);
+
 /// Property White_Space.
 bool is_white_space(char32_t code);
 

@@ -1,0 +1,57 @@
+// Records out of JSON lines, JSON arrays and Parquet.
+#include "data/records.h"
+
+#include <string>
+
+#include "data/byte_reader.h"
+#include "data/records_parquet.h"
+
+namespace hypenet {
+namespace {
+
+using Use = std::function<bool(const Json& record)>;
+
+/// use(record), with the place before what it may throw.
+bool use_at(const std::string& place, const Json& record, const Use& use) {
+  HYPENET_CHECK(record.is_object(), place, ": expected an object, found ", json_kind(record));
+  try {
+    return use(record);
+  } catch (const Error& error) {
+    throw Error(concat(place, ": ", error.what()));
+  }
+}
+
+void use_lines(const std::filesystem::path& file, bool compressed, const Use& use) {
+  ByteReader reader(file, compressed);
+  for_each_line(reader, [&](const std::string& line, int64_t number) {
+    if (line.find_first_not_of(" \t\r") == line.npos) return true;
+    const std::string place = concat(file.string(), ":", number);
+    return use_at(place, parse_json(line, place), use);
+  });
+}
+
+void use_array(const std::filesystem::path& file, const Use& use) {
+  const Json records = read_json(file);
+  HYPENET_CHECK(records.is_array(), file.string(), ": expected an array of objects, found ",
+                json_kind(records));
+  for (size_t i = 0; i < records.size(); ++i) {
+    if (!use_at(concat(file.string(), ", record ", i + 1), records[i], use)) return;
+  }
+}
+
+}  // namespace
+
+void for_each_record(const std::filesystem::path& file, const Use& use) {
+  const std::string name = file.filename().string();
+  if (name.ends_with(".jsonl")) return use_lines(file, false, use);
+  if (name.ends_with(".jsonl.gz")) return use_lines(file, true, use);
+  if (name.ends_with(".json")) return use_array(file, use);
+  HYPENET_CHECK(name.ends_with(".parquet"), file.string(),
+                ": expected a file ending in .jsonl, .jsonl.gz, .json or .parquet, found another "
+                "ending");
+  for_each_parquet_record(file, [&](const Json& record, int64_t row) {
+    return use_at(concat(file.string(), ", row ", row), record, use);
+  });
+}
+
+}  // namespace hypenet
