@@ -1,0 +1,55 @@
+// Where the files of a data set lie under --data-dir, and fields of its records.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "eval/task.h"
+
+namespace hypenet {
+
+/// The files of one split of a data set. '*' in a path stands for any characters but '/'.
+struct DataFiles {
+  std::string dataset = {};              // on the Hugging Face hub: "allenai/ai2_arc"
+  std::vector<std::string> hub = {};     // within the data set: "ARC-Easy/test-*.parquet"
+  std::vector<std::string> others = {};  // other layouts, within a data folder
+};
+
+/// The paths that a split of a data set has on the hub: Parquet and JSON lines, with or without a
+/// folder of its configuration's name.
+std::vector<std::string> hub_paths(const std::string& configuration, const std::string& split);
+
+/// The files in order of name, from the first of `folders` and the first layout that has any. A
+/// data set of the hub is looked for as NAME, OWNER/NAME, the hub's cache (datasets--OWNER--NAME/
+/// snapshots/*), and as the folder itself if that is called NAME. Throws Error of one line that
+/// names `task`, the files, the folders and the address of the data set.
+std::vector<std::filesystem::path> find_data(const DataFiles& files,
+                                             const std::vector<std::filesystem::path>& folders,
+                                             std::string_view task);
+
+/// The same; empty where there are none.
+std::vector<std::filesystem::path> find_data_if_any(
+    const DataFiles& files, const std::vector<std::filesystem::path>& folders);
+
+/// for_each_record over several files; `limit` records at most, 0: all.
+void for_each_record(const std::vector<std::filesystem::path>& files, int64_t limit,
+                     const std::function<void(const Json& record)>& use);
+
+/// The field of a record. Throws Error that names it when it is missing or of another kind. An
+/// integer may also be written as a string of digits.
+const Json& array_field(const Json& record, const char* name);
+const std::string& text_field(const Json& record, const char* name);
+int64_t integer_field(const Json& record, const char* name);
+std::vector<std::string> texts_field(const Json& record, const char* name);
+
+/// The first of `names` that the record has, as text; an integer as its digits. Empty if it has
+/// none.
+std::string id_field(const Json& record, std::initializer_list<const char*> names);
+
+}  // namespace hypenet
