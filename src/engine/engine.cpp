@@ -273,11 +273,15 @@ std::vector<int32_t> Engine::generate(std::span<const int32_t> prompt,
   return completions.front().ids;
 }
 
-RowScores Engine::score(std::span<const ScoredRow> rows, int64_t batch_tokens) {
-  const HiddenVariants only = [&](const Tensor& ids, const auto& emit) {
-    emit(core_->model->hidden(ids));
+RowScores Engine::score(std::span<const ScoredRow> rows, const ScoreOptions& options) {
+  const HiddenVariants only = [&](const TokenTree& tree, const auto& emit) {
+    emit(core_->model->hidden(tree));
   };
-  auto scores = score_variants(core_->model, rows, batch_tokens, only);
+  VariantScoring scoring{.batch_tokens = options.batch_tokens};
+  if (options.on_row) {
+    scoring.on_row = [&](size_t, size_t row, const auto& scores) { options.on_row(row, scores); };
+  }
+  auto scores = score_variants(core_->model, rows, only, scoring);
   return scores.empty() ? RowScores() : std::move(scores.front());
 }
 

@@ -66,10 +66,10 @@ class Engine {
   std::vector<int32_t> generate(std::span<const int32_t> prompt, const GenerateOptions& options,
                                 const std::function<bool(int32_t)>& on_token = {});
 
-  /// Scores rows, in batches of at most `batch_tokens` tokens (a single longer row runs alone);
-  /// equal results for any batching within rounding. Only scored positions reach the head. Throws
-  /// Error for a row without scored tokens or an id outside the vocabulary.
-  RowScores score(std::span<const ScoredRow> rows, int64_t batch_tokens = 8192);
+  /// Scores rows in batches; rows that begin alike share those tokens. Equal results for any
+  /// batching within rounding. Only scored positions reach the head. Throws Error for a row without
+  /// scored tokens or an id outside the vocabulary.
+  RowScores score(std::span<const ScoredRow> rows, const ScoreOptions& options = {});
 
  private:
   /// Steps until nothing is left; `places` gives each sequence's place among the completions.

@@ -1,10 +1,10 @@
-// Scoring in batches of equally long rows.
+// Scoring in batches of rows. On a GPU a batch's scores are read while the next one runs.
 #include "engine/score.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "base/error.h"
+#include "engine/score_batches.h"
 
 namespace hypenet {
 void check_ids(std::string_view place, std::span<const int32_t> ids, int64_t vocab_size) {
@@ -20,11 +20,12 @@ Tensor ids_tensor(std::span<const int32_t> ids, torch::Device device) {
   return tensor.to(device);
 }
 
-namespace {
+int64_t score_batch_tokens(torch::Device device) {
+  constexpr int64_t kGpu = 32768, kCpu = 2048;
+  return device.is_cuda() ? kGpu : kCpu;
+}
 
-// Logits held at once while scoring; a long row of a large vocabulary goes through the head in
-// pieces.
-constexpr int64_t kMostLogits = int64_t{1} << 24;
+namespace {
 
 void check_row(const ScoredRow& row, int64_t vocab_size) {
   const auto length = static_cast<int64_t>(row.ids.size());
@@ -34,79 +35,137 @@ void check_row(const ScoredRow& row, int64_t vocab_size) {
   check_ids("score", row.ids, vocab_size);
 }
 
-struct PositionScores {
-  Tensor logprobs;  // [N] float32
-  Tensor greedy;    // [N] bool
+/// A scored token: the node that predicts it, and where its score belongs.
+struct Prediction {
+  int64_t node;
+  int32_t target;
+  size_t row, place;
 };
 
-/// Scores of targets [N] after the hidden states [N, D] that predict them.
-PositionScores score_positions(CausalLm& model, const Tensor& hidden, const Tensor& targets) {
-  const int64_t piece = std::max<int64_t>(1, kMostLogits / model->config().vocab_size);
-  std::vector<Tensor> logprobs, greedy;
-  for (int64_t begin = 0; begin < hidden.size(0); begin += piece) {
-    const int64_t end = std::min(begin + piece, hidden.size(0));
-    const Tensor logits = model->logits(hidden.slice(0, begin, end)).to(torch::kFloat32);
-    const Tensor expected = targets.slice(0, begin, end);
-    const Tensor chosen = logits.gather(-1, expected.unsqueeze(-1)).squeeze(-1);
-    logprobs.push_back(chosen - logits.logsumexp(-1));
-    greedy.push_back(logits.argmax(-1) == expected);
+struct Batch {
+  TokenTree tree;
+  std::vector<Prediction> predictions;  // by node
+};
+
+Batch make_batch(std::span<const ScoredRow> rows, const std::vector<size_t>& places,
+                 torch::Device device) {
+  std::vector<std::span<const int32_t>> inputs;
+  inputs.reserve(places.size());
+  for (const size_t row : places)
+    inputs.push_back(std::span(rows[row].ids).first(rows[row].ids.size() - 1));
+  Batch batch{TokenTree::of(inputs, device), {}};
+  for (size_t i = 0; i < places.size(); ++i) {
+    const ScoredRow& row = rows[places[i]];
+    const auto first = static_cast<size_t>(row.first_scored);
+    for (size_t t = first; t < row.ids.size(); ++t) {
+      batch.predictions.push_back({batch.tree.nodes[i][t - 1], row.ids[t], places[i], t - first});
+    }
   }
-  return {torch::cat(logprobs).to(torch::kCPU), torch::cat(greedy).to(torch::kCPU)};
+  std::ranges::stable_sort(batch.predictions, {}, &Prediction::node);
+  return batch;
 }
 
-/// Scores of one batch of equally long rows under every variant, appended to scores[variant][row].
-void score_batch(CausalLm& model, std::span<const ScoredRow> rows, std::span<const size_t> batch,
-                 const HiddenVariants& variants, std::vector<RowScores>& scores) {
-  const auto device = model->head_weight().device();
-  std::vector<Tensor> ids, targets;
-  for (const size_t row : batch) {
-    ids.push_back(ids_tensor(rows[row].ids, device));
-    targets.push_back(ids.back().slice(0, rows[row].first_scored));
+/// Scores of a batch's predictions by one variant, on the model's device.
+struct Scored {
+  Tensor logprobs, greedy;  // float32 and bool, [predictions]
+};
+
+/// Scores the predictions whose nodes' hidden states x [P, D] are; `predictor` [n] says which.
+Scored score_piece(CausalLm& model, const Tensor& x, const Tensor& predictor,
+                   const Tensor& target) {
+  const Tensor logits = model->logits(x).to(torch::kFloat32);  // [P, V]
+  const Tensor chosen = logits.flatten().index_select(0, predictor * logits.size(1) + target);
+  return {chosen - logits.logsumexp(-1).index_select(0, predictor),
+          logits.argmax(-1).index_select(0, predictor) == target};
+}
+
+/// All predictions of a batch. Each node that predicts goes through the head once, in pieces.
+Scored score_hidden(CausalLm& model, const Tensor& hidden, std::span<const Prediction> all) {
+  // Logits held at once.
+  constexpr int64_t kMostOnGpu = int64_t{1} << 28, kMostOnCpu = int64_t{1} << 24;
+  const int64_t most = hidden.is_cuda() ? kMostOnGpu : kMostOnCpu;
+  const auto piece = static_cast<size_t>(std::max<int64_t>(1, most / model->config().vocab_size));
+  std::vector<Tensor> logprobs, greedy;
+  for (size_t begin = 0; begin < all.size();) {
+    std::vector<int64_t> nodes, predictor, target;
+    size_t end = begin;
+    for (; end < all.size(); ++end) {
+      const bool is_new = nodes.empty() || nodes.back() != all[end].node;
+      if (is_new && nodes.size() == piece) break;
+      if (is_new) nodes.push_back(all[end].node);
+      predictor.push_back(static_cast<int64_t>(nodes.size()) - 1);
+      target.push_back(all[end].target);
+    }
+    const auto on_device = [&](const std::vector<int64_t>& numbers) {
+      return torch::tensor(numbers, torch::kInt64).to(hidden.device());
+    };
+    auto scored = score_piece(model, hidden[0].index_select(0, on_device(nodes)),
+                              on_device(predictor), on_device(target));
+    logprobs.push_back(std::move(scored.logprobs)), greedy.push_back(std::move(scored.greedy));
+    begin = end;
   }
-  const Tensor tokens = torch::stack(ids);  // [B, T]
-  const int64_t length = tokens.size(1);
-  size_t variant = 0;
-  variants(tokens.slice(1, 0, length - 1), [&](const Tensor& hidden) {  // [B, T - 1, D]
-    std::vector<Tensor> predictors;
-    for (size_t i = 0; i < batch.size(); ++i) {
-      predictors.push_back(
-          hidden[static_cast<int64_t>(i)].slice(0, rows[batch[i]].first_scored - 1));
+  return {torch::cat(logprobs), torch::cat(greedy)};
+}
+
+/// What was queued and not yet read.
+struct Queued {
+  std::vector<Prediction> predictions;
+  std::vector<Scored> variants;
+  std::vector<size_t> rows;
+};
+
+void read(const Queued& queued, std::span<const ScoredRow> rows, std::vector<RowScores>& scores,
+          const VariantScoring& options) {
+  if (scores.size() < queued.variants.size()) {
+    scores.resize(queued.variants.size(), RowScores(rows.size()));
+  }
+  for (size_t variant = 0; variant < queued.variants.size(); ++variant) {
+    const Tensor logprobs = queued.variants[variant].logprobs.to(torch::kCPU);
+    const Tensor greedy = queued.variants[variant].greedy.to(torch::kCPU);
+    for (const size_t row : queued.rows) {
+      scores[variant][row].resize(rows[row].ids.size() -
+                                  static_cast<size_t>(rows[row].first_scored));
     }
-    const auto result = score_positions(model, torch::cat(predictors), torch::cat(targets));
-    if (variant == scores.size()) scores.emplace_back(rows.size());
-    const float* logprob = result.logprobs.const_data_ptr<float>();
-    const bool* greedy = result.greedy.const_data_ptr<bool>();
-    for (const size_t row : batch) {
-      for (int64_t i = rows[row].first_scored; i < length; ++i) {
-        scores[variant][row].push_back({*logprob++, *greedy++});
-      }
+    for (size_t i = 0; i < queued.predictions.size(); ++i) {
+      const Prediction& prediction = queued.predictions[i];
+      scores[variant][prediction.row][prediction.place] = {logprobs.const_data_ptr<float>()[i],
+                                                           greedy.const_data_ptr<bool>()[i]};
     }
-    ++variant;
-  });
+    if (!options.on_row) continue;
+    for (const size_t row : queued.rows) options.on_row(variant, row, scores[variant][row]);
+  }
 }
 
 }  // namespace
 
 std::vector<RowScores> score_variants(CausalLm& model, std::span<const ScoredRow> rows,
-                                      int64_t batch_tokens, const HiddenVariants& variants,
-                                      const std::function<void(int64_t, int64_t)>& report) {
+                                      const HiddenVariants& variants,
+                                      const VariantScoring& options) {
   const torch::NoGradGuard no_grad;
+  const auto device = model->head_weight().device();
   for (const ScoredRow& row : rows) check_row(row, model->config().vocab_size);
-  std::vector<size_t> order(rows.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](size_t a, size_t b) { return rows[a].ids.size() < rows[b].ids.size(); });
-
+  const int64_t most = options.batch_tokens > 0 ? options.batch_tokens : score_batch_tokens(device);
   std::vector<RowScores> scores;
-  for (size_t begin = 0; begin < order.size();) {
-    const size_t length = rows[order[begin]].ids.size();
-    const size_t most = std::max<size_t>(1, static_cast<size_t>(batch_tokens) / length);
-    size_t end = begin + 1;
-    while (end < order.size() && end - begin < most && rows[order[end]].ids.size() == length) ++end;
-    score_batch(model, rows, std::span(order).subspan(begin, end - begin), variants, scores);
-    begin = end;
-    if (report) report(static_cast<int64_t>(end), static_cast<int64_t>(order.size()));
+  Queued queued;
+  size_t done = 0;
+  const auto read_queued = [&] {
+    read(queued, rows, scores, options);
+    done += queued.rows.size();
+    if (options.report && !queued.rows.empty()) {
+      options.report(static_cast<int64_t>(done), static_cast<int64_t>(rows.size()));
+    }
+  };
+  for (const auto& places : score_batches(rows, most)) {
+    Batch batch = make_batch(rows, places, device);
+    Queued next{{}, {}, places};
+    variants(batch.tree, [&](const Tensor& hidden) {
+      next.variants.push_back(score_hidden(model, hidden, batch.predictions));
+    });
+    next.predictions = std::move(batch.predictions);
+    read_queued();
+    queued = std::move(next);
   }
+  read_queued();
   return scores;
 }
 

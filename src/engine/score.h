@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "engine/scoring.h"
@@ -12,18 +13,28 @@
 
 namespace hypenet {
 
-/// Given ids [B, T], calls `emit` with the final hidden states [B, T, D] of each variant, in the
-/// order of the variants.
+/// Given the tree of a batch's rows, calls `emit` with the final hidden states [1, N, D] of its
+/// nodes by each variant, in the order of the variants.
 using HiddenVariants = std::function<void(
-    const torch::Tensor& ids, const std::function<void(const torch::Tensor& hidden)>& emit)>;
+    const TokenTree& tree, const std::function<void(const torch::Tensor& hidden)>& emit)>;
 
-/// Scores rows under every variant; `model` gives the head. Rows of equal length share a batch of
-/// at most `batch_tokens` tokens; only scored positions reach the head. `report(done, total)`
-/// counts rows; it may be empty, or throw to stop. Throws Error for a row without scored tokens or
-/// an id outside the vocabulary.
+struct VariantScoring {
+  int64_t batch_tokens = 0;  // distinct tokens of a batch; 0: as score_batch_tokens
+  /// Sees each row's scores by each variant as they come.
+  std::function<void(size_t variant, size_t row, const std::vector<TokenScore>&)> on_row = {};
+  /// Counts rows; may throw to stop.
+  std::function<void(int64_t done, int64_t total)> report = {};
+};
+
+/// Scores rows under every variant; `model` gives the head. Rows of a batch that begin alike share
+/// those tokens (model/token_tree.h); only scored positions reach the head. Throws Error for a row
+/// without scored tokens or an id outside the vocabulary.
 std::vector<RowScores> score_variants(CausalLm& model, std::span<const ScoredRow> rows,
-                                      int64_t batch_tokens, const HiddenVariants& variants,
-                                      const std::function<void(int64_t, int64_t)>& report = {});
+                                      const HiddenVariants& variants,
+                                      const VariantScoring& options = {});
+
+/// Distinct tokens of a scoring batch that fill this device.
+int64_t score_batch_tokens(torch::Device device);
 
 /// Ids as an int64 tensor [n] on the device.
 torch::Tensor ids_tensor(std::span<const int32_t> ids, torch::Device device);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -22,5 +23,11 @@ struct TokenScore {
 
 /// One entry a row, one score a scored token.
 using RowScores = std::vector<std::vector<TokenScore>>;
+
+struct ScoreOptions {
+  int64_t batch_tokens = 0;  // distinct tokens of a batch; 0: what fills the device
+  /// Sees each row's scores as they come; may throw to stop.
+  std::function<void(size_t row, const std::vector<TokenScore>&)> on_row = {};
+};
 
 }  // namespace hypenet

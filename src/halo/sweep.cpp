@@ -1,68 +1,152 @@
-// The sweep. For layer i the walk starts from the teacher's own hidden state below i.
+// The sweep's own rows, and columns put in order.
 #include "halo/sweep.h"
 
 #include <algorithm>
 
-#include "engine/score.h"
 #include "eval/measures.h"
+#include "halo/divergence.h"
+#include "halo/lazy.h"
 
 namespace hypenet {
 namespace {
 
-/// Final hidden states of the teacher, then of each replacement, for one batch of ids [B, T].
-void walk_replacements(CausalLm& teacher, CausalLm& twins, const Tensor& ids,
-                       const std::function<void(const Tensor& hidden)>& emit) {
-  const int64_t layers = teacher->config().num_hidden_layers;
-  const Step step = teacher->step(ids);
-  std::vector<Tensor> below = {teacher->embed(ids)};  // [i]: the input of layer i, [B, T, D]
-  for (int64_t i = 0; i < layers; ++i)
-    below.push_back(teacher->layer(i)->forward({below.back()}, step).sum());
-  emit(teacher->finish({below.back()}));
-  for (int64_t i = 0; i < layers; ++i) {
-    Block& block = teacher->layer(i);
-    const Tensor& x = below[static_cast<size_t>(i)];
-    const Tensor input = block->mixer_input({x}).normed;
-    Residual h = block->finish(x, twins->layer(i)->mixer().forward(input, step));
-    for (int64_t above = i + 1; above < layers; ++above)
-      h = teacher->layer(above)->forward(h, step);
-    emit(teacher->finish(h));
+template <class Measure>
+SweepColumn column(const std::string& name, const std::vector<RowScores>& scores,
+                   const Measure& measure) {
+  SweepColumn column{name, {}};
+  for (const RowScores& variant : scores) column.values.push_back(measure(variant));
+  return column;
+}
+
+/// The sum of the scored tokens' log-probabilities.
+double loglikelihood(const RowScores& scores) {
+  double sum = 0;
+  for (const auto& row : scores) {
+    for (const TokenScore& token : row) sum += token.logprob;
   }
+  return sum;
+}
+
+int64_t tokens_of(const RowScores& scores) {
+  int64_t tokens = 0;
+  for (const auto& row : scores) tokens += static_cast<int64_t>(row.size());
+  return tokens;
+}
+
+std::vector<SweepColumn> sweep_lazy(const SweepInputs& inputs, const std::vector<ScoredRow>& rows,
+                                    const LazyConfig& config) {
+  std::vector<double> values = lazy_masses(inputs.variants.teacher(), rows, config);
+  double sum = 0;
+  for (const double value : values) sum += value;
+  values.insert(values.begin(), sum / static_cast<double>(values.size()));
+  return {{"lazy/mass", values}};
+}
+
+/// A measure that only some rules read stands behind the scores.
+bool is_published(const SweepColumn& column) {
+  return !column.name.ends_with("/ll") && !is_column_of(Evidence::kDivergence, column.name) &&
+         !is_column_of(Evidence::kLaziness, column.name);
+}
+
+LayerScores in_order(std::vector<SweepColumn> columns) {
+  std::sort(columns.begin(), columns.end(), [](const SweepColumn& a, const SweepColumn& b) {
+    return std::pair(!is_published(a), a.name) < std::pair(!is_published(b), b.name);
+  });
+  LayerScores scores;
+  scores.layers.resize(columns.front().values.size() - 1);
+  for (const SweepColumn& column : columns) {
+    scores.columns.push_back(column.name);
+    scores.original.push_back(column.values.front());
+    for (size_t i = 0; i < scores.layers.size(); ++i) {
+      scores.layers[i].push_back(column.values[i + 1]);
+    }
+  }
+  return scores;
+}
+
+void append(std::vector<SweepColumn>& columns, std::vector<SweepColumn> more) {
+  std::move(more.begin(), more.end(), std::back_inserter(columns));
+}
+
+VariantScoring reported(const std::string& part, const SweepReport& report) {
+  return {.report = [&report, part](int64_t done, int64_t total) {
+    if (report) report(part, done, total);
+  }};
 }
 
 }  // namespace
 
-void check_twins(const ModelConfig& teacher, const ModelConfig& twins, const std::string& place) {
-  const auto is_recurrent = [](MixerType type) { return type == MixerType::kLightning; };
-  HYPENET_CHECK(
-      std::all_of(twins.mixer_types.begin(), twins.mixer_types.end(), is_recurrent), place,
-      ": expected a model whose every layer is lightning-attn (stage 1's), found attention layers");
-  HYPENET_CHECK(twins.num_hidden_layers == teacher.num_hidden_layers &&
-                    twins.hidden_size == teacher.hidden_size,
-                place, ": expected twins of ", teacher.num_hidden_layers, " layers of size ",
-                teacher.hidden_size, ", found ", twins.num_hidden_layers, " of size ",
-                twins.hidden_size);
+std::vector<SweepColumn> sweep_recall(LayerVariants& variants, const std::vector<ScoredRow>& rows,
+                                      const SweepReport& report) {
+  const auto scores =
+      score_variants(variants.teacher(), rows, variants.hidden(), reported("sweep recall", report));
+  const auto mean_of_rows = [](const RowScores& variant) {
+    return loglikelihood(variant) / static_cast<double>(variant.size());
+  };
+  return {column("recall/exact", scores, exact_share), column("recall/ll", scores, mean_of_rows)};
 }
 
-LayerScores sweep_layers(CausalLm& teacher, CausalLm& twins, const SweepRows& rows,
-                         int64_t batch_tokens,
-                         const std::function<void(int64_t, int64_t)>& report) {
-  const torch::NoGradGuard no_grad;
-  const HiddenVariants variants = [&](const Tensor& ids, const auto& emit) {
-    walk_replacements(teacher, twins, ids, emit);
+std::vector<SweepColumn> sweep_text(LayerVariants& variants, const std::vector<ScoredRow>& rows,
+                                    const SweepReport& report) {
+  std::vector<double> kl(static_cast<size_t>(variants.count()), 0.0);
+  int64_t positions = 0;
+  // The divergence is read off the hidden states on their way to the scores.
+  const HiddenVariants plain = variants.hidden();
+  const HiddenVariants measured = [&](const TokenTree& tree, const auto& emit) {
+    Tensor teacher_hidden;
+    size_t variant = 0;
+    plain(tree, [&](const Tensor& hidden) {
+      if (variant == 0) {
+        teacher_hidden = hidden;
+        positions += hidden.size(1);
+      } else {
+        kl[variant] += kl_sum(variants.teacher(), teacher_hidden, variants.teacher(), hidden);
+      }
+      ++variant;
+      emit(hidden);
+    });
   };
-  const auto recall = score_variants(teacher, rows.recall, batch_tokens, variants, report);
-  const auto text = score_variants(teacher, rows.text, batch_tokens, variants, report);
-  LayerScores scores;
-  scores.columns = {"recall/exact", "next_token/accuracy"};
-  for (size_t variant = 0; variant < recall.size(); ++variant) {
-    const std::vector<double> row = {exact_share(recall[variant]), greedy_share(text[variant])};
-    if (variant == 0) {
-      scores.original = row;
-    } else {
-      scores.layers.push_back(row);
+  const auto scores =
+      score_variants(variants.teacher(), rows, measured, reported("sweep text", report));
+  for (double& sum : kl) sum /= static_cast<double>(positions);
+  const auto mean_of_tokens = [](const RowScores& variant) {
+    return loglikelihood(variant) / static_cast<double>(tokens_of(variant));
+  };
+  return {column("next_token/accuracy", scores, greedy_share),
+          column("next_token/ll", scores, mean_of_tokens),
+          {"text/kl", kl}};
+}
+
+LayerScores sweep_layers(const SweepInputs& inputs, const SweepConfig& config,
+                         const SweepReport& report) {
+  std::vector<std::string> names;  // of the evaluation room
+  std::vector<SweepColumn> columns;
+  // What takes long comes last; what a data file lacks is said first.
+  for (const std::string& name : config.tasks) {
+    if (name != "recall" && name != "text" && name != "lazy") names.push_back(name);
+  }
+  const std::vector<Task> tasks =
+      names.empty() ? std::vector<Task>()
+                    : load_tasks(names, {.data = {config.task_data.begin(), config.task_data.end()},
+                                         .limit = config.limit,
+                                         .version = config.version,
+                                         .lengths = config.lengths,
+                                         .tokenizer = &inputs.tokenizer});
+  HYPENET_CHECK(names.size() == config.tasks.size() || !inputs.held_out.empty(),
+                "sweep: tasks recall, text and lazy: expected held-out text, found none");
+  for (const std::string& name : config.tasks) {
+    if (name == "recall") {
+      const auto rows = recall_rows(NeedleTask(inputs.tokenizer), inputs.held_out,
+                                    {config.context, config.needles, config.prompts, inputs.seed});
+      append(columns, sweep_recall(inputs.variants, rows, report));
+    } else if (name == "text" || name == "lazy") {
+      const auto rows = text_rows(inputs.held_out, config.context, config.windows);
+      append(columns, name == "text" ? sweep_text(inputs.variants, rows, report)
+                                     : sweep_lazy(inputs, rows, config.lazy));
     }
   }
-  return scores;
+  if (!tasks.empty()) append(columns, sweep_tasks(inputs, tasks, config.likelihoods, report));
+  return in_order(std::move(columns));
 }
 
 }  // namespace hypenet

@@ -100,6 +100,13 @@ Tensor CausalLmImpl::embed(const Tensor& ids) {
 
 Step CausalLmImpl::step(const Tensor& ids) { return make_step(ids, {}, 0); }
 
+Step CausalLmImpl::step(const TokenTree& tree) {
+  const TreePaths& paths = tree.paths;
+  Step step = make_step(paths.rows.view({paths.count, paths.length}), {}, 0);
+  step.paths = paths;
+  return step;
+}
+
 void CausalLmImpl::use_frequencies_on(torch::Device device) {
   // Before the table changes its device: recorded graphs read it.
   HYPENET_CHECK(device == embedding_.device(), "model: ids: expected device ", embedding_.device(),
@@ -149,8 +156,7 @@ RopeAngles CausalLmImpl::plain_angles(const Tensor& positions, int64_t past) {
 
 Tensor CausalLmImpl::finish(const Residual& h) { return norm_->add(h).normed; }
 
-Tensor CausalLmImpl::run(const Tensor& ids, const Tensor& first_token) {
-  const Step step = make_step(ids, first_token, 0);
+Tensor CausalLmImpl::run(const Tensor& ids, const Step& step) {
   Residual h = {embed(ids)};
   for (Block& layer : layers_) {
     if (checkpoints_activations_) {
@@ -172,11 +178,14 @@ Tensor CausalLmImpl::hidden(const Tensor& ids, const Tensor& attention_mask) {
   HYPENET_CHECK(!masked || attention_mask.sizes() == ids.sizes(),
                 "model: attention_mask: expected ", ids.sizes(), ", found ",
                 attention_mask.sizes());
-  if (!masked) return run(ids, {});
+  if (!masked) return run(ids, step(ids));
   const Alignment alignment(attention_mask);
-  const Tensor h = run(ids.gather(1, alignment.source), alignment.first_token);
+  const Tensor aligned = ids.gather(1, alignment.source);
+  const Tensor h = run(aligned, make_step(aligned, alignment.first_token, 0));
   return h.gather(1, alignment.target.unsqueeze(-1).expand_as(h));
 }
+
+Tensor CausalLmImpl::hidden(const TokenTree& tree) { return run(tree.ids, step(tree)); }
 
 Tensor CausalLmImpl::logits(const Tensor& hidden) {
   return apply_linear(hidden, head_weight(), {}, head().compute_weight);

@@ -57,6 +57,10 @@ class CausalLmImpl : public torch::nn::Module {
   /// row gets at its tokens what it gets alone.
   Tensor hidden(const Tensor& ids, const Tensor& attention_mask = {});
 
+  /// Final hidden states [1, N, D] of a tree's nodes: each gets what it gets in any of its rows,
+  /// within rounding.
+  Tensor hidden(const TokenTree& tree);
+
   /// Logits [..., V] of final hidden states [..., D], in the compute type.
   Tensor logits(const Tensor& hidden);
 
@@ -85,6 +89,7 @@ class CausalLmImpl : public torch::nn::Module {
   // The pieces of a forward, for stage 1 and the sweep, which walk the layers themselves.
   Tensor embed(const Tensor& ids);  // [B, T] -> [B, T, D] in the compute type
   Step step(const Tensor& ids);     // positions 0 .. T-1, no padding, no state
+  Step step(const TokenTree& tree);
   Block& layer(int64_t i) { return layers_[i]; }
   Tensor finish(const Residual& h);  // the last norm
 
@@ -108,8 +113,8 @@ class CausalLmImpl : public torch::nn::Module {
   /// compute type or does not exist.
   Tensor compute_copy(const Tensor& parameter);
 
-  /// Ids whose padding is on the left, or absent: the layers and the last norm.
-  Tensor run(const Tensor& ids, const Tensor& first_token);
+  /// The layers and the last norm.
+  Tensor run(const Tensor& ids, const Step& step);
 
   ModelConfig config_;
   torch::ScalarType compute_type_ = torch::kFloat32;

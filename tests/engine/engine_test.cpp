@@ -61,7 +61,7 @@ TEST_P(EngineTest, scores_are_log_softmax_for_any_batching) {
   Engine engine(model);
   const auto rows = some_rows();
   for (const int64_t batch_tokens : {1, 14, 8192}) {
-    const RowScores scores = engine.score(rows, batch_tokens);
+    const RowScores scores = engine.score(rows, {.batch_tokens = batch_tokens});
     ASSERT_EQ(scores.size(), rows.size());
     for (size_t row = 0; row < rows.size(); ++row) {
       const auto& [ids, first] = rows[row];

@@ -27,8 +27,9 @@ AttentionMixer::AttentionMixer(const ModelConfig& config)
 
 AttentionMixer::Heads AttentionMixer::heads(const Tensor& x, const Step& step) {
   const auto [queries, keys, values, gate] = project(x, {q_proj_, k_proj_, v_proj_, o_gate_});
-  Heads heads{split_heads(queries, query_heads_), split_heads(keys, key_heads_),
-              split_heads(values, key_heads_), gate};
+  Heads heads{split_heads(step.to_rows(queries), query_heads_),
+              split_heads(step.to_rows(keys), key_heads_),
+              split_heads(step.to_rows(values), key_heads_), gate};
   heads.q = norm_and_rotate(heads.q, q_norm_, use_rope_, step.angles);
   heads.k = norm_and_rotate(heads.k, k_norm_, use_rope_, step.angles);
   // float32 until after the product: s_t near a million differs from its neighbours by less than
@@ -37,14 +38,14 @@ AttentionMixer::Heads AttentionMixer::heads(const Tensor& x, const Step& step) {
   return heads;
 }
 
-Tensor AttentionMixer::output(const Tensor& y, const Tensor& gate) {
-  const Tensor joined = y.flatten(2);  // [B, T, H d]
+Tensor AttentionMixer::output(const Tensor& joined, const Tensor& gate) {
   return o_proj_(o_gate_ ? sigmoid_gate(joined, gate) : joined);
 }
 
 Tensor AttentionMixer::forward(const Tensor& x, const Step& step) {
   const Heads in = heads(x, step);
-  return output(causal_attention(in.q, in.k, in.v, step.first_token), in.gate);
+  const Tensor y = causal_attention(in.q, in.k, in.v, step.first_token);
+  return output(step.from_rows(y.flatten(2)), in.gate);
 }
 
 Tensor AttentionMixer::prefill(const Tensor& x, const Step& step, const Prefix& prefix,
@@ -55,7 +56,7 @@ Tensor AttentionMixer::prefill(const Tensor& x, const Step& step, const Prefix& 
     pages.flatten(0, 1).index_copy_(0, prefix.places, fresh[0].to(pages.scalar_type()));
   }
   const Tensor y = prefill_attention(in.q[0], in.k[0], in.v[0], cache, prefix.pages, prefix.past);
-  return output(y.unsqueeze(0), in.gate);
+  return output(y.flatten(1).unsqueeze(0), in.gate);
 }
 
 void AttentionMixer::step(const Tensor& h, const RmsNorm& norm, const TokenRows& rows,

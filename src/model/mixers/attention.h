@@ -21,12 +21,12 @@ class AttentionMixer : public TokenMixer {
   /// What attention reads of x [B, T, D].
   struct Heads {
     Tensor q, k, v;  // [B, T, H or G, d], normed, rotated and scaled
-    Tensor gate;     // [B, T, H d], or undefined
+    Tensor gate;     // [B, T, H d], or undefined; of the nodes when x are nodes
   };
   Heads heads(const Tensor& x, const Step& step);
 
  private:
-  Tensor output(const Tensor& y, const Tensor& gate);  // y [B, T, H, d]
+  Tensor output(const Tensor& joined, const Tensor& gate);  // [B, T, H d]
 
   int64_t query_heads_, key_heads_;
   bool use_rope_;

@@ -55,9 +55,9 @@ void LightningMixer::step(const Tensor& h, const RmsNorm& norm, const TokenRows&
 
 Tensor LightningMixer::mix(const Tensor& x, const Step& step, const Tensor& state) {
   const auto [queries, keys, values, gate] = project(x, {q_proj_, k_proj_, v_proj_, z_proj_});
-  LightningInput input{.q = split_heads(queries, query_heads_),  // [B, T, H, d]
-                       .k = split_heads(keys, key_heads_),
-                       .v = split_heads(values, key_heads_),
+  LightningInput input{.q = split_heads(step.to_rows(queries), query_heads_),  // [B, T, H, d]
+                       .k = split_heads(step.to_rows(keys), key_heads_),
+                       .v = split_heads(step.to_rows(values), key_heads_),
                        .decay = decay_on(x.device()),
                        .scale = scale_,
                        .state = state,
@@ -75,7 +75,7 @@ Tensor LightningMixer::mix(const Tensor& x, const Step& step, const Tensor& stat
   }
   const LightningOutput found = lightning_attention(input);
   if (state.defined()) state.copy_(found.state);
-  Tensor y = found.output.flatten(2);
+  Tensor y = step.from_rows(found.output.flatten(2));
   if (o_norm_ && z_proj_) return o_proj_(o_norm_->gated(y, gate));
   if (o_norm_) y = o_norm_(y);
   if (z_proj_) y = sigmoid_gate(y, gate);

@@ -4,10 +4,12 @@
 #include <torch/torch.h>
 
 #include <memory>
+#include <optional>
 
 #include "model/config.h"
 #include "model/decode_state.h"
 #include "model/norm.h"
+#include "model/token_tree.h"
 #include "ops/rope.h"
 
 namespace hypenet {
@@ -20,6 +22,11 @@ struct Step {
   Tensor first_token;  // [B] int64: tokens of left padding; undefined when no row is padded
   Tensor valid;        // [B, T, 1] bool, false at padding; undefined when there is none here
   Tensor query_scale;  // float32 factor of attention queries, [B or 1, T, 1, 1]; undefined when off
+  std::optional<TreePaths> paths;  // x is [1, N, D], the nodes of a tree; all else is of its rows
+
+  /// What a mixer mixes along: the rows of x, or of the tree whose nodes x holds.
+  Tensor to_rows(const Tensor& x) const { return paths ? paths->to_rows(x) : x; }
+  Tensor from_rows(const Tensor& y) const { return paths ? paths->to_nodes(y) : y; }
 };
 
 /// Where a chunk of one sequence goes in a layer's memory.
@@ -41,7 +48,8 @@ struct TokenRows {
 
 class TokenMixer : public torch::nn::Module {
  public:
-  /// x [B, T, D] (after the input norm) -> [B, T, D], whole sequences.
+  /// x [B, T, D] (after the input norm) -> [B, T, D], whole sequences; or the nodes of a tree of
+  /// such (step.paths).
   virtual Tensor forward(const Tensor& x, const Step& step) = 0;
 
   /// The same for a chunk of one sequence, x [1, T, D]: reads what came before from `memory` and

@@ -1,0 +1,18 @@
+// Which rows are scored together: those that begin alike, then those of about one length.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/scoring.h"
+
+namespace hypenet {
+
+/// Places of rows, in batches of at most `batch_tokens` distinct tokens each (model/token_tree.h);
+/// a longer row runs alone. Long rows come first. Within a batch rows that begin alike are
+/// neighbours. Every row is in one batch; which one depends on the rows alone, not on their order.
+std::vector<std::vector<size_t>> score_batches(std::span<const ScoredRow> rows,
+                                               int64_t batch_tokens);
+
+}  // namespace hypenet
