@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <cmath>
 
 namespace hypenet {
 
@@ -28,6 +29,13 @@ std::string readable_tokens(int64_t tokens) {
   if (tokens >= kMillion && tokens % kMillion == 0) return fmt::format("{}M", tokens / kMillion);
   if (tokens >= kThousand && tokens % kThousand == 0) return fmt::format("{}K", tokens / kThousand);
   return with_commas(tokens);
+}
+
+std::string readable_seconds(double seconds) {
+  const auto whole = static_cast<int64_t>(std::ceil(seconds));
+  if (whole >= 3600) return fmt::format("{} h {:02} min", whole / 3600, whole / 60 % 60);
+  if (whole >= 60) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
+  return fmt::format("{} s", whole);
 }
 
 }  // namespace hypenet

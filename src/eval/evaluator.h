@@ -6,13 +6,14 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <optional>
+#include <memory>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "base/json.h"
 #include "engine/engine.h"
+#include "eval/encode.h"
+#include "eval/journal.h"
 #include "eval/request.h"
 #include "text/tokenizer.h"
 
@@ -22,42 +23,36 @@ struct EvaluatorOptions {
   int64_t max_length = 0;     // tokens of a row at most; 0: the model's max_position_embeddings
   int64_t batch_tokens = 0;   // tokens of a scoring batch; 0: chosen by device
   bool sums_in_bf16 = false;  // --ll-dtype bf16: log-softmax and sum rounded as the reference's
+  std::vector<int32_t> stop_ids = {};  // that end an answer, beside the tokenizer's EOS
   std::filesystem::path journal = {};  // finished answers, one JSON line each; empty: none is kept
   Json identity = {};                  // of the model; a journal of another one is refused
 };
 
-/// A request as tokens. kGenerate: `row.ids` is the prompt. `parts`: rolling windows, or one.
-struct EncodedRequest {
-  std::vector<ScoredRow> parts = {};
-  std::vector<int32_t> prompt = {};
-};
-
-/// Specification "evaluation", 1: context's trailing space moves, cut on the left, windows of
-/// max_length. Throws Error when a request leaves nothing to score.
-EncodedRequest encode_request(const Tokenizer& tokenizer, const EvalRequest& request,
-                              int64_t max_length);
-
-/// The decoded answer, cut at the first of each stop string in turn.
-std::string cut_answer(std::string text, std::span<const std::string> until);
-
 struct EvaluationProgress {
-  int64_t done = 0, total = 0;  // requests
+  int64_t done = 0, total = 0;  // requests; equal ones count once
   int64_t tokens_done = 0, tokens_total = 0;
 };
 
 class Evaluator {
  public:
+  /// Throws Error as Journal does. On a GPU the first generation takes the engine's memory, so what
+  /// is scored should be asked for first.
   Evaluator(Engine& engine, const Tokenizer& tokenizer, EvaluatorOptions options);
 
-  /// One answer a request, in their order. `report` may throw to stop; finished answers are then in
-  /// the journal.
+  /// One answer a request, in their order. `report` is called often, with zeros while requests
+  /// become tokens, and may throw to stop; finished answers are then in the journal. Throws Error
+  /// as encode_request does, and for logits that are not finite.
   std::vector<EvalAnswer> answer(std::span<const EvalRequest> requests,
                                  const std::function<void(const EvaluationProgress&)>& report);
+
+  /// Tokens of a row at most, as chosen.
+  int64_t max_length() const { return options_.max_length; }
 
  private:
   Engine& engine_;
   const Tokenizer& tokenizer_;
   EvaluatorOptions options_;
+  std::unique_ptr<Journal> journal_;  // null: none is kept
 };
 
 }  // namespace hypenet

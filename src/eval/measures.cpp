@@ -53,6 +53,19 @@ std::vector<ScoredRow> text_rows(const std::vector<int32_t>& prose, int64_t cont
   return rows;
 }
 
+TextMeasure measure_text(Engine& engine, const std::vector<int32_t>& prose, int64_t context,
+                         int64_t windows, const ScoreOptions& options) {
+  const RowScores scores = engine.score(text_rows(prose, context, windows), options);
+  return {perplexity(scores), greedy_share(scores), static_cast<int64_t>(scores.size())};
+}
+
+RecallMeasure measure_recall(Engine& engine, const NeedleTask& task,
+                             const std::vector<int32_t>& prose, const RecallOptions& options,
+                             const ScoreOptions& scoring) {
+  const double share = exact_share(engine.score(recall_rows(task, prose, options), scoring));
+  return {share, share_error(share, options.prompts)};
+}
+
 double exact_share(const RowScores& scores) {
   HYPENET_CHECK(!scores.empty(), "exact share: expected scored rows, found none");
   const auto exact = std::count_if(scores.begin(), scores.end(), [](const auto& row) {

@@ -1,10 +1,11 @@
-// The two measures of this room so far, both on token ids: recall of hidden facts and prediction of
-// held-out text.
+// Two measures on token ids, the recipes' own: recall of hidden facts and prediction of held-out
+// text.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
+#include "engine/engine.h"
 #include "engine/scoring.h"
 #include "text/needle.h"
 #include "text/tokenizer.h"
@@ -27,6 +28,26 @@ std::vector<ScoredRow> recall_rows(const NeedleTask& task, const std::vector<int
 /// Consecutive windows of `context` + 1 tokens (`context` predictions each); at most `limit` rows,
 /// spread evenly.
 std::vector<ScoredRow> text_rows(const std::vector<int32_t>& prose, int64_t context, int64_t limit);
+
+/// How well a model predicts text.
+struct TextMeasure {
+  double perplexity = 0, next_token_accuracy = 0;
+  int64_t windows = 0;
+};
+
+/// The model on text_rows.
+TextMeasure measure_text(Engine& engine, const std::vector<int32_t>& prose, int64_t context,
+                         int64_t windows, const ScoreOptions& options = {});
+
+/// The share of prompts answered exactly, and its standard error.
+struct RecallMeasure {
+  double share = 0, error = 0;
+};
+
+/// The model on recall_rows.
+RecallMeasure measure_recall(Engine& engine, const NeedleTask& task,
+                             const std::vector<int32_t>& prose, const RecallOptions& options,
+                             const ScoreOptions& scoring = {});
 
 /// The share of rows all of whose scored tokens are greedy.
 double exact_share(const RowScores& scores);

@@ -1,0 +1,134 @@
+// A journal's lines: {"hypenet_journal": 1, "identity": ...}, then {"key": ..., "loglikelihood":
+// ..., "is_greedy": ..., "text": ...}.
+#include "eval/journal.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <set>
+#include <string_view>
+
+#include "base/error.h"
+#include "base/files.h"
+
+namespace hypenet {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr const char* kMark = "hypenet_journal";
+constexpr int kVersion = 1;
+
+bool tells_models_apart(const fs::path& file) {
+  const std::string name = file.filename().string();
+  return name.ends_with(".safetensors") || name.starts_with("tokenizer");
+}
+
+int open_journal(const fs::path& path) {
+  const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  HYPENET_CHECK(descriptor >= 0, path.string(), ": cannot open: ", std::strerror(errno));
+  if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0) return descriptor;
+  ::close(descriptor);
+  throw Error(concat(path.string(), ": expected no other process that writes it, found one"));
+}
+
+/// Answers of a model with weights that are not finite cannot be read back.
+EvalAnswer read_answer(const Json& line, const std::string& place) {
+  try {
+    return {.loglikelihood = line.at("loglikelihood").get<double>(),
+            .is_greedy = line.at("is_greedy").get<bool>(),
+            .text = line.at("text").get<std::string>()};
+  } catch (const Json::exception&) {
+    throw Error(concat(place, ": expected key, loglikelihood, is_greedy and text, found ",
+                       line.dump(-1, ' ', false, Json::error_handler_t::replace)));
+  }
+}
+
+}  // namespace
+
+Json folder_identity(const fs::path& folder) {
+  std::set<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (tells_models_apart(entry.path())) files.insert(entry.path());
+  }
+  Json listed = Json::object();
+  for (const fs::path& file : files) {
+    struct stat status {};
+    HYPENET_CHECK(::stat(file.c_str(), &status) == 0, file.string(),
+                  ": cannot read: ", std::strerror(errno));
+    listed[file.filename().string()] = {{"bytes", status.st_size},
+                                        {"modified", status.st_mtim.tv_sec}};
+  }
+  return {{"config", read_json(folder / "config.json")}, {"files", listed}};
+}
+
+Journal::Journal(fs::path path, const Json& identity)
+    : path_(std::move(path)), descriptor_(open_journal(path_)) {
+  const Json header = {{kMark, kVersion}, {"identity", identity}};
+  try {
+    std::string text = read_file(path_);
+    const size_t whole = text.rfind('\n') + 1;  // npos + 1 is 0
+    const bool is_ours = whole > 0 || std::string_view(header.dump()).starts_with(text);
+    HYPENET_CHECK(is_ours, path_.string(),
+                  ": expected a journal of hypenet eval, found another file");
+    HYPENET_CHECK(::ftruncate(descriptor_, static_cast<off_t>(whole)) == 0, path_.string(),
+                  ": cannot write: ", std::strerror(errno));
+    text.resize(whole);
+    text.empty() ? append(header) : read(text, header);
+  } catch (...) {
+    ::close(descriptor_);
+    throw;
+  }
+}
+
+Journal::~Journal() { ::close(descriptor_); }
+
+void Journal::read(const std::string& text, const Json& header) {
+  int64_t number = 1;
+  for (size_t at = 0; at < text.size(); ++number) {
+    const size_t end = text.find('\n', at);
+    const std::string place = concat(path_.string(), ":", number);
+    const Json line = parse_json(std::string_view(text).substr(at, end - at), place);
+    HYPENET_CHECK(line.is_object(), place, ": expected an object, found ", json_kind(line));
+    at = end + 1;
+    if (number == 1) {
+      HYPENET_CHECK(line.contains(kMark), place, ": expected a journal of hypenet eval, found ",
+                    "another file");
+      const std::string difference = first_difference(header, line);
+      HYPENET_CHECK(difference.empty(), path_.string(), ": answers of another model or setting (",
+                    difference, "); remove the file or choose another --out");
+      continue;
+    }
+    HYPENET_CHECK(line.contains("key") && line["key"].is_string(), place,
+                  ": expected the key of a request, found none");
+    answers_[line["key"].get<std::string>()] = read_answer(line, place);
+  }
+}
+
+const EvalAnswer* Journal::find(const std::string& key) const {
+  const auto found = answers_.find(key);
+  return found == answers_.end() ? nullptr : &found->second;
+}
+
+void Journal::add(const std::string& key, const EvalAnswer& answer) {
+  append({{"key", key},
+          {"loglikelihood", answer.loglikelihood},
+          {"is_greedy", answer.is_greedy},
+          {"text", answer.text}});
+  answers_[key] = answer;
+}
+
+void Journal::append(const Json& line) {
+  const std::string bytes = line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  for (size_t done = 0; done < bytes.size();) {
+    const ssize_t count = ::write(descriptor_, bytes.data() + done, bytes.size() - done);
+    if (count < 0 && errno == EINTR) continue;
+    HYPENET_CHECK(count > 0, path_.string(), ": cannot write: ", std::strerror(errno));
+    done += static_cast<size_t>(count);
+  }
+}
+
+}  // namespace hypenet

@@ -1,0 +1,45 @@
+// The file of finished answers that makes an evaluation restartable: JSON lines, the first of which
+// says which model gave them.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <unordered_map>
+
+#include "base/json.h"
+#include "eval/request.h"
+
+namespace hypenet {
+
+/// What tells one model folder from another, and a folder from itself after its weights changed:
+/// config.json, and name, size and time of every weights and tokenizer file.
+Json folder_identity(const std::filesystem::path& folder);
+
+class Journal {
+ public:
+  /// Reads the answers of a file, or starts it. A last line without an end (a killed process) is
+  /// cut off. Throws Error when the file is of another identity, is no journal, or another process
+  /// has it open.
+  Journal(std::filesystem::path path, const Json& identity);
+  ~Journal();
+  Journal(const Journal&) = delete;
+  Journal& operator=(const Journal&) = delete;
+
+  /// The answer with this key (encode.h, request_key), or null.
+  const EvalAnswer* find(const std::string& key) const;
+
+  /// Appends an answer; it outlives this process from then on.
+  void add(const std::string& key, const EvalAnswer& answer);
+
+  size_t size() const { return answers_.size(); }
+
+ private:
+  void read(const std::string& text, const Json& header);
+  void append(const Json& line);
+
+  std::filesystem::path path_;
+  int descriptor_ = -1;
+  std::unordered_map<std::string, EvalAnswer> answers_;
+};
+
+}  // namespace hypenet

@@ -1,0 +1,51 @@
+// What an evaluation found: tasks and their groups, as a table and as the harness's results.json.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "eval/report.h"
+#include "eval/request.h"
+#include "eval/task.h"
+
+namespace hypenet {
+
+/// One line of results: a task, or a group of them.
+struct TaskResult {
+  std::string name = {};
+  std::string group = {};            // as Task::group
+  std::vector<std::string> of = {};  // of a group: its tasks
+  int64_t version = 0, shots = 0;
+  int64_t count = 0;  // items
+  std::vector<Metric> metrics = {};
+};
+
+/// The result of a task, and `items` the scores of each item, from one answer a request, in the
+/// order of items and their requests.
+struct TaskScores {
+  TaskResult result = {};
+  std::vector<ItemScores> items = {};
+};
+TaskScores score_task(const Task& task, std::span<const EvalAnswer> answers);
+
+/// Averages over at least two tasks: mmlu, and those of its categories that are complete, weighted
+/// by items, with the harness's pooled standard error; "ruler/4096" and the like, tasks counting
+/// alike, by the harness's metrics (score/harness) and by RULER's own (score/ruler).
+std::vector<TaskResult> group_results(std::span<const TaskResult> tasks);
+
+/// task, version, shots, metric, value, error, n: a row a metric.
+Table results_table(std::span<const TaskResult> tasks, std::span<const TaskResult> groups);
+
+/// results, groups, group_subtasks, versions, n-shot, n-samples in the harness's shape
+/// ("acc,none", "acc_stderr,none").
+Json results_json(std::span<const TaskResult> tasks, std::span<const TaskResult> groups);
+
+/// A line of --log-samples: task, number and id of the item, requests, answers, what was right, and
+/// the item's metrics.
+Json sample_json(const Task& task, size_t item, std::span<const EvalAnswer> answers,
+                 const ItemScores& scores);
+
+}  // namespace hypenet
