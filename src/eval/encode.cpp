@@ -44,14 +44,15 @@ std::string excerpt(const std::string& text) {
   return Json(shown).dump(-1, ' ', false, Json::error_handler_t::replace) + (is_long ? "..." : "");
 }
 
-template <class T>
-void keep_last(std::vector<T>& values, int64_t most) {
-  const auto size = static_cast<int64_t>(values.size());
-  if (size > most) values.erase(values.begin(), values.end() - most);
+/// Whether the ids were more than `most`, the last of which are kept.
+bool keep_last(std::vector<int32_t>& ids, int64_t most) {
+  const bool is_longer = static_cast<int64_t>(ids.size()) > most;
+  if (is_longer) ids.erase(ids.begin(), ids.end() - most);
+  return is_longer;
 }
 
-ScoredRow encode_continuation(const Tokenizer& tokenizer, const EvalRequest& request,
-                              int64_t max_length) {
+EncodedRequest encode_continuation(const Tokenizer& tokenizer, const EvalRequest& request,
+                                   int64_t max_length) {
   const size_t border = stripped_size(request.context);
   std::vector<int32_t> row = tokenizer.encode(std::string_view(request.context).substr(0, border));
   const std::vector<int32_t> whole = tokenizer.encode(request.context + request.continuation);
@@ -63,9 +64,9 @@ ScoredRow encode_continuation(const Tokenizer& tokenizer, const EvalRequest& req
                 ": expected at most ", max_length, " tokens, found ", scored);
   if (row.empty()) row.push_back(prefix_token(tokenizer));
   row.insert(row.end(), whole.begin() + context, whole.end());
-  keep_last(row, max_length + 1);
+  const bool is_cut = keep_last(row, max_length + 1);
   const auto length = static_cast<int64_t>(row.size());
-  return {std::move(row), length - scored};
+  return {.parts = {{std::move(row), length - scored}}, .is_cut = is_cut};
 }
 
 /// Each token is predicted once: the first window after the prefix token, the later ones with as
@@ -88,15 +89,15 @@ std::vector<ScoredRow> encode_windows(const Tokenizer& tokenizer, const std::str
   return windows;
 }
 
-std::vector<int32_t> encode_prompt(const Tokenizer& tokenizer, const EvalRequest& request,
-                                   int64_t max_length) {
+EncodedRequest encode_prompt(const Tokenizer& tokenizer, const EvalRequest& request,
+                             int64_t max_length) {
   HYPENET_CHECK(request.max_tokens > 0 && request.max_tokens < max_length,
                 "eval: tokens of an answer: expected 1 to ", max_length - 1, " (the model reads ",
                 max_length, "), found ", request.max_tokens);
   std::vector<int32_t> prompt = tokenizer.encode(request.context);
   if (prompt.empty()) prompt.push_back(prefix_token(tokenizer));
-  keep_last(prompt, max_length - request.max_tokens);
-  return prompt;
+  const bool is_cut = keep_last(prompt, max_length - request.max_tokens);
+  return {.prompt = std::move(prompt), .is_cut = is_cut};
 }
 
 /// FNV-1a of 128 bits: a collision among a million requests has a chance of 10^-27.
@@ -132,11 +133,11 @@ EncodedRequest encode_request(const Tokenizer& tokenizer, const EvalRequest& req
                               int64_t max_length) {
   switch (request.kind) {
     case RequestKind::kLoglikelihood:
-      return {.parts = {encode_continuation(tokenizer, request, max_length)}};
+      return encode_continuation(tokenizer, request, max_length);
     case RequestKind::kRolling:
       return {.parts = encode_windows(tokenizer, request.context, max_length)};
     case RequestKind::kGenerate:
-      return {.prompt = encode_prompt(tokenizer, request, max_length)};
+      return encode_prompt(tokenizer, request, max_length);
   }
   return {};
 }

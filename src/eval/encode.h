@@ -17,6 +17,7 @@ namespace hypenet {
 struct EncodedRequest {
   std::vector<ScoredRow> parts = {};
   std::vector<int32_t> prompt = {};
+  bool is_cut = false;  // the context lost its beginning
 };
 
 /// Specification "evaluation", 1: context's trailing space moves, the continuation begins where as

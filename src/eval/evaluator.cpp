@@ -24,14 +24,14 @@ float round_to_bf16(float value) {
   return std::bit_cast<float>((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000U);
 }
 
-/// A row's log-likelihood: summed in float32, or with each term and the sum rounded as torch does
-/// in bfloat16 (whose sums run in float32).
+/// A row's log-likelihood: a plain sum, or each term and the sum rounded as torch does in bfloat16
+/// (whose sums run in float32).
 double sum_of(const std::vector<TokenScore>& scores, bool in_bf16) {
-  float sum = 0;
+  double sum = 0;
   for (const TokenScore& token : scores) {
     sum += in_bf16 ? round_to_bf16(token.logprob) : token.logprob;
   }
-  return in_bf16 ? round_to_bf16(sum) : sum;
+  return in_bf16 ? round_to_bf16(static_cast<float>(sum)) : sum;
 }
 
 /// A request that has to be run, and its answer once that is known.
@@ -63,6 +63,7 @@ class Agenda {
     work.answer.is_greedy = work.parts_left > 0;
     const EvalAnswer* known = journal_ ? journal_->find(key) : nullptr;
     ++progress_.total;
+    progress_.cut += work.encoded.is_cut;
     if (known) {
       work.answer = *known;
       ++progress_.done;

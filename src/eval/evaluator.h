@@ -31,6 +31,7 @@ struct EvaluatorOptions {
 struct EvaluationProgress {
   int64_t done = 0, total = 0;  // requests; equal ones count once
   int64_t tokens_done = 0, tokens_total = 0;
+  int64_t cut = 0;  // requests whose context lost its beginning: it was longer than the model reads
 };
 
 class Evaluator {

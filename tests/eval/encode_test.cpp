@@ -78,7 +78,10 @@ TEST(EncodeTest, no_context_is_the_prefix_token) {
 
 TEST(EncodeTest, long_rows_are_cut_on_the_left_to_one_more_than_the_model_reads) {
   const Tokenizer tokenizer = byte_tokenizer();
-  const auto row = encode_request(tokenizer, likelihood("0123456789", "abc"), 5).parts.at(0);
+  const auto cut = encode_request(tokenizer, likelihood("0123456789", "abc"), 5);
+  EXPECT_TRUE(cut.is_cut);
+  EXPECT_FALSE(encode_request(tokenizer, likelihood("0123456789", "abc"), 12).is_cut);
+  const ScoredRow& row = cut.parts.at(0);
   EXPECT_THAT(row.ids, ElementsAreArray(bytes("789abc")));
   EXPECT_EQ(row.first_scored, 3);
   const auto full = encode_request(tokenizer, likelihood("0123456789", "abc"), 3).parts.at(0);
@@ -138,6 +141,8 @@ TEST(EncodeTest, prompts_leave_room_for_the_answer_and_keep_their_space) {
               ElementsAreArray(bytes("abc ")));
   EXPECT_THAT(encode_request(tokenizer, prompt("0123456789", 4), 7).prompt,
               ElementsAre('7', '8', '9'));
+  EXPECT_TRUE(encode_request(tokenizer, prompt("0123456789", 4), 7).is_cut);
+  EXPECT_FALSE(encode_request(tokenizer, prompt("012", 4), 7).is_cut);
   EXPECT_ERROR(encode_request(tokenizer, prompt("abc", 7), 7),
                "tokens of an answer: expected 1 to 6 (the model reads 7), found 7");
 }
