@@ -45,6 +45,21 @@ MemorySizes sizes_of(CausalLm& model, const EngineOptions& options) {
   return {options.max_sequences, pages, options.page_tokens};
 }
 
+/// What other programs hold is known only by asking.
+DecodeState allocate(CausalLm& model, const MemorySizes& sizes) {
+  const auto types = model->memory_types();
+  const auto device = model->head_weight().device();
+  try {
+    return {model->config(), sizes, types, device};
+  } catch (const c10::Error& error) {
+    const int64_t states = sizes.slots * slot_bytes(model->config(), types);
+    const int64_t pages = sizes.pages * page_bytes(model->config(), types, sizes.page_tokens);
+    throw Error(concat("engine: memory: expected ", states + pages, " free bytes on ", device.str(),
+                       " for states (", states, ") and pages (", pages,
+                       "), found: ", error.what_without_backtrace()));
+  }
+}
+
 }  // namespace
 
 Memory::Memory(CausalLm& model, const EngineOptions& options)
@@ -54,7 +69,7 @@ Memory::Memory(CausalLm& model, const EngineOptions& options, const MemorySizes&
     : poisons_(options.poisons_freed_memory),
       most_tokens_(std::min(sizes.pages > 0 ? sizes.pages * sizes.page_tokens : kMostTokens,
                             options.max_context > 0 ? options.max_context : kMostTokens)),
-      state_(model->config(), sizes, model->memory_types(), model->head_weight().device()) {
+      state_(allocate(model, sizes)) {
   const auto device = model->head_weight().device();
   page_table_ = torch::zeros({sizes.slots, pages_for(most_tokens_)},
                              torch::TensorOptions(torch::kInt32).device(device));

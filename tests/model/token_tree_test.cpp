@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include "model/causal_lm.h"
+#include "tests/support/compare.h"
+#include "tests/support/target.h"
 #include "tests/support/tiny_model.h"
 
 namespace hypenet {
@@ -14,9 +16,10 @@ using testing::ElementsAre;
 using testing_support::tiny_hypenet_config;
 using testing_support::tiny_teacher_config;
 
-TokenTree tree_of(const std::vector<std::vector<int32_t>>& rows) {
+TokenTree tree_of(const std::vector<std::vector<int32_t>>& rows,
+                  torch::Device device = torch::kCPU) {
   const std::vector<std::span<const int32_t>> spans(rows.begin(), rows.end());
-  return TokenTree::of(spans, torch::kCPU);
+  return TokenTree::of(spans, device);
 }
 
 TEST(TokenTreeTest, neighbours_share_what_they_begin_with) {
@@ -37,30 +40,56 @@ TEST(TokenTreeTest, rows_and_nodes_lead_to_each_other) {
   EXPECT_TRUE(torch::equal(tree.paths.to_nodes(rows), x));
 }
 
-class TreeForwardTest : public testing::TestWithParam<ModelConfig> {};
-
-TEST_P(TreeForwardTest, equals_the_forward_of_each_row) {
-  const torch::NoGradGuard no_grad;
-  torch::manual_seed(3);
-  CausalLm model(GetParam());
-  model->to(torch::kFloat64);
-  model->set_compute_type(torch::kFloat64);
+/// Long shared beginnings and short ones, rows of many lengths.
+std::vector<std::vector<int32_t>> some_rows() {
   std::vector<std::vector<int32_t>> rows;
   for (int32_t i = 0; i < 5; ++i) {
-    rows.push_back({});
     const int32_t shared = i < 3 ? 70 : 2, length = shared + 1 + 9 * i;
+    std::vector<int32_t>& row = rows.emplace_back();
     for (int32_t t = 0; t < length; ++t) {
-      rows.back().push_back((t * 7 + (t < shared ? 0 : i * 11 + 1)) % 64);
+      row.push_back((t * 7 + (t < shared ? 0 : i * 11 + 1)) % 64);
     }
   }
-  const TokenTree tree = tree_of(rows);
+  return rows;
+}
+
+/// How far each row's hidden states in a tree are from those of the row alone.
+void expect_rows_as_alone(const ModelConfig& config, const Target& target) {
+  const torch::NoGradGuard no_grad;
+  torch::manual_seed(3);
+  CausalLm model(config);
+  model->to(target.device);
+  model->to(target.weight_type);
+  model->set_compute_type(target.type);
+  const auto rows = some_rows();
+  const TokenTree tree = tree_of(rows, target.device);
   ASSERT_LT(tree.ids.size(1), 200);
   const Tensor nodes = model->hidden(tree)[0];
   for (size_t r = 0; r < rows.size(); ++r) {
-    const Tensor alone = model->hidden(torch::tensor(rows[r]).to(torch::kInt64).unsqueeze(0))[0];
-    const Tensor places = torch::tensor(tree.nodes[r], torch::kInt64);
-    EXPECT_LT((nodes.index_select(0, places) - alone).abs().max().item<double>(), 1e-9) << r;
+    const Tensor ids = torch::tensor(rows[r]).to(target.device, torch::kInt64).unsqueeze(0);
+    const Tensor places = torch::tensor(tree.nodes[r], torch::kInt64).to(target.device);
+    EXPECT_LT(relative_rms(nodes.index_select(0, places), model->hidden(ids)[0]), target.tolerance)
+        << target.name << ", row " << r;
   }
+}
+
+class TreeForwardTest : public testing::TestWithParam<ModelConfig> {};
+
+TEST_P(TreeForwardTest, equals_the_forward_of_each_row) {
+  expect_rows_as_alone(GetParam(),
+                       {"CPU float64", torch::kCPU, torch::kFloat64, torch::kFloat64, 1e-12});
+  expect_rows_as_alone(GetParam(),
+                       {"CPU float32", torch::kCPU, torch::kFloat32, torch::kFloat32, 1e-5});
+}
+
+TEST_P(TreeForwardTest, equals_the_forward_of_each_row_on_a_gpu) {
+  HYPENET_SKIP_WITHOUT_GPU();
+  ModelConfig config = GetParam();
+  config.head_dim = config.lightning_head_dim = 64;  // which the kernels are made for
+  expect_rows_as_alone(config,
+                       {"CUDA float32", torch::kCUDA, torch::kFloat32, torch::kFloat32, 1e-5});
+  expect_rows_as_alone(config,
+                       {"CUDA bfloat16", torch::kCUDA, torch::kBFloat16, torch::kBFloat16, 0.02});
 }
 
 ModelConfig scaled_config() {
