@@ -1,0 +1,82 @@
+// Files of a user's own items: both kinds, and errors that name the line.
+#include "eval/own_tasks.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/files.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/temporary_folder.h"
+
+namespace hypenet {
+namespace {
+using testing::ElementsAre;
+using testing::SizeIs;
+
+class OwnTasks : public testing::Test {
+ protected:
+  Task load(const std::string& lines, const TaskOptions& options = {}) {
+    write_file(folder_ / "own.jsonl", lines);
+    return load_own_task((folder_ / "own.jsonl").string(), options);
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(OwnTasks, choices_are_scored_as_multiple_choice) {
+  const Task task = load(
+      "{\"context\": \"Sky?\", \"choices\": [\"blue\", \"grün\"], \"answer\": 1, \"id\": \"s\"}\n"
+      "{\"context\": \"Sea?\", \"choices\": [\"wet\"], \"answer\": 0}\n");
+  EXPECT_EQ(task.scoring, Scoring::kMultipleChoice);
+  ASSERT_THAT(task.items, SizeIs(2));
+  EXPECT_EQ(task.items[0].id, "s");
+  EXPECT_EQ(task.items[1].id, "1");
+  EXPECT_EQ(task.items[0].gold, 1);
+  EXPECT_EQ(task.items[0].requests[1], (EvalRequest{.context = "Sky?", .continuation = " grün"}));
+  EXPECT_THAT(task.items[0].lengths, ElementsAre(4, 4));
+}
+
+TEST_F(OwnTasks, completions_are_scored_by_what_they_contain) {
+  const Task task = load(
+      "{\"context\": \"Name:\", \"answer\": \"Ada\"}\n"
+      "{\"context\": \"City:\", \"answers\": [\"Oslo\", \"Kristiania\"], \"until\": [\".\", \"!\"],"
+      " \"max_tokens\": 7}\n");
+  EXPECT_EQ(task.scoring, Scoring::kContains);
+  ASSERT_THAT(task.items, SizeIs(2));
+  EXPECT_EQ(
+      task.items[0].requests[0],
+      (EvalRequest{
+          .kind = RequestKind::kGenerate, .context = "Name:", .until = {"\n"}, .max_tokens = 48}));
+  EXPECT_EQ(task.items[1].requests[0], (EvalRequest{.kind = RequestKind::kGenerate,
+                                                    .context = "City:",
+                                                    .until = {".", "!"},
+                                                    .max_tokens = 7}));
+  EXPECT_THAT(task.items[1].references, ElementsAre("Oslo", "Kristiania"));
+}
+
+TEST_F(OwnTasks, a_limit_takes_the_first_items) {
+  const std::string line = "{\"context\": \"Name:\", \"answer\": \"Ada\"}\n";
+  EXPECT_THAT(load(line + line + "broken", {.limit = 2}).items, SizeIs(2));
+}
+
+TEST_F(OwnTasks, what_is_not_an_item_is_named_by_line) {
+  const std::string good = "{\"context\": \"Name:\", \"answer\": \"Ada\"}\n";
+  EXPECT_ERROR(
+      load(good + R"({"context": "a", "choices": ["b"], "answer": 0})"),
+      "own.jsonl:2: expected an item without choices as on the first line, found one with");
+  EXPECT_ERROR(load(good + R"({"context": "a"})"),
+               "own.jsonl:2: expected one of the fields answer and answers, found none");
+  EXPECT_ERROR(load(R"({"context": "a", "answer": "b", "answers": ["c"]})"), "found both");
+  EXPECT_ERROR(load(R"({"context": "a", "choices": ["b"], "answer": 1})"),
+               "own.jsonl:1: answer: expected 0 to 0, found 1");
+  EXPECT_ERROR(load(R"({"context": "a", "answer": "b", "max_token": 5})"),
+               "own.jsonl:1: unknown field max_token");
+  EXPECT_ERROR(load(R"({"context": "a", "answer": "b", "max_tokens": 0})"),
+               "max_tokens: expected at least 1, found 0");
+  EXPECT_ERROR(load(R"({"context": "a", "choices": [], "answer": 0})"),
+               "choices: expected at least one, found none");
+  EXPECT_ERROR(load("\n"), "own.jsonl: expected an item a line, found none");
+}
+
+}  // namespace
+}  // namespace hypenet
