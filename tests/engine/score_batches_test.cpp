@@ -1,3 +1,4 @@
+// Batches of rows to score: what stands together, and how much.
 #include "engine/score_batches.h"
 
 #include <gmock/gmock.h>
