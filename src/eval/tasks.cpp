@@ -38,17 +38,23 @@ std::vector<std::string> group_members(std::string_view name) {
 
 std::vector<Task> load_one(std::string_view name, const TaskOptions& options) {
   if (is_own_task(name)) return {load_own_task(name, options)};
-  std::vector<ChoiceTask> choices = choice_tasks();
-  if (name.starts_with("mmlu_")) choices = mmlu_tasks();
+  const bool is_mmlu = name.starts_with("mmlu_");
+  const std::vector<ChoiceTask> choices = is_mmlu ? mmlu_tasks() : choice_tasks();
   const auto choice = std::ranges::find(
       choices, name, [](const ChoiceTask& task) -> std::string_view { return task.name.name; });
-  if (choice != choices.end()) return {load_choice_task(*choice, options)};
+  if (choice != choices.end()) {
+    Task task = load_choice_task(*choice, options);
+    if (is_mmlu) task.group = "mmlu";
+    return {std::move(task)};
+  }
   if (is_one_of(language_task_names(), name)) return {load_language_task(name, options)};
   if (is_one_of(recall_task_names(), name)) return {load_recall_task(name, options)};
   const bool is_ruler = std::ranges::find(ruler_task_names(), name) != ruler_task_names().end();
   HYPENET_CHECK(is_ruler, name, ": expected a task (", known_names(),
                 ") or a file ending in .jsonl, found another name");
-  return load_ruler_task(name, options);
+  std::vector<Task> tasks = load_ruler_task(name, options);
+  for (Task& task : tasks) task.group = "ruler";
+  return tasks;
 }
 
 }  // namespace
@@ -56,18 +62,13 @@ std::vector<Task> load_one(std::string_view name, const TaskOptions& options) {
 std::vector<Task> load_tasks(std::span<const std::string> names, const TaskOptions& options) {
   std::vector<Task> tasks;
   std::set<std::string> loaded;
-  const auto load = [&](const std::string& name, const std::string& group) {
-    if (!loaded.insert(name).second) return;
-    for (Task& task : load_one(name, options)) {
-      // lambada names two tasks at once; they have no mean.
-      if (group != "lambada") task.group = group;
-      tasks.push_back(std::move(task));
-    }
-  };
   for (const std::string& name : names) {
-    const std::vector<std::string> members = group_members(name);
-    if (members.empty()) load(name, {});
-    for (const std::string& member : members) load(member, name);
+    std::vector<std::string> members = group_members(name);
+    if (members.empty()) members = {name};
+    for (const std::string& member : members) {
+      if (!loaded.insert(member).second) continue;
+      std::ranges::move(load_one(member, options), std::back_inserter(tasks));
+    }
   }
   return tasks;
 }
