@@ -75,19 +75,19 @@ std::string clean(std::string_view text) {
   return replace_all(without_brackets(replace_all(strip(text), " [title]", ". ")), "  ", " ");
 }
 
+/// Files of cleaned texts name no parts of the context and have its last fragment as it is.
+std::string hellaswag_context(const Json& record) {
+  if (!record.contains("ctx_a")) return text_field(record, "ctx");
+  return concat(text_field(record, "activity_label"), ": ", text_field(record, "ctx_a"), " ",
+                capitalize(text_field(record, "ctx_b")));
+}
+
 ChoiceDocument read_hellaswag(const Json& record) {
   ChoiceDocument document{.id = id_field(record, {"ind", "id"})};
+  document.question = clean(hellaswag_context(record));
   document.choices = texts_field(record, "endings");
-  document.gold = integer_field(record, "label");
-  // Files of cleaned texts name no parts of the context.
-  if (!record.contains("ctx_a")) {
-    document.question = text_field(record, "ctx");
-    return document;
-  }
-  document.question =
-      clean(concat(text_field(record, "activity_label"), ": ", text_field(record, "ctx_a"), " ",
-                   capitalize(text_field(record, "ctx_b"))));
   for (std::string& choice : document.choices) choice = clean(choice);
+  document.gold = integer_field(record, "label");
   return document;
 }
 
@@ -137,11 +137,11 @@ ChoiceTask hellaswag() {
   const std::string dataset = "Rowan/hellaswag";
   return {.name = {"hellaswag", "HellaSwag: how does a scene or an instruction go on"},
           .test = {.dataset = dataset,
-                   .hub = with(hub_paths("default", "validation"), {"data/hellaswag_val.jsonl"}),
+                   .hub = with(hub_paths({}, "validation"), {"data/hellaswag_val.jsonl"}),
                    .others = {"hellaswag/hellaswag_val.jsonl", "hellaswag/hellaswag_val.jsonl.gz",
                               "hellaswag_val.jsonl"}},
           .examples = {.dataset = dataset,
-                       .hub = with(hub_paths("default", "train"), {"data/hellaswag_train.jsonl"}),
+                       .hub = with(hub_paths({}, "train"), {"data/hellaswag_train.jsonl"}),
                        .others = {"hellaswag/hellaswag_train.jsonl", "hellaswag_train.jsonl"}},
           .read = read_hellaswag,
           .draw = ExampleDraw::kOneMore};

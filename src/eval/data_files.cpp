@@ -87,11 +87,11 @@ const Json& require_field(const Json& record, const char* name) {
 
 std::vector<std::string> hub_paths(const std::string& configuration, const std::string& split) {
   std::vector<std::string> paths;
-  for (const std::string& folder : {configuration, std::string("data"), std::string()}) {
-    const std::string prefix = folder.empty() ? split : concat(folder, "/", split);
+  std::vector<std::string> folders = {"data/", "default/", ""};
+  if (!configuration.empty()) folders.insert(folders.begin(), configuration + "/");
+  for (const std::string& folder : folders) {
     for (const char* ending : {"-*.parquet", "/*.parquet", ".parquet", ".jsonl", ".jsonl.gz"}) {
-      std::string path = prefix + ending;
-      if (std::ranges::find(paths, path) == paths.end()) paths.push_back(std::move(path));
+      paths.push_back(folder + split + ending);
     }
   }
   return paths;

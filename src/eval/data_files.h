@@ -21,8 +21,8 @@ struct DataFiles {
   std::vector<std::string> others = {};  // other layouts, within a data folder
 };
 
-/// The paths that a split of a data set has on the hub: Parquet and JSON lines, with or without a
-/// folder of its configuration's name.
+/// The paths that a split of a data set may have on the hub: Parquet and JSON lines, in a folder of
+/// its configuration's name (empty: it has none), in data, in default or in none.
 std::vector<std::string> hub_paths(const std::string& configuration, const std::string& split);
 
 /// The files in order of name, from the first of `folders` and the first layout that has any. A

@@ -19,7 +19,7 @@ DataFiles lambada_files(std::string_view name) {
   if (name == "lambada_standard") {
     return {.dataset = "cimec/lambada", .hub = hub_paths("plain_text", "test")};
   }
-  DataFiles files{.dataset = "EleutherAI/lambada_openai", .hub = hub_paths("default", "test")};
+  DataFiles files{.dataset = "EleutherAI/lambada_openai", .hub = hub_paths({}, "test")};
   files.hub.insert(files.hub.end(), {"data/lambada_test.jsonl", "lambada_test.jsonl"});
   files.others = {"lambada/lambada_test.jsonl", "lambada_test.jsonl"};
   return files;

@@ -57,7 +57,7 @@ Task load_recall_task(std::string_view name, const TaskOptions& options) {
       std::ranges::find_if(kTasks, [&](const RecallTask& task) { return task.name == name; });
   HYPENET_CHECK(options.version == 0 || options.version == 1, name,
                 ": expected version 0 or 1, found ", options.version);
-  DataFiles files{.dataset = definition->dataset, .hub = hub_paths("default", "validation")};
+  DataFiles files{.dataset = definition->dataset, .hub = hub_paths({}, "validation")};
   files.others = {concat(name, "/validation.jsonl"), concat(name, ".jsonl")};
   Task task{.name = std::string(name), .version = options.version, .scoring = Scoring::kContains};
   const auto found = find_data(files, options.data, name);
