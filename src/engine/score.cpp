@@ -42,18 +42,46 @@ struct Prediction {
   size_t row, place;
 };
 
+/// Predictions that go through the head together; on the model's device.
+struct Piece {
+  Tensor nodes;              // [P]: distinct ones
+  Tensor predictor, target;  // [n]: a place among them, and the id that is scored there
+};
+
 struct Batch {
   TokenTree tree;
   std::vector<Prediction> predictions;  // by node
+  std::vector<Piece> pieces;            // the same in that order
 };
 
+/// Each node that predicts goes through the head once, `most` of them at a time.
+std::vector<Piece> make_pieces(std::span<const Prediction> all, size_t most, torch::Device device) {
+  const auto on_device = [&](const std::vector<int64_t>& numbers) {
+    return torch::tensor(numbers, torch::kInt64).to(device);
+  };
+  std::vector<Piece> pieces;
+  for (size_t at = 0; at < all.size();) {
+    std::vector<int64_t> nodes, predictor, target;
+    for (; at < all.size(); ++at) {
+      const bool is_new = nodes.empty() || nodes.back() != all[at].node;
+      if (is_new && nodes.size() == most) break;
+      if (is_new) nodes.push_back(all[at].node);
+      predictor.push_back(static_cast<int64_t>(nodes.size()) - 1);
+      target.push_back(all[at].target);
+    }
+    pieces.push_back({on_device(nodes), on_device(predictor), on_device(target)});
+  }
+  return pieces;
+}
+
 Batch make_batch(std::span<const ScoredRow> rows, const std::vector<size_t>& places,
-                 torch::Device device) {
+                 size_t nodes_of_a_piece, torch::Device device) {
   std::vector<std::span<const int32_t>> inputs;
   inputs.reserve(places.size());
-  for (const size_t row : places)
+  for (const size_t row : places) {
     inputs.push_back(std::span(rows[row].ids).first(rows[row].ids.size() - 1));
-  Batch batch{TokenTree::of(inputs, device), {}};
+  }
+  Batch batch{TokenTree::of(inputs, device), {}, {}};
   for (size_t i = 0; i < places.size(); ++i) {
     const ScoredRow& row = rows[places[i]];
     const auto first = static_cast<size_t>(row.first_scored);
@@ -62,6 +90,7 @@ Batch make_batch(std::span<const ScoredRow> rows, const std::vector<size_t>& pla
     }
   }
   std::ranges::stable_sort(batch.predictions, {}, &Prediction::node);
+  batch.pieces = make_pieces(batch.predictions, nodes_of_a_piece, device);
   return batch;
 }
 
@@ -70,41 +99,24 @@ struct Scored {
   Tensor logprobs, greedy;  // float32 and bool, [predictions]
 };
 
-/// Scores the predictions whose nodes' hidden states x [P, D] are; `predictor` [n] says which.
-Scored score_piece(CausalLm& model, const Tensor& x, const Tensor& predictor,
-                   const Tensor& target) {
-  const Tensor logits = model->logits(x).to(torch::kFloat32);  // [P, V]
-  const Tensor chosen = logits.flatten().index_select(0, predictor * logits.size(1) + target);
-  return {chosen - logits.logsumexp(-1).index_select(0, predictor),
-          logits.argmax(-1).index_select(0, predictor) == target};
-}
-
-/// All predictions of a batch. Each node that predicts goes through the head once, in pieces.
-Scored score_hidden(CausalLm& model, const Tensor& hidden, std::span<const Prediction> all) {
-  // Logits held at once.
-  constexpr int64_t kMostOnGpu = int64_t{1} << 28, kMostOnCpu = int64_t{1} << 24;
-  const int64_t most = hidden.is_cuda() ? kMostOnGpu : kMostOnCpu;
-  const auto piece = static_cast<size_t>(std::max<int64_t>(1, most / model->config().vocab_size));
+/// `hidden` [1, N, D]: the nodes' final hidden states.
+Scored score_hidden(CausalLm& model, const Tensor& hidden, std::span<const Piece> pieces) {
   std::vector<Tensor> logprobs, greedy;
-  for (size_t begin = 0; begin < all.size();) {
-    std::vector<int64_t> nodes, predictor, target;
-    size_t end = begin;
-    for (; end < all.size(); ++end) {
-      const bool is_new = nodes.empty() || nodes.back() != all[end].node;
-      if (is_new && nodes.size() == piece) break;
-      if (is_new) nodes.push_back(all[end].node);
-      predictor.push_back(static_cast<int64_t>(nodes.size()) - 1);
-      target.push_back(all[end].target);
-    }
-    const auto on_device = [&](const std::vector<int64_t>& numbers) {
-      return torch::tensor(numbers, torch::kInt64).to(hidden.device());
-    };
-    auto scored = score_piece(model, hidden[0].index_select(0, on_device(nodes)),
-                              on_device(predictor), on_device(target));
-    logprobs.push_back(std::move(scored.logprobs)), greedy.push_back(std::move(scored.greedy));
-    begin = end;
+  for (const auto& [nodes, predictor, target] : pieces) {
+    const Tensor x = hidden[0].index_select(0, nodes);           // [P, D]
+    const Tensor logits = model->logits(x).to(torch::kFloat32);  // [P, V]
+    const Tensor chosen = logits.flatten().index_select(0, predictor * logits.size(1) + target);
+    logprobs.push_back(chosen - logits.logsumexp(-1).index_select(0, predictor));
+    greedy.push_back(logits.argmax(-1).index_select(0, predictor) == target);
   }
   return {torch::cat(logprobs), torch::cat(greedy)};
+}
+
+/// Nodes whose logits are held at once.
+size_t nodes_of_a_piece(const CausalLm& model) {
+  constexpr int64_t kMostOnGpu = int64_t{1} << 28, kMostOnCpu = int64_t{1} << 24;  // logits
+  const int64_t most = model->head_weight().is_cuda() ? kMostOnGpu : kMostOnCpu;
+  return static_cast<size_t>(std::max<int64_t>(1, most / model->config().vocab_size));
 }
 
 /// What was queued and not yet read.
@@ -156,10 +168,10 @@ std::vector<RowScores> score_variants(CausalLm& model, std::span<const ScoredRow
     }
   };
   for (const auto& places : score_batches(rows, most)) {
-    Batch batch = make_batch(rows, places, device);
+    Batch batch = make_batch(rows, places, nodes_of_a_piece(model), device);
     Queued next{{}, {}, places};
     variants(batch.tree, [&](const Tensor& hidden) {
-      next.variants.push_back(score_hidden(model, hidden, batch.predictions));
+      next.variants.push_back(score_hidden(model, hidden, batch.pieces));
     });
     next.predictions = std::move(batch.predictions);
     read_queued();
