@@ -15,6 +15,7 @@ void add_bench_command(CLI::App& app) {
   add_bench_decode_command(*command);
   add_bench_kernels_command(*command);
   add_bench_prefill_command(*command);
+  add_bench_sweep_command(*command);
   add_bench_train_command(*command);
 }
 

@@ -11,6 +11,7 @@ inline constexpr double kPeakFlops = 710e12, kPeakBandwidth = 4.3e12;
 void add_bench_decode_command(CLI::App& bench);
 void add_bench_kernels_command(CLI::App& bench);
 void add_bench_prefill_command(CLI::App& bench);
+void add_bench_sweep_command(CLI::App& bench);
 void add_bench_train_command(CLI::App& bench);
 
 }  // namespace hypenet

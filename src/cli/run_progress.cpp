@@ -22,11 +22,22 @@ void RunProgress::on_step(const StepReport& report) {
 
 void RunProgress::on_note(const std::string& text) { progress_.finish(text); }
 
+std::string RunProgress::time_left(const std::string& stage, int64_t done, int64_t total) {
+  const auto now = std::chrono::steady_clock::now();
+  if (counted_ != stage || done < first_done_) counted_ = stage, first_done_ = done, began_ = now;
+  const double seconds = std::chrono::duration<double>(now - began_).count();
+  constexpr double kLeastSeconds = 2;  // before that it would be a guess
+  if (done == first_done_ || seconds < kLeastSeconds) return "";
+  const double rate = static_cast<double>(done - first_done_) / seconds;
+  return fmt::format(", {} left", readable_seconds(static_cast<double>(total - done) / rate));
+}
+
 void RunProgress::on_progress(const std::string& stage, int64_t done, int64_t total) {
   if (total == 0) {
     progress_.show(fmt::format("{}: {} done", stage, with_commas(done)));
   } else if (done < total) {
-    progress_.show(fmt::format("{}: {} of {}", stage, with_commas(done), with_commas(total)));
+    progress_.show(fmt::format("{}: {} of {}{}", stage, with_commas(done), with_commas(total),
+                               time_left(stage, done, total)));
   } else {
     progress_.finish(fmt::format("{}: {} of {}", stage, with_commas(done), with_commas(total)));
   }

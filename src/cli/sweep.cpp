@@ -1,38 +1,92 @@
 // hypenet sweep: the score of every layer, replaced by its aligned twin.
+#include <algorithm>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/recipe_options.h"
-#include "halo/pipeline.h"
+#include "halo/selection.h"
 
 namespace hypenet {
 namespace {
 
-constexpr const char* kExample = R"(Example, and how to go on:
+constexpr const char* kExample = R"(Examples, and how to go on:
   hypenet sweep teacher --aligned out/tiny/2-align --data held-out.txt --scores scores.csv
-  hypenet select --scores scores.csv --table)";
+  hypenet sweep Qwen3-1.7B --aligned out/2b/2-align --data-dir data --device cuda
+      --tasks squad_completion,fda,swde,arc_easy,arc_challenge,hellaswag
+  hypenet select --scores scores.csv --table
+
+Tasks: recall, text and lazy on the held-out text of --data; all of hypenet eval on --data-dir.
+Ctrl-C stops; the same command goes on from there. Finished answers are in <scores>.journal.)";
 
 struct SweepCommand {
   SweepJob job;
   std::vector<std::string> data;
   SweepConfig config;
+  std::filesystem::path scores = "scores.csv";
+  std::string precision;
   int64_t seed = 0;
   DeviceOptions device;
 };
 
+bool reads_text(const SweepConfig& config) {
+  return std::any_of(config.tasks.begin(), config.tasks.end(), [](const std::string& task) {
+    return task == "recall" || task == "text" || task == "lazy";
+  });
+}
+
 void run(const SweepCommand& command) {
+  HYPENET_CHECK(!command.data.empty() || !reads_text(command.config),
+                "--data: expected held-out text for the tasks recall, text and lazy, found none");
   const Tokenizer tokenizer = Tokenizer::load(command.job.teacher);
   RunProgress progress;
   RunOptions options;
   options.device = use_device(command.device);
   options.observer = &progress;
   options.stop = &interrupt_flag();
-  const Corpus corpus{nullptr, read_held_out(command.data, "text", tokenizer)};
-  sweep_checkpoints(command.job, command.config, corpus, static_cast<uint64_t>(command.seed),
-                    options);
-  std::cout << command.job.scores.string() << '\n';
+  SweepConfig config = command.config;
+  config.precision = !command.precision.empty() ? command.precision
+                     : options.device.is_cuda() ? "bfloat16"
+                                                : "float32";
+  SweepJob job = command.job;
+  job.journal = command.scores.string() + ".journal";
+  const std::vector<int32_t> held_out = command.data.empty()
+                                            ? std::vector<int32_t>()
+                                            : read_held_out(command.data, "text", tokenizer);
+  write_scores(command.scores, sweep_checkpoints(job, config, held_out,
+                                                 static_cast<uint64_t>(command.seed), options));
+  std::cout << command.scores.string() << '\n';
+}
+
+void add_task_options(CLI::App& command, SweepCommand& options) {
+  SweepConfig& config = options.config;
+  command.add_option("--tasks", config.tasks, "what to measure: recall,text,fda,arc_easy,...")
+      ->delimiter(',')
+      ->capture_default_str();
+  command.add_option("--data-dir", config.task_data, "folders of the tasks' data sets");
+  command.add_option("--limit", config.limit, "items of a task at most (0: all)")
+      ->capture_default_str();
+  command.add_option("--lengths", config.lengths, "tokens of RULER's prompts")
+      ->delimiter(',')
+      ->capture_default_str();
+  command.add_option("--task-version", config.version, "of fda, swde, squad_completion: 0 or 1")
+      ->capture_default_str();
+  command.add_flag("--likelihoods", config.likelihoods,
+                   "also log-likelihoods of the right answers (rule likelihood)");
+}
+
+void add_text_options(CLI::App& command, SweepCommand& options) {
+  SweepConfig& config = options.config;
+  command.add_option("--data", options.data, "held-out text: files or folders");
+  command.add_option("--context", config.context, "tokens of a recall prompt or text window")
+      ->capture_default_str();
+  command.add_option("--needles", config.needles, "facts hidden in a prompt")
+      ->capture_default_str();
+  command.add_option("--prompts", config.prompts, "recall prompts")->capture_default_str();
+  command.add_option("--windows", config.windows, "text windows")->capture_default_str();
+  command.add_option("--seed", options.seed, "of the recall prompts")->capture_default_str();
 }
 
 }  // namespace
@@ -44,16 +98,11 @@ void add_sweep_command(CLI::App& app) {
   command->add_option("teacher", options->job.teacher, "model folder of the teacher")->required();
   command->add_option("--aligned", options->job.aligned, "model folder of the twins (stage 1's)")
       ->required();
-  command->add_option("--data", options->data, "held-out text: files or folders")->required();
-  command->add_option("--scores", options->job.scores, "CSV file to write")->required();
-  command->add_option("--context", options->config.context, "tokens of a prompt or window")
-      ->capture_default_str();
-  command->add_option("--needles", options->config.needles, "facts hidden in a prompt")
-      ->capture_default_str();
-  command->add_option("--prompts", options->config.prompts, "recall prompts")
-      ->capture_default_str();
-  command->add_option("--windows", options->config.windows, "text windows")->capture_default_str();
-  command->add_option("--seed", options->seed, "of the prompts")->capture_default_str();
+  command->add_option("--scores", options->scores, "CSV file to write")->capture_default_str();
+  add_task_options(*command, *options);
+  add_text_options(*command, *options);
+  command->add_option("--dtype", options->precision,
+                      "float32 or bfloat16 (default: bfloat16 on a GPU, else float32)");
   add_device_options(*command, options->device);
   command->footer(kExample);
   command->callback([options] { run(*options); });

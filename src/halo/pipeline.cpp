@@ -3,13 +3,12 @@
 #include "halo/pipeline.h"
 
 #include "base/files.h"
-#include "eval/measures.h"
 #include "halo/align.h"
 #include "halo/distill.h"
 #include "halo/hybrid.h"
 #include "halo/results.h"
 #include "halo/select.h"
-#include "halo/sweep.h"
+#include "halo/selection.h"
 #include "halo/transfer.h"
 #include "train/cross_entropy.h"
 
@@ -17,10 +16,8 @@ namespace hypenet {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr int64_t kSweepBatchTokens = 8192;
-
 /// Seeds of the parts of a run that draw random numbers.
-enum class SeedOf : int64_t { kGates, kAlign, kDistill, kFinetune, kSweep, kEvaluate };
+enum class SeedOf : int64_t { kGates, kAlign, kDistill, kFinetune, kSweep, kEvaluate, kPilot };
 uint64_t derived_seed(int64_t seed, SeedOf part) {
   return Random(static_cast<uint64_t>(seed), {static_cast<int64_t>(part)}).next();
 }
@@ -92,13 +89,6 @@ class Conversion {
                               .companions_from = teacher_.folder()});
   }
 
-  /// The teacher needs no float32 parameters: nothing trains it.
-  CausalLm load_teacher(const StageConfig& stage) const {
-    CausalLm model = load_model(teacher_, stage.compute_type(), options_.device);
-    model->set_compute_type(stage.compute_type());
-    return model;
-  }
-
   /// A model to train: float32 parameters, and copies of them in the type it computes in.
   CausalLm load_trained(const fs::path& folder, const StageConfig& stage) const {
     CausalLm model = load_model(Checkpoint(folder), torch::kFloat32, options_.device);
@@ -141,7 +131,7 @@ class Conversion {
   void align() {
     settings_ = settings_with(settings_, "align", write_fields(recipe_.align));
     if (done(align_folder(), settings_)) return;
-    CausalLm teacher = load_teacher(recipe_.align);
+    CausalLm teacher = load_frozen(teacher_, recipe_.align, options_.device);
     CausalLm twins = load_trained(transfer_folder(), recipe_.align);
     AlignObjective objective(teacher, twins);
     train_stage(
@@ -153,25 +143,26 @@ class Conversion {
   void select() {
     settings_ = settings_with(settings_, "sweep", write_fields(recipe_.sweep));
     settings_ = settings_with(settings_, "select", write_fields(recipe_.select));
-    if (!done(select_folder(), settings_)) {
-      FolderWriter writer(select_folder());
-      const fs::path scores = writer.path() / "scores.csv";
-      sweep_checkpoints({teacher_.folder(), align_folder(), scores}, recipe_.sweep, corpus_,
-                        derived_seed(recipe_.seed, SeedOf::kSweep), options_);
-      const auto chosen = choose(read_scores(scores));
-      write_json(writer.path() / "selection.json",
-                 {{"rule", recipe_.select.rule}, {"layers", chosen}});
-      write_json(writer.path() / "run.json", run_record("3-select", settings_, {align_folder()}));
-      writer.commit();
-      note(concat("3-select: attention stays in layers ", Json(chosen).dump()));
+    Json settings = settings_;
+    if (parse_selection_rule(recipe_.select.rule) == SelectionRule::kPilot) {
+      settings["distill"] = write_fields(recipe_.distill);  // which pilots shorten
     }
-    attention_layers_ =
-        read_json(select_folder() / "selection.json")["layers"].get<std::vector<int64_t>>();
-  }
-
-  std::vector<int64_t> choose(const LayerScores& scores) const {
-    if (recipe_.select.layers) return *recipe_.select.layers;
-    return select_layers(scores, parse_selection_rule(recipe_.select.rule), recipe_.select.keep);
+    if (done(select_folder(), settings)) {
+      attention_layers_ =
+          read_json(select_folder() / "selection.json")["layers"].get<std::vector<int64_t>>();
+      return;
+    }
+    attention_layers_ = select_attention({.recipe = recipe_,
+                                          .teacher = teacher_,
+                                          .aligned = align_folder(),
+                                          .corpus = corpus_,
+                                          .tokenizer = tokenizer_,
+                                          .transfer = transfer_options(),
+                                          .sweep_seed = derived_seed(recipe_.seed, SeedOf::kSweep),
+                                          .pilot_seed = derived_seed(recipe_.seed, SeedOf::kPilot),
+                                          .settings = settings},
+                                         select_folder(), options_);
+    note(concat("3-select: attention stays in layers ", Json(attention_layers_).dump()));
   }
 
   void build_hybrid() {
@@ -186,7 +177,7 @@ class Conversion {
   void distill() {
     settings_ = settings_with(settings_, "distill", write_fields(recipe_.distill));
     if (done(distill_folder(), settings_)) return;
-    CausalLm teacher = load_teacher(recipe_.distill);
+    CausalLm teacher = load_frozen(teacher_, recipe_.distill, options_.device);
     CausalLm student = load_trained(hybrid_folder(), recipe_.distill);
     DistillObjective objective(teacher, student);
     train_stage(
@@ -258,23 +249,6 @@ class Conversion {
 
 ConversionResult convert(const HaloRecipe& recipe, const RunOptions& options) {
   return Conversion(recipe, options).run();
-}
-
-void sweep_checkpoints(const SweepJob& job, const SweepConfig& config, const Corpus& corpus,
-                       uint64_t seed, const RunOptions& options) {
-  const Tokenizer tokenizer = Tokenizer::load(job.teacher);
-  CausalLm teacher = load_model(Checkpoint(job.teacher), torch::kFloat32, options.device);
-  CausalLm twins = load_model(Checkpoint(job.aligned), torch::kFloat32, options.device);
-  check_twins(teacher->config(), twins->config(), job.aligned.string());
-  const SweepRows rows = {recall_rows(NeedleTask(tokenizer), corpus.held_out,
-                                      {config.context, config.needles, config.prompts, seed}),
-                          text_rows(corpus.held_out, config.context, config.windows)};
-  write_scores(
-      job.scores,
-      sweep_layers(teacher, twins, rows, kSweepBatchTokens, [&](int64_t done, int64_t total) {
-        check_stop(options);
-        if (options.observer) options.observer->on_progress("3-select sweep", done, total);
-      }));
 }
 
 }  // namespace hypenet

@@ -19,19 +19,11 @@ struct ConversionResult {
 };
 
 /// Runs what is not yet done of the recipe under options.out:
-///   tokens/  1-transfer/  2-align/  3-select/ (scores.csv, selection.json)  4-hybrid/  5-distill/
+///   tokens/  1-transfer/  2-align/  3-select/ (halo/selection.h)  4-hybrid/  5-distill/
 ///   6-finetune/ model/ (the HypeNet)  results.json  metrics.jsonl  report.html
 /// A stage's folder is complete or absent; a training stage goes on from its last saved state.
 /// Throws Interrupted when stopped, Error with one line for everything else.
 ConversionResult convert(const HaloRecipe& recipe, const RunOptions& options);
-
-/// The sweep alone: scores of the layers of `teacher`, replaced by those of `aligned`, on the
-/// recipe's held-out text.
-struct SweepJob {
-  std::filesystem::path teacher, aligned, scores;  // scores: the CSV to write
-};
-void sweep_checkpoints(const SweepJob& job, const SweepConfig& config, const Corpus& corpus,
-                       uint64_t seed, const RunOptions& options);
 
 /// Trains a model from scratch (cross-entropy), phase after phase, into options.out/model. Resumes
 /// likewise.

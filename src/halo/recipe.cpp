@@ -64,10 +64,21 @@ void check_evaluate(const EvaluateConfig& config, const std::string& place) {
 
 }  // namespace
 
+void check_sweep(const SweepConfig& config, const std::string& place) {
+  HYPENET_CHECK(config.context > 0 && config.prompts > 0 && config.windows > 0, place,
+                ": expected positive context, prompts and windows, found ", config.context, ", ",
+                config.prompts, " and ", config.windows);
+  HYPENET_CHECK(!config.tasks.empty(), place, ": tasks: expected at least one, found none");
+  HYPENET_CHECK(config.limit >= 0, place, ": limit: expected 0 or more, found ", config.limit);
+  HYPENET_CHECK(config.precision == "float32" || config.precision == "bfloat16", place,
+                ": precision: expected float32 or bfloat16, found \"", config.precision, "\"");
+}
+
 HaloRecipe read_halo_recipe(const RecipeSource& source) {
   auto recipe = read_recipe<HaloRecipe>(source);
   const std::string place = source.path.string();
   resolve(recipe.teacher, source.path.parent_path());
+  for (auto& path : recipe.sweep.task_data) resolve(path, source.path.parent_path());
   if (!source.teacher.empty()) recipe.teacher = source.teacher;
   HYPENET_CHECK(!recipe.teacher.empty(), place,
                 ": teacher: expected a model folder, found none (give --teacher)");
@@ -75,8 +86,10 @@ HaloRecipe read_halo_recipe(const RecipeSource& source) {
   check_stage(recipe.distill, place + ": distill");
   check_stage(recipe.finetune, place + ": finetune");
   check_evaluate(recipe.evaluate, place);
-  HYPENET_CHECK(recipe.sweep.context > 0 && recipe.sweep.prompts > 0 && recipe.sweep.windows > 0,
-                place, ": sweep: expected positive context, prompts and windows");
+  check_sweep(recipe.sweep, place + ": sweep");
+  HYPENET_CHECK(recipe.select.pilot.steps > 0 && recipe.select.pilot.candidates > 0, place,
+                ": select: pilot: expected at least 1 step and candidate, found ",
+                recipe.select.pilot.steps, " and ", recipe.select.pilot.candidates);
   HYPENET_CHECK(recipe.gate_std >= 0, place, ": gate_std: expected 0 or more, found ",
                 recipe.gate_std);
   parse_selection_rule(recipe.select.rule);

@@ -8,34 +8,67 @@
 #include <vector>
 
 #include "base/json.h"
+#include "halo/lazy.h"
 #include "train/loop.h"
 
 namespace hypenet {
 
-/// The layer sweep's two scores: recall of hidden facts and next-token accuracy on held-out text.
+/// The layer sweep: what every layer, replaced by its twin, is measured on.
 struct SweepConfig {
-  int64_t context = 512;  // tokens of a recall prompt and of a text window
+  /// "recall" (facts hidden in held-out text), "text" (held-out text itself), "lazy" (the teacher's
+  /// attention on it), and tasks of the evaluation room: fda, swde, squad_completion, arc_easy ...
+  std::vector<std::string> tasks = {"recall", "text"};
+  std::vector<std::string> task_data;     // folders of the evaluation room's data sets
+  int64_t limit = 0;                      // items of such a task; 0: all
+  int64_t version = 0;                    // of fda, swde and squad_completion
+  std::vector<int64_t> lengths = {4096};  // of RULER tasks, tokens
+  bool likelihoods = false;               // also of the right answers of such tasks
+  std::string precision = "float32";      // that the models run in: "float32" | "bfloat16"
+  int64_t context = 512;                  // tokens of a recall prompt and of a text window
   int64_t needles = 4;
   int64_t prompts = 64;
   int64_t windows = 64;
+  LazyConfig lazy;
   template <class Visitor>
   void visit(Visitor&& field) {
+    field("tasks", tasks);
+    field("task_data", task_data);
+    field("limit", limit);
+    field("version", version);
+    field("lengths", lengths);
+    field("likelihoods", likelihoods);
+    field("precision", precision);
     field("context", context);
     field("needles", needles);
     field("prompts", prompts);
     field("windows", windows);
+    field("lazy", lazy);
+  }
+};
+
+/// Pilots of the rule "pilot": stage 2, cut short, for a handful of candidate sets of layers. They
+/// are measured on the sweep's recall prompts and text windows.
+struct PilotConfig {
+  int64_t steps = 300;     // of stage 2, whose other settings stay
+  int64_t candidates = 8;  // at most
+  template <class Visitor>
+  void visit(Visitor&& field) {
+    field("steps", steps);
+    field("candidates", candidates);
   }
 };
 
 struct SelectConfig {
-  std::string rule = "halo";
+  std::string rule = "halo";                   // halo/select.h
   int64_t keep = 0;                            // 0: floor(L / 4)
   std::optional<std::vector<int64_t>> layers;  // given by hand instead of by the rule
+  PilotConfig pilot;
   template <class Visitor>
   void visit(Visitor&& field) {
     field("rule", rule);
     field("keep", keep);
     field("layers", layers);
+    field("pilot", pilot);
   }
 };
 
@@ -143,6 +176,9 @@ struct RecipeSource {
 /// Reads a conversion recipe. Paths inside it are relative to its own folder and come back
 /// resolved. Throws Error naming file and key for unknown keys, wrong kinds and impossible values.
 HaloRecipe read_halo_recipe(const RecipeSource& source);
+
+/// Throws Error naming the key for settings of a sweep that make no sense.
+void check_sweep(const SweepConfig& config, const std::string& place);
 
 /// The same for training from scratch.
 PretrainRecipe read_pretrain_recipe(const RecipeSource& source);

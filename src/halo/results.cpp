@@ -3,10 +3,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <sstream>
 
 #include "base/files.h"
-#include "halo/select.h"
 
 namespace hypenet {
 namespace fs = std::filesystem;
@@ -51,9 +51,14 @@ std::vector<Chart> loss_charts(const fs::path& metrics) {
   return charts;
 }
 
-Chart importance_chart(const HaloRecipe& recipe, const ConversionRecord& record,
-                       const fs::path& scores_path) {
-  const LayerScores scores = read_scores(scores_path);
+/// What the choice of layers went by: importances, and what pilots reached. Nothing for layers that
+/// were chosen without scores.
+std::vector<std::variant<std::string, Table, Chart>> selection_parts(const HaloRecipe& recipe,
+                                                                     const ConversionRecord& record,
+                                                                     const fs::path& folder) {
+  std::vector<std::variant<std::string, Table, Chart>> parts;
+  if (recipe.select.layers || !fs::exists(folder / "scores.csv")) return parts;
+  const LayerScores scores = read_scores(folder / "scores.csv");
   const auto importances =
       layer_importances(scores, parse_selection_rule(recipe.select.rule), recipe.select.keep);
   Chart chart{.title = "Layer importance (rule " + recipe.select.rule +
@@ -68,7 +73,9 @@ Chart importance_chart(const HaloRecipe& recipe, const ConversionRecord& record,
     chart.series.front().y.push_back(importances[i]);
     chart.bar_labels.push_back(std::to_string(i));
   }
-  return chart;
+  parts.emplace_back(std::move(chart));
+  if (!scores.pilots.empty()) parts.emplace_back(pilots_table(scores.pilots));
+  return parts;
 }
 
 Series recall_series(const std::string& name, const Evaluation& evaluation) {
@@ -90,6 +97,36 @@ Series cache_series(const std::string& name, const Evaluation& evaluation) {
 }
 
 }  // namespace
+
+Table pilots_table(const std::vector<PilotResult>& pilots) {
+  Table table{{"pilot", "layers", "recall", "KL to the teacher"}, {}};
+  for (const PilotResult& pilot : pilots) {
+    table.rows.push_back({pilot.rules, Json(pilot.layers).dump(),
+                          fmt::format("{:.3f} ± {:.3f}", pilot.recall, pilot.recall_error),
+                          fmt::format("{:.4f}", pilot.kl)});
+  }
+  return table;
+}
+
+Table selection_table(const LayerScores& scores, SelectionRule rule, int64_t keep) {
+  const auto importances = layer_importances(scores, rule, keep);
+  const auto selected = select_layers(scores, rule, keep);
+  const auto mean = [&](const std::vector<double>& row, Evidence evidence) {
+    return scores.has(evidence) ? fmt::format("{:.4f}", scores.mean(row, evidence)) : "-";
+  };
+  Table table{{"layer", "R (recall)", "C (reasoning)", "importance", "selected"}, {}};
+  const auto add = [&](const std::string& name, const std::vector<double>& row,
+                       const std::string& importance, bool is_selected) {
+    table.rows.push_back({name, mean(row, Evidence::kRecall), mean(row, Evidence::kReasoning),
+                          importance, is_selected ? "yes" : ""});
+  };
+  add("original", scores.original, "", false);
+  for (size_t i = 0; i < scores.layers.size(); ++i) {
+    add(std::to_string(i), scores.layers[i], fmt::format("{:.4f}", importances[i]),
+        std::binary_search(selected.begin(), selected.end(), static_cast<int64_t>(i)));
+  }
+  return table;
+}
 
 Table conversion_table(const ConversionRecord& record) {
   const Evaluation& teacher = record.teacher;
@@ -134,7 +171,8 @@ Report conversion_report(const HaloRecipe& recipe, const ConversionRecord& recor
                                   .log_y = true,
                                   .series = {cache_series("teacher", record.teacher),
                                              cache_series("HypeNet", record.hypenet)}});
-  report.parts.emplace_back(importance_chart(recipe, record, out / "3-select" / "scores.csv"));
+  for (auto& part : selection_parts(recipe, record, out / "3-select"))
+    report.parts.emplace_back(std::move(part));
   for (auto& chart : loss_charts(out / "metrics.jsonl"))
     report.parts.emplace_back(std::move(chart));
   return report;

@@ -8,6 +8,7 @@
 #include "eval/report.h"
 #include "halo/evaluate.h"
 #include "halo/recipe.h"
+#include "halo/select.h"
 
 namespace hypenet {
 
@@ -24,6 +25,14 @@ struct ConversionRecord {
     field("hypenet", hypenet);
   }
 };
+
+/// Layer by layer what a rule makes of the scores: R, C, importance, whether it is selected. The
+/// same table for every rule; "-" where the scores have no such column. Throws Error as
+/// layer_importances and select_layers do.
+Table selection_table(const LayerScores& scores, SelectionRule rule, int64_t keep);
+
+/// The sets of layers that were tried, best first.
+Table pilots_table(const std::vector<PilotResult>& pilots);
 
 /// Teacher beside HypeNet: perplexity, recall at each context, bytes of cache a token.
 Table conversion_table(const ConversionRecord& record);

@@ -129,6 +129,12 @@ void run_stage(const StageRun& run, const Corpus& corpus, const Tokenizer& token
   if (result == TrainResult::kInterrupted) throw Interrupted(std::string(kStopped));
 }
 
+CausalLm load_frozen(const Checkpoint& checkpoint, const StageConfig& stage, torch::Device device) {
+  CausalLm model = load_model(checkpoint, stage.compute_type(), device);
+  model->set_compute_type(stage.compute_type());
+  return model;
+}
+
 void check_vocabulary(const Tokenizer& tokenizer, const ModelConfig& config,
                       const std::string& place) {
   HYPENET_CHECK(tokenizer.vocab_size() <= config.vocab_size, place,

@@ -71,6 +71,9 @@ struct StageRun {
 void run_stage(const StageRun& run, const Corpus& corpus, const Tokenizer& tokenizer,
                Objective& objective, const RunOptions& options);
 
+/// A model that nothing trains: its parameters in the type that the stage computes in.
+CausalLm load_frozen(const Checkpoint& checkpoint, const StageConfig& stage, torch::Device device);
+
 /// Throws Error when the tokenizer has ids that the model has no embedding for.
 void check_vocabulary(const Tokenizer& tokenizer, const ModelConfig& config,
                       const std::string& place);

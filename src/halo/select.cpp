@@ -1,227 +1,192 @@
-// scores.csv in and out, and the rules that turn scores into the layers that stay attention.
+// The rules: a table of what each reads, and a formula each.
 #include "halo/select.h"
 
 #include <algorithm>
-#include <charconv>
-#include <cmath>
 #include <numeric>
-#include <set>
+#include <optional>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "halo/pilots.h"
 
 namespace hypenet {
 namespace {
 
-constexpr double kHighestHaloImportance = 50;
+constexpr double kHighestRatio = 50;
 
-bool is_recall(std::string_view column) {
-  return column == "fda/contains" || column == "swde/contains" ||
-         column == "squad_completion/contains" || column.starts_with("ruler_qa_squad/") ||
-         column.starts_with("recall/");
+const RuleAbout& about(SelectionRule rule) {
+  const auto& rules = selection_rules();
+  return *std::find_if(rules.begin(), rules.end(),
+                       [&](const RuleAbout& entry) { return entry.rule == rule; });
 }
 
-bool is_reasoning(std::string_view column) {
-  return column == "arc_easy/acc_norm" || column == "arc_challenge/acc_norm" ||
-         column == "hellaswag/acc_norm" || column == "next_token/accuracy";
+std::vector<double> means(const LayerScores& scores, Evidence evidence) {
+  std::vector<double> values;
+  values.reserve(scores.layers.size());
+  for (const auto& row : scores.layers) values.push_back(scores.mean(row, evidence));
+  return values;
 }
 
-double mean_of(const LayerScores& scores, const std::vector<double>& row,
-               bool (*belongs)(std::string_view)) {
-  double sum = 0;
-  int64_t count = 0;
-  for (size_t i = 0; i < scores.columns.size(); ++i) {
-    if (!belongs(scores.columns[i])) continue;
-    sum += row[i];
-    ++count;
+/// HALO's ratio: what replacing a layer costs in recall, against what it costs in reasoning.
+std::vector<double> ratio_importances(const LayerScores& scores, Evidence recall_kind,
+                                      Evidence reasoning_kind) {
+  const auto recall = means(scores, recall_kind), reasoning = means(scores, reasoning_kind);
+  const double best_recall = *std::max_element(recall.begin(), recall.end());
+  const double best_reasoning = *std::max_element(reasoning.begin(), reasoning.end());
+  std::vector<double> importances;
+  importances.reserve(recall.size());
+  for (size_t i = 0; i < recall.size(); ++i) {
+    const double cost = best_reasoning - reasoning[i] + 1e-10;
+    importances.push_back(std::min(kHighestRatio, (best_recall - recall[i]) / cost));
   }
-  return sum / static_cast<double>(count);
+  return importances;
 }
 
-std::vector<std::string> split(std::string_view line) {
-  std::vector<std::string> cells;
-  for (size_t begin = 0;;) {
-    const size_t end = std::min(line.find(',', begin), line.size());
-    cells.emplace_back(line.substr(begin, end - begin));
-    if (end == line.size()) return cells;
-    begin = end + 1;
+/// base - value of every layer.
+std::vector<double> below(double base, std::vector<double> values) {
+  for (double& value : values) value = base - value;
+  return values;
+}
+
+std::vector<double> members(size_t layers, const std::vector<int64_t>& chosen) {
+  std::vector<double> importances(layers, 0.0);
+  for (const int64_t layer : chosen) {
+    HYPENET_CHECK(layer < static_cast<int64_t>(layers), "pilots: layers: expected layers below ",
+                  layers, ", found ", layer);
+    importances[static_cast<size_t>(layer)] = 1;
   }
+  return importances;
 }
 
-/// The lines of a file without their ends (LF or CRLF) and without empty ones at the end of the
-/// file.
-std::vector<std::string> read_lines(const std::filesystem::path& path) {
-  const std::string text = read_file(path);
-  std::vector<std::string> lines;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    lines.push_back(text.substr(begin, end - begin));
-    if (lines.back().ends_with('\r')) lines.back().pop_back();
-    begin = end + 1;
+/// The recall that a rule reads, which tells layers of equal importance apart.
+std::optional<Evidence> recall_of(SelectionRule rule) {
+  for (const Evidence evidence : about(rule).evidence) {
+    if (evidence == Evidence::kRecall || evidence == Evidence::kRecallLikelihood) return evidence;
   }
-  while (!lines.empty() && lines.back().empty()) lines.pop_back();
-  return lines;
+  return std::nullopt;
 }
 
-std::vector<std::string> parse_columns(const std::string& line, const std::string& place) {
-  std::vector<std::string> columns = split(line);
-  HYPENET_CHECK(columns.front() == "replaced_layer", place,
-                ": expected the first column \"replaced_layer\", found \"", columns.front(), "\"");
-  columns.erase(columns.begin());
-  const std::set<std::string> distinct(columns.begin(), columns.end());
-  HYPENET_CHECK(distinct.size() == columns.size(), place, ": a column occurs twice");
-  HYPENET_CHECK(std::any_of(columns.begin(), columns.end(), is_recall), place,
-                ": expected a recall column (fda/contains, ruler_qa_squad/*, swde/contains, "
-                "squad_completion/contains or recall/*), found none");
-  HYPENET_CHECK(std::any_of(columns.begin(), columns.end(), is_reasoning), place,
-                ": expected a reasoning column (arc_easy/acc_norm, arc_challenge/acc_norm, "
-                "hellaswag/acc_norm or next_token/accuracy), found none");
-  return columns;
+}  // namespace
+
+const std::vector<RuleAbout>& selection_rules() {
+  static const std::vector<RuleAbout> rules = {
+      {SelectionRule::kHalo,
+       "halo",
+       "loss of recall against loss of reasoning",
+       {Evidence::kRecall, Evidence::kReasoning}},
+      {SelectionRule::kRecallDrop, "recall-drop", "loss of recall", {Evidence::kRecall}},
+      {SelectionRule::kUniform, "uniform", "evenly spread", {}},
+      {SelectionRule::kLikelihood,
+       "likelihood",
+       "halo's ratio of log-likelihoods",
+       {Evidence::kRecallLikelihood, Evidence::kReasoningLikelihood}},
+      {SelectionRule::kKl, "kl", "divergence from the teacher", {Evidence::kDivergence}},
+      {SelectionRule::kLazy,
+       "lazy",
+       "attention elsewhere than on first and recent tokens",
+       {Evidence::kLaziness}},
+      {SelectionRule::kPilot,
+       "pilot",
+       "short training of the other rules' picks",
+       {Evidence::kPilots}}};
+  return rules;
 }
 
-double parse_score(const std::string& text, const std::string& place, const std::string& column) {
-  double value = 0;
-  const char* end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, value);
-  HYPENET_CHECK(error == std::errc() && stop == end && std::isfinite(value), place, ": ", column,
-                ": expected a number, found \"", text, "\"");
-  return value;
-}
-
-std::vector<double> parse_row(const std::string& line, const std::string& place,
-                              const std::string& name, const std::vector<std::string>& columns) {
-  const std::vector<std::string> cells = split(line);
-  HYPENET_CHECK(cells.front() == name, place, ": expected the row of ",
-                name == "original" ? "\"original\"" : "layer " + name, ", found \"", cells.front(),
-                "\"");
-  HYPENET_CHECK(cells.size() == columns.size() + 1, place, ": expected ", columns.size() + 1,
-                " columns, found ", cells.size());
-  std::vector<double> row;
-  for (size_t i = 0; i < columns.size(); ++i) {
-    row.push_back(parse_score(cells[i + 1], place, columns[i]));
+std::string selection_rule_names() {
+  const auto& rules = selection_rules();
+  std::string names;
+  for (size_t i = 0; i < rules.size(); ++i) {
+    names += concat(i == 0 ? "" : i + 1 < rules.size() ? ", " : " or ", rules[i].name);
   }
-  return row;
+  return names;
 }
 
-int64_t resolve_keep(const LayerScores& scores, int64_t keep) {
-  const auto layers = static_cast<int64_t>(scores.layers.size());
+SelectionRule parse_selection_rule(std::string_view name) {
+  for (const RuleAbout& entry : selection_rules()) {
+    if (entry.name == name) return entry.rule;
+  }
+  throw Error(
+      concat("selection rule: expected ", selection_rule_names(), ", found \"", name, "\""));
+}
+
+bool has_evidence(const LayerScores& scores, SelectionRule rule) {
+  const auto& needed = about(rule).evidence;
+  return std::all_of(needed.begin(), needed.end(),
+                     [&](Evidence evidence) { return scores.has(evidence); });
+}
+
+int64_t resolve_keep(int64_t layers, int64_t keep) {
   HYPENET_CHECK(keep >= 0 && keep <= layers, "keep: expected 0 (a quarter of the layers) to ",
                 layers, ", found ", keep);
   return keep == 0 ? layers / 4 : keep;
 }
 
-std::vector<double> halo_importances(const LayerScores& scores) {
-  std::vector<double> recall, reasoning;
-  for (const auto& row : scores.layers) {
-    recall.push_back(scores.recall(row));
-    reasoning.push_back(scores.reasoning(row));
-  }
-  const double best_recall = *std::max_element(recall.begin(), recall.end());
-  const double best_reasoning = *std::max_element(reasoning.begin(), reasoning.end());
-  std::vector<double> importances;
-  for (size_t i = 0; i < recall.size(); ++i) {
-    importances.push_back(
-        std::min(kHighestHaloImportance,
-                 (best_recall - recall[i]) / (best_reasoning - reasoning[i] + 1e-10)));
-  }
-  return importances;
-}
-
-/// One layer at the end of each of `keep` equal stretches: 3, 7, 11 ... when every fourth is kept.
-std::vector<double> uniform_importances(int64_t layers, int64_t keep) {
-  std::vector<double> importances(static_cast<size_t>(layers), 0.0);
-  for (int64_t i = 1; i <= keep; ++i) importances[static_cast<size_t>(i * layers / keep - 1)] = 1;
-  return importances;
-}
-
-void append_row(std::string& text, const std::string& name, const std::vector<double>& row) {
-  text += name;
-  for (const double value : row) {
-    char digits[32];  // the shortest form that reads back as the same double
-    text += ',';
-    text.append(digits, std::to_chars(digits, digits + sizeof digits, value).ptr);
-  }
-  text += '\n';
-}
-
-}  // namespace
-
-double LayerScores::recall(const std::vector<double>& row) const {
-  return mean_of(*this, row, is_recall);
-}
-
-double LayerScores::reasoning(const std::vector<double>& row) const {
-  return mean_of(*this, row, is_reasoning);
-}
-
-LayerScores read_scores(const std::filesystem::path& path) {
-  const std::vector<std::string> lines = read_lines(path);
-  const auto place = [&](size_t line) { return concat(path.string(), ":", line + 1); };
-  HYPENET_CHECK(!lines.empty(), place(0), ": expected a header line, found an empty file");
-  LayerScores scores;
-  scores.columns = parse_columns(lines[0], place(0));
-  HYPENET_CHECK(lines.size() > 1, place(1), ": expected the row of \"original\", found none");
-  scores.original = parse_row(lines[1], place(1), "original", scores.columns);
-  for (size_t i = 2; i < lines.size(); ++i) {
-    scores.layers.push_back(parse_row(lines[i], place(i), std::to_string(i - 2), scores.columns));
-  }
-  HYPENET_CHECK(!scores.layers.empty(), place(2), ": expected the row of layer 0, found none");
-  return scores;
-}
-
-void write_scores(const std::filesystem::path& path, const LayerScores& scores) {
-  std::string text = "replaced_layer";
-  for (const auto& column : scores.columns) text += "," + column;
-  text += '\n';
-  append_row(text, "original", scores.original);
-  for (size_t i = 0; i < scores.layers.size(); ++i) {
-    append_row(text, std::to_string(i), scores.layers[i]);
-  }
-  write_file(path, text);
-}
-
-SelectionRule parse_selection_rule(std::string_view name) {
-  if (name == "halo") return SelectionRule::kHalo;
-  if (name == "recall-drop") return SelectionRule::kRecallDrop;
-  if (name == "uniform") return SelectionRule::kUniform;
-  throw Error(
-      concat("selection rule: expected halo, recall-drop or uniform, found \"", name, "\""));
+std::vector<int64_t> uniform_layers(int64_t layers, int64_t keep) {
+  std::vector<int64_t> chosen;
+  for (int64_t i = 1; i <= keep; ++i) chosen.push_back(i * layers / keep - 1);
+  return chosen;
 }
 
 std::vector<double> layer_importances(const LayerScores& scores, SelectionRule rule, int64_t keep) {
+  for (const Evidence evidence : about(rule).evidence) {
+    HYPENET_CHECK(scores.has(evidence), "selection rule ", about(rule).name,
+                  ": the scores: expected ", describe(evidence), ", found none");
+  }
+  const auto layers = static_cast<int64_t>(scores.layers.size());
   switch (rule) {
     case SelectionRule::kHalo:
-      return halo_importances(scores);
-    case SelectionRule::kRecallDrop: {
-      std::vector<double> importances;
-      for (const auto& row : scores.layers) {
-        importances.push_back(scores.recall(scores.original) - scores.recall(row));
-      }
-      return importances;
-    }
+      return ratio_importances(scores, Evidence::kRecall, Evidence::kReasoning);
+    case SelectionRule::kRecallDrop:
+      return below(scores.recall(scores.original), means(scores, Evidence::kRecall));
     case SelectionRule::kUniform:
-      return uniform_importances(static_cast<int64_t>(scores.layers.size()),
-                                 resolve_keep(scores, keep));
+      return members(scores.layers.size(), uniform_layers(layers, resolve_keep(layers, keep)));
+    case SelectionRule::kLikelihood:
+      return ratio_importances(scores, Evidence::kRecallLikelihood, Evidence::kReasoningLikelihood);
+    case SelectionRule::kKl:
+      return means(scores, Evidence::kDivergence);
+    case SelectionRule::kLazy:
+      return below(1, means(scores, Evidence::kLaziness));
+    case SelectionRule::kPilot:
+      return members(scores.layers.size(), ranked_pilots(scores.pilots).front().layers);
   }
-  throw Error("selection rule: not one of the three");
+  throw Error("selection rule: not one of the table");
 }
 
 std::vector<int64_t> select_layers(const LayerScores& scores, SelectionRule rule, int64_t keep) {
-  const int64_t count = resolve_keep(scores, keep);
+  const int64_t count = resolve_keep(static_cast<int64_t>(scores.layers.size()), keep);
   const std::vector<double> importances = layer_importances(scores, rule, keep);
+  if (rule == SelectionRule::kPilot) return ranked_pilots(scores.pilots).front().layers;
   std::vector<int64_t> order(importances.size());
   std::iota(order.begin(), order.end(), int64_t{0});
-  // Layers at the rule's cap of 50 are told apart by what the rule is after, the recall they carry.
+  // Layers at the ratio's cap of 50 are told apart by what the rule is after, the recall they
+  // carry.
+  const auto recall = recall_of(rule);
   const auto rank = [&](int64_t layer) {
     const auto i = static_cast<size_t>(layer);
-    const bool has_recall = rule != SelectionRule::kUniform;
-    return std::pair(importances[i], has_recall ? -scores.recall(scores.layers[i]) : 0.0);
+    return std::pair(importances[i], recall ? -scores.mean(scores.layers[i], *recall) : 0.0);
   };
   std::stable_sort(order.begin(), order.end(),
                    [&](int64_t a, int64_t b) { return rank(a) > rank(b); });
   order.resize(static_cast<size_t>(count));
   std::sort(order.begin(), order.end());
   return order;
+}
+
+std::vector<int64_t> spread_layers(const std::vector<double>& importances, int64_t keep) {
+  std::vector<int64_t> order(importances.size());
+  std::iota(order.begin(), order.end(), int64_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+    return importances[static_cast<size_t>(a)] > importances[static_cast<size_t>(b)];
+  });
+  std::vector<int64_t> chosen, left;
+  for (const int64_t layer : order) {
+    const bool has_neighbour = std::any_of(
+        chosen.begin(), chosen.end(), [&](int64_t other) { return std::abs(other - layer) == 1; });
+    (has_neighbour ? left : chosen).push_back(layer);
+  }
+  chosen.insert(chosen.end(), left.begin(), left.end());
+  chosen.resize(static_cast<size_t>(keep));
+  std::sort(chosen.begin(), chosen.end());
+  return chosen;
 }
 
 }  // namespace hypenet

@@ -1,47 +1,62 @@
-// Attention layer selection from the sweep's scores (specification 3, step S).
+// Attention layer selection: rules that turn scores into the layers that stay attention
+// (specification 3, step S; docs/halo.md, "Choosing the attention layers").
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "halo/scores.h"
+
 namespace hypenet {
 
-/// One sweep: for the unchanged teacher and for each replaced layer, recall R and reasoning C
-/// (means of their columns).
-struct LayerScores {
-  std::vector<std::string> columns;         // as in the file
-  std::vector<double> original;             // [columns]
-  std::vector<std::vector<double>> layers;  // [L][columns]
+enum class SelectionRule { kHalo, kRecallDrop, kUniform, kLikelihood, kKl, kLazy, kPilot };
 
-  /// Mean of the recall columns (fda/contains, ruler_qa_squad/*, swde/contains,
-  /// squad_completion/contains, recall/*).
-  double recall(const std::vector<double>& row) const;
-  /// Mean of the reasoning columns (*/acc_norm of arc_easy, arc_challenge, hellaswag;
-  /// next_token/accuracy).
-  double reasoning(const std::vector<double>& row) const;
+/// A rule's name, what it ranks layers by, and what it reads.
+struct RuleAbout {
+  SelectionRule rule;
+  std::string_view name, about;
+  std::vector<Evidence> evidence;
 };
 
-/// Reads scores.csv (replaced_layer, columns...; rows "original", 0, 1, ...). Throws Error naming
-/// file and line.
-LayerScores read_scores(const std::filesystem::path& path);
+/// All rules.
+const std::vector<RuleAbout>& selection_rules();
 
-/// Writes scores.csv in the same form, temporary-then-rename.
-void write_scores(const std::filesystem::path& path, const LayerScores& scores);
+/// "halo, recall-drop, ... or pilot"
+std::string selection_rule_names();
 
-enum class SelectionRule { kHalo, kRecallDrop, kUniform };
-
-/// "halo" | "recall-drop" | "uniform"; throws Error naming the choices.
+/// Throws Error naming the choices.
 SelectionRule parse_selection_rule(std::string_view name);
 
-/// The importance of every layer: halo min(50, (max R - R_i) / (max C - C_i + 1e-10)), recall-drop
-/// R_original - R_i, uniform 1 for the evenly spread layers and 0 for the others.
+/// Whether the scores hold all that the rule reads.
+bool has_evidence(const LayerScores& scores, SelectionRule rule);
+
+/// The importance of every layer; R, C are means of recall and reasoning, a star marks mean
+/// log-likelihoods of right answers:
+///   halo         min(50, (max R - R_i) / (max C - C_i + 1e-10))
+///   recall-drop  R_original - R_i
+///   uniform      1 for the evenly spread layers, else 0
+///   likelihood   as halo, of R* and C*
+///   kl           KL(teacher || teacher with layer i replaced), mean over held-out text
+///   lazy         1 - the share of attention on first and recent tokens
+///   pilot        1 for the layers of the best pilot, else 0
+/// Throws Error naming the rule when its evidence is missing.
 std::vector<double> layer_importances(const LayerScores& scores, SelectionRule rule, int64_t keep);
 
 /// The `keep` layers of highest importance (0: floor(L / 4)), ascending. Of equal importances the
-/// layer whose loss costs more recall comes first, then the lower layer.
+/// layer whose loss costs more recall comes first where the rule reads recall, then the lower
+/// layer.
 std::vector<int64_t> select_layers(const LayerScores& scores, SelectionRule rule, int64_t keep);
+
+/// `keep`, or floor(L / 4) for 0. Throws Error for more than L layers.
+int64_t resolve_keep(int64_t layers, int64_t keep);
+
+/// One layer at the end of each of `keep` equal stretches: 3, 7, 11 ... when every fourth is kept.
+std::vector<int64_t> uniform_layers(int64_t layers, int64_t keep);
+
+/// The `keep` layers of highest importance of which no two are neighbours, as far as there are such
+/// layers, ascending: neighbours can stand in for each other.
+std::vector<int64_t> spread_layers(const std::vector<double>& importances, int64_t keep);
 
 }  // namespace hypenet

@@ -131,6 +131,7 @@ LayerScores sweep_layers(const SweepInputs& inputs, const SweepConfig& config,
                                          .limit = config.limit,
                                          .version = config.version,
                                          .lengths = config.lengths,
+                                         .ruler_as_harness = true,
                                          .tokenizer = &inputs.tokenizer});
   HYPENET_CHECK(names.size() == config.tasks.size() || !inputs.held_out.empty(),
                 "sweep: tasks recall, text and lazy: expected held-out text, found none");

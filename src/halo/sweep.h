@@ -2,28 +2,59 @@
 // its aligned twin.
 #pragma once
 
+#include <cstdint>
+#include <filesystem>
 #include <functional>
+#include <string>
 #include <vector>
 
-#include "engine/scoring.h"
-#include "halo/select.h"
-#include "model/causal_lm.h"
+#include "base/json.h"
+#include "eval/task.h"
+#include "halo/recipe.h"
+#include "halo/scores.h"
+#include "halo/variants.h"
 
 namespace hypenet {
 
-/// What the two scores are computed on (eval/measures.h): the share of recall rows answered
-/// exactly, and next-token accuracy on held-out text.
-struct SweepRows {
-  std::vector<ScoredRow> recall, text;
+/// What a sweep works with; references have to outlive it.
+struct SweepInputs {
+  LayerVariants& variants;
+  const Tokenizer& tokenizer;
+  const std::vector<int32_t>& held_out;  // of recall, text and lazy
+  uint64_t seed = 0;                     // of recall's prompts
+  std::filesystem::path journal = {};    // of the evaluation room's tasks; empty: none is kept
+  Json identity = {};                    // of the models
 };
 
-/// Throws Error naming `place` unless `twins` are all-recurrent twins of this teacher.
-void check_twins(const ModelConfig& teacher, const ModelConfig& twins, const std::string& place);
+/// Counts pieces of a part of the sweep; may throw to stop.
+using SweepReport = std::function<void(const std::string& part, int64_t done, int64_t total)>;
 
-/// Scores the teacher and all L replacements. The teacher's hidden states are computed once a
-/// batch: the layers below the replaced one are never run again. `batch_tokens` bounds a batch;
-/// `report(done, total)` counts batches, and may throw to stop.
-LayerScores sweep_layers(CausalLm& teacher, CausalLm& twins, const SweepRows& rows,
-                         int64_t batch_tokens, const std::function<void(int64_t, int64_t)>& report);
+/// The scores of the teacher and of all L replacements on config.tasks, in one process. Columns are
+/// those of the published sweeps ("fda/contains", "arc_easy/acc_norm", "ruler_qa_squad/4096"), of
+/// recall "recall/exact" and of text "next_token/accuracy"; after them what other rules read: */ll
+/// (config.likelihoods; recall and text have it always), text/kl and lazy/mass. Throws Error as
+/// load_tasks does, and when held-out text is needed and empty.
+LayerScores sweep_layers(const SweepInputs& inputs, const SweepConfig& config,
+                         const SweepReport& report);
+
+/// A measure of all variants, the teacher's first.
+struct SweepColumn {
+  std::string name;
+  std::vector<double> values;  // [L + 1]
+};
+
+/// Columns of tasks of the evaluation room: their metrics, and */ll if asked.
+std::vector<SweepColumn> sweep_tasks(const SweepInputs& inputs, const std::vector<Task>& tasks,
+                                     bool likelihoods, const SweepReport& report);
+
+/// recall/exact: the share of rows whose scored tokens are all the model's first choice; recall/ll:
+/// their log-likelihood a row, mean over rows.
+std::vector<SweepColumn> sweep_recall(LayerVariants& variants, const std::vector<ScoredRow>& rows,
+                                      const SweepReport& report);
+
+/// next_token/accuracy and next_token/ll: of the scored tokens, the share predicted and the mean
+/// log-likelihood; text/kl: mean KL(teacher || variant) over the rows' positions.
+std::vector<SweepColumn> sweep_text(LayerVariants& variants, const std::vector<ScoredRow>& rows,
+                                    const SweepReport& report);
 
 }  // namespace hypenet

@@ -1,14 +1,9 @@
-// The objectives of stages 1 and 2, and the sweep, against their plain forms.
+// The objectives of stages 1 and 2 against their plain forms.
 #include <gtest/gtest.h>
 
-#include "engine/engine.h"
-#include "engine/score.h"
-#include "eval/measures.h"
 #include "halo/align.h"
 #include "halo/distill.h"
 #include "halo/hybrid.h"
-#include "halo/sweep.h"
-#include "tests/support/expect_error.h"
 #include "tests/support/tiny_model.h"
 #include "train/cross_entropy.h"
 
@@ -92,50 +87,6 @@ TEST(DistillObjective, names_the_teacher_when_it_overflows) {
   EXPECT_EQ(distill.first_nonfinite(some_batch()), "teacher layer 1 mlp");
   AlignObjective align(teacher, new_student({}));
   EXPECT_EQ(align.first_nonfinite(some_batch()), "teacher layer 1 mlp");
-}
-
-std::vector<ScoredRow> random_rows(int64_t count, int64_t length, int64_t first_scored) {
-  Random random(9);
-  std::vector<ScoredRow> rows(static_cast<size_t>(count));
-  for (auto& row : rows) {
-    for (int64_t i = 0; i < length; ++i) row.ids.push_back(static_cast<int32_t>(random.below(64)));
-    row.first_scored = first_scored;
-  }
-  return rows;
-}
-
-TEST(Sweep, each_score_is_that_of_the_teacher_with_one_layer_replaced) {
-  CausalLm teacher = new_teacher(), twins = new_student({});
-  const SweepRows rows = {random_rows(40, 9, 8), random_rows(20, 16, 1)};
-  const LayerScores scores = sweep_layers(teacher, twins, rows, 64, {});
-  ASSERT_EQ(scores.layers.size(), 3U);
-  Engine unchanged(teacher);
-  EXPECT_DOUBLE_EQ(scores.original[0], exact_share(unchanged.score(rows.recall)));
-  EXPECT_DOUBLE_EQ(scores.original[1], greedy_share(unchanged.score(rows.text)));
-  const torch::NoGradGuard no_grad;
-  for (int64_t replaced = 0; replaced < 3; ++replaced) {
-    const HiddenVariants one = [&](const TokenTree& tree, const auto& emit) {
-      const Step step = teacher->step(tree);
-      Residual h = {teacher->embed(tree.ids)};
-      for (int64_t i = 0; i < 3; ++i) {
-        TokenMixer& mixer = i == replaced ? twins->layer(i)->mixer() : teacher->layer(i)->mixer();
-        const auto [sum, input] = teacher->layer(i)->mixer_input(h);
-        h = teacher->layer(i)->finish(sum, mixer.forward(input, step));
-      }
-      emit(teacher->finish(h));
-    };
-    const auto& row = scores.layers[static_cast<size_t>(replaced)];
-    EXPECT_DOUBLE_EQ(row[0], exact_share(score_variants(teacher, rows.recall, one).front()));
-    EXPECT_DOUBLE_EQ(row[1], greedy_share(score_variants(teacher, rows.text, one).front()));
-  }
-}
-
-TEST(Sweep, twins_of_another_model_are_refused) {
-  EXPECT_ERROR(check_twins(teacher_config(), new_student({1})->config(), "twins"),
-               "every layer is lightning-attn");
-  const auto shorter = hypenet_config(tiny_teacher_config(), mixer_types(2, {}));
-  EXPECT_ERROR(check_twins(teacher_config(), shorter, "twins"),
-               "expected twins of 3 layers of size 32, found 2");
 }
 
 }  // namespace

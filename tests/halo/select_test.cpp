@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
 
 namespace hypenet {
@@ -132,10 +133,8 @@ TEST(SelectTest, bad_files_name_file_and_line) {
   const std::string header = kHeader;
   EXPECT_THAT(error_of(""), HasSubstr("scores.csv:1: expected a header line"));
   EXPECT_THAT(error_of("layer,recall/256\n"), HasSubstr("scores.csv:1: expected the first column"));
-  EXPECT_THAT(error_of("replaced_layer,next_token/accuracy\noriginal,1\n0,1\n"),
-              HasSubstr("scores.csv:1: expected a recall column"));
-  EXPECT_THAT(error_of("replaced_layer,fda/contains\noriginal,1\n0,1\n"),
-              HasSubstr("scores.csv:1: expected a reasoning column"));
+  EXPECT_THAT(error_of("replaced_layer\noriginal\n0\n"),
+              HasSubstr("scores.csv:1: expected a column of scores, found none"));
   EXPECT_THAT(error_of(header + "0,1,1\n"),
               HasSubstr("scores.csv:2: expected the row of \"original\", found \"0\""));
   EXPECT_THAT(error_of(header), HasSubstr("scores.csv:2: expected the row of \"original\""));
@@ -150,13 +149,73 @@ TEST(SelectTest, bad_files_name_file_and_line) {
 }
 
 TEST(SelectTest, unknown_rule_names_the_choices) {
-  try {
-    parse_selection_rule("best");
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_STREQ(error.what(),
-                 "selection rule: expected halo, recall-drop or uniform, found \"best\"");
+  EXPECT_ERROR(
+      parse_selection_rule("best"),
+      "selection rule: expected halo, recall-drop, uniform, likelihood, kl, lazy or pilot, "
+      "found \"best\"");
+}
+
+/// Five layers with a column of each kind.
+LayerScores scores_of_all_kinds() {
+  LayerScores scores;
+  scores.columns = {"fda/contains", "arc_easy/acc_norm", "fda/ll",   "ruler_qa_squad/4096/ll",
+                    "arc_easy/ll",  "text/kl",           "lazy/mass"};
+  scores.original = {0.8, 0.7, -1, -3, -2, 0, 0.5};
+  scores.layers = {{0.8, 0.7, -1.0, -3.0, -2.0, 0.30, 0.9},
+                   {0.1, 0.6, -1.5, -3.5, -2.5, 0.10, 0.2},
+                   {0.8, 0.7, -6.0, -4.0, -2.1, 0.20, 0.8},
+                   {0.7, 0.2, -1.0, -3.0, -9.0, 0.90, 0.7},
+                   {0.5, 0.1, -2.0, -4.0, -4.0, 0.05, 0.1}};
+  return scores;
+}
+
+TEST(SelectTest, likelihood_is_halos_ratio_of_the_mean_log_likelihoods) {
+  const auto importances = layer_importances(scores_of_all_kinds(), SelectionRule::kLikelihood, 2);
+  EXPECT_NEAR(importances[1], 0.5 / 0.5, 1e-8);
+  EXPECT_NEAR(importances[2], 3 / 0.1, 1e-6);
+  EXPECT_NEAR(importances[3], 0, 1e-8);
+  EXPECT_NEAR(importances[4], 1 / 2.0, 1e-8);
+  EXPECT_THAT(select_layers(scores_of_all_kinds(), SelectionRule::kLikelihood, 2),
+              ElementsAre(1, 2));
+}
+
+TEST(SelectTest, kl_keeps_the_layers_whose_loss_changes_the_model_most) {
+  EXPECT_THAT(select_layers(scores_of_all_kinds(), SelectionRule::kKl, 2), ElementsAre(0, 3));
+  EXPECT_THAT(layer_importances(scores_of_all_kinds(), SelectionRule::kKl, 2),
+              ElementsAre(0.30, 0.10, 0.20, 0.90, 0.05));
+}
+
+TEST(SelectTest, lazy_keeps_the_layers_that_look_elsewhere) {
+  EXPECT_THAT(select_layers(scores_of_all_kinds(), SelectionRule::kLazy, 2), ElementsAre(1, 4));
+}
+
+TEST(SelectTest, log_likelihoods_are_no_accuracies) {
+  const LayerScores scores = scores_of_all_kinds();
+  EXPECT_DOUBLE_EQ(scores.recall(scores.layers[1]), 0.1);
+  EXPECT_DOUBLE_EQ(scores.reasoning(scores.layers[1]), 0.6);
+  EXPECT_DOUBLE_EQ(scores.mean(scores.layers[1], Evidence::kRecallLikelihood), -2.5);
+}
+
+TEST(SelectTest, a_rule_without_its_evidence_says_what_it_reads) {
+  const LayerScores scores = make_scores({{0.5, 0.1}, {0.25, 0.1}});
+  EXPECT_ERROR(
+      select_layers(scores, SelectionRule::kKl, 1),
+      "selection rule kl: the scores: expected the column text/kl (task text), found none");
+  EXPECT_ERROR(select_layers(scores, SelectionRule::kPilot, 1), "expected pilots.csv");
+  LayerScores none;
+  none.layers.resize(8);
+  EXPECT_ERROR(select_layers(none, SelectionRule::kHalo, 1), "expected a recall column");
+  EXPECT_THAT(select_layers(none, SelectionRule::kUniform, 0), ElementsAre(3, 7));
+  for (const RuleAbout& rule : selection_rules()) {
+    EXPECT_EQ(has_evidence(scores_of_all_kinds(), rule.rule), rule.rule != SelectionRule::kPilot)
+        << rule.name;
   }
+}
+
+TEST(SelectTest, spread_takes_no_neighbours_while_there_are_others) {
+  EXPECT_THAT(spread_layers({5, 9, 8, 1, 7, 6}, 2), ElementsAre(1, 4));
+  EXPECT_THAT(spread_layers({5, 9, 8, 1, 7, 2, 6}, 3), ElementsAre(1, 4, 6));
+  EXPECT_THAT(spread_layers({1, 2, 3}, 3), ElementsAre(0, 1, 2));
 }
 
 }  // namespace

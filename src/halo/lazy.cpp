@@ -1,0 +1,61 @@
+// Attention probabilities exist for a few queries of one row at a time.
+#include "halo/lazy.h"
+
+#include <cmath>
+
+#include "engine/score.h"
+#include "model/mixers/attention.h"
+
+namespace hypenet {
+namespace {
+
+void check(const LazyConfig& config, int64_t T) {
+  HYPENET_CHECK(config.queries > 0 && config.first >= 0 && config.recent >= 0 &&
+                    config.queries <= T && config.first + config.recent < T,
+                "lazy: expected at most ", T,
+                " queries and fewer first and recent tokens than the ", T, " of a row, found ",
+                config.queries, ", ", config.first, " and ", config.recent);
+}
+
+}  // namespace
+
+double lazy_mass(const Tensor& q, const Tensor& k, const LazyConfig& config) {
+  const int64_t T = k.size(1), n = config.queries, group = q.size(2) / k.size(2);
+  check(config, T);
+  const Tensor time = torch::arange(T, q.options().dtype(torch::kInt64));
+  const Tensor is_hidden = time.unsqueeze(0) > time.slice(0, T - n).unsqueeze(1);  // [n, T]
+  const Tensor is_near = (time < config.first) | (time >= T - config.recent);      // [T]
+  double sum = 0;
+  for (int64_t row = 0; row < q.size(0); ++row) {
+    const Tensor last = q[row].slice(0, T - n).to(torch::kFloat32).transpose(0, 1);  // [H, n, d]
+    const Tensor keys = k[row].to(torch::kFloat32).transpose(0, 1).repeat_interleave(group, 0);
+    const Tensor logits = last.matmul(keys.transpose(1, 2)) / std::sqrt(double(q.size(3)));
+    const Tensor shares = torch::softmax(logits.masked_fill(is_hidden, -INFINITY), -1);
+    sum += (shares * is_near).sum(-1).mean().item<double>();
+  }
+  return sum / static_cast<double>(q.size(0));
+}
+
+std::vector<double> lazy_masses(CausalLm& teacher, const std::vector<ScoredRow>& rows,
+                                const LazyConfig& config) {
+  const torch::NoGradGuard no_grad;
+  const int64_t layers = teacher->config().num_hidden_layers;
+  std::vector<double> masses(static_cast<size_t>(layers), 0.0);
+  for (const ScoredRow& row : rows) {
+    const Tensor ids = ids_tensor(row.ids, teacher->head_weight().device()).unsqueeze(0);
+    const Step step = teacher->step(ids);
+    Residual h = {teacher->embed(ids)};
+    for (int64_t i = 0; i < layers; ++i) {
+      Block& block = teacher->layer(i);
+      const auto [sum, input] = block->mixer_input(h);
+      auto& mixer = dynamic_cast<AttentionMixer&>(block->mixer());
+      const auto heads = mixer.heads(input, step);
+      masses[static_cast<size_t>(i)] +=
+          lazy_mass(heads.q, heads.k, config) / static_cast<double>(rows.size());
+      h = block->finish(sum, mixer.forward(input, step));
+    }
+  }
+  return masses;
+}
+
+}  // namespace hypenet

@@ -1,0 +1,18 @@
+// The rule "pilot", its costly part: stage 2, cut short, for each candidate set of layers.
+#pragma once
+
+#include <vector>
+
+#include "halo/pilots.h"
+#include "halo/selection.h"
+
+namespace hypenet {
+
+/// Trains every candidate (halo/pilots.h) for recipe.select.pilot.steps steps and measures it on
+/// the sweep's recall prompts and text windows. Each has a folder options.out/3-pilots/<layers>; a
+/// finished one is not run again, one under way goes on from its saved state. Returns the results,
+/// best first. Costs candidates times steps of stage 2.
+std::vector<PilotResult> train_pilots(const SelectionInputs& inputs, const LayerScores& scores,
+                                      const RunOptions& options);
+
+}  // namespace hypenet

@@ -1,0 +1,50 @@
+// HALO step S within a conversion: the sweep that the recipe's rule needs, the rule, and the folder
+// that keeps both.
+#pragma once
+
+#include <filesystem>
+
+#include "halo/recipe.h"
+#include "halo/run.h"
+#include "halo/scores.h"
+#include "halo/transfer.h"
+#include "store/checkpoint.h"
+
+namespace hypenet {
+
+/// Two folders to sweep.
+struct SweepJob {
+  std::filesystem::path teacher, aligned;
+  std::filesystem::path journal = {};  // finished answers of tasks; empty: none is kept
+};
+
+/// Loads both models in config.precision and sweeps the layers (halo/sweep.h). `held_out` may be
+/// empty where no task reads it.
+LayerScores sweep_checkpoints(const SweepJob& job, const SweepConfig& config,
+                              const std::vector<int32_t>& held_out, uint64_t seed,
+                              const RunOptions& options);
+
+/// What the choice of layers works with; references have to outlive it.
+struct SelectionInputs {
+  const HaloRecipe& recipe;
+  const Checkpoint& teacher;
+  const std::filesystem::path aligned;  // stage 1's folder
+  const Corpus& corpus;
+  const Tokenizer& tokenizer;
+  TransferOptions transfer;
+  uint64_t sweep_seed = 0, pilot_seed = 0;
+  Json settings = {};  // of the run so far, sweep and select included
+};
+
+/// The sweep that a recipe's choice needs: none for layers given by hand and the rule "uniform",
+/// the tasks text and lazy alone for "kl" and "lazy", both beside the recipe's for "pilot".
+std::optional<SweepConfig> sweep_of(const HaloRecipe& recipe);
+
+/// Chooses, and writes `folder`: selection.json, run.json, scores.csv where there was a sweep,
+/// pilots.csv where there were pilots. Until then finished work is in options.out:
+/// <folder>.journal and 3-pilots/. Returns the layers.
+std::vector<int64_t> select_attention(const SelectionInputs& inputs,
+                                      const std::filesystem::path& folder,
+                                      const RunOptions& options);
+
+}  // namespace hypenet
