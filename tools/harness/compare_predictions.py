@@ -4,7 +4,8 @@
     tools/harness/compare_predictions.py OURS THEIRS [--out comparison.json]     files or folders of JSON lines
 For each task that both have: documents, the share whose requests are the same text, the share with equal predictions
 (arg max of the choices for acc, by length for acc_norm; the greedy flag; the generated text), each metric of both and
-their difference in the harness's standard errors, and the largest difference of a log-likelihood.
+their difference in the harness's standard errors, the largest difference of a log-likelihood and the sums of all
+(which decide perplexities).
 """
 import argparse
 import json
@@ -83,6 +84,7 @@ def compare_task(ours, theirs):
         "metrics": {metric: compare_metric([ours[place] for place in places], [theirs[place] for place in places], metric)
                     for metric in METRICS if metric in pairs[0][0] and metric in pairs[0][1]},
         "largest_difference_of_log_likelihood": max(differences, default=None),
+        "sums_of_log_likelihoods": [sum(sum(log_likelihoods(pair[side])) for pair in pairs) for side in (0, 1)],
     }
 
 
@@ -95,7 +97,9 @@ def describe(task, result):
         yield (f"  {metric}: ours {values['ours']:.4f}, harness {values['harness']:.4f} ± {values['error']:.4f}, "
                f"difference {values['difference_in_errors']:+.2f} standard errors")
     if result["largest_difference_of_log_likelihood"] is not None:
-        yield f"  largest difference of a log-likelihood: {result['largest_difference_of_log_likelihood']:.4g}"
+        our_sum, their_sum = result["sums_of_log_likelihoods"]
+        yield (f"  log-likelihoods: largest difference {result['largest_difference_of_log_likelihood']:.4g}, "
+               f"sum {our_sum:.3f}, harness {their_sum:.3f}")
 
 
 def main():

@@ -4,7 +4,7 @@
     tools/harness/run_harness.py MODEL DATA OUT --tasks a,b [--limit N] [--shots K] [--device cpu] [--dtype float32] [--batch 8]
 Writes OUT/results.json (metrics, errors, seconds of each task: requests, forward passes and metrics, without loading
 model or data) and OUT/TASK.jsonl, one line a document: gold, requests, answers and the values of its metrics.
-Needs lm-eval 0.4.9.1, datasets below 4 and transformers below 5 in an environment of their own.
+Needs an environment of its own with tools/harness/requirements.txt.
 """
 import argparse
 import json

@@ -2,7 +2,7 @@
 """Writes the requests that lm-evaluation-harness makes of the first documents: tests/data/harness/requests/*.json.
 
     tools/harness/write_requests.py DATA TOKENIZER OUT [--shots K] [--limit N] [--tasks a,b]
-Needs lm-eval 0.4.9.1, datasets below 4 and transformers below 5 in an environment of their own.
+Needs an environment of its own with tools/harness/requirements.txt.
 """
 import argparse
 import json
