@@ -3,6 +3,7 @@
 #include "eval/choice_tasks.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "base/error.h"

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <utility>
 
 #include "base/error.h"
@@ -19,8 +20,9 @@ DataFiles lambada_files(std::string_view name) {
   if (name == "lambada_standard") {
     return {.dataset = "cimec/lambada", .hub = hub_paths("plain_text", "test")};
   }
-  DataFiles files{.dataset = "EleutherAI/lambada_openai", .hub = hub_paths({}, "test")};
-  files.hub.insert(files.hub.end(), {"data/lambada_test.jsonl", "lambada_test.jsonl"});
+  DataFiles files{.dataset = "EleutherAI/lambada_openai",
+                  .hub = {"data/lambada_test.jsonl", "lambada_test.jsonl"}};
+  std::ranges::move(hub_paths({}, "test"), std::back_inserter(files.hub));
   files.others = {"lambada/lambada_test.jsonl", "lambada_test.jsonl"};
   return files;
 }

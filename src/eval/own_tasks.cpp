@@ -1,6 +1,7 @@
 // The first item's kind is the file's.
 #include "eval/own_tasks.h"
 
+#include <algorithm>
 #include <initializer_list>
 
 #include "base/error.h"

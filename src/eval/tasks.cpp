@@ -1,5 +1,6 @@
 // The tasks by name, and the groups.
 #include <algorithm>
+#include <iterator>
 #include <set>
 #include <utility>
 
