@@ -1,0 +1,11 @@
+# Builds data/ruler/*.txt into the program: a source file with one string a list (src/eval/word_lists.h).
+set(HYPENET_WORD_LISTS_SOURCE "// Written by cmake/WordLists.cmake from data/ruler.\n#include \"eval/word_lists.h\"\n\nnamespace hypenet {\n")
+foreach(list noun adjective verb)
+  set(file ${CMAKE_SOURCE_DIR}/data/ruler/${list}list.txt)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
+  file(READ ${file} words)
+  string(APPEND HYPENET_WORD_LISTS_SOURCE "std::string_view ${list}_list() {\n  return R\"words(${words})words\";\n}\n")
+endforeach()
+string(APPEND HYPENET_WORD_LISTS_SOURCE "}  // namespace hypenet\n")
+file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/word_lists.cpp CONTENT "@HYPENET_WORD_LISTS_SOURCE@" @ONLY)
+target_sources(hypenet_eval PRIVATE ${CMAKE_BINARY_DIR}/word_lists.cpp)

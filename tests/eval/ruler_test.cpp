@@ -1,0 +1,192 @@
+// Samples equal those of RULER's own scripts, byte for byte (tests/data/ruler/README.md).
+#include "eval/ruler.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "base/json.h"
+#include "eval/ruler_subjects.h"
+#include "eval/ruler_words.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/sha256.h"
+#include "tests/support/temporary_folder.h"
+
+namespace hypenet {
+namespace {
+
+const std::filesystem::path kFolder = std::filesystem::path(HYPENET_TEST_DATA) / "ruler";
+
+const Tokenizer& tiny_tokenizer() {
+  static const Tokenizer kTokenizer =
+      Tokenizer::load(std::filesystem::path(HYPENET_SOURCE) / "models" / "tiny-teacher");
+  return kTokenizer;
+}
+
+TaskOptions options_for(int64_t length, int64_t samples) {
+  return {
+      .data = {kFolder}, .lengths = {length}, .samples = samples, .tokenizer = &tiny_tokenizer()};
+}
+
+/// Compares head and tail first: they say where a prompt differs.
+void expect_sample(const TaskItem& item, const Json& expected, int64_t length) {
+  const EvalRequest& request = item.requests.at(0);
+  const std::string& prompt = request.context;
+  EXPECT_EQ(prompt.substr(0, expected.at("head").get<std::string>().size()), expected.at("head"));
+  const auto tail = expected.at("tail").get<std::string>();
+  EXPECT_EQ(prompt.substr(prompt.size() - std::min(tail.size(), prompt.size())), tail);
+  EXPECT_EQ(prompt.size(), expected.at("bytes"));
+  EXPECT_EQ(Sha256::of(prompt), expected.at("sha256"));
+  EXPECT_EQ(item.references, expected.at("references").get<std::vector<std::string>>());
+  const int64_t tokens = count_tokens(tiny_tokenizer(), prompt) + request.max_tokens;
+  EXPECT_EQ(tokens, expected.at("tokens"));
+  // RULER's frequent words leave no room for their answer.
+  EXPECT_LE(tokens, length + (request.max_tokens == kFrequentWordsAnswerTokens ? 50 : 0));
+}
+
+class RulerSamples : public testing::TestWithParam<std::string> {};
+
+TEST_P(RulerSamples, equal_rulers_own) {
+  int64_t cases = 0;
+  for (const Json& one : read_json(kFolder / "samples.json")) {
+    if (one.at("task") != GetParam()) continue;
+    ++cases;
+    const auto length = one.at("length").get<int64_t>();
+    SCOPED_TRACE(length);
+    const Json& samples = one.at("samples");
+    const Task task =
+        load_ruler_task(GetParam(), options_for(length, static_cast<int64_t>(samples.size())))
+            .at(0);
+    EXPECT_EQ(task.name, concat(GetParam(), "/", length));
+    ASSERT_EQ(task.items.size(), samples.size());
+    for (size_t i = 0; i < samples.size(); ++i) expect_sample(task.items[i], samples[i], length);
+  }
+  EXPECT_GT(cases, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Ruler, RulerSamples, testing::ValuesIn(ruler_task_names()),
+                         [](const auto& info) { return info.param; });
+
+TEST(Ruler, knows_thirteen_tasks_and_how_they_are_scored) {
+  EXPECT_EQ(ruler_task_names().size(), 13U);
+  const Task needle = load_ruler_task("niah_single_1", options_for(512, 1)).at(0);
+  EXPECT_EQ(needle.group, "ruler");
+  EXPECT_EQ(needle.scoring, Scoring::kAllReferences);
+  EXPECT_EQ(needle.items.at(0).requests.at(0).kind, RequestKind::kGenerate);
+  EXPECT_EQ(needle.items.at(0).requests.at(0).max_tokens, 128);
+  EXPECT_TRUE(needle.items.at(0).requests.at(0).until.empty());
+  const Task squad = load_ruler_task("ruler_qa_squad", options_for(4096, 1)).at(0);
+  EXPECT_EQ(squad.scoring, Scoring::kPartOfReferences);
+  EXPECT_EQ(squad.items.at(0).requests.at(0).max_tokens, 32);
+}
+
+TEST(Ruler, a_length_gives_the_same_samples_alone_and_among_others_and_the_first_of_more) {
+  TaskOptions options = options_for(512, 3);
+  options.lengths = {512, 1024};
+  const std::vector<Task> both = load_ruler_task("niah_multikey_2", options);
+  ASSERT_EQ(both.size(), 2U);
+  EXPECT_EQ(both[1].name, "niah_multikey_2/1024");
+  options.lengths = {1024};
+  options.limit = 2;
+  const Task alone = load_ruler_task("niah_multikey_2", options).at(0);
+  ASSERT_EQ(alone.items.size(), 2U);
+  EXPECT_EQ(alone.items[1].requests, both[1].items[1].requests);
+}
+
+TEST(Ruler, another_seed_gives_other_samples) {
+  TaskOptions options = options_for(512, 1);
+  const Task first = load_ruler_task("niah_single_1", options).at(0);
+  options.seed = 43;
+  EXPECT_NE(load_ruler_task("niah_single_1", options).at(0).items.at(0).references,
+            first.items.at(0).references);
+}
+
+TEST(Ruler, word_pairs_are_all_pairs_in_order) {
+  const WordPairs pairs;
+  EXPECT_EQ(pairs.size(), 6175260);
+  EXPECT_EQ(pairs.at(0), "Early-ATM");
+  EXPECT_EQ(pairs.at(pairs.size() - 1), "zonked-zucchini");
+  EXPECT_EQ(pairs.at(3000000), "lackadaisical-blade");
+  for (int64_t place = 1; place < pairs.size(); place += 97) {
+    ASSERT_LT(pairs.at(place - 1), pairs.at(place)) << place;
+  }
+}
+
+TEST(Ruler, the_harness_rule_grows_in_steps_and_leaves_the_answer_prefix_uncounted) {
+  TaskOptions options = options_for(2048, 2);
+  options.ruler_as_harness = true;
+  const Task task = load_ruler_task("niah_single_1", options).at(0);
+  for (const TaskItem& item : task.items) {
+    const std::string& prompt = item.requests.at(0).context;
+    int64_t lines = 0;
+    for (size_t at = 0; (at = prompt.find(kRepeatedLine, at)) != prompt.npos; ++at) ++lines;
+    EXPECT_EQ(lines % 5, 0);
+    const std::string body = prompt.substr(0, prompt.rfind(" The special magic"));
+    const int64_t tokens = count_tokens(tiny_tokenizer(), body) + 128;
+    EXPECT_LE(tokens, 2048);
+    // Five more lines would not fit.
+    EXPECT_GT(tokens + 5 * count_tokens(tiny_tokenizer(), kRepeatedLine + "\n"), 2048);
+  }
+}
+
+TEST(Ruler, the_harness_texts_differ_where_the_specification_says_so) {
+  TaskOptions options = options_for(2048, 1);
+  options.ruler_as_harness = true;
+  const auto prompt = [&](const char* name) {
+    return load_ruler_task(name, options).at(0).items.at(0).requests.at(0).context;
+  };
+  const std::string variables = prompt("ruler_vt");
+  EXPECT_THAT(variables, testing::EndsWith(", they are:"));
+  EXPECT_THAT(variables, testing::HasSubstr("5 variables are assgined the value "));
+  EXPECT_THAT(prompt("ruler_cwe"),
+              testing::StartsWith("Below is a numbered list of words. In these words"));
+  EXPECT_THAT(prompt("ruler_cwe"), testing::HasSubstr("in the above list?\n\nAnswer: The top 10"));
+  EXPECT_EQ(prompt("ruler_cwe").find("Below"), prompt("ruler_cwe").rfind("Below"));
+  EXPECT_THAT(prompt("ruler_fwe"), testing::EndsWith("appeared words are:"));
+}
+
+TEST(Ruler, the_harness_does_not_repeat_the_essays) {
+  TaskOptions options = options_for(65536, 1);
+  options.ruler_as_harness = true;
+  const auto bytes = [&] {
+    return load_ruler_task("niah_single_2", options)
+        .at(0)
+        .items.at(0)
+        .requests.at(0)
+        .context.size();
+  };
+  const size_t once = bytes();
+  EXPECT_LT(once, 20000U);
+  options.ruler_as_harness = false;
+  EXPECT_GT(bytes(), 100000U);
+}
+
+TEST(Ruler, what_cannot_be_is_one_line) {
+  EXPECT_ERROR(load_ruler_task("niah_single_9", options_for(512, 1)),
+               "task niah_single_9: expected one of RULER's");
+  EXPECT_ERROR(load_ruler_task("niah_single_1", options_for(200, 1)),
+               "niah_single_1/200: expected a prompt and its answer in 200 tokens, found ");
+  EXPECT_ERROR(load_ruler_task("ruler_fwe", options_for(100, 1)),
+               "ruler_fwe/100: expected a length of at least 200, found 100");
+  TaskOptions options = options_for(512, 0);
+  EXPECT_ERROR(load_ruler_task("niah_single_1", options), "expected at least 1 sample, found 0");
+  options = {.lengths = {512}, .samples = 1};
+  EXPECT_ERROR(load_ruler_task("niah_single_1", options), "expected a tokenizer, found none");
+}
+
+TEST(Ruler, a_missing_file_is_named_with_the_folders_and_its_source) {
+  const TemporaryFolder folder;
+  TaskOptions options = options_for(4096, 1);
+  options.data = {folder.path()};
+  EXPECT_ERROR(load_ruler_task("niah_single_2", options), "PaulGrahamEssays.json");
+  EXPECT_ERROR(load_ruler_task("niah_single_2", options), folder.path().string());
+  EXPECT_ERROR(load_ruler_task("ruler_qa_squad", options), "dev-v2.0.json");
+  EXPECT_ERROR(load_ruler_task("ruler_qa_hotpot", options), "hotpot_dev_distractor_v1.json");
+  std::filesystem::copy(kFolder / "PaulGrahamEssays.json", folder / "PaulGrahamEssays.json");
+  EXPECT_ERROR(load_ruler_task("niah_single_2", options),
+               "niah_single_2/4096: expected nltk/punkt_tab/english or punkt_tab/english");
+}
+
+}  // namespace
+}  // namespace hypenet
