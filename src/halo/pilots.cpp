@@ -38,17 +38,17 @@ void add(std::vector<PilotCandidate>& candidates, const std::string& rule,
 std::vector<PilotCandidate> pilot_candidates(const LayerScores& scores, int64_t keep,
                                              int64_t limit) {
   std::vector<PilotCandidate> candidates;
-  std::vector<double> importances;
+  std::vector<int64_t> ranked;
   for (const SelectionRule rule : kRulesTried) {
     if (!has_evidence(scores, rule)) continue;
-    if (importances.empty() && rule != SelectionRule::kUniform) {
-      importances = layer_importances(scores, rule, keep);
+    if (ranked.empty() && rule != SelectionRule::kUniform) {
+      ranked = ranked_layers(scores, rule, keep);
     }
     add(candidates, name_of(rule), select_layers(scores, rule, keep));
   }
-  if (!importances.empty()) {
+  if (!ranked.empty()) {
     const int64_t count = resolve_keep(static_cast<int64_t>(scores.layers.size()), keep);
-    add(candidates, "spread", spread_layers(importances, count));
+    add(candidates, "spread", spread_layers(ranked, count));
   }
   candidates.resize(std::min(candidates.size(), static_cast<size_t>(limit)));
   return candidates;

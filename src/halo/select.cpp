@@ -151,10 +151,8 @@ std::vector<double> layer_importances(const LayerScores& scores, SelectionRule r
   throw Error("selection rule: not one of the table");
 }
 
-std::vector<int64_t> select_layers(const LayerScores& scores, SelectionRule rule, int64_t keep) {
-  const int64_t count = resolve_keep(static_cast<int64_t>(scores.layers.size()), keep);
+std::vector<int64_t> ranked_layers(const LayerScores& scores, SelectionRule rule, int64_t keep) {
   const std::vector<double> importances = layer_importances(scores, rule, keep);
-  if (rule == SelectionRule::kPilot) return ranked_pilots(scores.pilots).front().layers;
   std::vector<int64_t> order(importances.size());
   std::iota(order.begin(), order.end(), int64_t{0});
   // Layers at the ratio's cap of 50 are told apart by what the rule is after, the recall they
@@ -166,19 +164,21 @@ std::vector<int64_t> select_layers(const LayerScores& scores, SelectionRule rule
   };
   std::stable_sort(order.begin(), order.end(),
                    [&](int64_t a, int64_t b) { return rank(a) > rank(b); });
-  order.resize(static_cast<size_t>(count));
-  std::sort(order.begin(), order.end());
   return order;
 }
 
-std::vector<int64_t> spread_layers(const std::vector<double>& importances, int64_t keep) {
-  std::vector<int64_t> order(importances.size());
-  std::iota(order.begin(), order.end(), int64_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
-    return importances[static_cast<size_t>(a)] > importances[static_cast<size_t>(b)];
-  });
+std::vector<int64_t> select_layers(const LayerScores& scores, SelectionRule rule, int64_t keep) {
+  const int64_t count = resolve_keep(static_cast<int64_t>(scores.layers.size()), keep);
+  std::vector<int64_t> chosen = ranked_layers(scores, rule, keep);
+  if (rule == SelectionRule::kPilot) return ranked_pilots(scores.pilots).front().layers;
+  chosen.resize(static_cast<size_t>(count));
+  std::sort(chosen.begin(), chosen.end());
+  return chosen;
+}
+
+std::vector<int64_t> spread_layers(const std::vector<int64_t>& ranked, int64_t keep) {
   std::vector<int64_t> chosen, left;
-  for (const int64_t layer : order) {
+  for (const int64_t layer : ranked) {
     const bool has_neighbour = std::any_of(
         chosen.begin(), chosen.end(), [&](int64_t other) { return std::abs(other - layer) == 1; });
     (has_neighbour ? left : chosen).push_back(layer);

@@ -44,9 +44,11 @@ bool has_evidence(const LayerScores& scores, SelectionRule rule);
 /// Throws Error naming the rule when its evidence is missing.
 std::vector<double> layer_importances(const LayerScores& scores, SelectionRule rule, int64_t keep);
 
-/// The `keep` layers of highest importance (0: floor(L / 4)), ascending. Of equal importances the
-/// layer whose loss costs more recall comes first where the rule reads recall, then the lower
-/// layer.
+/// All layers, the most important first. Of equal importances the layer whose loss costs more
+/// recall comes first where the rule reads recall, then the lower layer.
+std::vector<int64_t> ranked_layers(const LayerScores& scores, SelectionRule rule, int64_t keep);
+
+/// The first `keep` of them (0: floor(L / 4)), ascending; for pilot those of the best one.
 std::vector<int64_t> select_layers(const LayerScores& scores, SelectionRule rule, int64_t keep);
 
 /// `keep`, or floor(L / 4) for 0. Throws Error for more than L layers.
@@ -55,8 +57,8 @@ int64_t resolve_keep(int64_t layers, int64_t keep);
 /// One layer at the end of each of `keep` equal stretches: 3, 7, 11 ... when every fourth is kept.
 std::vector<int64_t> uniform_layers(int64_t layers, int64_t keep);
 
-/// The `keep` layers of highest importance of which no two are neighbours, as far as there are such
+/// The first `keep` of ranked layers of which no two are neighbours, as far as there are such
 /// layers, ascending: neighbours can stand in for each other.
-std::vector<int64_t> spread_layers(const std::vector<double>& importances, int64_t keep);
+std::vector<int64_t> spread_layers(const std::vector<int64_t>& ranked, int64_t keep);
 
 }  // namespace hypenet

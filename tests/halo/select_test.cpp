@@ -213,9 +213,9 @@ TEST(SelectTest, a_rule_without_its_evidence_says_what_it_reads) {
 }
 
 TEST(SelectTest, spread_takes_no_neighbours_while_there_are_others) {
-  EXPECT_THAT(spread_layers({5, 9, 8, 1, 7, 6}, 2), ElementsAre(1, 4));
-  EXPECT_THAT(spread_layers({5, 9, 8, 1, 7, 2, 6}, 3), ElementsAre(1, 4, 6));
-  EXPECT_THAT(spread_layers({1, 2, 3}, 3), ElementsAre(0, 1, 2));
+  EXPECT_THAT(spread_layers({1, 2, 4, 5, 0, 3}, 2), ElementsAre(1, 4));
+  EXPECT_THAT(spread_layers({1, 2, 4, 6, 0, 3, 5}, 3), ElementsAre(1, 4, 6));
+  EXPECT_THAT(spread_layers({2, 1, 0}, 3), ElementsAre(0, 1, 2));
 }
 
 }  // namespace
