@@ -32,7 +32,7 @@ RulerSubject make_subject(const std::string& task, int64_t length, const TaskOpt
     return needle_subject(needles->second, length, options, name);
   }
   if (task == "ruler_vt") return variable_subject(length, options, name);
-  if (task == "ruler_cwe") return common_words_subject(length, options, name);
+  if (task == "ruler_cwe") return repeated_words_subject(length, options, name);
   return question_subject(task == "ruler_qa_squad", options, name);
 }
 

@@ -57,8 +57,9 @@ int64_t depth_at(int64_t place) {
 
 class NeedleDraw {
  public:
-  NeedleDraw(const NeedleTaskSpec& spec, const TaskOptions& options, const std::string& name)
-      : spec_(spec), seed_(options.seed), random_(options.seed) {
+  NeedleDraw(const NeedleTaskSpec& spec, const TaskOptions& options, const std::string& name,
+             std::vector<double> depths)
+      : spec_(spec), seed_(options.seed), random_(options.seed), depths_(std::move(depths)) {
     if (spec.haystack != Haystack::kEssay) return;
     essays_.emplace(options.data, name);
     if (options.ruler_as_harness) most_words_ = essays_->size();
@@ -66,7 +67,7 @@ class NeedleDraw {
 
   int64_t most_words() const { return most_words_; }
 
-  std::optional<RulerSample> draw(int64_t size) {
+  std::optional<RulerSample> draw(int64_t index, int64_t size) {
     std::vector<std::string> keys, needles;
     std::vector<std::vector<std::string>> values;
     for (int64_t i = 0; i < spec_.key_count; ++i) {
@@ -79,8 +80,8 @@ class NeedleDraw {
     }
     PythonRandom(seed_).shuffle(needles);
     const std::optional<std::string> context = spec_.haystack == Haystack::kEssay
-                                                   ? essay_context(size, needles)
-                                                   : line_context(size, needles);
+                                                   ? essay_context(index, size, needles)
+                                                   : line_context(index, size, needles);
     if (!context) return std::nullopt;
 
     std::vector<std::string> queried;
@@ -113,18 +114,34 @@ class NeedleDraw {
                   ".");
   }
 
+  /// The depth asked for; the search for a size draws that of sample 0.
+  double depth_of(int64_t index) const { return depths_[static_cast<size_t>(index)]; }
+
+  std::vector<double> draw_depths(int64_t index, size_t count) {
+    if (!depths_.empty()) return std::vector<double>(count, depth_of(index));
+    std::vector<double> depths;
+    for (const int64_t place : random_.sample(kDepths, static_cast<int64_t>(count))) {
+      depths.push_back(static_cast<double>(depth_at(place)));
+    }
+    return depths;
+  }
+
+  static size_t place_at(double depth, int64_t count) {
+    return static_cast<size_t>(static_cast<double>(count) * (depth / 100));
+  }
+
   /// Sentences of essays with needles at random depths.
-  std::optional<std::string> essay_context(int64_t size, const std::vector<std::string>& needles) {
+  std::optional<std::string> essay_context(int64_t index, int64_t size,
+                                           const std::vector<std::string>& needles) {
     if (most_words_ > 0) size = std::min(size, most_words_);
     if (std::ssize(needles) > kDepths) return std::nullopt;
     if (size != essay_words_) {
       sentences_ = essays_->sentences(size);
       essay_words_ = size;
     }
-    const auto count = static_cast<double>(sentences_.size());
     std::vector<size_t> ends;
-    for (const int64_t place : random_.sample(kDepths, std::ssize(needles))) {
-      ends.push_back(static_cast<size_t>(count * (static_cast<double>(depth_at(place)) / 100)));
+    for (const double depth : draw_depths(index, needles.size())) {
+      ends.push_back(place_at(depth, std::ssize(sentences_)));
     }
     std::ranges::sort(ends);
     ends.push_back(sentences_.size());
@@ -142,7 +159,8 @@ class NeedleDraw {
   }
 
   /// Lines, the same one or other needles, with needles before random ones.
-  std::optional<std::string> line_context(int64_t size, const std::vector<std::string>& needles) {
+  std::optional<std::string> line_context(int64_t index, int64_t size,
+                                          const std::vector<std::string>& needles) {
     std::vector<std::string> lines;
     for (int64_t i = 0; i < size; ++i) {
       if (spec_.haystack == Haystack::kRepeat) {
@@ -153,8 +171,13 @@ class NeedleDraw {
       }
     }
     if (std::ssize(needles) > size) return std::nullopt;
-    std::vector<int64_t> places = random_.sample(size, std::ssize(needles));
-    std::ranges::sort(places, std::greater<>());
+    std::vector<int64_t> places(needles.size());
+    if (depths_.empty()) {
+      places = random_.sample(size, std::ssize(needles));
+      std::ranges::sort(places, std::greater<>());
+    } else {
+      std::ranges::fill(places, static_cast<int64_t>(place_at(depth_of(index), size)));
+    }
     for (size_t i = 0; i < needles.size(); ++i) lines.insert(lines.begin() + places[i], needles[i]);
     return join(lines, "\n");
   }
@@ -180,6 +203,7 @@ class NeedleDraw {
   const NeedleTaskSpec spec_;
   const uint64_t seed_;
   PythonRandom random_;
+  const std::vector<double> depths_;  // percent, by sample; empty: random
   const WordPairs words_;
   std::optional<Essays> essays_;
   int64_t most_words_ = 0;  // the harness does not repeat the essays
@@ -190,12 +214,12 @@ class NeedleDraw {
 }  // namespace
 
 RulerSubject needle_subject(const NeedleTaskSpec& spec, int64_t length, const TaskOptions& options,
-                            const std::string& name) {
-  const auto draw = std::make_shared<NeedleDraw>(spec, options, name);
+                            const std::string& name, const std::vector<double>& depths) {
+  const auto draw = std::make_shared<NeedleDraw>(spec, options, name, depths);
   RulerSubject subject;
   subject.answer_tokens = kAnswerTokens;
   subject.step = spec.haystack == Haystack::kEssay ? 500 : length < 4096 ? 5 : 25;
-  subject.draw = [draw](int64_t, int64_t size) { return draw->draw(size); };
+  subject.draw = [draw](int64_t index, int64_t size) { return draw->draw(index, size); };
   if (!options.ruler_as_harness) return subject;
   subject.most = draw->most_words();
   subject.is_most_tried = true;

@@ -25,11 +25,13 @@ extern const std::string kRepeatedLine;
 
 /// Subjects with a size. `name` is that of the task, for errors. Each call begins a random stream
 /// of its own from options.seed; what is returned holds references to `options`.
+/// `depths`: for each sample the percent of the haystack that stands before its needles; empty:
+/// random ones, as RULER draws them.
 RulerSubject needle_subject(const NeedleTaskSpec& spec, int64_t length, const TaskOptions& options,
-                            const std::string& name);
+                            const std::string& name, const std::vector<double>& depths = {});
 RulerSubject variable_subject(int64_t length, const TaskOptions& options, const std::string& name);
-RulerSubject common_words_subject(int64_t length, const TaskOptions& options,
-                                  const std::string& name);
+RulerSubject repeated_words_subject(int64_t length, const TaskOptions& options,
+                                    const std::string& name);
 RulerSubject question_subject(bool is_squad, const TaskOptions& options, const std::string& name);
 
 /// Frequent words have a rule of their own for the number of words.

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "text/needle_keys.h"
+#include "text/needle_sentences.h"
 
 namespace hypenet {
 
@@ -74,17 +75,37 @@ std::vector<int32_t> scatter(const std::vector<int32_t>& prose,
 
 }  // namespace
 
+std::string needle_sentence(std::string_view key, std::string_view answer) {
+  return concat(kNeedlePrefix, " ", key, kMiddle, answer, kEnd);
+}
+
+std::string needle_question(std::string_view key) {
+  return concat(kQuestionPrefix, " ", key, kMiddle);
+}
+
+std::vector<std::string> needle_key_nouns(const Tokenizer& tokenizer, NeedleKeys keys) {
+  std::vector<std::string> chosen;
+  const auto nouns = needle_nouns();
+  for (size_t i = 0; i < nouns.size(); ++i) {
+    if (is_held_out_noun(i) != (keys == NeedleKeys::kHeldOut)) continue;
+    if (tokenizer.encode(concat(" ", nouns[i])).size() <= kMostKeyTokens) {
+      chosen.emplace_back(nouns[i]);
+    }
+  }
+  return chosen;
+}
+
 NeedleTask::NeedleTask(const Tokenizer& tokenizer)
     : needle_prefix_(tokenizer.encode(kNeedlePrefix)),
       question_prefix_(tokenizer.encode(kQuestionPrefix)),
       middle_(tokenizer.encode(kMiddle)),
       end_(tokenizer.encode(kEnd)) {
   for (int digit = 0; digit < 10; ++digit) append(digits_, tokenizer.encode(std::to_string(digit)));
-  const auto nouns = needle_nouns();
-  for (size_t i = 0; i < nouns.size(); ++i) {
-    std::vector<int32_t> key = tokenizer.encode(concat(" ", nouns[i]));
-    if (key.size() > kMostKeyTokens) continue;
-    (is_held_out_noun(i) ? held_out_keys_ : training_keys_).push_back(std::move(key));
+  for (const NeedleKeys kind : {NeedleKeys::kTraining, NeedleKeys::kHeldOut}) {
+    auto& keys = kind == NeedleKeys::kHeldOut ? held_out_keys_ : training_keys_;
+    for (const std::string& noun : needle_key_nouns(tokenizer, kind)) {
+      keys.push_back(tokenizer.encode(" " + noun));
+    }
   }
   for (const auto* keys : {&training_keys_, &held_out_keys_}) {
     HYPENET_CHECK(std::ssize(*keys) >= kMostNeedles,

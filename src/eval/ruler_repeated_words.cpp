@@ -22,9 +22,9 @@ struct WordList {
   std::vector<std::string> common;
 };
 
-class CommonWordsDraw {
+class RepeatedWordsDraw {
  public:
-  CommonWordsDraw(int64_t length, const TaskOptions& options, std::string name)
+  RepeatedWordsDraw(int64_t length, const TaskOptions& options, std::string name)
       : options_(options),
         name_(std::move(name)),
         is_short_(length < 4096),
@@ -93,9 +93,9 @@ class CommonWordsDraw {
 
 }  // namespace
 
-RulerSubject common_words_subject(int64_t length, const TaskOptions& options,
-                                  const std::string& name) {
-  const auto draw = std::make_shared<CommonWordsDraw>(length, options, name);
+RulerSubject repeated_words_subject(int64_t length, const TaskOptions& options,
+                                    const std::string& name) {
+  const auto draw = std::make_shared<RepeatedWordsDraw>(length, options, name);
   RulerSubject subject;
   subject.answer_tokens = kAnswerTokens;
   subject.step = kCommon;

@@ -1,0 +1,22 @@
+// The sentences of the recall task as text, for prompts that are put together from words.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "text/needle.h"
+#include "text/tokenizer.h"
+
+namespace hypenet {
+
+/// " The magic number for KEY is 4821."
+std::string needle_sentence(std::string_view key, std::string_view answer);
+
+/// " Question: the magic number for KEY is ", which four digits answer.
+std::string needle_question(std::string_view key);
+
+/// The nouns that rows of this kind take their keys from: those of few tokens.
+std::vector<std::string> needle_key_nouns(const Tokenizer& tokenizer, NeedleKeys keys);
+
+}  // namespace hypenet
