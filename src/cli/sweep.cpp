@@ -28,6 +28,7 @@ struct SweepCommand {
   std::filesystem::path scores = "scores.csv";
   std::string precision;
   int64_t seed = 0;
+  int64_t memory_gib = 0;
   DeviceOptions device;
 };
 
@@ -51,6 +52,7 @@ void run(const SweepCommand& command) {
                      : options.device.is_cuda() ? "bfloat16"
                                                 : "float32";
   SweepJob job = command.job;
+  job.memory_bytes = command.memory_gib << 30;
   job.journal = command.scores.string() + ".journal";
   const std::vector<int32_t> held_out = command.data.empty()
                                             ? std::vector<int32_t>()
@@ -103,6 +105,11 @@ void add_sweep_command(CLI::App& app) {
   add_text_options(*command, *options);
   command->add_option("--dtype", options->precision,
                       "float32 or bfloat16 (default: bfloat16 on a GPU, else float32)");
+  command
+      ->add_option("--memory", options->memory_gib,
+                   "GiB for a batch of prompts (0: half of a GPU's free memory, or 2)")
+      ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str();
   add_device_options(*command, options->device);
   command->footer(kExample);
   command->callback([options] { run(*options); });

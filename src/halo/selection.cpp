@@ -39,6 +39,21 @@ LayerScores gather_evidence(const SelectionInputs& inputs, const fs::path& journ
                            inputs.corpus.held_out, inputs.sweep_seed, options);
 }
 
+/// The same, kept in a folder of its own: pilots take long, and who stops one of them should not
+/// have to sweep again.
+LayerScores kept_evidence(const SelectionInputs& inputs, const fs::path& journal,
+                          const RunOptions& options) {
+  const fs::path folder = options.out / "3-pilots" / "sweep";
+  if (!is_done(folder, inputs.settings)) {
+    const LayerScores scores = gather_evidence(inputs, journal, options);
+    FolderWriter writer(folder);
+    write_scores(writer.path() / "scores.csv", scores);
+    write_json(writer.path() / "run.json", run_record("sweep", inputs.settings, {inputs.aligned}));
+    writer.commit();
+  }
+  return read_scores(folder / "scores.csv");
+}
+
 }  // namespace
 
 LayerScores sweep_checkpoints(const SweepJob& job, const SweepConfig& config,
@@ -56,7 +71,8 @@ LayerScores sweep_checkpoints(const SweepJob& job, const SweepConfig& config,
                        .held_out = held_out,
                        .seed = seed,
                        .journal = job.journal,
-                       .identity = identity},
+                       .identity = identity,
+                       .memory_bytes = job.memory_bytes},
                       config, observed(options));
 }
 
@@ -90,11 +106,11 @@ std::vector<int64_t> select_attention(const SelectionInputs& inputs, const fs::p
                                       const RunOptions& options) {
   const SelectConfig& config = inputs.recipe.select;
   const fs::path journal = folder.string() + ".journal";
-  LayerScores scores = gather_evidence(inputs, journal, options);
   const auto rule = parse_selection_rule(config.rule);
-  if (rule == SelectionRule::kPilot && !config.layers) {
-    scores.pilots = train_pilots(inputs, scores, options);
-  }
+  const bool has_pilots = rule == SelectionRule::kPilot && !config.layers;
+  LayerScores scores = has_pilots ? kept_evidence(inputs, journal, options)
+                                  : gather_evidence(inputs, journal, options);
+  if (has_pilots) scores.pilots = train_pilots(inputs, scores, options);
   const auto layers = config.layers ? *config.layers : select_layers(scores, rule, config.keep);
   FolderWriter writer(folder);
   if (!scores.columns.empty()) write_scores(writer.path() / "scores.csv", scores);

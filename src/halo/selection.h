@@ -16,6 +16,7 @@ namespace hypenet {
 struct SweepJob {
   std::filesystem::path teacher, aligned;
   std::filesystem::path journal = {};  // finished answers of tasks; empty: none is kept
+  int64_t memory_bytes = 0;  // for a batch of prompts; 0: half of a GPU's free memory, or 2 GiB
 };
 
 /// Loads both models in config.precision and sweeps the layers (halo/sweep.h). `held_out` may be

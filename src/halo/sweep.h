@@ -24,6 +24,7 @@ struct SweepInputs {
   uint64_t seed = 0;                     // of recall's prompts
   std::filesystem::path journal = {};    // of the evaluation room's tasks; empty: none is kept
   Json identity = {};                    // of the models
+  int64_t memory_bytes = 0;              // as VariantGenerator's
 };
 
 /// Counts pieces of a part of the sweep; may throw to stop.

@@ -96,7 +96,9 @@ std::vector<SweepColumn> sweep_tasks(const SweepInputs& inputs, const std::vecto
                                      bool likelihoods, const SweepReport& report) {
   const Requests requests = collect(tasks, likelihoods);
   VariantEvaluator evaluator(inputs.variants, inputs.tokenizer,
-                             {.journal = inputs.journal, .identity = inputs.identity});
+                             {.memory_bytes = inputs.memory_bytes,
+                              .journal = inputs.journal,
+                              .identity = inputs.identity});
   const auto answers = evaluator.answer(requests.all, [&](int64_t done, int64_t total) {
     if (report) report("sweep tasks", done, total);
   });

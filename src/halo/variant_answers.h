@@ -18,7 +18,8 @@ struct AnswerPrompt {
   int64_t max_tokens = 48;  // of its answer
 };
 
-/// What a batch takes: for each layer the inputs of a prompt's tokens beside their keys and values.
+/// Answers batch after batch. A batch keeps, for each layer, the inputs of its prompts' tokens
+/// beside their keys and values.
 class VariantGenerator {
  public:
   /// `memory_bytes` bounds what is kept of a batch; 0: half of a GPU's free memory, or 2 GiB. The

@@ -8,6 +8,7 @@
 
 #include "base/json.h"
 #include "base/random.h"
+#include "halo/scores.h"
 #include "store/checkpoint.h"
 #include "tests/support/program.h"
 #include "tests/support/temporary_folder.h"
@@ -116,6 +117,22 @@ TEST_F(Convert, its_twins_can_be_swept_and_selected_by_hand) {
   EXPECT_EQ(refused.code, 1);
   EXPECT_NE(refused.error.find("every layer is lightning-attn"), std::string::npos)
       << refused.error;
+}
+
+TEST_F(Convert, chooses_layers_by_pilots_when_the_recipe_says_so) {
+  auto arguments = command("out");
+  for (const std::string setting :
+       {"select.rule=pilot", "select.pilot.steps=2", "select.pilot.candidates=2"}) {
+    arguments.insert(arguments.end(), {"--set", setting});
+  }
+  const ProgramResult result = run_program(arguments);
+  ASSERT_EQ(result.code, 0) << result.error;
+  const LayerScores scores = read_scores(folder_ / "out/3-select/scores.csv");
+  ASSERT_EQ(scores.pilots.size(), 2U);
+  EXPECT_EQ(read_json(folder_ / "out/3-select/selection.json")["layers"],
+            Json(scores.pilots.front().layers));
+  EXPECT_TRUE(scores.has(Evidence::kDivergence) && scores.has(Evidence::kLaziness));
+  EXPECT_NE(read_file(folder_ / "out/report.html").find("KL to the teacher"), std::string::npos);
 }
 
 TEST_F(Convert, killed_at_random_moments_ends_with_the_weights_of_an_uninterrupted_run) {

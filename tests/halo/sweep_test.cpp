@@ -171,6 +171,38 @@ TEST_F(Sweep, answers_do_not_depend_on_the_batch_or_on_which_variants_are_asked)
                "sweep: memory: expected room for a prompt and its answer of 130 + 8 tokens");
 }
 
+/// The share of answers of all variants that the engine gives too.
+double agreement(LayerVariants& variants, const std::vector<AnswerPrompt>& prompts,
+                 const std::function<CausalLm(int64_t)>& plain) {
+  VariantGenerator generator(variants);
+  const std::vector<bool> all(static_cast<size_t>(variants.count()), true);
+  const auto answers = answers_of(generator, prompts, all);
+  int64_t equal = 0;
+  for (int64_t variant = 0; variant < variants.count(); ++variant) {
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      equal += answers[static_cast<size_t>(variant)][i] == plain_answer(plain(variant), prompts[i]);
+    }
+  }
+  return static_cast<double>(equal) / static_cast<double>(prompts.size() * all.size());
+}
+
+TEST(SweepOnGpu, generated_tokens_are_those_of_the_engine_within_rounding) {
+  if (!torch::cuda::is_available()) GTEST_SKIP() << "no GPU";
+  ModelConfig config = teacher_config();
+  config.head_dim = 64;  // of the device kernels
+  const auto on_gpu = [](CausalLm model) {
+    model->to(torch::kCUDA, torch::kBFloat16);
+    model->set_compute_type(torch::kBFloat16);
+    return model;
+  };
+  const CausalLm teacher = spread_model(config, 5), twins = new_twins(teacher, 6);
+  LayerVariants variants(on_gpu(replaced_model(teacher, twins, -1)), on_gpu(new_twins(teacher, 6)));
+  const auto plain = [&](int64_t variant) {
+    return on_gpu(replaced_model(teacher, twins, variant - 1));
+  };
+  EXPECT_GE(agreement(variants, some_prompts(), plain), 0.75);
+}
+
 TEST_F(Sweep, twins_of_another_model_are_refused) {
   EXPECT_ERROR(check_twins(teacher_config(), teacher_config(), "twins"),
                "every layer is lightning-attn");
