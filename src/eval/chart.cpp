@@ -32,6 +32,7 @@ class ChartDrawing {
  public:
   explicit ChartDrawing(const Chart& chart) : chart_(chart) {}
 
+  /// Elements that stand between 0 and height().
   std::string draw() {
     draw_title();
     draw_legend();
@@ -43,12 +44,10 @@ class ChartDrawing {
       chart_.kind == ChartKind::kLines ? draw_lines() : draw_bars();
     }
     draw_x_axis();
-    return fmt::format(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1:.0f}\" role=\"img\" "
-        "aria-label=\"{2}\" font-family=\"system-ui, -apple-system, Segoe UI, Roboto, DejaVu Sans, "
-        "sans-serif\">\n<rect width=\"{0}\" height=\"{1:.0f}\" fill=\"#fff\"/>\n{3}</svg>\n",
-        kWidth, y_, escape(chart_.title), body_);
+    return body_;
   }
+
+  double height() const { return y_; }
 
  private:
   void draw_title() {
@@ -278,6 +277,26 @@ class ChartDrawing {
 
 }  // namespace
 
-std::string draw_svg(const Chart& chart) { return ChartDrawing(chart).draw(); }
+std::string draw_svg(const Chart& chart) { return draw_svg(std::vector<Chart>{chart}); }
+
+std::string draw_svg(const std::vector<Chart>& charts) {
+  constexpr double kGap = 24;
+  std::string body;
+  double height = 0;
+  for (const Chart& chart : charts) {
+    ChartDrawing drawing(chart);
+    const std::string elements = drawing.draw();
+    if (height > 0) height += kGap;
+    body += charts.size() == 1
+                ? elements
+                : fmt::format("<g transform=\"translate(0 {:.0f})\">\n{}</g>\n", height, elements);
+    height += drawing.height();
+  }
+  return fmt::format(
+      "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1:.0f}\" role=\"img\" "
+      "aria-label=\"{2}\" font-family=\"system-ui, -apple-system, Segoe UI, Roboto, DejaVu Sans, "
+      "sans-serif\">\n<rect width=\"{0}\" height=\"{1:.0f}\" fill=\"#fff\"/>\n{3}</svg>\n",
+      kWidth, height, escape(charts.empty() ? "" : charts.front().title), body);
+}
 
 }  // namespace hypenet

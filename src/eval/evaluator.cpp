@@ -41,14 +41,15 @@ struct Work {
   std::string key = {};
   std::vector<double> sums = {};  // of the parts, added up in their order
   size_t parts_left = 0;
+  int64_t tokens = 0, tokens_left = 0;  // as progress counts them
   EvalAnswer answer = {};
-
-  int64_t tokens() const {
-    int64_t tokens = static_cast<int64_t>(encoded.prompt.size()) + request->max_tokens;
-    for (const ScoredRow& row : encoded.parts) tokens += static_cast<int64_t>(row.ids.size());
-    return tokens;
-  }
 };
+
+int64_t tokens_of(const EvalRequest& request, const EncodedRequest& encoded) {
+  int64_t tokens = static_cast<int64_t>(encoded.prompt.size()) + request.max_tokens;
+  for (const ScoredRow& row : encoded.parts) tokens += static_cast<int64_t>(row.ids.size());
+  return tokens;
+}
 
 /// The work of one call of Evaluator::answer.
 class Agenda {
@@ -58,6 +59,7 @@ class Agenda {
   /// Takes a request whose key is new, unless the journal knows its answer.
   void add(const EvalRequest& request, EncodedRequest encoded, const std::string& key) {
     Work work{.request = &request, .encoded = std::move(encoded), .key = key};
+    work.tokens = work.tokens_left = tokens_of(request, work.encoded);
     work.parts_left = work.encoded.parts.size();
     work.sums.resize(work.parts_left);
     work.answer.is_greedy = work.parts_left > 0;
@@ -69,7 +71,7 @@ class Agenda {
       ++progress_.done;
       work.encoded = {};
     } else {
-      progress_.tokens_total += work.tokens();
+      progress_.tokens_total += work.tokens;
       (work.parts_left > 0 ? scored_ : generated_).push_back(works_.size());
     }
     works_.push_back(std::move(work));
@@ -98,13 +100,16 @@ class Agenda {
 void Agenda::finish(const Work& work) {
   if (journal_) journal_->add(work.key, work.answer);
   ++progress_.done;
-  progress_.tokens_done += work.tokens();
+  progress_.tokens_done += work.tokens_left;
 }
 
 void Agenda::take_row(size_t number, size_t part, const std::vector<TokenScore>& scores,
                       bool in_bf16) {
   Work& work = works_[number];
   work.sums[part] = sum_of(scores, in_bf16);
+  const auto tokens = work.tokens / static_cast<int64_t>(work.sums.size());
+  work.tokens_left -= tokens;
+  progress_.tokens_done += tokens;
   HYPENET_CHECK(std::isfinite(work.sums[part]),
                 "eval: log-likelihood of a request: expected a finite number, found nan or "
                 "infinity: the model's weights or arithmetic overflow");
@@ -119,9 +124,9 @@ void Agenda::score(Engine& engine, const EvaluatorOptions& options) {
   std::vector<ScoredRow> rows;
   std::vector<std::pair<size_t, size_t>> places;  // of each row: the work and the part
   for (const size_t number : scored_) {
-    const auto& parts = works_[number].encoded.parts;
+    auto& parts = works_[number].encoded.parts;
     for (size_t part = 0; part < parts.size(); ++part) {
-      rows.push_back(parts[part]);
+      rows.push_back(std::move(parts[part]));
       places.emplace_back(number, part);
     }
   }
@@ -137,8 +142,9 @@ void Agenda::generate(Engine& engine, const Tokenizer& tokenizer,
   std::vector<Prompt> prompts;
   prompts.reserve(generated_.size());
   for (const size_t number : generated_) {
-    const Work& work = works_[number];
-    prompts.push_back({work.encoded.prompt, work.request->until, work.request->max_tokens});
+    Work& work = works_[number];
+    prompts.push_back(
+        {std::move(work.encoded.prompt), work.request->until, work.request->max_tokens});
   }
   Generation generation(engine, tokenizer, stop_ids);
   const auto on_answer = [&](size_t place, const std::vector<int32_t>& ids) {
@@ -156,8 +162,8 @@ void Agenda::generate(Engine& engine, const Tokenizer& tokenizer,
 Evaluator::Evaluator(Engine& engine, const Tokenizer& tokenizer, EvaluatorOptions options)
     : engine_(engine), tokenizer_(tokenizer), options_(std::move(options)) {
   if (options_.max_length == 0) options_.max_length = engine.config().max_position_embeddings;
-  HYPENET_CHECK(options_.max_length > 0, "eval: max_length: expected at least 1, found ",
-                options_.max_length);
+  HYPENET_CHECK(options_.max_length > 0, "eval: max_length (config.json: max_position_embeddings, ",
+                "or --max-length): expected at least 1, found ", options_.max_length);
   auto& stops = options_.stop_ids;
   if (tokenizer.eos_id()) stops.push_back(*tokenizer.eos_id());
   std::sort(stops.begin(), stops.end());

@@ -40,6 +40,9 @@ struct Report {
 /// The chart as an SVG element (also valid as a file of its own).
 std::string draw_svg(const Chart& chart);
 
+/// Charts one below the other, as one SVG element.
+std::string draw_svg(const std::vector<Chart>& charts);
+
 /// Writes the page, temporary-then-rename. Text is escaped.
 void write_report(const std::filesystem::path& path, const Report& report);
 

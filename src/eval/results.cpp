@@ -120,6 +120,24 @@ Json answer_json(const EvalRequest& request, const EvalAnswer& answer) {
   return answer.text;
 }
 
+Json sample_json(const Task& task, size_t item, std::span<const EvalAnswer> answers,
+                 const ItemScores& scores) {
+  const TaskItem& document = task.items[item];
+  Json arguments = Json::array(), responses = Json::array();
+  for (size_t i = 0; i < document.requests.size(); ++i) {
+    arguments.push_back(request_json(document.requests[i]));
+    responses.push_back(answer_json(document.requests[i], answers[i]));
+  }
+  Json json = {{"task", task.name}, {"doc_id", item}, {"id", document.id}};
+  if (document.gold >= 0) json["target"] = document.gold;
+  if (!document.references.empty()) json["target"] = document.references;
+  json["arguments"] = std::move(arguments);
+  json["resps"] = std::move(responses);
+  const auto names = metric_names(task.scoring);
+  for (size_t i = 0; i < names.size(); ++i) json[names[i]] = scores[i];
+  return json;
+}
+
 }  // namespace
 
 TaskScores score_task(const Task& task, std::span<const EvalAnswer> answers) {
@@ -189,22 +207,17 @@ Json results_json(std::span<const TaskResult> tasks, std::span<const TaskResult>
   return json;
 }
 
-Json sample_json(const Task& task, size_t item, std::span<const EvalAnswer> answers,
-                 const ItemScores& scores) {
-  const TaskItem& document = task.items[item];
-  Json arguments = Json::array(), responses = Json::array();
-  for (size_t i = 0; i < document.requests.size(); ++i) {
-    arguments.push_back(request_json(document.requests[i]));
-    responses.push_back(answer_json(document.requests[i], answers[i]));
+std::string sample_lines(const Task& task, std::span<const EvalAnswer> answers,
+                         std::span<const ItemScores> items) {
+  std::string lines;
+  size_t at = 0;
+  for (size_t i = 0; i < task.items.size(); ++i) {
+    const size_t count = task.items[i].requests.size();
+    const Json line = sample_json(task, i, answers.subspan(at, count), items[i]);
+    lines += line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+    at += count;
   }
-  Json json = {{"task", task.name}, {"doc_id", item}, {"id", document.id}};
-  if (document.gold >= 0) json["target"] = document.gold;
-  if (!document.references.empty()) json["target"] = document.references;
-  json["arguments"] = std::move(arguments);
-  json["resps"] = std::move(responses);
-  const auto names = metric_names(task.scoring);
-  for (size_t i = 0; i < names.size(); ++i) json[names[i]] = scores[i];
-  return json;
+  return lines;
 }
 
 }  // namespace hypenet

@@ -43,9 +43,9 @@ Table results_table(std::span<const TaskResult> tasks, std::span<const TaskResul
 /// ("acc,none", "acc_stderr,none").
 Json results_json(std::span<const TaskResult> tasks, std::span<const TaskResult> groups);
 
-/// A line of --log-samples: task, number and id of the item, requests, answers, what was right, and
-/// the item's metrics.
-Json sample_json(const Task& task, size_t item, std::span<const EvalAnswer> answers,
-                 const ItemScores& scores);
+/// The task's items as JSON lines: task, number and id of the item, what was right, requests,
+/// answers, and the item's metrics. `answers` and `items` as in score_task.
+std::string sample_lines(const Task& task, std::span<const EvalAnswer> answers,
+                         std::span<const ItemScores> items);
 
 }  // namespace hypenet

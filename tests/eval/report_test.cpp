@@ -13,6 +13,7 @@
 namespace hypenet {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -104,6 +105,21 @@ TEST(ReportTest, several_series_have_a_legend_and_colours_of_their_own) {
   EXPECT_THAT(svg, HasSubstr(">student</text>"));
   EXPECT_THAT(svg, HasSubstr("stroke=\"#2563eb\" stroke-width=\"2\""));
   EXPECT_THAT(svg, HasSubstr("stroke=\"#d9480f\" stroke-width=\"2\""));
+}
+
+TEST(ReportTest, several_charts_stand_below_each_other) {
+  const Chart first = line_chart({1, 2}, {1, 2}), second = bar_chart({1, 2, 3});
+  const auto height = [](const std::string& svg) {
+    std::smatch match;
+    const std::regex box(R"re(viewBox="0 0 760 (\d+)")re");
+    EXPECT_TRUE(std::regex_search(svg, match, box)) << svg;
+    return std::stod(match[1]);
+  };
+  const std::string both = draw_svg(std::vector<Chart>{first, second});
+  EXPECT_TRUE(is_well_formed(both));
+  EXPECT_EQ(occurrences(both, "<svg"), 1U);
+  EXPECT_THAT(both, AllOf(HasSubstr(">loss</text>"), HasSubstr(">importance</text>")));
+  EXPECT_NEAR(height(both), height(draw_svg(first)) + height(draw_svg(second)) + 24, 2);
 }
 
 TEST(ReportTest, higher_values_stand_higher) {
