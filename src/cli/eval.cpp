@@ -1,106 +1,227 @@
-// hypenet eval: perplexity, next-token accuracy and recall on held-out text.
+// hypenet eval: published tasks, the recipes' own measures and the needle grid, as a table and as
+// results.json.
+#include "cli/eval.h"
+
 #include <fmt/format.h>
 
-#include <filesystem>
+#include <charconv>
+#include <chrono>
 #include <iostream>
 #include <memory>
-#include <optional>
-#include <string>
-#include <vector>
 
-#include "base/json.h"
+#include "base/error.h"
+#include "base/version.h"
 #include "cli/commands.h"
-#include "cli/interrupt.h"
-#include "cli/model_folder.h"
 #include "cli/numbers.h"
-#include "cli/progress.h"
-#include "engine/engine.h"
-#include "eval/report.h"
-#include "halo/evaluate.h"
 #include "halo/run.h"
 
 namespace hypenet {
 namespace {
 
-struct EvalCommand {
-  ModelOptions model;
-  std::string data;
-  std::string text_field = "text";
-  EvaluateConfig config{.contexts = {256, 512, 1024, 2048}};
-  uint64_t seed = 0;
-  std::optional<std::filesystem::path> json;
+namespace fs = std::filesystem;
+
+constexpr const char* kExamples = R"(Examples:
+  hypenet eval out/tiny/model --tasks arc_easy,hellaswag --data-dir data --out results.json
+  hypenet eval out/tiny/model --tasks ruler --lengths 4096,8192 --data-dir data
+  hypenet eval out/tiny/model --tasks text,recall --text valid.jsonl --contexts 256,1024
+  hypenet eval teacher --tasks needle-grid --contexts 4096,8192 --compare-with student --plot grid.svg)";
+
+void check_at_least(const char* flag, int64_t value, int64_t least) {
+  HYPENET_CHECK(value >= least, flag, ": expected at least ", least, ", found ", value);
+}
+
+int64_t parse_batch(const std::string& text) {
+  if (text == "auto") return 0;
+  int64_t tokens = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), tokens);
+  HYPENET_CHECK(error == std::errc() && end == text.data() + text.size() && tokens > 0,
+                "--batch: expected auto or a number of tokens, found ", text);
+  return tokens;
+}
+
+void check(const EvalCommand& command) {
+  HYPENET_CHECK(!command.measure.model.folder.empty(), "DIR: expected a model folder, found none");
+  HYPENET_CHECK(!command.tasks.empty(), "--tasks: expected names of tasks, found none; --list ",
+                "shows them");
+  const bool needs_text = command.has(kTextTask) || command.has(kRecallTask);
+  HYPENET_CHECK(!needs_text || !command.text.empty(), "--text: expected held-out text for the ",
+                "tasks text and recall, found none");
+  if (command.limit) check_at_least("--limit", *command.limit, 1);
+  if (command.shots) check_at_least("--shots", *command.shots, 0);
+  if (command.samples) check_at_least("--samples", *command.samples, 1);
+  check_at_least("--max-length", command.measure.max_length, 0);
+  check_at_least("--context", command.context, 1);
+  check_at_least("--windows", command.windows, 1);
+  check_at_least("--prompts", command.prompts, 1);
+  for (const int64_t length : command.lengths) check_at_least("--lengths", length, 1);
+  for (const int64_t context : command.contexts) check_at_least("--contexts", context, 1);
+  HYPENET_CHECK(command.needles >= 1 && command.needles <= 8, "--needles: expected 1 to 8, found ",
+                command.needles);
+  HYPENET_CHECK(command.task_version == 0 || command.task_version == 1,
+                "--task-version: expected 0 or 1, found ", command.task_version);
+  HYPENET_CHECK(command.ll_dtype == "float32" || command.ll_dtype == "bf16",
+                "--ll-dtype: expected float32 or bf16, found ", command.ll_dtype);
+  const bool draws = command.has(kNeedleGridTask);
+  HYPENET_CHECK(draws || !command.compare_with, "--compare-with: expected the task needle-grid");
+  HYPENET_CHECK(draws || !command.plot, "--plot: expected the task needle-grid");
+}
+
+void list_tasks() {
+  std::vector<TaskName> tasks = known_tasks();
+  tasks.push_back({kTextTask, "perplexity and next-token accuracy on --text"});
+  tasks.push_back({kRecallTask, "facts hidden in --text, asked for at its end"});
+  tasks.push_back({kNeedleGridTask, "a fact at each of --depths in prompts of --contexts"});
+  tasks.push_back({"FILE.jsonl", "items of your own: docs/evaluation.md"});
+  for (const TaskName& task : tasks) std::cout << fmt::format("{:<42}{}\n", task.name, task.about);
+}
+
+Json settings_json(const EvalCommand& command, const MeasuredModel& model) {
+  const auto number = [](const auto& value) { return value ? Json(*value) : Json(nullptr); };
+  return {{"model", "hypenet"},
+          {"model_args", command.measure.model.folder.string()},
+          {"device", command.measure.model.device.device},
+          {"dtype", model.type()},
+          {"ll_dtype", command.ll_dtype},
+          {"batch_size", command.batch},
+          {"max_length", model.max_length()},
+          {"tasks", command.tasks},
+          {"limit", number(command.limit)},
+          {"num_fewshot", number(command.shots)},
+          {"samples", number(command.samples)},
+          {"seed", number(command.seed)}};
+}
+
+/// What eval found, to the terminal and to --out.
+struct Findings {
+  std::vector<TaskResult> tasks = {};
+  std::vector<NeedleGrid> grids = {};
+  Json settings = {};
 };
 
-void check(const EvaluateConfig& config) {
-  HYPENET_CHECK(config.context > 0, "--context: expected at least 1, found ", config.context);
-  HYPENET_CHECK(config.windows > 0, "--windows: expected at least 1, found ", config.windows);
-  HYPENET_CHECK(config.prompts > 0, "--prompts: expected at least 1, found ", config.prompts);
-  HYPENET_CHECK(config.needles >= 1 && config.needles <= 8, "--needles: expected 1 to 8, found ",
-                config.needles);
-  for (const int64_t context : config.contexts) {
-    HYPENET_CHECK(context > 0, "--contexts: expected lengths of at least 1, found ", context);
+void show(const EvalCommand& command, const Findings& findings, double seconds) {
+  const std::vector<TaskResult> groups = group_results(findings.tasks);
+  if (!findings.tasks.empty()) {
+    std::cout << format_table(results_table(findings.tasks, groups)) << std::flush;
   }
+  if (!command.out) return;
+  Json json = results_json(findings.tasks, groups);
+  json["needle_grids"] = Json::array();
+  for (const NeedleGrid& grid : findings.grids)
+    json["needle_grids"].push_back(needle_grid_json(grid));
+  json["config"] = findings.settings;
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  json["date"] = std::chrono::duration_cast<std::chrono::seconds>(now).count();
+  json["git_hash"] = source_commit();
+  json["version"] = version();
+  json["total_evaluation_time_seconds"] = seconds;
+  write_json(*command.out, json);
 }
 
-void print(const Evaluation& result, const EvaluateConfig& config) {
-  std::cout << fmt::format("perplexity {:.3f}, next-token accuracy {:.4f} (context {})\n\n",
-                           result.perplexity, result.next_token_accuracy, result.context);
-  Table table{{"context", "recall", "standard error", "cache"}, {}};
-  for (size_t i = 0; i < result.recall.size(); ++i) {
-    const RecallPoint& point = result.recall[i];
-    table.rows.push_back({readable_tokens(point.context), fmt::format("{:.3f}", point.share),
-                          fmt::format("{:.3f}", point.error),
-                          readable_bytes(result.cache[i].bytes)});
+void run_eval(EvalCommand command) {
+  if (command.lists_tasks) return list_tasks();
+  check(command);
+  const auto start = std::chrono::steady_clock::now();
+  command.measure.batch_tokens = parse_batch(command.batch);
+  command.measure.sums_in_bf16 = command.ll_dtype == "bf16";
+  if (command.out) command.measure.journal = command.out->string() + ".journal";
+
+  const OpenFolder folder(command.measure.model.folder);
+  std::vector<int32_t> text;
+  if (!command.text.empty())
+    text = read_held_out(command.text, command.text_field, folder.tokenizer);
+  std::vector<Task> tasks = load_eval_tasks(command, folder);
+  NeedlePrompts needles;
+  if (command.has(kNeedleGridTask)) needles = load_needle_grid(command, folder.tokenizer, text);
+
+  auto model =
+      std::make_unique<MeasuredModel>(command.measure, folder.checkpoint, folder.tokenizer);
+  Findings findings{.settings = settings_json(command, *model)};
+  findings.tasks = run_text_measures(command, text, folder.tokenizer, *model);
+  for (auto& result : run_eval_tasks(command, std::move(tasks), *model)) {
+    findings.tasks.push_back(std::move(result));
   }
-  std::cout << fmt::format("recall of 1 of {} facts, {} prompts a context:\n", config.needles,
-                           config.prompts)
-            << format_table(table);
+  if (command.has(kNeedleGridTask)) {
+    findings.grids = run_needle_grids(command, needles, std::move(model));
+  }
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  show(command, findings, seconds);
+  std::cerr << "eval: " << readable_seconds(seconds);
+  if (command.out) {
+    std::cerr << "; answers are kept in " << command.measure.journal.string()
+              << " for further tasks of this model";
+  }
+  std::cerr << std::endl;
 }
 
-void run_eval(const EvalCommand& command) {
-  check(command.config);
-  const Checkpoint checkpoint(command.model.folder);
-  Engine engine(open_model(command.model, checkpoint));
-  const Tokenizer tokenizer = open_tokenizer(command.model.folder, engine.config());
-  const std::vector<int32_t> text = read_held_out({command.data}, command.text_field, tokenizer);
-  Progress progress;
-  progress.show(
-      fmt::format("eval: {} tokens of text", with_commas(static_cast<int64_t>(text.size()))));
-  const auto report = [&](int64_t done, int64_t total) {
-    throw_if_interrupted();
-    if (done < total) progress.show(fmt::format("eval: {} of {} measures done", done, total));
-  };
-  const Evaluation result = evaluate(engine, tokenizer, text, command.config, command.seed, report);
-  progress.finish("eval: done");
-  print(result, command.config);
-  if (command.json) write_json(*command.json, write_fields(result));
+void add_task_options(CLI::App& command, EvalCommand& options) {
+  command.add_option("--tasks", options.tasks, "names, and files of own items: a,b,items.jsonl")
+      ->delimiter(',');
+  command.add_flag("--list", options.lists_tasks, "print the names of all tasks");
+  command.add_option("--data-dir", options.data, "folder with the data sets' files (repeatable)");
+  command.add_option("--limit", options.limit, "items of a task at most, the first ones");
+  command.add_option("--shots", options.shots, "solved examples before each item");
+  command.add_option("--max-length", options.measure.max_length,
+                     "tokens of a row at most (0: the model's max_position_embeddings)");
+  command.add_option("--batch", options.batch, "tokens of a scoring batch")->capture_default_str();
+  command.add_option("--lengths", options.lengths, "of RULER's prompts, tokens: 4096,8192")
+      ->delimiter(',')
+      ->capture_default_str();
+  command.add_option("--samples", options.samples,
+                     "prompts a RULER task and length (500), or a cell of the needle grid (5)");
+  command
+      .add_option("--task-version", options.task_version,
+                  "0 or 1, of fda, swde and squad_completion")
+      ->capture_default_str();
+  command
+      .add_option("--ll-dtype", options.ll_dtype,
+                  "float32, or bf16: log-likelihoods rounded as lm-evaluation-harness does")
+      ->capture_default_str();
+  command.add_option("--seed", options.seed,
+                     "of RULER's and the grid's samples (42), of recall (0)");
+  command.add_option("--out", options.out, "results.json; FILE.journal keeps finished answers");
+  command.add_option("--log-samples", options.log_samples,
+                     "a JSON line an item: requests, answers");
+}
+
+void add_text_options(CLI::App& command, EvalCommand& options) {
+  command.add_option("--text", options.text, "held-out text: files, folders, or token shards");
+  command.add_option("--text-field", options.text_field, "JSON field or Parquet column")
+      ->capture_default_str();
+  command.add_option("--context", options.context, "text: tokens of a window")
+      ->capture_default_str();
+  command.add_option("--windows", options.windows, "text: windows")->capture_default_str();
+  command
+      .add_option("--contexts", options.contexts,
+                  "recall, needle-grid: lengths of prompts, tokens: 256,512")
+      ->delimiter(',');
+  command.add_option("--needles", options.needles, "recall: facts in a prompt, 1 to 8")
+      ->capture_default_str();
+  command.add_option("--prompts", options.prompts, "recall: prompts a length")
+      ->capture_default_str();
+  command.add_option("--depths", options.depths, "needle-grid: depths from 0 to 100 %")
+      ->capture_default_str();
+  command
+      .add_option("--needle", options.needle,
+                  "needle-grid: what hides the fact: essays, repeated, or facts (in --text)")
+      ->capture_default_str();
+  command.add_option("--compare-with", options.compare_with, "needle-grid: a second model folder");
+  command.add_option("--plot", options.plot, "needle-grid: SVG file to write");
 }
 
 }  // namespace
 
 void add_eval_command(CLI::App& app) {
   const auto options = std::make_shared<EvalCommand>();
-  EvaluateConfig& config = options->config;
-  CLI::App* command = app.add_subcommand("eval", "measure perplexity and recall on held-out text");
-  add_model_options(*command, options->model);
-  command->add_option("--data", options->data, "held-out text, or a folder of token shards")
-      ->required();
-  command->add_option("--text-field", options->text_field, "JSON field or Parquet column")
-      ->capture_default_str();
-  command->add_option("--context", config.context, "tokens of a window for perplexity")
-      ->capture_default_str();
-  command->add_option("--windows", config.windows, "windows for perplexity")->capture_default_str();
-  command->add_option("--contexts", config.contexts, "lengths of recall prompts: 256,512")
-      ->delimiter(',')
-      ->capture_default_str();
-  command->add_option("--needles", config.needles, "facts hidden in a recall prompt, 1 to 8")
-      ->capture_default_str();
-  command->add_option("--prompts", config.prompts, "recall prompts a length")
-      ->capture_default_str();
-  command->add_option("--seed", options->seed, "of keys, digits and places")->capture_default_str();
-  command->add_option("--json", options->json, "also write the measures to this file");
-  command->footer(
-      "Example:\n  hypenet eval out/tiny/model --data valid.jsonl --contexts 256,1024,4096");
+  CLI::App* command =
+      app.add_subcommand("eval", "score a model on published tasks, recall and text");
+  add_model_options(*command, options->measure.model);
+  command->get_option("DIR")->required(false);  // --list needs none
+  command->add_option("--memory", options->measure.memory_gib,
+                      "GiB for caches and states of what is generated (0: what fits)");
+  add_task_options(*command, *options);
+  add_text_options(*command, *options);
+  command->footer(kExamples);
   command->callback([options] { run_eval(*options); });
 }
 

@@ -54,6 +54,7 @@ void add_commands(CLI::App& app) {
   add_chat_command(app);
   add_logits_command(app);
   add_eval_command(app);
+  add_compare_command(app);
   add_bench_command(app);
 }
 

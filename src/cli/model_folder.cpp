@@ -32,8 +32,19 @@ torch::ScalarType weights_type(const std::string& name, const Checkpoint& checkp
 
 }  // namespace
 
+std::string model_name(const std::filesystem::path& folder) {
+  std::filesystem::path path = std::filesystem::absolute(folder).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();
+  const std::string name = path.filename().string();
+  return name == "model" ? (path.parent_path().filename() / name).string() : name;
+}
+
 void add_model_options(CLI::App& command, ModelOptions& options) {
   command.add_option("DIR", options.folder, "model folder")->required();
+  add_type_option(command, options);
+}
+
+void add_type_option(CLI::App& command, ModelOptions& options) {
   command
       .add_option("--dtype", options.type,
                   "float32, bfloat16, float64, or auto: as stored on a CPU, bfloat16 on a GPU")

@@ -21,8 +21,14 @@ struct ModelOptions {
 /// "auto": bfloat16 on a GPU, and for weights stored so; float32 otherwise.
 inline constexpr const char* kAutomaticType = "auto";
 
+/// What to call a model: its folder's name, with the one above for "model".
+std::string model_name(const std::filesystem::path& folder);
+
 /// Adds the positional folder, --dtype, --device and --threads; `options` must outlive the parsing.
 void add_model_options(CLI::App& command, ModelOptions& options);
+
+/// The same without the folder.
+void add_type_option(CLI::App& command, ModelOptions& options);
 
 /// The model of the folder, its parameters of the type and on the device asked for. So is its
 /// arithmetic, but for float32 beside bfloat16 weights on a CPU.

@@ -1,4 +1,4 @@
-// inspect, logits, generate, eval and data tokenize on a small model with random weights.
+// inspect, logits and generate on a small model with random weights.
 #include <gmock/gmock.h>
 
 #include <csignal>
@@ -8,9 +8,8 @@
 
 #include "engine/engine.h"
 #include "store/checkpoint.h"
-#include "tests/support/byte_tokenizer.h"
+#include "tests/support/model_folder.h"
 #include "tests/support/program.h"
-#include "tests/support/tiny_model.h"
 #include "text/tokenizer.h"
 
 namespace hypenet {
@@ -25,22 +24,7 @@ using testing_support::run_program;
 
 class ModelCommands : public testing::Test {
  protected:
-  ModelCommands() {
-    write_model(264);
-    testing_support::write_byte_tokenizer(folder());
-  }
-
-  void write_model(int64_t vocab_size) const {
-    torch::manual_seed(3);
-    ModelConfig config = testing_support::tiny_hypenet_config();
-    config.vocab_size = vocab_size;
-    config.torch_dtype = "float32";
-    CausalLm model(config);
-    write_checkpoint(folder(), {.config = to_json(config),
-                                .tensors = named_weights(*model, torch::kFloat32),
-                                .run = {},
-                                .companions_from = {}});
-  }
+  ModelCommands() { testing_support::write_byte_model(folder()); }
 
   fs::path folder() const { return root_ / "model"; }
 
@@ -277,49 +261,6 @@ TEST_F(ModelCommands, ctrl_c_ends_generation_cleanly) {
   EXPECT_EQ(result.code, 130);
   EXPECT_EQ(result.error, "hypenet: interrupted\n");
   EXPECT_EQ(result.out.back(), '\n');
-}
-
-TEST_F(ModelCommands, tokenized_text_is_evaluated_like_its_files) {
-  write_model(4096);
-  fs::copy_file(fs::path(HYPENET_SOURCE) / "models/tiny-teacher/tokenizer.json",
-                folder() / "tokenizer.json");
-  write_json(folder() / "tokenizer_config.json", {{"eos_token", "<|endoftext|>"}});
-  std::string text;
-  for (int i = 0; i < 80; ++i) text += concat("This is sentence number ", i, ". ");
-  write_file(root_ / "text.txt", text);
-  const std::string shards = (root_ / "shards").string(), file = (root_ / "text.txt").string();
-  const ProgramResult tokenized =
-      run_program({"data", "tokenize", "--tokenizer", folder().string(), "--out", shards, file});
-  ASSERT_EQ(tokenized.code, 0) << tokenized.error;
-  EXPECT_EQ(tokenized.out, shards + "\n");
-  EXPECT_THAT(tokenized.error, HasSubstr("tokenize: 1 documents, "));
-
-  std::vector<Json> results;
-  for (const std::string& data : {file, shards}) {
-    const std::string json = (root_ / "result.json").string();
-    const ProgramResult result =
-        run_program({"eval", folder().string(), "--data", data, "--context", "64", "--windows", "4",
-                     "--contexts", "150,200", "--prompts", "3", "--needles", "2", "--json", json});
-    ASSERT_EQ(result.code, 0) << result.error;
-    EXPECT_THAT(result.out, AllOf(HasSubstr("perplexity"), HasSubstr("150"), HasSubstr("200")));
-    results.push_back(read_json(json));
-  }
-  EXPECT_EQ(results[0], results[1]);
-  EXPECT_GT(results[0]["perplexity"], 2000);  // random weights, 4096 tokens
-  EXPECT_LT(results[0]["perplexity"], 8000);
-  EXPECT_EQ(results[0]["recall"].size(), 2U);
-}
-
-TEST_F(ModelCommands, eval_rejects_bad_requests) {
-  write_file(root_ / "text.txt", "A short text.");
-  write_file(root_ / "empty.txt", "");
-  const auto run = [&](const std::string& data, const std::string& option) {
-    return run_program({"eval", folder().string(), "--data", (root_ / data).string(), option});
-  };
-  expect_error_line(run("text.txt", "--windows=0"), "--windows: expected at least 1");
-  expect_error_line(run("text.txt", "--needles=9"), "--needles: expected 1 to 8");
-  expect_error_line(run("text.txt", "--contexts=0"), "--contexts: expected lengths");
-  expect_error_line(run("none.txt", "--windows=1"), "none.txt");
 }
 
 }  // namespace

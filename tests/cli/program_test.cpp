@@ -77,8 +77,8 @@ INSTANTIATE_TEST_SUITE_P(
                     std::vector<std::string>{"data", "tokenize"},
                     std::vector<std::string>{"inspect"}, std::vector<std::string>{"generate"},
                     std::vector<std::string>{"chat"}, std::vector<std::string>{"logits"},
-                    std::vector<std::string>{"eval"}, std::vector<std::string>{"bench"},
-                    std::vector<std::string>{"bench", "train"}),
+                    std::vector<std::string>{"eval"}, std::vector<std::string>{"compare"},
+                    std::vector<std::string>{"bench"}, std::vector<std::string>{"bench", "train"}),
     [](const auto& info) {
       std::string name = "hypenet";
       for (const auto& word : info.param) name += "_" + word;
@@ -122,7 +122,7 @@ TEST(ProgramTest, select_shows_a_table_before_the_layers) {
 
 TEST(ProgramTest, select_rejects_bad_requests) {
   const std::string scores = test_data("layer_sweep/layer_sweep_2b.csv");
-  expect_failure({"select", "--scores", scores, "--rule", "best"}, "halo, recall-drop or uniform");
+  expect_failure({"select", "--scores", scores, "--rule", "best"}, "halo, recall-drop, uniform");
   expect_failure({"select", "--scores", scores, "--keep", "29"}, "to 28, found 29");
   expect_failure({"select", "--scores", scores, "--keep", "-1"}, "found -1");
   expect_failure({"select", "--scores", "no/such.csv"}, "no/such.csv: cannot open");
@@ -133,7 +133,7 @@ TEST(ProgramTest, missing_folders_are_named) {
     std::vector<std::string> arguments = {command, "no/such/folder"};
     if (command == "generate") arguments.insert(arguments.end(), {"--prompt", "x"});
     if (command == "logits") arguments.insert(arguments.end(), {"--ids", "1", "--out", "x"});
-    if (command == "eval") arguments.insert(arguments.end(), {"--data", "x"});
+    if (command == "eval") arguments.insert(arguments.end(), {"--tasks", "piqa"});
     expect_failure(arguments, "no/such/folder");
   }
 }

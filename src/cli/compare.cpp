@@ -1,0 +1,194 @@
+// hypenet compare: how far two models are from each other along the context.
+#include "engine/compare.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "cli/commands.h"
+#include "cli/interrupt.h"
+#include "cli/model_folder.h"
+#include "cli/numbers.h"
+#include "cli/progress.h"
+#include "eval/measures.h"
+#include "eval/report.h"
+#include "halo/run.h"
+
+namespace hypenet {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct CompareCommand {
+  ModelOptions a{.folder = {}, .type = kAutomaticType, .device = {}};
+  fs::path b;
+  std::vector<std::string> text;
+  std::string text_field = "text";
+  int64_t context = 1024, windows = 16;
+  std::optional<fs::path> plot, json;
+};
+
+/// The names of the folders, or their paths where those are the same.
+std::pair<std::string, std::string> names_of(const CompareCommand& command) {
+  const std::string a = model_name(command.a.folder), b = model_name(command.b);
+  if (a != b) return {a, b};
+  return {command.a.folder.string(), command.b.string()};
+}
+
+std::vector<std::vector<int32_t>> windows_of(const CompareCommand& command) {
+  const Tokenizer tokenizer = Tokenizer::load(command.a.folder);
+  const std::vector<int32_t> text = read_held_out(command.text, command.text_field, tokenizer);
+  std::vector<std::vector<int32_t>> windows;
+  for (ScoredRow& row : text_rows(text, command.context, command.windows)) {
+    windows.push_back(std::move(row.ids));
+  }
+  return windows;
+}
+
+/// Ids mean the same in both models.
+void check_tokenizers(const CompareCommand& command, const std::vector<int32_t>& ids) {
+  const Tokenizer a = Tokenizer::load(command.a.folder), b = Tokenizer::load(command.b);
+  HYPENET_CHECK(a.vocab_size() == b.vocab_size(), command.b.string(),
+                ": tokenizer.json: expected the first model's ", a.vocab_size(), " tokens, found ",
+                b.vocab_size());
+  HYPENET_CHECK(a.decode(ids) == b.decode(ids), command.b.string(),
+                ": tokenizer.json: expected the first model's tokens, found others");
+}
+
+std::string tokens_of(const ComparisonBucket& bucket) {
+  return fmt::format("{} to {}", with_commas(bucket.first), with_commas(bucket.last));
+}
+
+std::vector<std::string> row_of(const std::string& tokens, const PositionComparison& mean) {
+  return {tokens, fmt::format("{:.4f}", mean.divergence), fmt::format("{:.4f}", mean.agreement),
+          fmt::format("{:.3f}", std::exp(mean.loss_a)),
+          fmt::format("{:.3f}", std::exp(mean.loss_b))};
+}
+
+Table table_of(const std::vector<PositionComparison>& positions) {
+  Table table{{"tokens before", "KL(A || B)", "same first choice", "perplexity A", "perplexity B"},
+              {}};
+  for (const ComparisonBucket& bucket : comparison_buckets(positions, 1)) {
+    table.rows.push_back(row_of(tokens_of(bucket), bucket.mean));
+  }
+  const auto length = static_cast<int64_t>(positions.size());
+  table.rows.push_back(row_of("all", mean_comparison(positions, 1, length)));
+  return table;
+}
+
+std::vector<Chart> charts_of(const CompareCommand& command,
+                             const std::vector<PositionComparison>& positions) {
+  const auto [a, b] = names_of(command);
+  Series divergence, agreement, perplexity_a{a, {}, {}}, perplexity_b{b, {}, {}};
+  const auto add = [](Series& series, double x, double y) {
+    series.x.push_back(x);
+    series.y.push_back(y);
+  };
+  for (const ComparisonBucket& bucket : comparison_buckets(positions, 4)) {
+    const auto x = static_cast<double>(bucket.last);
+    add(divergence, x, bucket.mean.divergence);
+    add(agreement, x, bucket.mean.agreement);
+    add(perplexity_a, x, std::exp(bucket.mean.loss_a));
+    add(perplexity_b, x, std::exp(bucket.mean.loss_b));
+  }
+  const Chart frame{.x_label = "tokens before", .log_x = true};
+  Chart first = frame, second = frame, third = frame;
+  first.title = fmt::format("KL({} || {}) along the context", a, b);
+  first.y_label = "nats a token";
+  first.series = {divergence};
+  second.title = "Same first choice";
+  second.y_label = "share of tokens";
+  second.series = {agreement};
+  third.title = "Perplexity";
+  third.series = {perplexity_a, perplexity_b};
+  return {first, second, third};
+}
+
+Json json_of(const CompareCommand& command, size_t windows,
+             const std::vector<PositionComparison>& positions) {
+  Json buckets = Json::array();
+  for (const ComparisonBucket& bucket : comparison_buckets(positions, 1)) {
+    buckets.push_back({{"first", bucket.first},
+                       {"last", bucket.last},
+                       {"kl", bucket.mean.divergence},
+                       {"agreement", bucket.mean.agreement},
+                       {"perplexity_a", std::exp(bucket.mean.loss_a)},
+                       {"perplexity_b", std::exp(bucket.mean.loss_b)}});
+  }
+  Json kl = Json::array(), agreement = Json::array(), loss_a = Json::array(),
+       loss_b = Json::array();
+  for (const PositionComparison& position : positions) {
+    kl.push_back(position.divergence);
+    agreement.push_back(position.agreement);
+    loss_a.push_back(position.loss_a);
+    loss_b.push_back(position.loss_b);
+  }
+  return {{"a", command.a.folder.string()},
+          {"b", command.b.string()},
+          {"text", command.text},
+          {"context", positions.size()},
+          {"windows", windows},
+          {"buckets", buckets},
+          {"positions",
+           {{"kl", kl}, {"agreement", agreement}, {"loss_a", loss_a}, {"loss_b", loss_b}}}};
+}
+
+void run_compare(const CompareCommand& command) {
+  HYPENET_CHECK(command.context > 0, "--context: expected at least 1, found ", command.context);
+  HYPENET_CHECK(command.windows > 0, "--windows: expected at least 1, found ", command.windows);
+  const Checkpoint of_a(command.a.folder), of_b(command.b);
+  const auto windows = windows_of(command);
+  check_tokenizers(command, windows.front());
+  CausalLm a = open_model(command.a, of_a);
+  ModelOptions options = command.a;
+  options.folder = command.b;
+  CausalLm b = open_model(options, of_b);
+  Progress progress;
+  const auto report = [&](int64_t done) {
+    throw_if_interrupted();
+    progress.show(fmt::format("compare: {} of {} windows", done, windows.size()));
+  };
+  report(0);
+  const auto positions = compare_models(a, b, windows, report);
+  progress.finish(fmt::format("compare: {} windows of {} tokens", windows.size(),
+                              with_commas(static_cast<int64_t>(positions.size()))));
+  const auto [name_a, name_b] = names_of(command);
+  std::cout << "A: " << name_a << "\nB: " << name_b << "\n\n" << format_table(table_of(positions));
+  if (command.plot) write_file(*command.plot, draw_svg(charts_of(command, positions)));
+  if (command.json) write_json(*command.json, json_of(command, windows.size(), positions));
+}
+
+}  // namespace
+
+void add_compare_command(CLI::App& app) {
+  const auto options = std::make_shared<CompareCommand>();
+  CLI::App* command =
+      app.add_subcommand("compare", "how far two models are from each other, along the context");
+  command->add_option("DIR_A", options->a.folder, "model folder: the teacher")->required();
+  command->add_option("DIR_B", options->b, "model folder: the student")->required();
+  command->add_option("--text", options->text, "held-out text: files, folders, or token shards")
+      ->required();
+  command->add_option("--text-field", options->text_field, "JSON field or Parquet column")
+      ->capture_default_str();
+  command->add_option("--context", options->context, "tokens of a window")->capture_default_str();
+  command->add_option("--windows", options->windows, "windows, spread over the text")
+      ->capture_default_str();
+  command->add_option("--plot", options->plot, "SVG file to write");
+  command->add_option("--json", options->json, "file to write: buckets, and each position");
+  add_type_option(*command, options->a);
+  command->footer(
+      "Example:\n  hypenet compare teacher out/tiny/model --text valid.jsonl "
+      "--context 4096 --plot compare.svg");
+  command->callback([options] { run_compare(*options); });
+}
+
+}  // namespace hypenet

@@ -1,0 +1,78 @@
+// What the parts of `hypenet eval` share: its flags, and what each part adds to the results.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/measured_model.h"
+#include "eval/needle_grid.h"
+#include "eval/results.h"
+#include "eval/task.h"
+
+namespace hypenet {
+
+/// The measures of eval/measures.h and the needle grid, by their names among tasks.
+inline constexpr const char* kTextTask = "text";
+inline constexpr const char* kRecallTask = "recall";
+inline constexpr const char* kNeedleGridTask = "needle-grid";
+
+struct EvalCommand {
+  MeasureOptions measure;
+  std::vector<std::string> tasks = {};
+  bool lists_tasks = false;
+  std::vector<std::filesystem::path> data = {};
+  std::optional<int64_t> limit = {}, shots = {}, samples = {};
+  std::string batch = "auto", ll_dtype = "float32";
+  std::vector<int64_t> lengths = {4096};
+  int64_t task_version = 0;
+  std::optional<uint64_t> seed = {};
+  std::optional<std::filesystem::path> out = {}, log_samples = {};
+
+  std::vector<std::string> text = {};
+  std::string text_field = "text";
+  int64_t context = 512, windows = 64;  // text
+  std::vector<int64_t> contexts = {};   // recall and needle-grid; empty: their own
+  int64_t needles = 4, prompts = 48;    // recall
+  int64_t depths = 10;                  // needle-grid
+  std::string needle = "essays";
+  std::optional<std::filesystem::path> compare_with = {}, plot = {};
+
+  bool has(const std::string& task) const;
+};
+
+/// A model folder's tokenizer and files, before its weights are read.
+struct OpenFolder {
+  explicit OpenFolder(const std::filesystem::path& folder);
+
+  Checkpoint checkpoint;
+  ModelConfig config;
+  Tokenizer tokenizer;
+};
+
+/// The tasks with requests, from their data files; throws Error for RULER lengths that the model
+/// does not read.
+std::vector<Task> load_eval_tasks(const EvalCommand& command, const OpenFolder& folder);
+
+/// Runs the tasks and writes --log-samples.
+std::vector<TaskResult> run_eval_tasks(const EvalCommand& command, std::vector<Task> tasks,
+                                       MeasuredModel& model);
+
+/// The tasks "text" and "recall" on held-out text, as the recipes measure them.
+std::vector<TaskResult> run_text_measures(const EvalCommand& command,
+                                          const std::vector<int32_t>& text,
+                                          const Tokenizer& tokenizer, MeasuredModel& model);
+
+/// The prompts of the needle grid.
+NeedlePrompts load_needle_grid(const EvalCommand& command, const Tokenizer& tokenizer,
+                               const std::vector<int32_t>& text);
+
+/// The grid of the model, which is then closed, and of --compare-with; writes --plot. On a terminal
+/// the grids are in colour.
+std::vector<NeedleGrid> run_needle_grids(const EvalCommand& command, const NeedlePrompts& prompts,
+                                         std::unique_ptr<MeasuredModel> model);
+
+}  // namespace hypenet

@@ -1,0 +1,148 @@
+// The parts of an evaluation, one after the other: text, recall, and tasks with requests; what is
+// scored comes before what is generated, because that takes the engine's memory.
+#include <algorithm>
+#include <iterator>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "cli/eval.h"
+#include "cli/numbers.h"
+#include "eval/measures.h"
+
+namespace hypenet {
+namespace {
+
+/// The requests of all tasks, taken out of their items: prompts of a million tokens are not held
+/// twice.
+std::vector<EvalRequest> take_requests(std::vector<Task>& tasks) {
+  std::vector<EvalRequest> requests;
+  for (Task& task : tasks) {
+    for (TaskItem& item : task.items) {
+      std::move(item.requests.begin(), item.requests.end(), std::back_inserter(requests));
+    }
+  }
+  return requests;
+}
+
+void give_back(std::vector<Task>& tasks, std::vector<EvalRequest> requests) {
+  auto next = requests.begin();
+  for (Task& task : tasks) {
+    for (TaskItem& item : task.items) {
+      for (EvalRequest& request : item.requests) request = std::move(*next++);
+    }
+  }
+}
+
+/// The answers of those requests that are generated, or of the others, at their places.
+void answer_some(std::vector<EvalRequest>& requests, bool generated, MeasuredModel& model,
+                 std::vector<EvalAnswer>& answers) {
+  std::vector<EvalRequest> asked;
+  std::vector<size_t> places;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    if ((requests[i].kind == RequestKind::kGenerate) != generated) continue;
+    asked.push_back(std::move(requests[i]));
+    places.push_back(i);
+  }
+  if (asked.empty()) return;
+  auto found = model.answer(asked, generated ? "answers" : "log-likelihoods");
+  for (size_t i = 0; i < places.size(); ++i) {
+    answers[places[i]] = std::move(found[i]);
+    requests[places[i]] = std::move(asked[i]);
+  }
+}
+
+}  // namespace
+
+bool EvalCommand::has(const std::string& task) const {
+  return std::find(tasks.begin(), tasks.end(), task) != tasks.end();
+}
+
+OpenFolder::OpenFolder(const std::filesystem::path& folder)
+    : checkpoint(folder),
+      config(parse_model_config(checkpoint.config(), (folder / "config.json").string())),
+      tokenizer(open_tokenizer(folder, config)) {}
+
+std::vector<Task> load_eval_tasks(const EvalCommand& command, const OpenFolder& folder) {
+  std::vector<std::string> names;
+  for (const std::string& name : command.tasks) {
+    if (name != kTextTask && name != kRecallTask && name != kNeedleGridTask) names.push_back(name);
+  }
+  if (names.empty()) return {};
+  TaskOptions options{.data = command.data,
+                      .limit = command.limit.value_or(0),
+                      .shots = command.shots,
+                      .version = command.task_version,
+                      .lengths = command.lengths};
+  if (command.samples) options.samples = *command.samples;
+  if (command.seed) options.seed = *command.seed;
+  options.tokenizer = &folder.tokenizer;
+  std::vector<Task> tasks = load_tasks(names, options);
+  const bool has_ruler = std::any_of(tasks.begin(), tasks.end(),
+                                     [](const Task& task) { return task.group == "ruler"; });
+  const int64_t chosen = command.measure.max_length;
+  const int64_t reads = chosen > 0 ? chosen : folder.config.max_position_embeddings;
+  for (const int64_t length : command.lengths) {
+    HYPENET_CHECK(!has_ruler || length <= reads, "--lengths: expected at most ", reads,
+                  " tokens, which the model reads (config.json: max_position_embeddings, or ",
+                  "--max-length), found ", length);
+  }
+  return tasks;
+}
+
+std::vector<TaskResult> run_eval_tasks(const EvalCommand& command, std::vector<Task> tasks,
+                                       MeasuredModel& model) {
+  std::vector<EvalRequest> requests = take_requests(tasks);
+  std::vector<EvalAnswer> answers(requests.size());
+  answer_some(requests, false, model, answers);
+  answer_some(requests, true, model, answers);
+  give_back(tasks, std::move(requests));
+
+  std::vector<TaskResult> results;
+  std::string samples;
+  size_t at = 0;
+  for (const Task& task : tasks) {
+    const size_t begin = at;
+    for (const TaskItem& item : task.items) at += item.requests.size();
+    const auto own = std::span<const EvalAnswer>(answers).subspan(begin, at - begin);
+    TaskScores scores = score_task(task, own);
+    if (command.log_samples) samples += sample_lines(task, own, scores.items);
+    results.push_back(std::move(scores.result));
+  }
+  if (command.log_samples) write_file(*command.log_samples, samples);
+  return results;
+}
+
+std::vector<TaskResult> run_text_measures(const EvalCommand& command,
+                                          const std::vector<int32_t>& text,
+                                          const Tokenizer& tokenizer, MeasuredModel& model) {
+  std::vector<TaskResult> results;
+  if (command.has(kTextTask)) {
+    const auto rows =
+        static_cast<int64_t>(text_rows(text, command.context, command.windows).size());
+    const TextMeasure measure = measure_text(model.engine(), text, command.context, command.windows,
+                                             model.score_options("windows of text", rows));
+    TaskResult& result = results.emplace_back();
+    result.name = concat(kTextTask, "/", command.context);
+    result.count = measure.windows;
+    result.metrics = {{.name = "perplexity", .value = measure.perplexity},
+                      {.name = "next_token_accuracy", .value = measure.next_token_accuracy}};
+  }
+  if (!command.has(kRecallTask)) return results;
+  const NeedleTask task(tokenizer);
+  std::vector<int64_t> contexts = command.contexts;
+  if (contexts.empty()) contexts = {256, 512, 1024, 2048};
+  for (const int64_t context : contexts) {
+    const RecallOptions options{context, command.needles, command.prompts,
+                                command.seed.value_or(0)};
+    const auto what = concat("recall prompts of ", readable_tokens(context), " tokens");
+    const RecallMeasure measure = measure_recall(model.engine(), task, text, options,
+                                                 model.score_options(what, command.prompts));
+    TaskResult& result = results.emplace_back();
+    result.name = concat(kRecallTask, "/", context);
+    result.count = command.prompts;
+    result.metrics = {{.name = "exact", .value = measure.share, .error = measure.error}};
+  }
+  return results;
+}
+
+}  // namespace hypenet

@@ -1,0 +1,121 @@
+// Progress counts requests; the time left goes by their tokens.
+#include "cli/measured_model.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <memory>
+#include <optional>
+
+#include "base/error.h"
+#include "cli/generation_options.h"
+#include "cli/interrupt.h"
+#include "cli/numbers.h"
+#include "cli/progress.h"
+#include "halo/run.h"
+
+namespace hypenet {
+namespace {
+
+using std::chrono::steady_clock;
+
+constexpr int64_t kSideBySideGpu = 64, kSideBySideCpu = 16;
+
+EngineOptions options_of_engine(const MeasureOptions& options, torch::Device device) {
+  const MemoryFlags memory{.gib = options.memory_gib, .context = 0};
+  return engine_options(memory, device.is_cuda() ? kSideBySideGpu : kSideBySideCpu);
+}
+
+EvaluatorOptions options_of_evaluator(const MeasureOptions& options, const Checkpoint& checkpoint,
+                                      const Tokenizer& tokenizer, const std::string& type) {
+  EvaluatorOptions result;
+  result.max_length = options.max_length;
+  result.batch_tokens = options.batch_tokens;
+  result.sums_in_bf16 = options.sums_in_bf16;
+  result.stop_ids = stop_ids(checkpoint, tokenizer);
+  result.journal = options.journal;
+  result.identity = folder_identity(options.model.folder);
+  result.identity["dtype"] = type;
+  result.identity["device"] = parse_device(options.model.device.device).is_cuda() ? "cuda" : "cpu";
+  return result;
+}
+
+/// The time that is left at the speed since the first report.
+class TimeLeft {
+ public:
+  std::string after(int64_t done, int64_t total) {
+    const auto now = steady_clock::now();
+    if (!start_) start_ = now, first_ = done;
+    const double seconds = std::chrono::duration<double>(now - *start_).count();
+    if (done <= first_ || done >= total) return "";
+    const double rate = static_cast<double>(done - first_) / seconds;
+    return fmt::format(", {} left", readable_seconds(static_cast<double>(total - done) / rate));
+  }
+
+ private:
+  std::optional<steady_clock::time_point> start_;
+  int64_t first_ = 0;
+};
+
+void stop_if_interrupted(const std::filesystem::path& journal) {
+  if (!interrupt_flag()) return;
+  if (journal.empty()) throw Interrupted("interrupted");
+  throw Interrupted(concat("interrupted; finished answers are in ", journal.string(),
+                           ": the same command goes on from there"));
+}
+
+}  // namespace
+
+MeasuredModel::MeasuredModel(const MeasureOptions& options, const Checkpoint& checkpoint,
+                             const Tokenizer& tokenizer)
+    : MeasuredModel(options, checkpoint, tokenizer, open_model(options.model, checkpoint)) {}
+
+MeasuredModel::MeasuredModel(const MeasureOptions& options, const Checkpoint& checkpoint,
+                             const Tokenizer& tokenizer, CausalLm model)
+    : journal_(options.journal),
+      batch_tokens_(options.batch_tokens),
+      type_(type_name(model->head_weight().scalar_type())),
+      engine_(model, options_of_engine(options, model->head_weight().device())),
+      evaluator_(engine_, tokenizer, options_of_evaluator(options, checkpoint, tokenizer, type_)) {}
+
+std::vector<EvalAnswer> MeasuredModel::answer(std::span<const EvalRequest> requests,
+                                              std::string_view what) {
+  Progress progress;
+  TimeLeft left;
+  EvaluationProgress last;
+  const auto report = [&](const EvaluationProgress& now) {
+    stop_if_interrupted(journal_);
+    last = now;
+    if (now.total == 0) {
+      progress.show("eval: reading requests");
+      return;
+    }
+    progress.show(fmt::format("eval: {} of {} {}{}", with_commas(now.done), with_commas(now.total),
+                              what, left.after(now.tokens_done, now.tokens_total)));
+  };
+  auto answers = evaluator_.answer(requests, report);
+  std::string cut;
+  if (last.cut > 0) {
+    cut = fmt::format("; {} were longer than {} tokens and lost their beginning",
+                      with_commas(last.cut), with_commas(max_length()));
+  }
+  progress.finish(fmt::format("eval: {} {}{}", with_commas(last.total), what, cut));
+  return answers;
+}
+
+ScoreOptions MeasuredModel::score_options(std::string_view what, int64_t rows) {
+  const auto progress = std::make_shared<Progress>();
+  const auto left = std::make_shared<TimeLeft>();
+  const auto done = std::make_shared<int64_t>(0);
+  const std::string name(what);
+  const auto on_row = [=](size_t, const std::vector<TokenScore>&) {
+    stop_if_interrupted({});
+    ++*done;
+    const auto text = fmt::format("eval: {} of {} {}{}", with_commas(*done), with_commas(rows),
+                                  name, left->after(*done, rows));
+    *done < rows ? progress->show(text) : progress->finish(text);
+  };
+  return {.batch_tokens = batch_tokens_, .on_row = on_row};
+}
+
+}  // namespace hypenet

@@ -1,0 +1,54 @@
+// A model that answers an evaluation's requests, with progress, a journal and Ctrl-C.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cli/model_folder.h"
+#include "engine/engine.h"
+#include "eval/evaluator.h"
+
+namespace hypenet {
+
+struct MeasureOptions {
+  ModelOptions model{.folder = {}, .type = kAutomaticType, .device = {}};
+  double memory_gib = 0;     // of the engine; 0: its own choice
+  int64_t max_length = 0;    // 0: the model's max_position_embeddings
+  int64_t batch_tokens = 0;  // 0: chosen by device
+  bool sums_in_bf16 = false;
+  std::filesystem::path journal = {};  // empty: none is kept
+};
+
+class MeasuredModel {
+ public:
+  /// Opens the model; `checkpoint` and `tokenizer` are those of its folder, and must outlive it.
+  MeasuredModel(const MeasureOptions& options, const Checkpoint& checkpoint,
+                const Tokenizer& tokenizer);
+
+  Engine& engine() { return engine_; }
+  int64_t max_length() const { return evaluator_.max_length(); }
+  std::string type() const { return type_; }
+
+  /// The answers, with a line of progress on standard error: "eval: 120 of 4,000 `what`". Throws
+  /// Interrupted on Ctrl-C.
+  std::vector<EvalAnswer> answer(std::span<const EvalRequest> requests, std::string_view what);
+
+  /// For scoring rows that are no requests: the batch, progress and Ctrl-C.
+  ScoreOptions score_options(std::string_view what, int64_t rows);
+
+ private:
+  MeasuredModel(const MeasureOptions& options, const Checkpoint& checkpoint,
+                const Tokenizer& tokenizer, CausalLm model);
+
+  std::filesystem::path journal_;
+  int64_t batch_tokens_;
+  std::string type_;
+  Engine engine_;
+  Evaluator evaluator_;
+};
+
+}  // namespace hypenet

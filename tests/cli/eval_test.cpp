@@ -1,0 +1,229 @@
+// eval and compare on small models with random weights, as a user runs them.
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "base/json.h"
+#include "tests/support/model_folder.h"
+#include "tests/support/program.h"
+
+namespace hypenet {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+using testing_support::ProgramResult;
+using testing_support::run_program;
+
+constexpr const char* kChoices =
+    R"({"context": "Two and two make", "choices": ["four", "five"], "answer": 0}
+{"context": "Fish live in the", "choices": ["sky", "sea", "sand"], "answer": 1}
+{"context": "Fish live in the", "choices": ["sky", "sea", "sand"], "answer": 1}
+)";
+constexpr const char* kCompletions = R"({"context": "The code is 7. The code is", "answer": "7"}
+{"context": "Say anything:", "answers": ["x", "\n", ""], "max_tokens": 9}
+)";
+
+void expect_error_line(const ProgramResult& result, const std::string& text) {
+  EXPECT_EQ(result.code, 1);
+  EXPECT_THAT(result.error, HasSubstr(text));
+  EXPECT_EQ(result.error.find('\n'), result.error.size() - 1) << result.error;
+}
+
+class EvalCommandTest : public testing::Test {
+ protected:
+  EvalCommandTest() {
+    testing_support::write_byte_model(folder());
+    write_file(root_ / "choices.jsonl", kChoices);
+    write_file(root_ / "completions.jsonl", kCompletions);
+  }
+
+  fs::path folder() const { return root_ / "model"; }
+  std::string file(const std::string& name) const { return (root_ / name).string(); }
+
+  ProgramResult eval(std::vector<std::string> options) const {
+    options.insert(options.begin(), {"eval", folder().string()});
+    return run_program(options);
+  }
+
+  ProgramResult eval_all(const std::string& out) const {
+    return eval({"--tasks", file("choices.jsonl") + "," + file("completions.jsonl"), "--out",
+                 file(out), "--log-samples", file("samples.jsonl")});
+  }
+
+  TemporaryFolder root_;
+};
+
+TEST_F(EvalCommandTest, own_items_are_scored_into_a_table_and_files) {
+  const ProgramResult result = eval_all("results.json");
+  ASSERT_EQ(result.code, 0) << result.error;
+  EXPECT_THAT(result.out, AllOf(HasSubstr("task"), HasSubstr("acc_norm"), HasSubstr("contains"),
+                                HasSubstr("±")));
+  EXPECT_THAT(result.error, AllOf(HasSubstr("eval: 5 log-likelihoods"), HasSubstr("2 answers"),
+                                  HasSubstr("results.json.journal")));
+  const Json json = read_json(root_ / "results.json");
+  ASSERT_EQ(json["results"].size(), 2U);
+  for (const auto& [name, metrics] : json["results"].items()) {
+    const bool is_choice = metrics.contains("acc,none");
+    EXPECT_EQ(metrics.contains("contains,none"), !is_choice);
+    EXPECT_EQ(json["n-samples"][name]["effective"], is_choice ? 3 : 2);
+    EXPECT_EQ(json["n-shot"][name], 0);
+  }
+  EXPECT_EQ(json["config"]["model_args"], folder().string());
+  EXPECT_EQ(json["config"]["dtype"], "float32");
+  EXPECT_GT(json["date"], 1'700'000'000);
+  const std::string samples = read_file(root_ / "samples.jsonl");
+  EXPECT_EQ(std::count(samples.begin(), samples.end(), '\n'), 5);
+}
+
+TEST_F(EvalCommandTest, a_second_run_takes_answers_from_the_journal) {
+  ASSERT_EQ(eval_all("results.json").code, 0);
+  const std::string journal = read_file(root_ / "results.json.journal");
+  EXPECT_EQ(std::count(journal.begin(), journal.end(), '\n'), 1 + 5 + 2);
+  const Json first = read_json(root_ / "results.json");
+  const std::string samples = read_file(root_ / "samples.jsonl");
+  // A killed process leaves part of a line.
+  write_file(root_ / "results.json.journal", journal.substr(0, journal.size() - 9));
+  const ProgramResult again = eval_all("results.json");
+  ASSERT_EQ(again.code, 0) << again.error;
+  EXPECT_EQ(read_file(root_ / "results.json.journal"), journal);
+  EXPECT_EQ(read_json(root_ / "results.json")["results"], first["results"]);
+  EXPECT_EQ(read_file(root_ / "samples.jsonl"), samples);
+}
+
+TEST_F(EvalCommandTest, a_journal_of_other_weights_is_refused) {
+  ASSERT_EQ(eval_all("results.json").code, 0);
+  testing_support::write_tiny_model(folder(), 272, 4);
+  testing_support::write_byte_tokenizer(folder());
+  expect_error_line(eval_all("results.json"),
+                    "results.json.journal: answers of another model or setting (identity.");
+}
+
+TEST_F(EvalCommandTest, limit_and_batch_change_how_much_and_not_what) {
+  const auto value = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> options = {"--tasks", file("choices.jsonl"), "--log-samples",
+                                        file("samples.jsonl")};
+    options.insert(options.end(), more.begin(), more.end());
+    const ProgramResult result = eval(options);
+    EXPECT_EQ(result.code, 0) << result.error;
+    EXPECT_THAT(result.error, Not(HasSubstr("journal")));
+    return result.out;
+  };
+  const std::string plain = value({});
+  EXPECT_EQ(value({"--batch", "7"}), plain);
+  EXPECT_NE(value({"--limit", "1"}), plain);
+  const std::string samples = read_file(root_ / "samples.jsonl");
+  EXPECT_EQ(std::count(samples.begin(), samples.end(), '\n'), 1);
+}
+
+TEST_F(EvalCommandTest, contexts_that_do_not_fit_are_told) {
+  const ProgramResult result = eval({"--tasks", file("choices.jsonl"), "--max-length", "10"});
+  ASSERT_EQ(result.code, 0) << result.error;
+  EXPECT_THAT(result.error, HasSubstr("were longer than 10 tokens and lost their beginning"));
+}
+
+TEST_F(EvalCommandTest, tasks_are_listed_without_a_model) {
+  const ProgramResult result = run_program({"eval", "--list"});
+  ASSERT_EQ(result.code, 0) << result.error;
+  for (const std::string name : {"arc_easy ", "mmlu ", "niah_single_1 ", "text ", "needle-grid "}) {
+    EXPECT_THAT("\n" + result.out, HasSubstr("\n" + name)) << name;
+  }
+}
+
+TEST_F(EvalCommandTest, bad_requests_are_one_line) {
+  const std::string tasks = file("choices.jsonl");
+  expect_error_line(run_program({"eval"}), "DIR: expected a model folder, found none");
+  expect_error_line(eval({}), "--tasks: expected names of tasks, found none");
+  expect_error_line(eval({"--tasks", "arc_hard"}), "arc_hard: expected a task");
+  expect_error_line(eval({"--tasks", "text"}), "--text: expected held-out text");
+  expect_error_line(eval({"--tasks", tasks, "--limit", "0"}), "--limit: expected at least 1");
+  expect_error_line(eval({"--tasks", tasks, "--batch", "many"}),
+                    "--batch: expected auto or a number of tokens, found many");
+  expect_error_line(eval({"--tasks", tasks, "--ll-dtype", "fp8"}), "--ll-dtype: expected float32");
+  expect_error_line(eval({"--tasks", tasks, "--plot", "x.svg"}), "--plot: expected the task");
+  expect_error_line(eval({"--tasks", tasks, "--needles=9"}), "--needles: expected 1 to 8");
+}
+
+TEST_F(EvalCommandTest, missing_files_are_named) {
+  const std::string tasks = file("choices.jsonl");
+  expect_error_line(eval({"--tasks", "piqa", "--data-dir", file("none")}), "none");
+  expect_error_line(eval({"--tasks", "text", "--text", file("none.txt")}), "none.txt");
+  expect_error_line(eval({"--tasks", tasks, "--out", file("none/results.json")}),
+                    "none/results.json.journal: cannot open");
+}
+
+class TextCommandTest : public EvalCommandTest {
+ protected:
+  TextCommandTest() {
+    testing_support::write_tiny_model(folder(), 4096);
+    fs::copy_file(fs::path(HYPENET_SOURCE) / "models/tiny-teacher/tokenizer.json",
+                  folder() / "tokenizer.json");
+    write_json(folder() / "tokenizer_config.json", {{"eos_token", "<|endoftext|>"}});
+    std::string text;
+    for (int i = 0; i < 80; ++i) text += concat("This is sentence number ", i, ". ");
+    write_file(root_ / "text.txt", text);
+  }
+};
+
+TEST_F(TextCommandTest, tokenized_text_is_measured_like_its_files) {
+  const std::string shards = file("shards");
+  const ProgramResult tokenized = run_program(
+      {"data", "tokenize", "--tokenizer", folder().string(), "--out", shards, file("text.txt")});
+  ASSERT_EQ(tokenized.code, 0) << tokenized.error;
+  EXPECT_EQ(tokenized.out, shards + "\n");
+  EXPECT_THAT(tokenized.error, HasSubstr("tokenize: 1 documents, "));
+  std::vector<Json> results;
+  for (const std::string& text : {file("text.txt"), shards}) {
+    const ProgramResult result = eval({"--tasks", "text,recall", "--text", text, "--context", "64",
+                                       "--windows", "4", "--contexts", "150,200", "--prompts", "3",
+                                       "--needles", "2", "--out", file("results.json")});
+    ASSERT_EQ(result.code, 0) << result.error;
+    EXPECT_THAT(result.out, AllOf(HasSubstr("text/64"), HasSubstr("perplexity"),
+                                  HasSubstr("recall/150"), HasSubstr("recall/200")));
+    results.push_back(read_json(root_ / "results.json")["results"]);
+  }
+  EXPECT_EQ(results[0], results[1]);
+  EXPECT_GT(results[0]["text/64"]["perplexity,none"], 2000);  // random weights, 4096 tokens
+  EXPECT_LT(results[0]["text/64"]["perplexity,none"], 8000);
+  EXPECT_TRUE(results[0]["recall/200"].contains("exact_stderr,none"));
+}
+
+TEST_F(TextCommandTest, a_model_compared_with_itself_is_itself) {
+  const ProgramResult result = run_program(
+      {"compare", folder().string(), folder().string(), "--text", file("text.txt"), "--context",
+       "40", "--windows", "3", "--plot", file("compare.svg"), "--json", file("compare.json")});
+  ASSERT_EQ(result.code, 0) << result.error;
+  EXPECT_THAT(result.out, AllOf(HasSubstr("1 to 16"), HasSubstr("33 to 40"), HasSubstr("all")));
+  const Json json = read_json(root_ / "compare.json");
+  EXPECT_EQ(json["windows"], 3);
+  ASSERT_EQ(json["positions"]["kl"].size(), 40U);
+  for (const Json& bucket : json["buckets"]) {
+    EXPECT_EQ(bucket["kl"], 0);
+    EXPECT_EQ(bucket["agreement"], 1);
+    EXPECT_EQ(bucket["perplexity_a"], bucket["perplexity_b"]);
+  }
+  const std::string svg = read_file(root_ / "compare.svg");
+  EXPECT_THAT(svg, AllOf(HasSubstr("Same first choice"), HasSubstr("Perplexity")));
+  EXPECT_EQ(svg.find("<svg"), svg.rfind("<svg"));
+}
+
+TEST_F(TextCommandTest, models_that_cannot_be_compared_are_an_error) {
+  testing_support::write_byte_model(root_ / "other");
+  const auto compare = [&](const std::string& other, const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {"compare", folder().string(), file(other), "--text",
+                                          file("text.txt")};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run_program(arguments);
+  };
+  expect_error_line(compare("other", {"--context", "40"}),
+                    "expected the first model's 4096 tokens");
+  expect_error_line(compare("none", {}), "none");
+  expect_error_line(compare("model", {"--context", "0"}), "--context: expected at least 1");
+  expect_error_line(compare("model", {"--context", "9999"}), "expected a text of at least 10000");
+}
+
+}  // namespace
+}  // namespace hypenet
