@@ -148,15 +148,15 @@ class HeatMapDrawing {
   }
 
   void draw_legend() {
-    constexpr int kSteps = 40;
     constexpr double kLegendWidth = 200;
     y_ += 14;
-    for (int step = 0; step < kSteps; ++step) {
-      // Boxes overlap a little, so that no line shows between them.
-      body_ += draw_box(
-          {kLeft + kLegendWidth * step / kSteps, y_, kLegendWidth / kSteps + 0.5, kLegendHeight},
-          hex(colour_at((step + 0.5) / kSteps)).c_str());
+    body_ += "<defs><linearGradient id=\"found\">";
+    for (size_t i = 0; i < kScale.size(); ++i) {
+      body_ += fmt::format("<stop offset=\"{:.2f}\" stop-color=\"{}\"/>",
+                           static_cast<double>(i) / (kScale.size() - 1), hex(kScale[i]));
     }
+    body_ += "</linearGradient></defs>\n";
+    body_ += draw_box({kLeft, y_, kLegendWidth, kLegendHeight}, "url(#found)");
     const double baseline = y_ + kLegendHeight + 14;
     for (const double share : {0.0, 0.5, 1.0}) {
       const char* anchor = share == 0 ? "start" : share == 1 ? "end" : "middle";
