@@ -18,7 +18,9 @@ constexpr int64_t kMostPages = INT32_MAX;
 int64_t budget(const EngineOptions& options, torch::Device device) {
   if (options.memory_bytes > 0) return options.memory_bytes;
   if (!device.is_cuda()) return kDefaultCpuBytes;
-  const auto [free, total] = c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index());
+  auto* allocator = c10::getDeviceAllocator(device.type());
+  allocator->emptyCache();  // what was scored before has left memory behind
+  const auto [free, total] = allocator->getMemoryInfo(device.index());
   return static_cast<int64_t>(free) - static_cast<int64_t>(total) / 10;
 }
 
