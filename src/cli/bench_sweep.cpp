@@ -87,6 +87,7 @@ double generate_seconds(LayerVariants& variants, const BenchSweep& options, int6
                         int64_t answer_tokens) {
   Random random(2);
   std::vector<AnswerPrompt> prompts;
+  prompts.reserve(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i) {
     prompts.push_back(
         {random_ids(random, options.prompt_tokens, variants.teacher()->config().vocab_size),

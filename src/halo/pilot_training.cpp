@@ -143,6 +143,7 @@ std::vector<PilotResult> train_pilots(const SelectionInputs& inputs, const Layer
   const auto candidates = pilot_candidates(scores, config.keep, config.pilot.candidates);
   Pilots pilots(inputs, options);
   std::vector<PilotResult> results;
+  results.reserve(candidates.size());
   for (const PilotCandidate& candidate : candidates) {
     results.push_back(pilots.run(candidate));
     const PilotResult& result = results.back();

@@ -122,6 +122,7 @@ int64_t resolve_keep(int64_t layers, int64_t keep) {
 
 std::vector<int64_t> uniform_layers(int64_t layers, int64_t keep) {
   std::vector<int64_t> chosen;
+  chosen.reserve(static_cast<size_t>(keep));
   for (int64_t i = 1; i <= keep; ++i) chosen.push_back(i * layers / keep - 1);
   return chosen;
 }

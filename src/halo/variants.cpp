@@ -26,6 +26,7 @@ void walk_variants(LayerVariants& variants, const TokenTree& tree,
   const int64_t layers = variants.layers();
   const Step step = teacher->step(tree);
   std::vector<Tensor> below = {teacher->embed(tree.ids)};  // [i]: the input of layer i, [1, N, D]
+  below.reserve(static_cast<size_t>(layers) + 1);
   for (int64_t i = 0; i < layers; ++i) {
     below.push_back(teacher->layer(i)->forward({below.back()}, step).sum());
   }

@@ -56,6 +56,7 @@ TEST(Pilots, recall_ranks_them_and_kl_tells_apart_those_within_its_error) {
                                      {"c", {2}, 0.91, 0.03, 0.29},
                                      {"d", {3}, 0.68, 0.05, 0.28}});
   std::vector<std::string> order;
+  order.reserve(ranked.size());
   for (const PilotResult& pilot : ranked) order.push_back(pilot.rules);
   EXPECT_THAT(order, ElementsAre("c", "b", "d", "a"));
 }

@@ -3,6 +3,9 @@
 
 #include <gmock/gmock.h>
 
+#include <cmath>
+#include <set>
+
 #include "base/files.h"
 #include "base/random.h"
 #include "engine/engine.h"
@@ -98,6 +101,7 @@ TEST_F(Sweep, a_variant_is_the_model_with_one_layer_replaced) {
 
 std::vector<AnswerPrompt> some_prompts() {
   std::vector<AnswerPrompt> prompts;
+  prompts.reserve(6);
   for (const int64_t length : {130, 65, 64, 63, 20, 1}) {
     prompts.push_back({random_ids(length, 7 + static_cast<uint64_t>(length)), 6 + length % 4});
   }
@@ -153,6 +157,8 @@ TEST_F(Sweep, generated_tokens_are_those_of_the_teacher_with_one_layer_replaced)
     }
   }
   EXPECT_GT(lengths.size(), 2U) << "some answers should end early";
+  EXPECT_NE(answers[1], answers[0]);
+  EXPECT_NE(answers[3], answers[2]);
 }
 
 TEST_F(Sweep, answers_do_not_depend_on_the_batch_or_on_which_variants_are_asked) {
@@ -283,6 +289,7 @@ TEST_F(Sweep, columns_are_the_published_ones_with_the_scores_of_a_plain_evaluati
   const auto columns = sweep_tasks(
       {.variants = variants_, .tokenizer = tokenizer, .held_out = none}, tasks, false, {});
   std::vector<std::string> names;
+  names.reserve(columns.size());
   for (const SweepColumn& column : columns) names.push_back(column.name);
   EXPECT_THAT(names, ElementsAre("arc_easy/acc", "arc_easy/acc_norm", "fda/contains",
                                  "ruler_qa_squad/4096"));
