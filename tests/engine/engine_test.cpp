@@ -51,6 +51,14 @@ std::vector<ScoredRow> some_rows() {
        std::vector<std::pair<int64_t, int64_t>>{{7, 1}, {12, 9}, {7, 3}, {2, 1}, {7, 6}, {30, 1}}) {
     rows.push_back({random_ids(length, rows.size()), first});
   }
+  // Choices of one question, one of them twice, and a row that ends inside the question.
+  const std::vector<int32_t> question = random_ids(20, 99);
+  for (const int64_t choice : {3, 1, 1}) {
+    ScoredRow row{question, 20};
+    for (const int32_t id : random_ids(choice, 100)) row.ids.push_back(id);
+    rows.push_back(std::move(row));
+  }
+  rows.push_back({{question.begin(), question.begin() + 12}, 9});
   return rows;
 }
 
