@@ -37,6 +37,7 @@ void check_options(const NeedleGridOptions& options) {
 
 std::vector<double> spread_depths(int64_t count) {
   std::vector<double> depths;
+  depths.reserve(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i) {
     depths.push_back(100.0 * static_cast<double>(i) / static_cast<double>(count - 1));
   }

@@ -113,6 +113,7 @@ struct Paragraph {
 /// One article: its paragraphs, and their questions but those without an answer.
 void add_article(const std::vector<Paragraph>& paragraphs, QuestionCollector& collector) {
   std::vector<int64_t> numbers;
+  numbers.reserve(paragraphs.size());
   for (const Paragraph& paragraph : paragraphs) {
     numbers.push_back(collector.add_document(paragraph.text));
   }
@@ -243,6 +244,7 @@ std::vector<std::string> read_english_words(const std::vector<fs::path>& data,
       data, paths, task,
       "https://github.com/NVIDIA/RULER (scripts/data/synthetic/json/english_words.json)"));
   std::vector<std::string> words;
+  words.reserve(file.size());
   for (const Json& word : file) words.push_back(word.get<std::string>());
   return words;
 }

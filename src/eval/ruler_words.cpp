@@ -33,10 +33,8 @@ std::vector<std::string> ruler_words() {
 
 WordPairs::WordPairs() : nouns_(sorted_words({noun_list()})) {
   // With the hyphen, an adjective that begins others stands right before them.
-  std::vector<std::string> starts;
-  for (const std::string& adjective : sorted_words({adjective_list()})) {
-    starts.push_back(adjective + "-");
-  }
+  std::vector<std::string> starts = sorted_words({adjective_list()});
+  for (std::string& start : starts) start += '-';
   std::ranges::sort(starts);
   int64_t end = 0;
   for (size_t i = 0; i < starts.size();) {

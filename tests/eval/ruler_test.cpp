@@ -6,6 +6,7 @@
 
 #include <set>
 
+#include "base/files.h"
 #include "base/json.h"
 #include "eval/ruler_subjects.h"
 #include "eval/ruler_words.h"
@@ -173,6 +174,53 @@ TEST(Ruler, what_cannot_be_is_one_line) {
   EXPECT_ERROR(load_ruler_task("niah_single_1", options), "expected at least 1 sample, found 0");
   options = {.lengths = {512}, .samples = 1};
   EXPECT_ERROR(load_ruler_task("niah_single_1", options), "expected a tokenizer, found none");
+}
+
+/// The same questions as records of the hub: one a line.
+void write_records(const std::filesystem::path& path, const std::vector<Json>& records) {
+  std::filesystem::create_directories(path.parent_path());
+  std::string lines;
+  for (const Json& record : records) lines += record.dump() + "\n";
+  write_file(path, lines);
+}
+
+TEST(Ruler, the_hubs_records_of_squad_and_hotpot_give_the_same_samples) {
+  const TemporaryFolder folder;
+  std::vector<Json> squad, hotpot;
+  const Json squad_file = read_json(kFolder / "squad.json");
+  for (const Json& article : squad_file.at("data")) {
+    for (const Json& paragraph : article.at("paragraphs")) {
+      for (const Json& question : paragraph.at("qas")) {
+        Json texts = Json::array();
+        for (const Json& answer : question.at("answers")) texts.push_back(answer.at("text"));
+        squad.push_back({{"title", article.at("title")},
+                         {"context", paragraph.at("context")},
+                         {"question", question.at("question")},
+                         {"answers", {{"text", texts}}}});
+      }
+    }
+  }
+  for (Json record : read_json(kFolder / "hotpotqa.json")) {
+    Json titles = Json::array(), sentences = Json::array();
+    for (const Json& text : record.at("context")) {
+      titles.push_back(text.at(0));
+      sentences.push_back(text.at(1));
+    }
+    record["context"] = {{"title", titles}, {"sentences", sentences}};
+    hotpot.push_back(record);
+  }
+  write_records(folder / "squad_v2" / "validation.jsonl", squad);
+  write_records(folder / "hotpot_qa" / "validation.jsonl", hotpot);
+  for (const char* name : {"ruler_qa_squad", "ruler_qa_hotpot"}) {
+    TaskOptions options = options_for(4096, 3);
+    const Task expected = load_ruler_task(name, options).at(0);
+    options.data = {folder.path()};
+    const Task found = load_ruler_task(name, options).at(0);
+    for (size_t i = 0; i < 3; ++i) {
+      EXPECT_EQ(found.items.at(i).requests, expected.items.at(i).requests) << name;
+      EXPECT_EQ(found.items.at(i).references, expected.items.at(i).references) << name;
+    }
+  }
 }
 
 TEST(Ruler, a_missing_file_is_named_with_the_folders_and_its_source) {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tests/data/ruler and tests/data/punkt: what RULER's own scripts and NLTK make of small texts.
+"""Writes tests/data/ruler: what RULER's own scripts and NLTK make of small texts.
 
     tools/ruler/write_fixtures.py RULER/scripts/data TESTS_DATA
 
@@ -9,6 +9,7 @@ essays, SQuAD and HotpotQA. Needs nltk 3.9.2, wonderwords 2.2.0, numpy, scipy, t
 import gzip
 import hashlib
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -163,7 +164,6 @@ def main():
             f"import nltk\nnltk.data.path.insert(0, {str(work / 'nltk')!r})\n")
         for name in ("PaulGrahamEssays.json", "squad.json", "hotpotqa.json"):
             shutil.copy(data / name, ruler / "synthetic" / "json" / name)
-        import os
         os.environ["PYTHONPATH"] = str(ruler / "synthetic")
         cases = [{"task": task, "length": length, "samples": run(ruler, work, task, length, samples)}
                  for task, length, samples in CASES]
