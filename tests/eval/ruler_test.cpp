@@ -1,4 +1,4 @@
-// Samples equal those of RULER's own scripts, byte for byte (tests/data/ruler/README.md).
+// Samples equal those of RULER's scripts, byte for byte (tests/data/ruler/README.md says which).
 #include "eval/ruler.h"
 
 #include <gmock/gmock.h>
