@@ -21,9 +21,15 @@ int64_t pages_for(const AnswerPrompt& prompt) {
   return (static_cast<int64_t>(prompt.ids.size()) + prompt.max_tokens + kPage - 1) / kPage;
 }
 
+/// Gives back what the allocator of a GPU holds and no tensor uses.
+void free_unused(torch::Device device) {
+  if (device.is_cuda()) c10::getDeviceAllocator(device.type())->emptyCache();
+}
+
 int64_t budget(int64_t asked, torch::Device device) {
   if (asked > 0) return asked;
   if (!device.is_cuda()) return kCpuBytes;
+  free_unused(device);  // what was scored before has left memory behind
   const auto [free, total] = c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index());
   return static_cast<int64_t>(free) / 2;
 }
@@ -79,6 +85,7 @@ void VariantGenerator::reserve(std::span<const AnswerPrompt> prompts) {
     pages = std::max(pages, state_->sizes.pages), slots = std::max(slots, state_->sizes.slots);
     // What was there goes first.
     state_.reset(), states_.states = Tensor(), inputs_ = Tensor();
+    free_unused(variants_.teacher()->head_weight().device());
   }
   CausalLm& teacher = variants_.teacher();
   const ModelConfig& config = teacher->config();
