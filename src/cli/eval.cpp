@@ -131,7 +131,7 @@ void run_eval(EvalCommand command) {
     text = read_held_out(command.text, command.text_field, folder.tokenizer);
   std::vector<Task> tasks = load_eval_tasks(command, folder);
   NeedlePrompts needles;
-  if (command.has(kNeedleGridTask)) needles = load_needle_grid(command, folder.tokenizer, text);
+  if (command.has(kNeedleGridTask)) needles = load_needle_grid(command, folder, text);
 
   auto model =
       std::make_unique<MeasuredModel>(command.measure, folder.checkpoint, folder.tokenizer);

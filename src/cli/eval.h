@@ -53,6 +53,10 @@ struct OpenFolder {
   Tokenizer tokenizer;
 };
 
+/// Throws Error for prompts longer than the model reads; they would lose their beginning.
+void check_reads(const char* flag, const std::vector<int64_t>& lengths, const EvalCommand& command,
+                 const ModelConfig& config);
+
 /// The tasks with requests, from their data files; throws Error for RULER lengths that the model
 /// does not read.
 std::vector<Task> load_eval_tasks(const EvalCommand& command, const OpenFolder& folder);
@@ -66,8 +70,8 @@ std::vector<TaskResult> run_text_measures(const EvalCommand& command,
                                           const std::vector<int32_t>& text,
                                           const Tokenizer& tokenizer, MeasuredModel& model);
 
-/// The prompts of the needle grid.
-NeedlePrompts load_needle_grid(const EvalCommand& command, const Tokenizer& tokenizer,
+/// The prompts of the needle grid; throws Error for contexts that the model does not read.
+NeedlePrompts load_needle_grid(const EvalCommand& command, const OpenFolder& folder,
                                const std::vector<int32_t>& text);
 
 /// The grid of the model, which is then closed, and of --compare-with; writes --plot. On a terminal

@@ -17,7 +17,7 @@ NeedleGrid run_one(const NeedlePrompts& prompts, const std::string& name, Measur
 
 }  // namespace
 
-NeedlePrompts load_needle_grid(const EvalCommand& command, const Tokenizer& tokenizer,
+NeedlePrompts load_needle_grid(const EvalCommand& command, const OpenFolder& folder,
                                const std::vector<int32_t>& text) {
   NeedleGridOptions options;
   options.haystack = parse_needle_haystack(command.needle);
@@ -26,9 +26,13 @@ NeedlePrompts load_needle_grid(const EvalCommand& command, const Tokenizer& toke
   if (command.samples) options.samples = *command.samples;
   if (command.seed) options.seed = *command.seed;
   options.data = command.data;
-  options.tokenizer = &tokenizer;
+  options.tokenizer = &folder.tokenizer;
   options.prose = text;
   options.facts = command.needles;
+  check_reads("--contexts", options.contexts, command, folder.config);
+  if (command.compare_with) {
+    check_reads("--contexts", options.contexts, command, OpenFolder(*command.compare_with).config);
+  }
   return make_needle_prompts(options);
 }
 

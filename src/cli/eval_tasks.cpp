@@ -8,6 +8,7 @@
 #include "cli/eval.h"
 #include "cli/numbers.h"
 #include "eval/measures.h"
+#include "eval/ruler.h"
 
 namespace hypenet {
 namespace {
@@ -51,6 +52,11 @@ void answer_some(std::vector<EvalRequest>& requests, bool generated, MeasuredMod
   }
 }
 
+bool is_of_ruler(const std::string& name) {
+  const std::vector<std::string>& own = ruler_task_names();
+  return name == "ruler" || std::find(own.begin(), own.end(), name) != own.end();
+}
+
 }  // namespace
 
 bool EvalCommand::has(const std::string& task) const {
@@ -61,6 +67,17 @@ OpenFolder::OpenFolder(const std::filesystem::path& folder)
     : checkpoint(folder),
       config(parse_model_config(checkpoint.config(), (folder / "config.json").string())),
       tokenizer(open_tokenizer(folder, config)) {}
+
+void check_reads(const char* flag, const std::vector<int64_t>& lengths, const EvalCommand& command,
+                 const ModelConfig& config) {
+  const int64_t chosen = command.measure.max_length;
+  const int64_t reads = chosen > 0 ? chosen : config.max_position_embeddings;
+  for (const int64_t length : lengths) {
+    HYPENET_CHECK(length <= reads, flag, ": expected at most ", reads,
+                  " tokens, which the model reads (config.json: max_position_embeddings, or ",
+                  "--max-length), found ", length);
+  }
+}
 
 std::vector<Task> load_eval_tasks(const EvalCommand& command, const OpenFolder& folder) {
   std::vector<std::string> names;
@@ -76,17 +93,9 @@ std::vector<Task> load_eval_tasks(const EvalCommand& command, const OpenFolder& 
   if (command.samples) options.samples = *command.samples;
   if (command.seed) options.seed = *command.seed;
   options.tokenizer = &folder.tokenizer;
-  std::vector<Task> tasks = load_tasks(names, options);
-  const bool has_ruler = std::any_of(tasks.begin(), tasks.end(),
-                                     [](const Task& task) { return task.group == "ruler"; });
-  const int64_t chosen = command.measure.max_length;
-  const int64_t reads = chosen > 0 ? chosen : folder.config.max_position_embeddings;
-  for (const int64_t length : command.lengths) {
-    HYPENET_CHECK(!has_ruler || length <= reads, "--lengths: expected at most ", reads,
-                  " tokens, which the model reads (config.json: max_position_embeddings, or ",
-                  "--max-length), found ", length);
-  }
-  return tasks;
+  const bool has_ruler = std::any_of(names.begin(), names.end(), is_of_ruler);
+  if (has_ruler) check_reads("--lengths", command.lengths, command, folder.config);
+  return load_tasks(names, options);
 }
 
 std::vector<TaskResult> run_eval_tasks(const EvalCommand& command, std::vector<Task> tasks,

@@ -191,6 +191,29 @@ TEST_F(TextCommandTest, tokenized_text_is_measured_like_its_files) {
   EXPECT_TRUE(results[0]["recall/200"].contains("exact_stderr,none"));
 }
 
+TEST_F(TextCommandTest, a_needle_grid_shows_both_models) {
+  const ProgramResult result =
+      eval({"--tasks", "needle-grid", "--needle", "facts", "--text", file("text.txt"), "--contexts",
+            "150,200", "--depths", "2", "--samples", "1", "--compare-with", folder().string(),
+            "--plot", file("grid.svg"), "--out", file("results.json")});
+  ASSERT_EQ(result.code, 0) << result.error;
+  EXPECT_THAT(result.out, AllOf(HasSubstr("150"), HasSubstr("200"), HasSubstr("100%")));
+  EXPECT_THAT(read_file(root_ / "grid.svg"), HasSubstr("</svg>"));
+  const Json json = read_json(root_ / "results.json");
+  ASSERT_EQ(json["needle_grids"].size(), 2U);
+  EXPECT_EQ(json["needle_grids"][0]["shares"], json["needle_grids"][1]["shares"]);
+  EXPECT_TRUE(fs::exists(root_ / "results.json.journal.compared"));
+}
+
+TEST_F(TextCommandTest, prompts_longer_than_the_model_reads_are_refused) {
+  const std::string expected = "expected at most 4096 tokens, which the model reads (config.json: ";
+  expect_error_line(eval({"--tasks", "niah_single_1", "--lengths", "8192"}),
+                    "--lengths: " + expected);
+  expect_error_line(eval({"--tasks", "needle-grid", "--needle", "facts", "--text", file("text.txt"),
+                          "--contexts", "8192"}),
+                    "--contexts: " + expected);
+}
+
 TEST_F(TextCommandTest, a_model_compared_with_itself_is_itself) {
   const ProgramResult result = run_program(
       {"compare", folder().string(), folder().string(), "--text", file("text.txt"), "--context",
