@@ -47,10 +47,10 @@ std::pair<std::string, std::string> names_of(const CompareCommand& command) {
 std::vector<std::vector<int32_t>> windows_of(const CompareCommand& command) {
   const Tokenizer tokenizer = Tokenizer::load(command.a.folder);
   const std::vector<int32_t> text = read_held_out(command.text, command.text_field, tokenizer);
+  std::vector<ScoredRow> rows = text_rows(text, command.context, command.windows);
   std::vector<std::vector<int32_t>> windows;
-  for (ScoredRow& row : text_rows(text, command.context, command.windows)) {
-    windows.push_back(std::move(row.ids));
-  }
+  windows.reserve(rows.size());
+  for (ScoredRow& row : rows) windows.push_back(std::move(row.ids));
   return windows;
 }
 

@@ -137,9 +137,8 @@ void run_eval(EvalCommand command) {
       std::make_unique<MeasuredModel>(command.measure, folder.checkpoint, folder.tokenizer);
   Findings findings{.settings = settings_json(command, *model)};
   findings.tasks = run_text_measures(command, text, folder.tokenizer, *model);
-  for (auto& result : run_eval_tasks(command, std::move(tasks), *model)) {
-    findings.tasks.push_back(std::move(result));
-  }
+  const auto scored = run_eval_tasks(command, std::move(tasks), *model);
+  findings.tasks.insert(findings.tasks.end(), scored.begin(), scored.end());
   if (command.has(kNeedleGridTask)) {
     findings.grids = run_needle_grids(command, needles, std::move(model));
   }

@@ -71,7 +71,7 @@ MeasuredModel::MeasuredModel(const MeasureOptions& options, const Checkpoint& ch
     : MeasuredModel(options, checkpoint, tokenizer, open_model(options.model, checkpoint)) {}
 
 MeasuredModel::MeasuredModel(const MeasureOptions& options, const Checkpoint& checkpoint,
-                             const Tokenizer& tokenizer, CausalLm model)
+                             const Tokenizer& tokenizer, const CausalLm& model)
     : journal_(options.journal),
       batch_tokens_(options.batch_tokens),
       type_(type_name(model->head_weight().scalar_type())),

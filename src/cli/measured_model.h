@@ -42,7 +42,7 @@ class MeasuredModel {
 
  private:
   MeasuredModel(const MeasureOptions& options, const Checkpoint& checkpoint,
-                const Tokenizer& tokenizer, CausalLm model);
+                const Tokenizer& tokenizer, const CausalLm& model);
 
   std::filesystem::path journal_;
   int64_t batch_tokens_;
