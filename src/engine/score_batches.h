@@ -9,9 +9,11 @@
 
 namespace hypenet {
 
-/// Places of rows, in batches of at most `batch_tokens` distinct tokens each (model/token_tree.h);
-/// a longer row runs alone. Long rows come first. Within a batch rows that begin alike are
-/// neighbours. Every row is in one batch; which one depends on the rows alone, not on their order.
+/// Places of rows, in batches of at most `batch_tokens` distinct tokens each (model/token_tree.h)
+/// and six times as many in rows padded to the longest. A row that is longer runs with those that
+/// begin with half of it or more, up to half a batch of further tokens. Long rows come first.
+/// Within a batch rows that begin alike are neighbours. Which batch a row is in depends on the rows
+/// alone, not on their order.
 std::vector<std::vector<size_t>> score_batches(std::span<const ScoredRow> rows,
                                                int64_t batch_tokens);
 

@@ -11,7 +11,6 @@ namespace hypenet {
 namespace {
 
 using testing::ElementsAre;
-using testing::UnorderedElementsAre;
 
 /// Questions of `choices` rows each: a context of its own, and a token that tells rows apart.
 std::vector<ScoredRow> questions(int32_t count, int32_t choices) {
@@ -53,11 +52,25 @@ TEST(ScoreBatchesTest, choices_of_a_question_stand_together_and_long_ones_come_f
   EXPECT_THAT(batches[1], ElementsAre(0, 3));
 }
 
-TEST(ScoreBatchesTest, a_row_above_the_budget_runs_alone) {
-  const auto rows = questions(2, 2);
-  const auto batches = score_batches(rows, 1);
-  EXPECT_THAT(batches,
-              UnorderedElementsAre(ElementsAre(0), ElementsAre(1), ElementsAre(2), ElementsAre(3)));
+TEST(ScoreBatchesTest, a_question_above_the_budget_keeps_its_choices) {
+  const auto batches = score_batches(questions(2, 3), 8);  // 11 and 12 tokens, 3 choices each
+  EXPECT_THAT(batches, ElementsAre(ElementsAre(1, 3, 5), ElementsAre(0, 2, 4)));
+}
+
+TEST(ScoreBatchesTest, unlike_rows_above_the_budget_run_alone) {
+  EXPECT_THAT(score_batches(questions(3, 1), 2),
+              ElementsAre(ElementsAre(2), ElementsAre(1), ElementsAre(0)));
+}
+
+TEST(ScoreBatchesTest, many_rows_of_one_beginning_are_split) {
+  std::vector<ScoredRow> rows;
+  for (int32_t i = 0; i < 100; ++i) {
+    ScoredRow& row = rows.emplace_back();
+    row.ids.assign(50, 7);
+    row.ids.push_back(i);
+    row.first_scored = 50;
+  }
+  for (const auto& batch : score_batches(rows, 100)) EXPECT_LE(51 * batch.size(), 600U);
 }
 
 TEST(ScoreBatchesTest, many_short_rows_beside_a_long_one_stay_few) {
