@@ -6,16 +6,13 @@
 namespace hypenet {
 namespace {
 
-/// str.isspace knows four separators more than the property White_Space.
-bool is_space(char32_t code) { return is_white_space(code) || (code >= 0x1C && code <= 0x1F); }
-
 /// Where the white space at the end begins.
 size_t content_end(std::string_view text) {
   size_t end = 0;
   for (size_t at = 0; at < text.size();) {
     const Utf8Step step = read_utf8(text, at);
     at += step.size;
-    if (!is_space(step.code)) end = at;
+    if (!is_python_space(step.code)) end = at;
   }
   return end;
 }
@@ -24,7 +21,7 @@ size_t content_begin(std::string_view text) {
   size_t at = 0;
   while (at < text.size()) {
     const Utf8Step step = read_utf8(text, at);
-    if (!is_space(step.code)) break;
+    if (!is_python_space(step.code)) break;
     at += step.size;
   }
   return at;
@@ -43,20 +40,10 @@ std::string_view strip(std::string_view text) {
   return text.substr(content_begin(text));
 }
 
-std::string lower(std::string_view text) {
-  std::string result;
-  for (size_t at = 0; at < text.size();) {
-    const Utf8Step step = read_utf8(text, at);
-    result += to_utf8(lower_case(step.code));
-    at += step.size;
-  }
-  return result;
-}
-
 std::string capitalize(std::string_view text) {
   if (text.empty()) return {};
   const Utf8Step first = read_utf8(text, 0);
-  return to_utf8(title_case(first.code)) + lower(text.substr(first.size));
+  return to_utf8(title_case(first.code)) + lower_case(text.substr(first.size));
 }
 
 std::string replace_all(std::string_view text, std::string_view from, std::string_view to) {
@@ -73,7 +60,7 @@ int64_t count_words(std::string_view text) {
   bool in_space = false;
   for (size_t at = 0; at < text.size();) {
     const Utf8Step step = read_utf8(text, at);
-    const bool is_space_here = is_space(step.code);
+    const bool is_space_here = is_python_space(step.code);
     if (is_space_here && !in_space) ++words;
     in_space = is_space_here;
     at += step.size;

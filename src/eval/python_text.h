@@ -13,9 +13,8 @@ int64_t code_points(std::string_view text);
 /// text.strip(): without the white space at both ends (str.isspace).
 std::string_view strip(std::string_view text);
 
-/// text.lower() and text.capitalize() (all but the first character in lower case), for characters
-/// whose other case is one character.
-std::string lower(std::string_view text);
+/// text.capitalize(): all but the first character in lower case, for characters whose other case is
+/// one character.
 std::string capitalize(std::string_view text);
 
 /// text.replace(from, to): from left to right, what was put in is not looked at again.

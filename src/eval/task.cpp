@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "eval/python_text.h"
+#include "text/unicode.h"
 
 namespace hypenet {
 namespace {
@@ -36,9 +37,9 @@ ItemScores score_choices(const TaskItem& item, std::span<const EvalAnswer> answe
 }
 
 int64_t references_in(const std::string& text, const TaskItem& item) {
-  const std::string lowered = lower(text);
+  const std::string lowered = lower_case(text);
   return std::ranges::count_if(item.references, [&](const std::string& reference) {
-    return lowered.find(lower(reference)) != lowered.npos;
+    return lowered.find(lower_case(reference)) != lowered.npos;
   });
 }
 

@@ -95,6 +95,24 @@ std::vector<std::string> needle_key_nouns(const Tokenizer& tokenizer, NeedleKeys
   return chosen;
 }
 
+void check_digit_tokens(const Tokenizer& tokenizer) {
+  const std::string key = concat(" ", needle_nouns()[0]);
+  for (const std::string_view answer : {"0123", "4567", "8901"}) {
+    std::vector<int32_t> digits, ids;
+    for (const char digit : answer) append(digits, tokenizer.encode(std::string_view(&digit, 1)));
+    for (const std::string_view part : {kNeedlePrefix, std::string_view(key), kMiddle}) {
+      append(ids, tokenizer.encode(part));
+    }
+    append(ids, digits);
+    append(ids, tokenizer.encode(kEnd));
+    HYPENET_CHECK(
+        digits.size() == answer.size() &&
+            tokenizer.encode(concat(kNeedlePrefix, key, kMiddle, answer, kEnd)) == ids,
+        "needle task: expected a tokenizer that gives each digit a token of its own, found ",
+        tokenizer.encode(answer).size(), " tokens for ", answer);
+  }
+}
+
 NeedleTask::NeedleTask(const Tokenizer& tokenizer)
     : needle_prefix_(tokenizer.encode(kNeedlePrefix)),
       question_prefix_(tokenizer.encode(kQuestionPrefix)),
@@ -112,20 +130,7 @@ NeedleTask::NeedleTask(const Tokenizer& tokenizer)
                   "needle task: expected a tokenizer that writes at least ", kMostNeedles,
                   " nouns in ", kMostKeyTokens, " tokens or fewer, found ", keys->size());
   }
-  check_digits(tokenizer);
-}
-
-void NeedleTask::check_digits(const Tokenizer& tokenizer) const {
-  const std::string key = concat(" ", needle_nouns()[0]);
-  for (const std::string_view answer : {"0123", "4567", "8901"}) {
-    std::vector<int32_t> digits;
-    for (const char digit : answer) append(digits, tokenizer.encode(std::string_view(&digit, 1)));
-    const auto whole = tokenizer.encode(concat(kNeedlePrefix, key, kMiddle, answer, kEnd));
-    HYPENET_CHECK(
-        digits_.size() == 10 && whole == needle(tokenizer.encode(key), digits),
-        "needle task: expected a tokenizer that gives each digit a token of its own, found ",
-        tokenizer.encode(answer).size(), " tokens for ", answer);
-  }
+  check_digit_tokens(tokenizer);
 }
 
 std::vector<int32_t> NeedleTask::needle(const std::vector<int32_t>& key,

@@ -39,7 +39,6 @@ class NeedleTask {
                 const std::function<std::vector<int32_t>(int64_t n)>& prose) const;
 
  private:
-  void check_digits(const Tokenizer& tokenizer) const;
   std::vector<int32_t> draw_answer(Random& random) const;
   std::vector<int32_t> needle(const std::vector<int32_t>& key,
                               const std::vector<int32_t>& digits) const;

@@ -19,4 +19,7 @@ std::string needle_question(std::string_view key);
 /// The nouns that rows of this kind take their keys from: those of few tokens.
 std::vector<std::string> needle_key_nouns(const Tokenizer& tokenizer, NeedleKeys keys);
 
+/// Throws Error when the tokenizer does not give each digit of an answer a token of its own.
+void check_digit_tokens(const Tokenizer& tokenizer);
+
 }  // namespace hypenet

@@ -30,10 +30,8 @@ bool is_one_of(char c, std::string_view set) { return set.find(c) != set.npos; }
 /// Bytes of the white space character at `at`; 0 if there is none.
 size_t space_size(std::string_view text, size_t at) {
   if (at >= text.size()) return 0;
-  const auto byte = static_cast<unsigned char>(text[at]);
-  if (byte < 0x80) return byte == ' ' || (byte >= 9 && byte <= 13) || (byte >= 28 && byte <= 31);
   const Utf8Step step = read_utf8(text, at);
-  return is_white_space(step.code) ? step.size : 0;
+  return is_python_space(step.code) ? step.size : 0;
 }
 
 size_t character_size(std::string_view text, size_t at) {
@@ -59,20 +57,6 @@ std::string_view without_trailing_spaces(std::string_view text) {
     end = begin;
   }
   return text.substr(0, end);
-}
-
-std::string in_lower_case(std::string_view text) {
-  std::string lower;
-  for (size_t at = 0; at < text.size();) {
-    const Utf8Step step = read_utf8(text, at);
-    if (step.code < 0x80) {
-      lower += step.code >= 'A' && step.code <= 'Z' ? static_cast<char>(step.code + 32) : text[at];
-    } else {
-      lower += to_utf8(lower_case(step.code));
-    }
-    at += step.size;
-  }
-  return lower;
 }
 
 /// Bytes of dashes, dots, or dots with spaces between them at `at`; 0 if there are none.
@@ -293,7 +277,7 @@ bool SentenceSplitter::has_break_inside(std::string_view context) const {
 SentenceSplitter::Token SentenceSplitter::classify_alone(std::string_view text) const {
   Token token;
   token.text = text;
-  std::string lower = in_lower_case(text);
+  std::string lower = lower_case(text);
   if (text.size() == 1 && is_one_of(text[0], kSentenceEnds)) {
     token.ends_sentence = true;
   } else if (text.size() >= 2 && text.find_first_not_of('.') == text.npos) {

@@ -184,10 +184,28 @@ std::string to_utf8(char32_t code) {
   return bytes;
 }
 
+std::string lower_case(std::string_view text) {
+  std::string lower;
+  for (size_t at = 0; at < text.size();) {
+    const Utf8Step step = read_utf8(text, at);
+    if (step.code < 0x80) {
+      lower += step.code >= 'A' && step.code <= 'Z' ? static_cast<char>(step.code + 32) : text[at];
+    } else {
+      lower += to_utf8(lower_case(step.code));
+    }
+    at += step.size;
+  }
+  return lower;
+}
+
 bool is_white_space(char32_t code) {
   return (code >= 0x9 && code <= 0xD) || code == 0x20 || code == 0x85 || code == 0xA0 ||
          code == 0x1680 || (code >= 0x2000 && code <= 0x200A) || code == 0x2028 || code == 0x2029 ||
          code == 0x202F || code == 0x205F || code == 0x3000;
+}
+
+bool is_python_space(char32_t code) {
+  return is_white_space(code) || (code >= 0x1C && code <= 0x1F);
 }
 
 bool is_word(char32_t code) {

@@ -39,11 +39,18 @@ std::string nfc(std::string_view text);
 char32_t lower_case(char32_t code);
 char32_t title_case(char32_t code);
 
+/// The text with each character in lower case.
+std::string lower_case(std::string_view text);
+
 /// A code point (no surrogate, at most U+10FFFF) as UTF-8.
 std::string to_utf8(char32_t code);
 
 /// Property White_Space.
 bool is_white_space(char32_t code);
+
+/// What Python's str.isspace and \s of its regular expressions match: the property White_Space and
+/// the four separators of ASCII.
+bool is_python_space(char32_t code);
 
 /// A word character of Unicode TR18: letters, marks, decimal digits, connectors, join controls.
 bool is_word(char32_t code);

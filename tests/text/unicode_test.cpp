@@ -116,6 +116,18 @@ TEST(Words, follow_unicode_properties) {
   }
 }
 
+TEST(Words, python_counts_four_separators_as_space) {
+  for (char32_t code = 0; code <= 0x3001; ++code) {
+    const bool is_separator = code >= 0x1C && code <= 0x1F;
+    EXPECT_EQ(is_python_space(code), is_separator || is_white_space(code)) << uint32_t{code};
+  }
+}
+
+TEST(Words, in_lower_case_are_character_by_character) {
+  EXPECT_EQ(lower_case("Az[@ÅΣЖ3"), "az[@åσж3");
+  EXPECT_EQ(lower_case(""), "");
+}
+
 TEST(ByteLevel, each_byte_has_a_character_of_its_own) {
   std::string all;
   for (int byte = 0; byte < 256; ++byte) {
