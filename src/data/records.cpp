@@ -1,7 +1,9 @@
 // Records out of JSON lines, JSON arrays and Parquet.
 #include "data/records.h"
 
+#include <algorithm>
 #include <string>
+#include <string_view>
 
 #include "data/byte_reader.h"
 #include "data/records_parquet.h"
@@ -11,14 +13,24 @@ namespace {
 
 using Use = std::function<bool(const Json& record)>;
 
-/// use(record), with the place before what it may throw.
-bool use_at(const std::string& place, const Json& record, const Use& use) {
-  HYPENET_CHECK(record.is_object(), place, ": expected an object, found ", json_kind(record));
+/// use(json), with the place before what it may throw.
+template <class Function>
+auto call_at(const std::string& place, const Json& json, const Function& use) {
   try {
-    return use(record);
+    return use(json);
   } catch (const Error& error) {
     throw Error(concat(place, ": ", error.what()));
+  } catch (const Json::exception& error) {
+    // "[json.exception.out_of_range.403] key 'answers' not found"
+    const std::string_view text = error.what();
+    throw Error(concat(place, ": expected other fields, found these (",
+                       text.substr(std::min(text.find("] ") + 2, text.size())), ")"));
   }
+}
+
+bool use_at(const std::string& place, const Json& record, const Use& use) {
+  HYPENET_CHECK(record.is_object(), place, ": expected an object, found ", json_kind(record));
+  return call_at(place, record, use);
 }
 
 void use_lines(const std::filesystem::path& file, bool compressed, const Use& use) {
@@ -52,6 +64,10 @@ void for_each_record(const std::filesystem::path& file, const Use& use) {
   for_each_parquet_record(file, [&](const Json& record, int64_t row) {
     return use_at(concat(file.string(), ", row ", row), record, use);
   });
+}
+
+void use_json(const std::filesystem::path& file, const std::function<void(const Json& json)>& use) {
+  call_at(file.string(), read_json(file), use);
 }
 
 }  // namespace hypenet

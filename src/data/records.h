@@ -13,9 +13,12 @@ namespace hypenet {
 /// .jsonl.gz (an object a line; lines of white space alone are skipped), .json (an array of
 /// objects), .parquet (a row each; lists and structs become arrays and objects). Throws Error
 /// naming file and line (or record, or row) and what was expected and found, and for Parquet in a
-/// build without it; an Error that `use` throws gets file and line put before it. Returning false
-/// from `use` stops early.
+/// build without it; an Error or Json::exception that `use` throws becomes an Error with file and
+/// line before it. Returning false from `use` stops early.
 void for_each_record(const std::filesystem::path& file,
                      const std::function<bool(const Json& record)>& use);
+
+/// Calls `use` with what a JSON file holds; errors as above, with the file before them.
+void use_json(const std::filesystem::path& file, const std::function<void(const Json& json)>& use);
 
 }  // namespace hypenet

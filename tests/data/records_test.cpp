@@ -84,6 +84,16 @@ TEST_F(Records, an_error_of_the_caller_gets_the_place) {
   };
   EXPECT_ERROR(for_each_record(write("a.jsonl", "\n{\"a\": 5}\n"), refuse), "a.jsonl:2: no 5");
   EXPECT_ERROR(for_each_record(write("a.json", "[{\"a\": 6}]"), refuse), "a.json, record 1: no 6");
+  EXPECT_ERROR(for_each_record(write("a.jsonl", "{\"b\": 5}\n"), refuse),
+               "a.jsonl:1: expected other fields, found these (key 'a' not found)");
+}
+
+TEST_F(Records, a_file_of_one_value_is_used_whole) {
+  Json found;
+  use_json(write("a.json", "[7]"), [&](const Json& json) { found = json; });
+  EXPECT_EQ(found, parse_json("[7]", "a"));
+  EXPECT_ERROR(use_json(write("a.json", "7"), [](const Json& json) { json.at("a"); }),
+               "a.json: expected other fields, found these (cannot use at()");
 }
 
 }  // namespace
