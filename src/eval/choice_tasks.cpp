@@ -109,6 +109,7 @@ ChoiceDocument read_winogrande(const Json& record) {
   document.choices = {before + text_field(record, "option1"),
                       before + text_field(record, "option2")};
   document.ending = strip(std::string_view(sentence).substr(blank + 1));
+  HYPENET_CHECK(!document.ending.empty(), "sentence: expected text after its _, found none");
   document.gold = integer_field(record, "answer") - 1;
   return document;
 }
@@ -123,7 +124,7 @@ DataFiles arc_files(const std::string& set, const std::string& hub_split,
                     const std::string& split) {
   const std::string file = concat(set, "-", split, ".jsonl");
   return {.dataset = "allenai/ai2_arc",
-          .hub = hub_paths(set, hub_split),
+          .hub = configuration_paths(set, hub_split),
           .others = {concat("arc/", file), concat("ARC-V1-Feb2018-2/", set, "/", file), file}};
 }
 
@@ -166,10 +167,10 @@ ChoiceTask winogrande() {
   return {.name = {"winogrande", "WinoGrande: whom or what does a pronoun's blank stand for"},
           .scoring = Scoring::kChoiceOfContext,
           .test = {.dataset = dataset,
-                   .hub = hub_paths("winogrande_xl", "validation"),
+                   .hub = configuration_paths("winogrande_xl", "validation"),
                    .others = {"winogrande/winogrande_dev.jsonl", "winogrande_1.1/dev.jsonl"}},
           .examples = {.dataset = dataset,
-                       .hub = hub_paths("winogrande_xl", "train"),
+                       .hub = configuration_paths("winogrande_xl", "train"),
                        .others = {"winogrande/winogrande_train.jsonl",
                                   "winogrande_1.1/train_xl.jsonl"}},
           .read = read_winogrande,
@@ -180,10 +181,10 @@ ChoiceTask openbookqa() {
   const std::string dataset = "allenai/openbookqa", folder = "OpenBookQA-V1-Sep2018/Data/Main/";
   return {.name = {"openbookqa", "OpenBookQA: elementary science, its book closed"},
           .test = {.dataset = dataset,
-                   .hub = hub_paths("main", "test"),
+                   .hub = configuration_paths("main", "test"),
                    .others = {folder + "test.jsonl"}},
           .examples = {.dataset = dataset,
-                       .hub = hub_paths("main", "train"),
+                       .hub = configuration_paths("main", "train"),
                        .others = {folder + "train.jsonl"}},
           .read = read_openbookqa};
 }

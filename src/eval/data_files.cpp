@@ -1,8 +1,11 @@
 // Patterns of paths are matched one component at a time, so that no folder is walked in vain.
 #include "eval/data_files.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
 
 #include "base/error.h"
 #include "data/records.h"
@@ -59,7 +62,9 @@ std::vector<fs::path> dataset_folders(const std::string& dataset, const fs::path
   for (const fs::path& snapshot : entries_like(folder / cache / "snapshots", "*")) {
     places.push_back(snapshot);
   }
-  if (fs::absolute(folder).lexically_normal().filename() == name) places.push_back(folder);
+  fs::path itself = fs::absolute(folder).lexically_normal();
+  if (!itself.has_filename()) itself = itself.parent_path();  // written with a slash at its end
+  if (itself.filename() == name) places.push_back(folder);
   return places;
 }
 
@@ -77,6 +82,49 @@ std::vector<fs::path> files_in(const DataFiles& files, const fs::path& folder) {
   return {};
 }
 
+/// Throws Error unless the files that the hub numbers, "test-00001-of-00003.parquet", are as many
+/// as they say.
+void check_numbered(const std::vector<fs::path>& files, std::string_view task) {
+  constexpr std::string_view kOf = "-of-";
+  constexpr size_t kDigits = 5;
+  const std::string first = files.front().string();
+  const size_t of = first.rfind(kOf);
+  if (of == first.npos || of < kDigits || of + kOf.size() + kDigits > first.size()) return;
+  const std::string before = first.substr(0, of - kDigits);
+  const std::string total = first.substr(of, kOf.size() + kDigits);
+  const int64_t count = std::atoll(total.c_str() + kOf.size());
+  for (int64_t number = 0; number < count; ++number) {
+    // Some names go on with a checksum of the file.
+    const std::string expected = fmt::format("{}{:05}{}", before, number, total);
+    const bool is_there = std::ranges::any_of(
+        files, [&](const fs::path& file) { return file.string().starts_with(expected); });
+    HYPENET_CHECK(is_there, task, ": expected ", count, " files, found no ", expected, "*");
+  }
+  HYPENET_CHECK(std::ssize(files) == count, task, ": expected ", count, " files like ", first,
+                ", found ", files.size());
+}
+
+/// The files, from the first of `folders` that has any.
+std::vector<fs::path> find_files(const DataFiles& files, const std::vector<fs::path>& folders) {
+  for (const fs::path& folder : folders) {
+    std::vector<fs::path> found = files_in(files, folder);
+    if (!found.empty()) return found;
+  }
+  return {};
+}
+
+/// Parquet and JSON lines in each of `folders`.
+std::vector<std::string> split_paths(const std::vector<std::string>& folders,
+                                     const std::string& split) {
+  std::vector<std::string> paths;
+  for (const std::string& folder : folders) {
+    for (const char* ending : {"-*.parquet", "/*.parquet", ".parquet", ".jsonl", ".jsonl.gz"}) {
+      paths.push_back(folder + split + ending);
+    }
+  }
+  return paths;
+}
+
 const Json& require_field(const Json& record, const char* name) {
   const auto field = record.find(name);
   if (field == record.end()) throw Error(concat("expected a field ", name, ", found none"));
@@ -86,30 +134,23 @@ const Json& require_field(const Json& record, const char* name) {
 }  // namespace
 
 std::vector<std::string> hub_paths(const std::string& configuration, const std::string& split) {
-  std::vector<std::string> paths;
   std::vector<std::string> folders = {"data/", "default/", ""};
   if (!configuration.empty()) folders.insert(folders.begin(), configuration + "/");
-  for (const std::string& folder : folders) {
-    for (const char* ending : {"-*.parquet", "/*.parquet", ".parquet", ".jsonl", ".jsonl.gz"}) {
-      paths.push_back(folder + split + ending);
-    }
-  }
-  return paths;
+  return split_paths(folders, split);
 }
 
-std::vector<fs::path> find_data_if_any(const DataFiles& files,
-                                       const std::vector<fs::path>& folders) {
-  for (const fs::path& folder : folders) {
-    std::vector<fs::path> found = files_in(files, folder);
-    if (!found.empty()) return found;
-  }
-  return {};
+std::vector<std::string> configuration_paths(const std::string& configuration,
+                                             const std::string& split) {
+  return split_paths({configuration + "/"}, split);
 }
 
 std::vector<fs::path> find_data(const DataFiles& files, const std::vector<fs::path>& folders,
                                 std::string_view task) {
-  std::vector<fs::path> found = find_data_if_any(files, folders);
-  if (!found.empty()) return found;
+  std::vector<fs::path> found = find_files(files, folders);
+  if (!found.empty()) {
+    check_numbered(found, task);
+    return found;
+  }
   std::string expected = concat(files.dataset, "/", files.hub.front());
   for (const std::string& other : files.others) expected += concat(" or ", other);
   std::string searched;
@@ -136,6 +177,12 @@ void for_each_record(const std::vector<fs::path>& files, int64_t limit,
 const Json& array_field(const Json& record, const char* name) {
   const Json& field = require_field(record, name);
   HYPENET_CHECK(field.is_array(), name, ": expected an array, found ", json_kind(field));
+  return field;
+}
+
+const Json& object_field(const Json& record, const char* name) {
+  const Json& field = require_field(record, name);
+  HYPENET_CHECK(field.is_object(), name, ": expected an object, found ", json_kind(field));
   return field;
 }
 

@@ -21,21 +21,24 @@ struct DataFiles {
   std::vector<std::string> others = {};  // other layouts, within a data folder
 };
 
-/// The paths that a split of a data set may have on the hub: Parquet and JSON lines, in a folder of
-/// its configuration's name (empty: it has none), in data, in default or in none.
+/// The paths that a split of a data set of one configuration may have on the hub: Parquet and JSON
+/// lines, in a folder of the configuration's name (empty: it has none), in data, in default or in
+/// none.
 std::vector<std::string> hub_paths(const std::string& configuration, const std::string& split);
+
+/// Those of one configuration among several: in its own folder alone, for what lies elsewhere may
+/// be another's.
+std::vector<std::string> configuration_paths(const std::string& configuration,
+                                             const std::string& split);
 
 /// The files in order of name, from the first of `folders` and the first layout that has any. A
 /// data set of the hub is looked for as NAME, OWNER/NAME, the hub's cache (datasets--OWNER--NAME/
 /// snapshots/*), and as the folder itself if that is called NAME. Throws Error of one line that
-/// names `task`, the files, the folders and the address of the data set.
+/// names `task`, the files, the folders and the address of the data set, or a file that is missing
+/// among those numbered NNNNN-of-NNNNN.
 std::vector<std::filesystem::path> find_data(const DataFiles& files,
                                              const std::vector<std::filesystem::path>& folders,
                                              std::string_view task);
-
-/// The same; empty where there are none.
-std::vector<std::filesystem::path> find_data_if_any(
-    const DataFiles& files, const std::vector<std::filesystem::path>& folders);
 
 /// for_each_record over several files; `limit` records at most, 0: all.
 void for_each_record(const std::vector<std::filesystem::path>& files, int64_t limit,
@@ -44,6 +47,7 @@ void for_each_record(const std::vector<std::filesystem::path>& files, int64_t li
 /// The field of a record. Throws Error that names it when it is missing or of another kind. An
 /// integer may also be written as a string of digits.
 const Json& array_field(const Json& record, const char* name);
+const Json& object_field(const Json& record, const char* name);
 const std::string& text_field(const Json& record, const char* name);
 int64_t integer_field(const Json& record, const char* name);
 std::vector<std::string> texts_field(const Json& record, const char* name);

@@ -107,7 +107,7 @@ bool is_title(std::string_view line) {
 DataFiles wikitext_files() {
   return {
       .dataset = "EleutherAI/wikitext_document_level",
-      .hub = hub_paths("wikitext-2-raw-v1", "test"),
+      .hub = configuration_paths("wikitext-2-raw-v1", "test"),
       .others = {"wikitext/wikitext-2-raw-v1/test-*.parquet", "wikitext-2-raw-v1/test-*.parquet",
                  "wikitext-2/wiki.test.raw", "wikitext-2-raw/wiki.test.raw", "wiki.test.raw"}};
 }

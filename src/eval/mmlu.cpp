@@ -90,7 +90,7 @@ ChoiceDocument read_mmlu(const Json& record) {
 }
 
 DataFiles mmlu_files(const std::string& subject, const std::string& split) {
-  return {.dataset = "cais/mmlu", .hub = hub_paths(subject, split)};
+  return {.dataset = "cais/mmlu", .hub = configuration_paths(subject, split)};
 }
 
 ChoiceTask mmlu(const Subject& subject) {

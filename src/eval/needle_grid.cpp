@@ -80,6 +80,7 @@ class FactPrompts {
                   "needle-grid: expected prose to hide facts in, found none");
     HYPENET_CHECK(1 <= options.facts && options.facts <= std::ssize(nouns_),
                   "needle-grid: expected 1 to ", nouns_.size(), " facts, found ", options.facts);
+    check_digit_tokens(*options.tokenizer);  // answers are counted in digits
   }
 
   TaskItem make(int64_t context, double depth, Random& random) const {

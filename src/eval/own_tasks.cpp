@@ -13,6 +13,7 @@ namespace hypenet {
 namespace {
 
 constexpr int64_t kMaxTokens = 48;
+constexpr int64_t kMostMaxTokens = 1 << 20;  // no model reads more
 
 bool has_choices(const Json& record) { return record.contains("choices"); }
 
@@ -55,8 +56,8 @@ TaskItem read_completion(const Json& record) {
       record.contains("until") ? texts_field(record, "until") : std::vector<std::string>{"\n"};
   request.max_tokens =
       record.contains("max_tokens") ? integer_field(record, "max_tokens") : kMaxTokens;
-  HYPENET_CHECK(request.max_tokens > 0, "max_tokens: expected at least 1, found ",
-                request.max_tokens);
+  HYPENET_CHECK(request.max_tokens > 0 && request.max_tokens <= kMostMaxTokens,
+                "max_tokens: expected 1 to ", kMostMaxTokens, ", found ", request.max_tokens);
   return item;
 }
 

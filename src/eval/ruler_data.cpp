@@ -33,9 +33,6 @@ fs::path find_path(const std::vector<fs::path>& folders, std::span<const std::st
                      "; it can be had from ", source));
 }
 
-/// Python's \s: the property White_Space and four control characters.
-bool is_space(char32_t code) { return is_white_space(code) || (code >= 0x1C && code <= 0x1F); }
-
 /// re.sub(r"\s+", " ", text)
 std::string with_single_spaces(std::string_view text) {
   std::string result;
@@ -43,7 +40,7 @@ std::string with_single_spaces(std::string_view text) {
   bool is_after_space = false;
   for (size_t at = 0; at < text.size();) {
     const Utf8Step step = read_utf8(text, at);
-    const bool is_here = is_space(step.code);
+    const bool is_here = is_python_space(step.code);
     if (!is_here) result += text.substr(at, step.size);
     if (is_here && !is_after_space) result += ' ';
     is_after_space = is_here;
@@ -60,7 +57,10 @@ std::string read_essays(const std::vector<fs::path>& data, const std::string& ta
                  "needle/paul_graham_essays.jsonl", "paul_graham_essays.jsonl"}};
   std::string text;
   for (const fs::path& file : find_data(files, data, task)) {
-    if (file.filename() == "PaulGrahamEssays.json") return text_field(read_json(file), "text");
+    if (file.filename() == "PaulGrahamEssays.json") {
+      use_json(file, [&](const Json& essays) { text = text_field(essays, "text"); });
+      return text;
+    }
     for_each_record(file, [&](const Json& record) {
       text += concat(text.empty() ? "" : " ", text_field(record, "text"));
       return true;
@@ -133,12 +133,13 @@ void add_squad_articles(const Json& file, QuestionCollector& collector) {
       Paragraph& paragraph = paragraphs.emplace_back();
       paragraph.text = text_field(entry, "context");
       for (const Json& question : array_field(entry, "qas")) {
-        if (question.value("is_impossible", false)) continue;
-        auto& [text, answers] = paragraph.questions.emplace_back();
-        text = text_field(question, "question");
+        if (question.contains("is_impossible") && question.at("is_impossible") == true) continue;
+        std::vector<std::string> answers;
         for (const Json& answer : array_field(question, "answers")) {
           answers.push_back(text_field(answer, "text"));
         }
+        if (answers.empty()) continue;
+        paragraph.questions.emplace_back(text_field(question, "question"), std::move(answers));
       }
     }
     add_article(paragraphs, collector);
@@ -157,27 +158,44 @@ void add_squad_records(const std::vector<fs::path>& files, QuestionCollector& co
     }
     const std::string& context = text_field(record, "context");
     if (paragraphs.empty() || paragraphs.back().text != context) paragraphs.push_back({context});
-    std::vector<std::string> answers = texts_field(record.at("answers"), "text");
+    std::vector<std::string> answers = texts_field(object_field(record, "answers"), "text");
     if (answers.empty()) return;
     paragraphs.back().questions.emplace_back(text_field(record, "question"), std::move(answers));
   });
   add_article(paragraphs, collector);
 }
 
+std::string hotpot_document(const Json& title, const Json& sentences) {
+  HYPENET_CHECK(title.is_string() && sentences.is_array(),
+                "context: expected a title and an array of sentences, found ", json_kind(title),
+                " and ", json_kind(sentences));
+  std::string text = title.get<std::string>() + "\n";
+  for (const Json& sentence : sentences) {
+    HYPENET_CHECK(sentence.is_string(), "context: expected sentences, found ", json_kind(sentence));
+    text += sentence.get_ref<const std::string&>();
+  }
+  return text;
+}
+
 /// One record of HotpotQA. `context` is a list of [title, sentences], on the hub two lists.
 void add_hotpot_question(const Json& record, QuestionCollector& collector) {
-  const Json& context = record.at("context");
   DocumentQuestion question = {text_field(record, "question"), {text_field(record, "answer")}};
   const auto add = [&](const Json& title, const Json& sentences) {
-    std::string text = title.get<std::string>() + "\n";
-    for (const Json& sentence : sentences) text += sentence.get<std::string>();
-    question.documents.push_back(collector.add_document(text));
+    question.documents.push_back(collector.add_document(hotpot_document(title, sentences)));
   };
-  if (context.is_object()) {
+  if (record.contains("context") && record.at("context").is_object()) {
+    const Json& context = record.at("context");
     const Json &titles = array_field(context, "title"), &texts = array_field(context, "sentences");
-    for (size_t i = 0; i < titles.size(); ++i) add(titles[i], texts.at(i));
+    HYPENET_CHECK(titles.size() == texts.size(), "context: expected as many sentences as titles, ",
+                  titles.size(), ", found ", texts.size());
+    for (size_t i = 0; i < titles.size(); ++i) add(titles[i], texts[i]);
   } else {
-    for (const Json& entry : array_field(record, "context")) add(entry.at(0), entry.at(1));
+    for (const Json& entry : array_field(record, "context")) {
+      HYPENET_CHECK(entry.is_array() && entry.size() == 2,
+                    "context: expected pairs of a title and its sentences, found ",
+                    json_kind(entry), " of ", entry.size());
+      add(entry[0], entry[1]);
+    }
   }
   collector.add_question(std::move(question));
 }
@@ -218,7 +236,7 @@ QuestionSet read_squad(const std::vector<fs::path>& data, const std::string& tas
   const std::vector<fs::path> found = find_data(files, data, task);
   QuestionCollector collector;
   if (found.front().extension() == ".json") {
-    add_squad_articles(read_json(found.front()), collector);
+    use_json(found.front(), [&](const Json& file) { add_squad_articles(file, collector); });
   } else {
     add_squad_records(found, collector);
   }
@@ -228,7 +246,7 @@ QuestionSet read_squad(const std::vector<fs::path>& data, const std::string& tas
 QuestionSet read_hotpot(const std::vector<fs::path>& data, const std::string& task) {
   const DataFiles files = {
       .dataset = "hotpotqa/hotpot_qa",
-      .hub = hub_paths("distractor", "validation"),
+      .hub = configuration_paths("distractor", "validation"),
       .others = {"hotpot/hotpot_dev_distractor_v1.json", "hotpot_dev_distractor_v1.json",
                  "ruler/hotpotqa.json", "hotpotqa.json"}};
   QuestionCollector collector;
@@ -240,12 +258,17 @@ QuestionSet read_hotpot(const std::vector<fs::path>& data, const std::string& ta
 std::vector<std::string> read_english_words(const std::vector<fs::path>& data,
                                             const std::string& task) {
   const std::vector<std::string> paths = {"ruler/english_words.json", "english_words.json"};
-  const Json file = read_json(find_path(
-      data, paths, task,
-      "https://github.com/NVIDIA/RULER (scripts/data/synthetic/json/english_words.json)"));
+  const fs::path path =
+      find_path(data, paths, task,
+                "https://github.com/NVIDIA/RULER (scripts/data/synthetic/json/english_words.json)");
   std::vector<std::string> words;
-  words.reserve(file.size());
-  for (const Json& word : file) words.push_back(word.get<std::string>());
+  use_json(path, [&](const Json& file) {
+    words.reserve(file.size());
+    for (const Json& word : file) {
+      HYPENET_CHECK(word.is_string(), "expected words, found ", json_kind(word));
+      words.push_back(word.get<std::string>());
+    }
+  });
   return words;
 }
 

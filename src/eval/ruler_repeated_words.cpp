@@ -1,4 +1,5 @@
 // RULER, common words: the ten words that a numbered list repeats most often.
+#include <algorithm>
 #include <memory>
 
 #include "base/python_random.h"
@@ -66,13 +67,15 @@ class RepeatedWordsDraw {
     for (const int64_t place : random_.sample(std::ssize(pool), size)) {
       all.push_back(pool[static_cast<size_t>(place)]);
     }
-    result.common.assign(all.begin(), all.begin() + kCommon);
+    // A size that was lowered often may leave no more than some common words.
+    const auto first_other = all.begin() + std::min(kCommon, std::ssize(all));
+    result.common.assign(all.begin(), first_other);
     std::vector<std::string> repeated;
     for (int64_t i = 0; i < repeats.common; ++i) {
-      repeated.insert(repeated.end(), all.begin(), all.begin() + kCommon);
+      repeated.insert(repeated.end(), all.begin(), first_other);
     }
     for (int64_t i = 0; i < repeats.others; ++i) {
-      repeated.insert(repeated.end(), all.begin() + kCommon, all.end());
+      repeated.insert(repeated.end(), first_other, all.end());
     }
     // RULER shuffles every list alike, the harness goes on with one stream.
     if (options_.ruler_as_harness) {

@@ -4,8 +4,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/files.h"
+#include "base/json.h"
 #include "eval/ruler_sample.h"
 #include "tests/support/expect_error.h"
+#include "tests/support/temporary_folder.h"
 
 namespace hypenet {
 namespace {
@@ -130,6 +133,20 @@ TEST(NeedleGrid, impossible_options_are_errors) {
   EXPECT_ERROR(make_needle_prompts(options), "needle-grid/2048: expected");
   EXPECT_ERROR(parse_needle_haystack("hay"), "expected essays, repeated or facts, found hay");
   EXPECT_EQ(parse_needle_haystack("facts"), NeedleHaystack::kFacts);
+}
+
+TEST(NeedleGrid, facts_need_a_tokenizer_that_gives_each_digit_a_token) {
+  const TemporaryFolder folder;
+  Json definition = read_json(HYPENET_TEST_DATA "/tokenizer/llama3-like/tokenizer.json");
+  definition["added_tokens"] = Json::array();
+  definition["model"]["vocab"]["12"] = definition["model"]["vocab"].size();
+  definition["model"]["merges"].push_back("1 2");
+  write_file(folder / "tokenizer.json", definition.dump());
+  const Tokenizer groups = Tokenizer::load(folder.path());
+  NeedleGridOptions options = options_for(NeedleHaystack::kFacts);
+  options.tokenizer = &groups;
+  EXPECT_ERROR(make_needle_prompts(options),
+               "expected a tokenizer that gives each digit a token of its own, found 3 tokens");
 }
 
 NeedleGrid small_grid(const std::string& name) {

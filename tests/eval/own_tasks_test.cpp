@@ -72,7 +72,9 @@ TEST_F(OwnTasks, what_is_not_an_item_is_named_by_line) {
   EXPECT_ERROR(load(R"({"context": "a", "answer": "b", "max_token": 5})"),
                "own.jsonl:1: unknown field max_token");
   EXPECT_ERROR(load(R"({"context": "a", "answer": "b", "max_tokens": 0})"),
-               "max_tokens: expected at least 1, found 0");
+               "max_tokens: expected 1 to 1048576, found 0");
+  EXPECT_ERROR(load(R"({"context": "a", "answer": "b", "max_tokens": 1048577})"),
+               "own.jsonl:1: max_tokens: expected 1 to 1048576, found 1048577");
   EXPECT_ERROR(load(R"({"context": "a", "choices": [], "answer": 0})"),
                "choices: expected at least one, found none");
   EXPECT_ERROR(load("\n"), "own.jsonl: expected an item a line, found none");

@@ -8,6 +8,7 @@
 
 #include "base/files.h"
 #include "base/json.h"
+#include "eval/ruler_data.h"
 #include "eval/ruler_subjects.h"
 #include "eval/ruler_words.h"
 #include "tests/support/expect_error.h"
@@ -80,6 +81,22 @@ TEST(Ruler, knows_thirteen_tasks_and_how_they_are_scored) {
   const Task squad = load_ruler_task("ruler_qa_squad", options_for(4096, 1)).at(0);
   EXPECT_EQ(squad.scoring, Scoring::kPartOfReferences);
   EXPECT_EQ(squad.items.at(0).requests.at(0).max_tokens, 32);
+}
+
+TEST(Ruler, common_words_whose_list_is_lowered_below_ten_are_all_of_it) {
+  const Task task = load_ruler_task("ruler_cwe", options_for(4096, 10)).at(0);
+  size_t fewest = 10;
+  for (const TaskItem& item : task.items) {
+    const EvalRequest& request = item.requests.at(0);
+    EXPECT_LE(count_tokens(tiny_tokenizer(), request.context) + request.max_tokens, 4096);
+    EXPECT_GE(item.references.size(), 1U);
+    fewest = std::min(fewest, item.references.size());
+  }
+  EXPECT_LT(fewest, 10U) << "a draw of 11 to 19 words that was too long";
+  const TaskOptions options = options_for(4096, 1);
+  const RulerSubject subject = repeated_words_subject(4096, options, "ruler_cwe");
+  EXPECT_EQ(subject.draw(0, 3)->references.size(), 3U);
+  EXPECT_EQ(subject.draw(0, 13)->references.size(), 10U);
 }
 
 TEST(Ruler, a_length_gives_the_same_samples_alone_and_among_others_and_the_first_of_more) {
@@ -210,7 +227,7 @@ TEST(Ruler, the_hubs_records_of_squad_and_hotpot_give_the_same_samples) {
     hotpot.push_back(record);
   }
   write_records(folder / "squad_v2" / "validation.jsonl", squad);
-  write_records(folder / "hotpot_qa" / "validation.jsonl", hotpot);
+  write_records(folder / "hotpot_qa" / "distractor" / "validation.jsonl", hotpot);
   for (const char* name : {"ruler_qa_squad", "ruler_qa_hotpot"}) {
     TaskOptions options = options_for(4096, 3);
     const Task expected = load_ruler_task(name, options).at(0);
@@ -221,6 +238,62 @@ TEST(Ruler, the_hubs_records_of_squad_and_hotpot_give_the_same_samples) {
       EXPECT_EQ(found.items.at(i).references, expected.items.at(i).references) << name;
     }
   }
+}
+
+TEST(Ruler, questions_without_answers_are_left_out) {
+  const TemporaryFolder folder;
+  Json file = read_json(kFolder / "squad.json");
+  TaskOptions options = options_for(4096, 3);
+  const Task expected = load_ruler_task("ruler_qa_squad", options).at(0);
+  Json& questions = file["data"][0]["paragraphs"][0]["qas"];
+  const char* left_out[] = {
+      R"({"question": "Who?", "answers": []})",
+      R"({"question": "Why?", "is_impossible": true, "answers": [{"text": "it is not said"}]})"};
+  for (const char* question : left_out) {
+    questions.insert(questions.begin(), parse_json(question, "question"));
+  }
+  write_file(folder / "squad.json", file.dump());
+  options.data = {folder.path()};
+  const Task found = load_ruler_task("ruler_qa_squad", options).at(0);
+  for (size_t i = 0; i < 3; ++i)
+    EXPECT_EQ(found.items.at(i).requests, expected.items.at(i).requests);
+}
+
+TEST(Ruler, records_of_another_layout_are_named_with_file_and_line) {
+  const TemporaryFolder folder;
+  TaskOptions options = options_for(4096, 1);
+  options.data = {folder.path()};
+  const auto expect = [&](const char* task, const std::filesystem::path& path,
+                          const std::string& text, const std::string& message) {
+    std::filesystem::create_directories((folder / path).parent_path());
+    write_file(folder / path, text);
+    EXPECT_ERROR(load_ruler_task(task, options), concat((folder / path).string(), message));
+  };
+  const auto expect_hotpot = [&](const std::string& context, const std::string& message) {
+    expect("ruler_qa_hotpot", "hotpotqa.json",
+           R"([{"question": "q", "answer": "a")" + context + "}]", ", record 1: " + message);
+  };
+  expect_hotpot("", "expected a field context, found none");
+  expect_hotpot(R"(, "context": [["t"]])",
+                "context: expected pairs of a title and its sentences, found an array of 1");
+  expect_hotpot(R"(, "context": [["t", "s"]])",
+                "context: expected a title and an array of sentences, found a string and a string");
+  expect_hotpot(R"(, "context": [["t", [1]]])", "context: expected sentences, found an integer");
+  expect_hotpot(R"(, "context": {"title": ["t"], "sentences": []})",
+                "context: expected as many sentences as titles, 1, found 0");
+  expect("ruler_qa_squad", "squad.json", R"([{"title": "t"}])",
+         ": expected a field data, found none");
+  expect("ruler_qa_squad", "squad.json",
+         R"({"data": [{"paragraphs": [{"context": "c", "qas": [7]}]}]})",
+         ": expected a field answers, found none");
+  const std::string record = R"({"title": "t", "context": "c", "question": "q")";
+  expect("ruler_qa_squad", "squad_v2/validation.jsonl", record + "}",
+         ":1: expected a field answers, found none");
+  expect("ruler_qa_squad", "squad_v2/validation.jsonl", record + R"(, "answers": []})",
+         ":1: answers: expected an object, found an array");
+  write_file(folder / "english_words.json", "[\"a\", 2]");
+  EXPECT_ERROR(read_english_words(options.data, "ruler_cwe"),
+               "english_words.json: expected words, found an integer");
 }
 
 TEST(Ruler, a_missing_file_is_named_with_the_folders_and_its_source) {

@@ -173,6 +173,53 @@ TEST(Tasks, the_hub_s_cache_and_the_data_set_s_own_folder_are_found) {
   }
 }
 
+TEST(Tasks, a_data_folder_may_end_in_a_slash) {
+  const TemporaryFolder folder;
+  fs::create_directories(folder / "piqa");
+  write_file(folder / "piqa/validation.jsonl",
+             R"({"goal": "g", "sol1": "a", "sol2": "b", "label": 1})");
+  const fs::path data = folder.path().string() + "/piqa/";
+  EXPECT_THAT(load_task("piqa", {.data = {data}}).items, SizeIs(1));
+}
+
+TEST(Tasks, one_of_several_configurations_is_looked_for_in_its_own_folder_alone) {
+  const TemporaryFolder folder;
+  const std::string arc =
+      R"({"question": "q", "choices": {"text": ["a"], "label": ["A"]}, "answerKey": "A"})";
+  for (const char* name : {"ai2_arc", "ai2_arc/ARC-Easy", "ai2_arc/data", "ai2_arc/default", "mmlu",
+                           "winogrande", "openbookqa", "wikitext_document_level"}) {
+    fs::create_directories(folder / name);
+    write_file(folder / name / "test.jsonl", arc);
+    write_file(folder / name / "validation.jsonl", arc);
+  }
+  const TaskOptions options = {.data = {folder.path()}, .shots = 0};
+  EXPECT_THAT(load_task("arc_easy", options).items, SizeIs(1));
+  for (const auto& [task, folder_of_it] : {std::pair{"arc_challenge", "ai2_arc/ARC-Challenge"},
+                                           {"mmlu_astronomy", "mmlu/astronomy"},
+                                           {"winogrande", "winogrande/winogrande_xl"},
+                                           {"openbookqa", "openbookqa/main"},
+                                           {"wikitext", "level/wikitext-2-raw-v1"}}) {
+    EXPECT_ERROR(load_task(task, options), folder_of_it);
+    EXPECT_ERROR(load_task(task, options), ", found none in ");
+  }
+}
+
+TEST(Tasks, numbered_files_must_be_as_many_as_they_say) {
+  const TemporaryFolder folder;
+  const fs::path data = folder / "piqa/data";
+  fs::create_directories(data);
+  const auto expect = [&](const std::string& text) {
+    EXPECT_ERROR(load_task("piqa", {.data = {folder.path()}}), text);
+  };
+  write_file(data / "validation-00000-of-00002.parquet", "");
+  expect(concat("piqa: expected 2 files, found no ", (data / "validation-00001-of-00002").string(),
+                "*"));
+  write_file(data / "validation-00001-of-00002-0a1b.parquet", "");
+  expect("validation-00000-of-00002.parquet: ");  // is read, and is no Parquet file
+  write_file(data / "validation-00000-of-00001.parquet", "");
+  expect("piqa: expected 1 files like ");
+}
+
 TEST(Tasks, missing_data_is_one_line_with_files_folders_and_source) {
   EXPECT_ERROR(load_task("arc_easy", {.data = {"here", "there"}}),
                "arc_easy: expected allenai/ai2_arc/ARC-Easy/test-*.parquet or "
@@ -204,6 +251,8 @@ TEST(Tasks, records_that_are_not_the_task_s_are_named) {
          "expected a field answer, found none");
   expect(R"({"sentence": "a b", "option1": "x", "option2": "y", "answer": "1"})",
          "sentence: expected a _, found none");
+  expect(R"({"sentence": "a _ ", "option1": "x", "option2": "y", "answer": "1"})",
+         "sentence: expected text after its _, found none");
   expect(R"({"sentence": "a _ b", "option1": "x", "option2": "y", "answer": "one"})",
          "answer: expected an integer, found \"one\"");
   expect(R"({"sentence": "a _ b", "option1": "x", "option2": "y", "answer": 3})",
@@ -238,6 +287,23 @@ TEST(Tasks, groups_are_their_tasks) {
   if (!has_parquet()) GTEST_SKIP() << "this build reads no Parquet";
   EXPECT_ERROR(load_tasks(std::vector<std::string>{"mmlu"}, {.data = {kFixtures / "hub"}}),
                "mmlu_abstract_algebra: expected cais/mmlu/abstract_algebra/test-*.parquet");
+}
+
+TEST(Tasks, wikitext_counts_words_and_bytes_of_the_page_as_it_is) {
+  const TemporaryFolder folder;
+  write_file(folder / "wiki.test.raw",
+             " \n = One = \n \n A café , 3 @.@ 5 \n = = Part = = \n \n"
+             " = Two = \n \n It ended . \n");
+  const Task task = load_task("wikitext", {.data = {folder.path()}});
+  ASSERT_THAT(task.items, SizeIs(2));
+  EXPECT_EQ(task.items[0].requests[0].context, " = One =\n\nA café, 3.5\n== Part ==\n");
+  EXPECT_EQ(task.items[1].requests[0].context, " = Two =\n\nIt ended.\n");
+  // Of " = One = \n \n A café , 3 @.@ 5 \n = = Part = = \n " and of " = Two = \n \n It ended . \n"
+  // CPython's len(re.split(r"\s+", page)) and len(page.encode()).
+  EXPECT_EQ(task.items[0].words, 16);
+  EXPECT_EQ(task.items[0].bytes, 48);
+  EXPECT_EQ(task.items[1].words, 8);
+  EXPECT_EQ(task.items[1].bytes, 25);
 }
 
 TEST(Tasks, wikitext_s_three_layouts_are_the_same_pages) {
