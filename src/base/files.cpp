@@ -44,6 +44,15 @@ size_t file_size(int descriptor, const fs::path& path) {
   return static_cast<size_t>(status.st_size);
 }
 
+void write_all(int descriptor, std::string_view bytes, const fs::path& path) {
+  while (!bytes.empty()) {
+    const ssize_t count = ::write(descriptor, bytes.data(), bytes.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) fail(path, "write");
+    bytes.remove_prefix(static_cast<size_t>(count));
+  }
+}
+
 /// A rename outlives a power cut only once the folder that holds the name is flushed too.
 void flush_folder(const fs::path& folder) {
   const Descriptor descriptor(folder.empty() ? fs::path(".") : folder, O_RDONLY | O_DIRECTORY);
@@ -80,14 +89,7 @@ FileWriter::~FileWriter() {
 }
 
 void FileWriter::write(const void* data, size_t bytes) {
-  const char* next = static_cast<const char*>(data);
-  while (bytes > 0) {
-    const ssize_t count = ::write(descriptor_, next, bytes);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) fail(target_, "write");
-    next += count;
-    bytes -= static_cast<size_t>(count);
-  }
+  write_all(descriptor_, {static_cast<const char*>(data), bytes}, target_);
 }
 
 void FileWriter::commit() {
@@ -98,7 +100,28 @@ void FileWriter::commit() {
   flush_folder(target_.parent_path());
 }
 
+bool is_stream(const fs::path& path) {
+  std::error_code ignored;
+  // What a process has open may be a plain file too.
+  const bool is_open_file =
+      fs::read_symlink(path, ignored).native().starts_with("/proc/") ||
+      fs::canonical(path.parent_path(), ignored).native().starts_with("/proc/");
+  return is_open_file || fs::is_other(fs::status(path, ignored));
+}
+
+void check_writable(const fs::path& path) {
+  HYPENET_CHECK(!fs::is_directory(path), path.string(), ": expected a file, found a folder");
+  const bool is_in_place = is_stream(path);
+  const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  const fs::path& opened = is_in_place ? path : folder;
+  if (::access(opened.c_str(), is_in_place ? W_OK : W_OK | X_OK) != 0) fail(path, "write");
+}
+
 void write_file(const fs::path& path, std::string_view bytes) {
+  if (is_stream(path)) {
+    const Descriptor stream(path, O_WRONLY | O_APPEND);
+    return write_all(stream.get(), bytes, path);
+  }
   FileWriter writer(path);
   writer.write(bytes);
   writer.commit();

@@ -35,8 +35,16 @@ class FileWriter {
   int descriptor_ = -1;
 };
 
-/// Writes the whole file through a FileWriter.
+/// Writes the whole file through a FileWriter; into a stream, as it stands.
 void write_file(const std::filesystem::path& path, std::string_view bytes);
+
+/// Whether the name is that of a device, a FIFO or an open file (/dev/stdout), which no file may
+/// take the place of.
+bool is_stream(const std::filesystem::path& path);
+
+/// Throws Error, before any work is done, where write_file would fail: for a path that is a folder,
+/// or in none that can be written.
+void check_writable(const std::filesystem::path& path);
 
 /// A folder being filled under the temporary name `<target>.partial`. `commit` renames it to the
 /// target, replacing an older target; without commit the destructor removes it.

@@ -2,8 +2,10 @@
 #include "base/files.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <algorithm>
+#include <future>
 
 #include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
@@ -34,6 +36,46 @@ TEST(Files, reading_a_missing_file_or_a_folder_is_an_error) {
   EXPECT_ERROR(read_file(folder / "none"),
                (folder / "none").string() + ": cannot open: No such file");
   EXPECT_ERROR(read_file(folder.path()), ": expected a file, found something else");
+}
+
+TEST(Files, a_stream_is_written_into_and_stays_what_it_is) {
+  const TemporaryFolder folder;
+  const fs::path fifo = folder / "fifo";
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  EXPECT_TRUE(is_stream(fifo));
+  auto read = std::async(std::launch::async, [&] {
+    std::string text(64, '\0');
+    std::FILE* file = std::fopen(fifo.c_str(), "r");
+    text.resize(std::fread(text.data(), 1, text.size(), file));
+    std::fclose(file);
+    return text;
+  });
+  write_file(fifo, "one line\n");
+  EXPECT_TRUE(fs::is_fifo(fifo));
+  // A writer that came under another name would leave the reader waiting.
+  if (!fs::is_fifo(fifo)) std::exit(1);
+  EXPECT_EQ(read.get(), "one line\n");
+  EXPECT_EQ(names_in(folder.path()), std::vector<std::string>{"fifo"});
+  EXPECT_TRUE(is_stream("/dev/stdout"));
+  EXPECT_ERROR(write_file("/dev/full", "text"), "/dev/full: cannot write: No space left on device");
+}
+
+TEST(Files, plain_files_and_links_to_them_are_no_streams) {
+  const TemporaryFolder folder;
+  write_file(folder / "x", "text");
+  fs::create_symlink(folder / "x", folder / "link");
+  for (const std::string name : {"x", "link", "none"}) EXPECT_FALSE(is_stream(folder / name));
+  EXPECT_FALSE(is_stream("x"));
+}
+
+TEST(Files, where_nothing_can_be_written_is_told_beforehand) {
+  const TemporaryFolder folder;
+  check_writable(folder / "x");
+  check_writable("x");
+  check_writable("/dev/null");
+  EXPECT_ERROR(check_writable(folder.path()), ": expected a file, found a folder");
+  EXPECT_ERROR(check_writable(folder.path() / "none" / "x"), "none/x: cannot write: No such file");
+  EXPECT_TRUE(names_in(folder.path()).empty());
 }
 
 TEST(FileWriter, without_commit_leaves_nothing_and_the_old_file_as_it_was) {
