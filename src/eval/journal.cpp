@@ -74,10 +74,11 @@ Journal::Journal(fs::path path, const Json& identity)
     const bool is_ours = whole > 0 || std::string_view(header.dump()).starts_with(text);
     HYPENET_CHECK(is_ours, path_.string(),
                   ": expected a journal of hypenet eval, found another file");
+    text.resize(whole);
+    read(text, header);  // before anything is cut: the file may be another's
     HYPENET_CHECK(::ftruncate(descriptor_, static_cast<off_t>(whole)) == 0, path_.string(),
                   ": cannot write: ", std::strerror(errno));
-    text.resize(whole);
-    text.empty() ? append(header) : read(text, header);
+    if (text.empty()) append(header);
   } catch (...) {
     ::close(descriptor_);
     throw;

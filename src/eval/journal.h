@@ -31,8 +31,6 @@ class Journal {
   /// Appends an answer; it outlives this process from then on.
   void add(const std::string& key, const EvalAnswer& answer);
 
-  size_t size() const { return answers_.size(); }
-
  private:
   void read(const std::string& text, const Json& header);
   void append(const Json& line);
