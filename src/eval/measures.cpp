@@ -19,6 +19,16 @@ std::vector<int32_t> cyclic(const std::vector<int32_t>& prose, int64_t begin, in
   return tokens;
 }
 
+void check_finite(const char* measure, const RowScores& scores) {
+  for (const auto& row : scores) {
+    for (const TokenScore& token : row) {
+      HYPENET_CHECK(std::isfinite(token.logprob), measure, ": log-likelihood of a token: expected ",
+                    "a finite number, found nan or infinity: the model's weights or arithmetic ",
+                    "overflow");
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<ScoredRow> recall_rows(const NeedleTask& task, const std::vector<int32_t>& prose,
@@ -68,6 +78,7 @@ RecallMeasure measure_recall(Engine& engine, const NeedleTask& task,
 
 double exact_share(const RowScores& scores) {
   HYPENET_CHECK(!scores.empty(), "exact share: expected scored rows, found none");
+  check_finite("exact share", scores);
   const auto exact = std::count_if(scores.begin(), scores.end(), [](const auto& row) {
     return std::all_of(row.begin(), row.end(),
                        [](const TokenScore& token) { return token.greedy; });
@@ -76,6 +87,7 @@ double exact_share(const RowScores& scores) {
 }
 
 double greedy_share(const RowScores& scores) {
+  check_finite("next-token accuracy", scores);
   int64_t greedy = 0, tokens = 0;
   for (const auto& row : scores) {
     for (const TokenScore& token : row) greedy += token.greedy;
@@ -86,6 +98,7 @@ double greedy_share(const RowScores& scores) {
 }
 
 double perplexity(const RowScores& scores) {
+  check_finite("perplexity", scores);
   double sum = 0;
   int64_t tokens = 0;
   for (const auto& row : scores) {

@@ -49,6 +49,8 @@ RecallMeasure measure_recall(Engine& engine, const NeedleTask& task,
                              const std::vector<int32_t>& prose, const RecallOptions& options,
                              const ScoreOptions& scoring = {});
 
+// These three throw Error when nothing was scored, and for a log-likelihood that is not finite.
+
 /// The share of rows all of whose scored tokens are greedy.
 double exact_share(const RowScores& scores);
 

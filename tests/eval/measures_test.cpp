@@ -48,6 +48,16 @@ TEST(MeasuresTest, nothing_scored_is_an_error) {
   EXPECT_ERROR(perplexity({}), "expected scored tokens");
 }
 
+TEST(MeasuresTest, likelihoods_that_are_not_finite_are_an_error) {
+  for (const float wrong : {std::nanf(""), -INFINITY}) {
+    RowScores scores = hand_made_scores();
+    scores[1][2].logprob = wrong;
+    EXPECT_ERROR(exact_share(scores), "exact share: log-likelihood of a token: expected a finite");
+    EXPECT_ERROR(greedy_share(scores), "next-token accuracy: log-likelihood of a token: expected");
+    EXPECT_ERROR(perplexity(scores), "perplexity: log-likelihood of a token: expected a finite");
+  }
+}
+
 TEST(MeasuresTest, windows_predict_each_token_once) {
   const auto rows = text_rows(numbers(10), 3, 100);
   ASSERT_EQ(rows.size(), 3U);
