@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <future>
+#include <thread>
 
 #include "base/error.h"
 #include "base/json.h"
@@ -13,18 +15,13 @@
 namespace hypenet {
 namespace {
 
-/// What Python's str.rstrip() takes away: white space and the four separators of ASCII.
-bool is_stripped(char32_t code) {
-  return is_white_space(code) || (code >= U'\x1C' && code <= U'\x1F');
-}
-
-/// Bytes of the text without its trailing white space.
+/// Bytes of the text without its trailing white space, as Python's str.rstrip() has it.
 size_t stripped_size(std::string_view text) {
   size_t size = 0;
   for (size_t at = 0; at < text.size();) {
     const Utf8Step step = read_utf8(text, at);
     at += step.size;
-    if (!is_stripped(step.code)) size = at;
+    if (!is_python_space(step.code)) size = at;
   }
   return size;
 }
@@ -51,10 +48,17 @@ bool keep_last(std::vector<int32_t>& ids, int64_t most) {
   return is_longer;
 }
 
+/// A context and its tokens: the choices of a question come in a row and have the same.
+struct LastContext {
+  std::string text = {};
+  std::vector<int32_t> ids = {};
+};
+
 EncodedRequest encode_continuation(const Tokenizer& tokenizer, const EvalRequest& request,
-                                   int64_t max_length) {
-  const size_t border = stripped_size(request.context);
-  std::vector<int32_t> row = tokenizer.encode(std::string_view(request.context).substr(0, border));
+                                   int64_t max_length, LastContext& last) {
+  const auto before = std::string_view(request.context).substr(0, stripped_size(request.context));
+  if (before != last.text) last = {std::string(before), tokenizer.encode(before)};
+  std::vector<int32_t> row = last.ids;
   const std::vector<int32_t> whole = tokenizer.encode(request.context + request.continuation);
   const auto context = static_cast<int64_t>(row.size());
   const int64_t scored = static_cast<int64_t>(whole.size()) - context;
@@ -91,13 +95,24 @@ std::vector<ScoredRow> encode_windows(const Tokenizer& tokenizer, const std::str
 
 EncodedRequest encode_prompt(const Tokenizer& tokenizer, const EvalRequest& request,
                              int64_t max_length) {
-  HYPENET_CHECK(request.max_tokens > 0 && request.max_tokens < max_length,
-                "eval: tokens of an answer: expected 1 to ", max_length - 1, " (the model reads ",
-                max_length, "), found ", request.max_tokens);
+  check_answer_fits("eval", request, max_length);
   std::vector<int32_t> prompt = tokenizer.encode(request.context);
   if (prompt.empty()) prompt.push_back(prefix_token(tokenizer));
   const bool is_cut = keep_last(prompt, max_length - request.max_tokens);
   return {.prompt = std::move(prompt), .is_cut = is_cut};
+}
+
+EncodedRequest encode_one(const Tokenizer& tokenizer, const EvalRequest& request,
+                          int64_t max_length, LastContext& last) {
+  switch (request.kind) {
+    case RequestKind::kLoglikelihood:
+      return encode_continuation(tokenizer, request, max_length, last);
+    case RequestKind::kRolling:
+      return {.parts = encode_windows(tokenizer, request.context, max_length)};
+    case RequestKind::kGenerate:
+      return encode_prompt(tokenizer, request, max_length);
+  }
+  return {};
 }
 
 /// FNV-1a of 128 bits: a collision among a million requests has a chance of 10^-27.
@@ -131,15 +146,36 @@ class Hash {
 
 EncodedRequest encode_request(const Tokenizer& tokenizer, const EvalRequest& request,
                               int64_t max_length) {
-  switch (request.kind) {
-    case RequestKind::kLoglikelihood:
-      return encode_continuation(tokenizer, request, max_length);
-    case RequestKind::kRolling:
-      return {.parts = encode_windows(tokenizer, request.context, max_length)};
-    case RequestKind::kGenerate:
-      return encode_prompt(tokenizer, request, max_length);
+  LastContext none;
+  return encode_one(tokenizer, request, max_length, none);
+}
+
+std::vector<EncodedRequest> encode_requests(const Tokenizer& tokenizer,
+                                            std::span<const EvalRequest> requests,
+                                            int64_t max_length) {
+  constexpr size_t kMostThreads = 16;
+  const auto threads = std::clamp<size_t>(std::thread::hardware_concurrency(), 1, kMostThreads);
+  const size_t share = (requests.size() + threads - 1) / threads;
+  std::vector<EncodedRequest> encoded(requests.size());
+  const auto encode_share = [&](size_t begin) {
+    LastContext last;
+    for (size_t i = begin; i < std::min(begin + share, requests.size()); ++i) {
+      encoded[i] = encode_one(tokenizer, requests[i], max_length, last);
+    }
+  };
+  std::vector<std::future<void>> shares;
+  shares.reserve(threads);
+  for (size_t begin = 0; begin < requests.size(); begin += share) {
+    shares.push_back(std::async(std::launch::async, encode_share, begin));
   }
-  return {};
+  for (auto& part : shares) part.get();  // an error leaves here once all the others have ended
+  return encoded;
+}
+
+void check_answer_fits(const std::string& place, const EvalRequest& request, int64_t max_length) {
+  HYPENET_CHECK(request.max_tokens > 0 && request.max_tokens < max_length, place,
+                ": tokens of an answer: expected 1 to ", max_length - 1, " (the model reads ",
+                max_length, "), found ", request.max_tokens);
 }
 
 std::string cut_answer(std::string text, std::span<const std::string> until) {

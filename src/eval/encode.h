@@ -28,6 +28,14 @@ struct EncodedRequest {
 EncodedRequest encode_request(const Tokenizer& tokenizer, const EvalRequest& request,
                               int64_t max_length);
 
+/// encode_request of each, on all cores. Throws the error of the first request that has one.
+std::vector<EncodedRequest> encode_requests(const Tokenizer& tokenizer,
+                                            std::span<const EvalRequest> requests,
+                                            int64_t max_length);
+
+/// Throws Error, naming `place`, for an answer (kGenerate) that leaves no room for a prompt.
+void check_answer_fits(const std::string& place, const EvalRequest& request, int64_t max_length);
+
 /// The decoded answer, cut at the first of each stop string in turn; empty ones are ignored.
 std::string cut_answer(std::string text, std::span<const std::string> until);
 

@@ -180,13 +180,18 @@ std::vector<EvalAnswer> Evaluator::answer(std::span<const EvalRequest> requests,
   std::unordered_map<std::string, size_t> works;
   std::vector<size_t> places;  // of each request: its work
   places.reserve(requests.size());
-  for (const EvalRequest& request : requests) {
-    if (places.size() % 1000 == 0 && report) report({});
-    EncodedRequest encoded = encode_request(tokenizer_, request, options_.max_length);
-    const std::string key = request_key(request, encoded, options_.stop_ids);
-    const auto [found, is_added] = works.emplace(key, agenda.size());
-    if (is_added) agenda.add(request, std::move(encoded), key);
-    places.push_back(found->second);
+  constexpr size_t kEncodedAtOnce = 256;  // known answers' tokens are not kept
+  while (places.size() < requests.size()) {
+    if (report) report({});
+    const auto left = requests.subspan(places.size());
+    const auto some = left.first(std::min(left.size(), kEncodedAtOnce));
+    auto encoded = encode_requests(tokenizer_, some, options_.max_length);
+    for (size_t i = 0; i < some.size(); ++i) {
+      const std::string key = request_key(some[i], encoded[i], options_.stop_ids);
+      const auto [found, is_added] = works.emplace(key, agenda.size());
+      if (is_added) agenda.add(some[i], std::move(encoded[i]), key);
+      places.push_back(found->second);
+    }
   }
   agenda.report();
   agenda.score(engine_, options_);

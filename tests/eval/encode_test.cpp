@@ -91,6 +91,30 @@ TEST(EncodeTest, long_rows_are_cut_on_the_left_to_one_more_than_the_model_reads)
                "continuation \"abc\": expected at most 2 tokens, found 3");
 }
 
+TEST(EncodeTest, many_requests_are_encoded_as_one_by_one) {
+  const Tokenizer tokenizer = tiny_tokenizer();
+  std::vector<EvalRequest> all = {likelihood("", "ab"), prompt("abc ", 4), rolling("a page")};
+  for (int i = 0; i < 100; ++i) {
+    all.push_back(likelihood(concat("Question ", i / 4, "?"), concat(" answer ", i)));
+  }
+  all.push_back(likelihood("", "ab"));
+  const auto encoded = encode_requests(tokenizer, all, 64);
+  ASSERT_EQ(encoded.size(), all.size());
+  for (size_t i = 0; i < all.size(); ++i) {
+    EXPECT_EQ(request_key(all[i], encoded[i], {}),
+              request_key(all[i], encode_request(tokenizer, all[i], 64), {}))
+        << i;
+  }
+  EXPECT_TRUE(encode_requests(tokenizer, {}, 64).empty());
+}
+
+TEST(EncodeTest, of_many_requests_the_first_error_is_told) {
+  const Tokenizer tokenizer = byte_tokenizer();
+  std::vector<EvalRequest> all(40, likelihood("ab", "c"));
+  for (size_t i = 3; i < all.size(); ++i) all[i].continuation = std::string(i, 'x');
+  EXPECT_ERROR(encode_requests(tokenizer, all, 4), "expected at most 4 tokens, found 5");
+}
+
 TEST(EncodeTest, nothing_to_score_is_an_error) {
   const Tokenizer tokenizer = byte_tokenizer();
   EXPECT_ERROR(encode_request(tokenizer, likelihood("abc", ""), 64), "expected at least one token");

@@ -197,7 +197,11 @@ TEST(EvaluatorTest, a_journal_serves_other_lists_of_the_same_requests) {
   kept.options.journal = folder / "journal";
   const auto asked = requests();
   const auto expected = run({asked.begin(), asked.begin() + 10}, kept);
-  const auto more = run(asked, kept);
+  int64_t known = -1;
+  const auto more = run(asked, kept, [&](const EvaluationProgress& progress) {
+    if (known < 0 && progress.total > 0) known = progress.done;
+  });
+  EXPECT_EQ(known, 10);
   expect_equal({more.begin(), more.begin() + 10}, expected);
 }
 
