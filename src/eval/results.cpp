@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "eval/mmlu.h"
+#include "eval/ruler.h"
 
 namespace hypenet {
 namespace {
@@ -25,7 +26,7 @@ std::vector<std::string> names_of(std::span<const TaskResult> tasks) {
 
 /// The mean of the first metrics, each item counting once, and the error pooled over the tasks.
 TaskResult micro_average(const std::string& name, std::span<const TaskResult> tasks) {
-  TaskResult group{.name = name, .of = names_of(tasks)};
+  TaskResult group{.name = name, .of = names_of(tasks), .whole = mmlu_group(name).size()};
   group.version = tasks.front().version, group.shots = tasks.front().shots;
   double sum = 0, squares = 0;
   bool has_error = true;
@@ -48,7 +49,7 @@ TaskResult micro_average(const std::string& name, std::span<const TaskResult> ta
 
 /// The unweighted mean of RULER's tasks of one length.
 TaskResult ruler_average(const std::string& name, std::span<const TaskResult> tasks) {
-  TaskResult group{.name = name, .of = names_of(tasks)};
+  TaskResult group{.name = name, .of = names_of(tasks), .whole = ruler_task_names().size()};
   group.version = tasks.front().version, group.shots = tasks.front().shots;
   double harness = 0, ruler = 0;
   for (const TaskResult& task : tasks) {
@@ -72,10 +73,16 @@ std::vector<TaskResult> members(std::span<const TaskResult> tasks,
   return found;
 }
 
+bool is_partial(const TaskResult& result) { return result.of.size() < result.whole; }
+
 void add_rows(Table& table, const TaskResult& result) {
   const bool is_group = !result.of.empty();
   std::string name = result.name;
-  if (is_group) name += fmt::format(" (mean of {} tasks)", result.of.size());
+  if (is_partial(result)) {
+    name += fmt::format(" (mean of {} of its {} tasks)", result.of.size(), result.whole);
+  } else if (is_group) {
+    name += fmt::format(" (mean of {} tasks)", result.of.size());
+  }
   for (const Metric& metric : result.metrics) {
     const bool is_first = &metric == result.metrics.data();
     table.rows.push_back({is_first ? name : "", is_first ? std::to_string(result.version) : "",
@@ -154,6 +161,7 @@ TaskScores score_task(const Task& task, std::span<const EvalAnswer> answers) {
   scores.result = {.name = task.name,
                    .group = task.group,
                    .of = {},
+                   .whole = 0,
                    .version = task.version,
                    .shots = task.shots,
                    .count = static_cast<int64_t>(task.items.size()),
@@ -200,10 +208,12 @@ Json results_json(std::span<const TaskResult> tasks, std::span<const TaskResult>
     }
     json["versions"][result.name] = result.version;
     json["n-shot"][result.name] = result.shots;
-    json["n-samples"][result.name] = {{"effective", result.count}};
+    json["n-samples"][result.name] = {{"original", result.count}, {"effective", result.count}};
   };
   for (const TaskResult& task : tasks) add(task);
-  for (const TaskResult& group : groups) add(group);
+  for (const TaskResult& group : groups) {
+    if (!is_partial(group)) add(group);
+  }
   return json;
 }
 

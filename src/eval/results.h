@@ -18,6 +18,7 @@ struct TaskResult {
   std::string name = {};
   std::string group = {};            // as Task::group
   std::vector<std::string> of = {};  // of a group: its tasks
+  size_t whole = 0;                  // of a group: how many tasks it has when all of them ran
   int64_t version = 0, shots = 0;
   int64_t count = 0;  // items
   std::vector<Metric> metrics = {};
@@ -33,14 +34,15 @@ TaskScores score_task(const Task& task, std::span<const EvalAnswer> answers);
 
 /// Averages over at least two tasks: mmlu, and those of its categories that are complete, weighted
 /// by items, with the harness's pooled standard error; "ruler/4096" and the like, tasks counting
-/// alike, by the harness's metrics (score/harness) and by RULER's own (score/ruler).
+/// alike, by the harness's metrics (score/harness) and by RULER's own (score/ruler). mmlu and ruler
+/// may be partial.
 std::vector<TaskResult> group_results(std::span<const TaskResult> tasks);
 
-/// task, version, shots, metric, value, error, n: a row a metric.
+/// task, version, shots, metric, value, error, n: a row a metric. A partial group says so.
 Table results_table(std::span<const TaskResult> tasks, std::span<const TaskResult> groups);
 
 /// results, groups, group_subtasks, versions, n-shot, n-samples in the harness's shape
-/// ("acc,none", "acc_stderr,none").
+/// ("acc,none", "acc_stderr,none"). Partial groups are left out: their names promise all tasks.
 Json results_json(std::span<const TaskResult> tasks, std::span<const TaskResult> groups);
 
 /// The task's items as JSON lines: task, number and id of the item, what was right, requests,

@@ -3,10 +3,12 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <cmath>
 #include <sstream>
 
 #include "eval/mmlu.h"
+#include "eval/ruler.h"
 #include "tests/support/expect_error.h"
 
 namespace hypenet {
@@ -111,6 +113,30 @@ TEST(ResultsTest, ruler_tasks_of_a_length_count_alike) {
   EXPECT_EQ(groups[0].metrics[1].name, "score/ruler");
 }
 
+TEST(ResultsTest, groups_without_some_of_their_tasks_are_in_the_table_only) {
+  std::vector<TaskResult> tasks;
+  for (const std::string& name : mmlu_group("mmlu")) {
+    tasks.push_back(result(name, "mmlu", 10, 0.5, 0.1));
+  }
+  for (const std::string& name : ruler_task_names()) {
+    tasks.push_back(result(name + "/4096", "ruler", 10, 0.5, 0.1));
+  }
+  const auto file = [&] { return results_json(tasks, group_results(tasks)); };
+  for (const char* name : {"mmlu", "ruler/4096"}) EXPECT_TRUE(file()["groups"].contains(name));
+  tasks.pop_back();
+  tasks.erase(tasks.begin());
+  for (const char* name : {"mmlu", "ruler/4096"}) {
+    EXPECT_FALSE(file()["groups"].contains(name));
+    EXPECT_FALSE(file()["results"].contains(name));
+  }
+  const Table table = results_table(tasks, group_results(tasks));
+  const auto has_row = [&](const std::string& name) {
+    return std::ranges::any_of(table.rows, [&](const auto& row) { return row[0] == name; });
+  };
+  EXPECT_TRUE(has_row("mmlu (mean of 56 of its 57 tasks)"));
+  EXPECT_TRUE(has_row("ruler/4096 (mean of 12 of its 13 tasks)"));
+}
+
 TEST(ResultsTest, the_table_has_a_row_a_metric) {
   const std::vector<TaskResult> tasks = {score_task(two_questions(), answers()).result,
                                          result("mmlu_astronomy", "mmlu", 2, 0.5, 0.05),
@@ -119,26 +145,27 @@ TEST(ResultsTest, the_table_has_a_row_a_metric) {
   ASSERT_EQ(table.rows.size(), 5U);
   EXPECT_THAT(table.rows[0], ElementsAre("arc_easy", "1", "0", "acc", "0.5000", "± 0.5000", "2"));
   EXPECT_THAT(table.rows[1], ElementsAre("", "", "", "acc_norm", "0.5000", "± 0.5000", ""));
-  EXPECT_EQ(table.rows[4][0], "mmlu (mean of 2 tasks)");
+  EXPECT_EQ(table.rows[4][0], "mmlu (mean of 2 of its 57 tasks)");
 }
 
 TEST(ResultsTest, the_file_has_the_harness_shape) {
   TaskResult wikitext{.name = "wikitext", .version = 2};
   wikitext.count = 62;
   wikitext.metrics = {{.name = "word_perplexity", .value = 12.5}};
-  const std::vector<TaskResult> tasks = {score_task(two_questions(), answers()).result, wikitext,
-                                         result("mmlu_astronomy", "mmlu", 2, 0.5, 0.05),
-                                         result("mmlu_virology", "mmlu", 2, 0.5, 0.05)};
+  std::vector<TaskResult> tasks = {score_task(two_questions(), answers()).result, wikitext};
+  const auto subjects = mmlu_group("mmlu_other");
+  for (const auto& name : subjects) tasks.push_back(result(name, "mmlu", 2, 0.5, 0.05));
   const Json json = results_json(tasks, group_results(tasks));
   EXPECT_EQ(json["results"]["arc_easy"]["acc,none"], 0.5);
   EXPECT_EQ(json["results"]["arc_easy"]["acc_norm_stderr,none"], 0.5);
   EXPECT_EQ(json["results"]["wikitext"]["word_perplexity_stderr,none"], "N/A");
-  EXPECT_EQ(json["results"]["mmlu"]["acc,none"], 0.5);
-  EXPECT_EQ(json["groups"]["mmlu"]["acc,none"], 0.5);
-  EXPECT_THAT(json["group_subtasks"]["mmlu"], ElementsAre("mmlu_astronomy", "mmlu_virology"));
+  EXPECT_EQ(json["results"]["mmlu_other"]["acc,none"], 0.5);
+  EXPECT_EQ(json["groups"]["mmlu_other"]["acc,none"], 0.5);
+  EXPECT_EQ(json["group_subtasks"]["mmlu_other"], Json(subjects));
   EXPECT_EQ(json["versions"]["wikitext"], 2);
   EXPECT_EQ(json["n-shot"]["arc_easy"], 0);
   EXPECT_EQ(json["n-samples"]["wikitext"]["effective"], 62);
+  EXPECT_EQ(json["n-samples"]["wikitext"]["original"], 62);
 }
 
 TEST(ResultsTest, samples_say_what_was_asked_and_answered) {
