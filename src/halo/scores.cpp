@@ -40,6 +40,9 @@ bool is_reasoning_task(std::string_view task) {
   return is_one_of(task, {"arc_easy", "arc_challenge", "hellaswag", "next_token"});
 }
 
+/// Held-out text, which stands in for the published tasks where none was run.
+bool is_stand_in(std::string_view task) { return is_one_of(task, {"recall", "next_token"}); }
+
 std::vector<std::string> split(std::string_view line, char separator) {
   std::vector<std::string> cells;
   for (size_t begin = 0;;) {
@@ -182,14 +185,16 @@ bool LayerScores::has(Evidence evidence) const {
 }
 
 double LayerScores::mean(const std::vector<double>& row, Evidence evidence) const {
-  double sum = 0;
-  int64_t count = 0;
+  double published = 0, own = 0;  // sums
+  int64_t publisheds = 0, owns = 0;
   for (size_t i = 0; i < columns.size(); ++i) {
     if (!is_column_of(evidence, columns[i])) continue;
-    sum += row[i];
-    ++count;
+    const bool is_own = is_stand_in(Column(columns[i]).task);
+    (is_own ? own : published) += row[i];
+    ++(is_own ? owns : publisheds);
   }
-  return sum / static_cast<double>(count);
+  return publisheds > 0 ? published / static_cast<double>(publisheds)
+                        : own / static_cast<double>(owns);
 }
 
 LayerScores read_scores(const fs::path& path) {

@@ -43,7 +43,8 @@ struct LayerScores {
 
   bool has(Evidence evidence) const;
 
-  /// Mean of the row's columns of that kind; there has to be one.
+  /// Mean of the row's columns of that kind, of which there has to be one; recall/* and
+  /// next_token/* count only where no other task has one.
   double mean(const std::vector<double>& row, Evidence evidence) const;
   double recall(const std::vector<double>& row) const { return mean(row, Evidence::kRecall); }
   double reasoning(const std::vector<double>& row) const { return mean(row, Evidence::kReasoning); }

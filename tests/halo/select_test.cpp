@@ -59,12 +59,24 @@ TEST(SelectTest, halo_rule_gives_34_where_published_5b_has_31) {
 TEST(SelectTest, recall_and_reasoning_are_means_of_their_columns) {
   LayerScores scores;
   scores.columns = {
-      "arc_easy/acc", "arc_easy/acc_norm",  "arc_challenge/acc_norm", "hellaswag/acc_norm",
-      "fda/contains", "swde/contains",      "ruler_qa_squad/4096",    "squad_completion/contains",
-      "recall/256",   "next_token/accuracy"};
-  const std::vector<double> row = {100, 1, 2, 3, 10, 20, 30, 40, 50, 6};
-  EXPECT_DOUBLE_EQ(scores.recall(row), 30);
-  EXPECT_DOUBLE_EQ(scores.reasoning(row), 3);
+      "arc_easy/acc", "arc_easy/acc_norm", "arc_challenge/acc_norm", "hellaswag/acc_norm",
+      "fda/contains", "swde/contains",     "ruler_qa_squad/4096",    "squad_completion/contains"};
+  const std::vector<double> row = {100, 1, 2, 3, 10, 20, 30, 40};
+  EXPECT_DOUBLE_EQ(scores.recall(row), 25);
+  EXPECT_DOUBLE_EQ(scores.reasoning(row), 2);
+}
+
+TEST(SelectTest, held_out_text_counts_only_where_no_task_of_its_kind_was_run) {
+  LayerScores scores;
+  scores.columns = {"fda/contains",        "arc_easy/acc_norm", "recall/exact",
+                    "next_token/accuracy", "next_token/ll",     "recall/ll"};
+  const std::vector<double> row = {1, 2, 10, 20, -3, -4};
+  EXPECT_DOUBLE_EQ(scores.recall(row), 1);
+  EXPECT_DOUBLE_EQ(scores.reasoning(row), 2);
+  EXPECT_DOUBLE_EQ(scores.mean(row, Evidence::kReasoningLikelihood), -3);
+  EXPECT_DOUBLE_EQ(scores.mean(row, Evidence::kRecallLikelihood), -4);
+  scores.columns[1] = "arc_easy/acc";
+  EXPECT_DOUBLE_EQ(scores.reasoning(row), 20);
 }
 
 TEST(SelectTest, halo_importance_is_the_ratio_of_the_losses_and_at_most_50) {
