@@ -171,6 +171,7 @@ void add_bench_sweep_command(CLI::App& bench) {
   command
       ->add_option("--memory", options->memory_gib,
                    "GiB for prompts (0: half of a GPU's free memory, or 2)")
+      ->check(CLI::Range(0, 1 << 20))
       ->capture_default_str();
   add_device_options(*command, options->device);
   command->footer(

@@ -1,25 +1,11 @@
 // Models and tokenizers from folders in Hugging Face form.
 #include "cli/model_folder.h"
 
-#include <set>
-
 #include "base/error.h"
-#include "base/json.h"
+#include "text/stop_ids.h"
 
 namespace hypenet {
 namespace {
-
-void add_stop_ids(const Json& config, const std::string& place, std::set<int32_t>& ids) {
-  if (!config.is_object() || !config.contains("eos_token_id")) return;
-  const Json& value = config.at("eos_token_id");
-  if (value.is_null()) return;
-  for (const Json& id : value.is_array() ? value : Json::array({value})) {
-    HYPENET_CHECK(id.is_number_integer(), place,
-                  ": eos_token_id: expected an integer or an array of integers, found ",
-                  json_kind(id));
-    ids.insert(id.get<int32_t>());
-  }
-}
 
 torch::ScalarType weights_type(const std::string& name, const Checkpoint& checkpoint,
                                torch::Device device) {
@@ -70,14 +56,7 @@ Tokenizer open_tokenizer(const std::filesystem::path& folder, const ModelConfig&
 }
 
 std::vector<int32_t> stop_ids(const Checkpoint& checkpoint, const Tokenizer& tokenizer) {
-  std::set<int32_t> ids;
-  add_stop_ids(checkpoint.config(), (checkpoint.folder() / "config.json").string(), ids);
-  const auto generation = checkpoint.folder() / "generation_config.json";
-  if (std::filesystem::exists(generation)) {
-    add_stop_ids(read_json(generation), generation.string(), ids);
-  }
-  if (tokenizer.eos_id()) ids.insert(*tokenizer.eos_id());
-  return {ids.begin(), ids.end()};
+  return read_stop_ids(checkpoint.folder(), tokenizer);
 }
 
 }  // namespace hypenet

@@ -38,9 +38,7 @@ CausalLm open_model(const ModelOptions& options, const Checkpoint& checkpoint);
 /// rows.
 Tokenizer open_tokenizer(const std::filesystem::path& folder, const ModelConfig& config);
 
-/// The ids that end a text: eos_token_id (one or a list) of generation_config.json and config.json,
-/// and the tokenizer's EOS. Throws Error for an eos_token_id that is neither null, an integer nor a
-/// list of integers.
+/// The ids that end a text (text/stop_ids.h).
 std::vector<int32_t> stop_ids(const Checkpoint& checkpoint, const Tokenizer& tokenizer);
 
 }  // namespace hypenet

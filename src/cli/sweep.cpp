@@ -15,7 +15,7 @@ namespace {
 constexpr const char* kExample = R"(Examples, and how to go on:
   hypenet sweep teacher --aligned out/tiny/2-align --data held-out.txt --scores scores.csv
   hypenet sweep Qwen3-1.7B --aligned out/2b/2-align --data-dir data --device cuda
-      --tasks squad_completion,fda,swde,arc_easy,arc_challenge,hellaswag
+      --tasks ruler_qa_squad,fda,swde,arc_easy,arc_challenge,hellaswag --lengths 4096
   hypenet select --scores scores.csv --table
 
 Tasks: recall, text and lazy on the held-out text of --data; all of hypenet eval on --data-dir.
@@ -33,9 +33,7 @@ struct SweepCommand {
 };
 
 bool reads_text(const SweepConfig& config) {
-  return std::any_of(config.tasks.begin(), config.tasks.end(), [](const std::string& task) {
-    return task == "recall" || task == "text" || task == "lazy";
-  });
+  return std::any_of(config.tasks.begin(), config.tasks.end(), is_on_held_out);
 }
 
 void run(const SweepCommand& command) {

@@ -2,6 +2,7 @@
 #include "halo/pilot_training.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 #include "base/files.h"
@@ -62,7 +63,8 @@ CausalLm new_hybrid(const SelectionInputs& inputs, const std::vector<int64_t>& l
   return model;
 }
 
-double mean_kl(CausalLm& teacher, CausalLm& student, const std::vector<ScoredRow>& rows) {
+double mean_kl(CausalLm& teacher, CausalLm& student, const std::vector<ScoredRow>& rows,
+               const std::string& place) {
   const torch::NoGradGuard no_grad;
   double sum = 0;
   int64_t positions = 0;
@@ -71,7 +73,9 @@ double mean_kl(CausalLm& teacher, CausalLm& student, const std::vector<ScoredRow
     sum += kl_sum(teacher, teacher->hidden(ids), student, student->hidden(ids));
     positions += ids.size(1);
   }
-  return sum / static_cast<double>(positions);
+  const double mean = sum / static_cast<double>(positions);
+  HYPENET_CHECK(std::isfinite(mean), place, ": KL: expected a finite number, found ", mean);
+  return mean;
 }
 
 /// All pilots of one selection.
@@ -110,7 +114,7 @@ class Pilots {
       run_stage({name, stage_, student, settings, inputs_.pilot_seed}, inputs_.corpus,
                 inputs_.tokenizer, objective, options_);
     }
-    const PilotRecord record = measure(student);
+    const PilotRecord record = measure(student, name);
     FolderWriter writer(folder);
     write_json(writer.path() / "result.json", write_fields(record));
     write_json(writer.path() / "run.json", run_record(name, settings, {inputs_.aligned}));
@@ -118,7 +122,7 @@ class Pilots {
     remove_state(options_.out, name);
   }
 
-  PilotRecord measure(CausalLm& student) {
+  PilotRecord measure(CausalLm& student, const std::string& name) {
     const SweepConfig& config = inputs_.recipe.sweep;
     const auto& held_out = inputs_.corpus.held_out;
     Engine engine(student);
@@ -126,7 +130,7 @@ class Pilots {
         measure_recall(engine, NeedleTask(inputs_.tokenizer), held_out,
                        {config.context, config.needles, config.prompts, inputs_.sweep_seed});
     const auto rows = text_rows(held_out, config.context, config.windows);
-    return {recall.share, recall.error, mean_kl(teacher(), student, rows)};
+    return {recall.share, recall.error, mean_kl(teacher(), student, rows, name)};
   }
 
   const SelectionInputs& inputs_;

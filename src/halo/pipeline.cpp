@@ -33,6 +33,7 @@ class Conversion {
             parse_model_config(teacher_.config(), (teacher_.folder() / "config.json").string())),
         tokenizer_(Tokenizer::load(recipe.teacher)) {
     check_vocabulary(tokenizer_, teacher_config_, recipe.teacher);
+    if (!fs::exists(select_folder())) check_selection(recipe_, teacher_config_, tokenizer_);
     fs::create_directories(options_.out);
     corpus_ = prepare_corpus(recipe_.data, tokenizer_, options_);
     base_settings_ = {{"teacher", recipe_.teacher},

@@ -2,6 +2,7 @@
 #include "halo/recipe.h"
 
 #include <algorithm>
+#include <set>
 
 #include "halo/select.h"
 #include "model/config.h"
@@ -62,13 +63,48 @@ void check_evaluate(const EvaluateConfig& config, const std::string& place) {
                 config.context, ", ", config.windows, ", ", config.prompts);
 }
 
+void check_tasks(const SweepConfig& config, const std::string& place) {
+  HYPENET_CHECK(!config.tasks.empty(), place, ": tasks: expected at least one, found none");
+  std::set<std::string> distinct;
+  for (const std::string& task : config.tasks) {
+    HYPENET_CHECK(distinct.insert(task).second, place, ": tasks: expected ", task,
+                  " once, found it twice");
+  }
+  HYPENET_CHECK(config.version == 0 || config.version == 1, place,
+                ": version: expected 0 or 1, found ", config.version);
+  HYPENET_CHECK(!config.lengths.empty(), place, ": lengths: expected at least one, found none");
+  for (const int64_t length : config.lengths) {
+    HYPENET_CHECK(length > 0, place, ": lengths: expected positive numbers, found ", length);
+  }
+}
+
+void check_lazy(const SweepConfig& config, const std::string& place) {
+  const LazyConfig& lazy = config.lazy;
+  HYPENET_CHECK(lazy.queries > 0 && lazy.first >= 0 && lazy.recent >= 0, place,
+                ": lazy: expected positive queries, and first and recent of 0 or more, found ",
+                lazy.queries, ", ", lazy.first, " and ", lazy.recent);
+  if (std::find(config.tasks.begin(), config.tasks.end(), "lazy") == config.tasks.end()) return;
+  const int64_t row = config.context + 1;
+  HYPENET_CHECK(
+      lazy.queries <= row && lazy.first + lazy.recent < row, place, ": lazy: expected at most ",
+      row, " queries and fewer first and recent tokens than ", row,
+      " (context and one more), found ", lazy.queries, ", ", lazy.first, " and ", lazy.recent);
+}
+
 }  // namespace
 
+bool is_on_held_out(const std::string& task) {
+  return task == "recall" || task == "text" || task == "lazy";
+}
+
 void check_sweep(const SweepConfig& config, const std::string& place) {
+  check_tasks(config, place);
+  check_lazy(config, place);
   HYPENET_CHECK(config.context > 0 && config.prompts > 0 && config.windows > 0, place,
                 ": expected positive context, prompts and windows, found ", config.context, ", ",
                 config.prompts, " and ", config.windows);
-  HYPENET_CHECK(!config.tasks.empty(), place, ": tasks: expected at least one, found none");
+  HYPENET_CHECK(config.needles >= 1 && config.needles <= 8, place,
+                ": needles: expected 1 to 8, found ", config.needles);
   HYPENET_CHECK(config.limit >= 0, place, ": limit: expected 0 or more, found ", config.limit);
   HYPENET_CHECK(config.precision == "float32" || config.precision == "bfloat16", place,
                 ": precision: expected float32 or bfloat16, found \"", config.precision, "\"");

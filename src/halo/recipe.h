@@ -173,6 +173,9 @@ struct RecipeSource {
   std::vector<std::string> validation = {};  // replaces data.validation likewise
 };
 
+/// Whether a sweep's task runs on held-out text: recall, text or lazy.
+bool is_on_held_out(const std::string& task);
+
 /// Reads a conversion recipe. Paths inside it are relative to its own folder and come back
 /// resolved. Throws Error naming file and key for unknown keys, wrong kinds and impossible values.
 HaloRecipe read_halo_recipe(const RecipeSource& source);

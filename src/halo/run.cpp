@@ -35,6 +35,22 @@ void tokenize_training_text(const fs::path& folder, const DataConfig& data,
   }
 }
 
+template <class Config>
+void complete(Json& settings, const char* section, const fs::path& place) {
+  if (!settings.contains(section)) return;
+  Config config;
+  read_fields(settings[section], concat(place.string(), ": settings: ", section), config);
+  settings[section] = write_fields(config);
+}
+
+/// Settings as they are written today: keys that came after the run have their defaults, which do
+/// what it did.
+Json completed(Json settings, const fs::path& place) {
+  complete<SweepConfig>(settings, "sweep", place);
+  complete<SelectConfig>(settings, "select", place);
+  return settings;
+}
+
 std::vector<int32_t> read_shards(const fs::path& folder) {
   const TokenDataset dataset(folder);
   std::vector<int32_t> tokens(static_cast<size_t>(std::min(kHeldOutTokens, dataset.tokens())));
@@ -95,7 +111,7 @@ bool is_done(const fs::path& folder, const Json& settings) {
   const Json run = read_json(folder / "run.json");
   HYPENET_CHECK(run.contains("settings"), (folder / "run.json").string(),
                 ": expected the key settings, found none");
-  check_same_settings(folder, settings, run["settings"]);
+  check_same_settings(folder, settings, completed(run["settings"], folder / "run.json"));
   return true;
 }
 

@@ -114,6 +114,13 @@ bool has_evidence(const LayerScores& scores, SelectionRule rule) {
                      [&](Evidence evidence) { return scores.has(evidence); });
 }
 
+void check_evidence(const LayerScores& scores, SelectionRule rule, std::string_view place) {
+  for (const Evidence evidence : about(rule).evidence) {
+    HYPENET_CHECK(scores.has(evidence), "selection rule ", about(rule).name, ": ", place,
+                  ": expected ", describe(evidence), ", found none");
+  }
+}
+
 int64_t resolve_keep(int64_t layers, int64_t keep) {
   HYPENET_CHECK(keep >= 0 && keep <= layers, "keep: expected 0 (a quarter of the layers) to ",
                 layers, ", found ", keep);
@@ -128,10 +135,7 @@ std::vector<int64_t> uniform_layers(int64_t layers, int64_t keep) {
 }
 
 std::vector<double> layer_importances(const LayerScores& scores, SelectionRule rule, int64_t keep) {
-  for (const Evidence evidence : about(rule).evidence) {
-    HYPENET_CHECK(scores.has(evidence), "selection rule ", about(rule).name,
-                  ": the scores: expected ", describe(evidence), ", found none");
-  }
+  check_evidence(scores, rule, "the scores");
   const auto layers = static_cast<int64_t>(scores.layers.size());
   switch (rule) {
     case SelectionRule::kHalo:

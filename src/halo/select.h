@@ -32,6 +32,9 @@ SelectionRule parse_selection_rule(std::string_view name);
 /// Whether the scores hold all that the rule reads.
 bool has_evidence(const LayerScores& scores, SelectionRule rule);
 
+/// Throws Error naming the rule and `place` unless has_evidence.
+void check_evidence(const LayerScores& scores, SelectionRule rule, std::string_view place);
+
 /// The importance of every layer; R, C are means of recall and reasoning, a star marks mean
 /// log-likelihoods of right answers:
 ///   halo         min(50, (max R - R_i) / (max C - C_i + 1e-10))

@@ -2,12 +2,14 @@
 #include "halo/selection.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/files.h"
 #include "eval/journal.h"
 #include "halo/pilot_training.h"
 #include "halo/select.h"
 #include "halo/sweep.h"
+#include "text/stop_ids.h"
 
 namespace hypenet {
 namespace fs = std::filesystem;
@@ -25,9 +27,20 @@ void add_task(SweepConfig& config, const std::string& name) {
   if (std::find(tasks.begin(), tasks.end(), name) == tasks.end()) tasks.push_back(name);
 }
 
-/// The scores that the recipe's rule reads; without columns when it reads none.
-LayerScores gather_evidence(const SelectionInputs& inputs, const fs::path& journal,
-                            const RunOptions& options) {
+void check_layers(const std::vector<int64_t>& layers, int64_t count) {
+  std::set<int64_t> distinct;
+  for (const int64_t layer : layers) {
+    HYPENET_CHECK(layer >= 0 && layer < count, "select: layers: expected layers of 0 to ",
+                  count - 1, ", found ", layer);
+    HYPENET_CHECK(distinct.insert(layer).second, "select: layers: expected layer ", layer,
+                  " once, found it twice");
+  }
+}
+
+/// The scores that the recipe's rule reads; without columns when it reads none. They are kept in
+/// `folder`: who stops a pilot, or changes a rule that cannot choose, need not sweep again.
+LayerScores gather_evidence(const SelectionInputs& inputs, const fs::path& folder,
+                            const fs::path& journal, const RunOptions& options) {
   const auto sweep = sweep_of(inputs.recipe);
   if (!sweep) {
     LayerScores none;
@@ -35,20 +48,17 @@ LayerScores gather_evidence(const SelectionInputs& inputs, const fs::path& journ
     none.layers.resize(static_cast<size_t>(config.num_hidden_layers));
     return none;
   }
-  return sweep_checkpoints({inputs.teacher.folder(), inputs.aligned, journal}, *sweep,
-                           inputs.corpus.held_out, inputs.sweep_seed, options);
-}
-
-/// The same, kept in a folder of its own: pilots take long, and who stops one of them should not
-/// have to sweep again.
-LayerScores kept_evidence(const SelectionInputs& inputs, const fs::path& journal,
-                          const RunOptions& options) {
-  const fs::path folder = options.out / "3-pilots" / "sweep";
-  if (!is_done(folder, inputs.settings)) {
-    const LayerScores scores = gather_evidence(inputs, journal, options);
+  Json settings = inputs.settings;
+  settings["sweep"] = write_fields(*sweep);
+  settings.erase("select");
+  settings.erase("distill");  // which only pilots read
+  if (!is_done(folder, settings)) {
+    const LayerScores scores =
+        sweep_checkpoints({inputs.teacher.folder(), inputs.aligned, journal}, *sweep,
+                          inputs.corpus.held_out, inputs.sweep_seed, options);
     FolderWriter writer(folder);
     write_scores(writer.path() / "scores.csv", scores);
-    write_json(writer.path() / "run.json", run_record("sweep", inputs.settings, {inputs.aligned}));
+    write_json(writer.path() / "run.json", run_record("sweep", settings, {inputs.aligned}));
     writer.commit();
   }
   return read_scores(folder / "scores.csv");
@@ -65,14 +75,20 @@ LayerScores sweep_checkpoints(const SweepJob& job, const SweepConfig& config,
   LayerVariants variants = load_variants(job.teacher, job.aligned, type, options.device);
   const Json identity = {{"teacher", folder_identity(job.teacher)},
                          {"aligned", folder_identity(job.aligned)},
-                         {"precision", config.precision}};
+                         {"precision", config.precision},
+                         {"device", options.device.is_cuda() ? "cuda" : "cpu"}};
   return sweep_layers({.variants = variants,
                        .tokenizer = tokenizer,
                        .held_out = held_out,
                        .seed = seed,
                        .journal = job.journal,
                        .identity = identity,
-                       .memory_bytes = job.memory_bytes},
+                       .memory_bytes = job.memory_bytes,
+                       .stop_ids = read_stop_ids(job.teacher, tokenizer),
+                       .note =
+                           [&options](const std::string& text) {
+                             if (options.observer) options.observer->on_note(text);
+                           }},
                       config, observed(options));
 }
 
@@ -102,15 +118,32 @@ std::optional<SweepConfig> sweep_of(const HaloRecipe& recipe) {
   throw Error("selection rule: not one of the table");
 }
 
+void check_selection(const HaloRecipe& recipe, const ModelConfig& teacher,
+                     const Tokenizer& tokenizer) {
+  resolve_keep(teacher.num_hidden_layers, recipe.select.keep);
+  if (recipe.select.layers) check_layers(*recipe.select.layers, teacher.num_hidden_layers);
+  auto sweep = sweep_of(recipe);
+  if (!sweep) return;
+  check_sweep(*sweep, "sweep");
+  sweep->limit = 1;  // an item of each task says enough
+  const std::vector<Task> tasks =
+      load_sweep_tasks(*sweep, tokenizer, teacher.max_position_embeddings);
+  const auto rule = parse_selection_rule(recipe.select.rule);
+  if (rule == SelectionRule::kPilot) return;  // of what candidates there are
+  LayerScores scores;
+  scores.columns = sweep_columns(*sweep, tasks);
+  check_evidence(scores, rule, "sweep: tasks");
+}
+
 std::vector<int64_t> select_attention(const SelectionInputs& inputs, const fs::path& folder,
                                       const RunOptions& options) {
   const SelectConfig& config = inputs.recipe.select;
   const fs::path journal = folder.string() + ".journal";
   const auto rule = parse_selection_rule(config.rule);
-  const bool has_pilots = rule == SelectionRule::kPilot && !config.layers;
-  LayerScores scores = has_pilots ? kept_evidence(inputs, journal, options)
-                                  : gather_evidence(inputs, journal, options);
-  if (has_pilots) scores.pilots = train_pilots(inputs, scores, options);
+  const fs::path kept = options.out / "3-sweep";
+  LayerScores scores = gather_evidence(inputs, kept, journal, options);
+  if (rule == SelectionRule::kPilot && !config.layers)
+    scores.pilots = train_pilots(inputs, scores, options);
   const auto layers = config.layers ? *config.layers : select_layers(scores, rule, config.keep);
   FolderWriter writer(folder);
   if (!scores.columns.empty()) write_scores(writer.path() / "scores.csv", scores);
@@ -121,6 +154,7 @@ std::vector<int64_t> select_attention(const SelectionInputs& inputs, const fs::p
              run_record(folder.filename().string(), inputs.settings, {inputs.aligned}));
   writer.commit();
   fs::remove(journal);
+  fs::remove_all(kept);
   return layers;
 }
 

@@ -8,6 +8,7 @@
 #include "halo/run.h"
 #include "halo/scores.h"
 #include "halo/transfer.h"
+#include "model/config.h"
 #include "store/checkpoint.h"
 
 namespace hypenet {
@@ -41,9 +42,15 @@ struct SelectionInputs {
 /// the tasks text and lazy alone for "kl" and "lazy", both beside the recipe's for "pilot".
 std::optional<SweepConfig> sweep_of(const HaloRecipe& recipe);
 
+/// What step S of a recipe could only fail on, found before anything is trained. Throws Error for a
+/// number of layers, or layers given by hand, that a model of `teacher`'s does not have; for tasks
+/// that cannot be loaded; and for a rule whose evidence the sweep's tasks do not give.
+void check_selection(const HaloRecipe& recipe, const ModelConfig& teacher,
+                     const Tokenizer& tokenizer);
+
 /// Chooses, and writes `folder`: selection.json, run.json, scores.csv where there was a sweep,
 /// pilots.csv where there were pilots. Until then finished work is in options.out:
-/// <folder>.journal and 3-pilots/. Returns the layers.
+/// <folder>.journal, 3-sweep/ (the scores) and 3-pilots/. Returns the layers.
 std::vector<int64_t> select_attention(const SelectionInputs& inputs,
                                       const std::filesystem::path& folder,
                                       const RunOptions& options);

@@ -2,6 +2,7 @@
 #include "halo/sweep.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "eval/measures.h"
 #include "halo/divergence.h"
@@ -55,6 +56,11 @@ LayerScores in_order(std::vector<SweepColumn> columns) {
   LayerScores scores;
   scores.layers.resize(columns.front().values.size() - 1);
   for (const SweepColumn& column : columns) {
+    for (size_t variant = 0; variant < column.values.size(); ++variant) {
+      HYPENET_CHECK(std::isfinite(column.values[variant]), "sweep: ", column.name, " of ",
+                    name_of_variant(static_cast<int64_t>(variant)),
+                    ": expected a finite number, found ", column.values[variant]);
+    }
     scores.columns.push_back(column.name);
     scores.original.push_back(column.values.front());
     for (size_t i = 0; i < scores.layers.size(); ++i) {
@@ -119,21 +125,12 @@ std::vector<SweepColumn> sweep_text(LayerVariants& variants, const std::vector<S
 
 LayerScores sweep_layers(const SweepInputs& inputs, const SweepConfig& config,
                          const SweepReport& report) {
-  std::vector<std::string> names;  // of the evaluation room
   std::vector<SweepColumn> columns;
   // What takes long comes last; what a data file lacks is said first.
-  for (const std::string& name : config.tasks) {
-    if (name != "recall" && name != "text" && name != "lazy") names.push_back(name);
-  }
-  const std::vector<Task> tasks =
-      names.empty() ? std::vector<Task>()
-                    : load_tasks(names, {.data = {config.task_data.begin(), config.task_data.end()},
-                                         .limit = config.limit,
-                                         .version = config.version,
-                                         .lengths = config.lengths,
-                                         .ruler_as_harness = true,
-                                         .tokenizer = &inputs.tokenizer});
-  HYPENET_CHECK(names.size() == config.tasks.size() || !inputs.held_out.empty(),
+  const std::vector<Task> tasks = load_sweep_tasks(
+      config, inputs.tokenizer, inputs.variants.teacher()->config().max_position_embeddings);
+  const bool reads_text = std::any_of(config.tasks.begin(), config.tasks.end(), is_on_held_out);
+  HYPENET_CHECK(!reads_text || !inputs.held_out.empty(),
                 "sweep: tasks recall, text and lazy: expected held-out text, found none");
   for (const std::string& name : config.tasks) {
     if (name == "recall") {

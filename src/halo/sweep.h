@@ -25,6 +25,8 @@ struct SweepInputs {
   std::filesystem::path journal = {};    // of the evaluation room's tasks; empty: none is kept
   Json identity = {};                    // of the models
   int64_t memory_bytes = 0;              // as VariantGenerator's
+  std::vector<int32_t> stop_ids = {};    // that end an answer, beside the tokenizer's EOS
+  std::function<void(const std::string&)> note = {};  // takes what a user should know
 };
 
 /// Counts pieces of a part of the sweep; may throw to stop.
@@ -34,9 +36,18 @@ using SweepReport = std::function<void(const std::string& part, int64_t done, in
 /// those of the published sweeps ("fda/contains", "arc_easy/acc_norm", "ruler_qa_squad/4096"), of
 /// recall "recall/exact" and of text "next_token/accuracy"; after them what other rules read: */ll
 /// (config.likelihoods; recall and text have it always), text/kl and lazy/mass. Throws Error as
-/// load_tasks does, and when held-out text is needed and empty.
+/// load_sweep_tasks does, when held-out text is needed and empty, and for scores that are not
+/// finite.
 LayerScores sweep_layers(const SweepInputs& inputs, const SweepConfig& config,
                          const SweepReport& report);
+
+/// The tasks of the evaluation room that config.tasks names. Throws Error as load_tasks does, and
+/// for RULER's prompts of more than `max_length` tokens.
+std::vector<Task> load_sweep_tasks(const SweepConfig& config, const Tokenizer& tokenizer,
+                                   int64_t max_length);
+
+/// The columns that sweep_layers gives for these tasks and those on held-out text, in no order.
+std::vector<std::string> sweep_columns(const SweepConfig& config, const std::vector<Task>& tasks);
 
 /// A measure of all variants, the teacher's first.
 struct SweepColumn {

@@ -1,6 +1,8 @@
 // Tasks of the evaluation room as columns of a sweep.
+#include <algorithm>
 #include <optional>
 
+#include "eval/ruler.h"
 #include "halo/sweep.h"
 #include "halo/variant_evaluator.h"
 
@@ -90,15 +92,68 @@ std::optional<double> mean_likelihood(const std::vector<Requests::Item>& places,
   return sum / static_cast<double>(places.size());
 }
 
+std::string cut_note(int64_t cut, size_t requests) {
+  return concat("sweep: ", cut, " of ", requests,
+                " requests are longer than the model reads (config.json: "
+                "max_position_embeddings) and lost their beginning");
+}
+
+bool is_of_ruler(const std::string& name) {
+  const auto& own = ruler_task_names();
+  return name == "ruler" || std::find(own.begin(), own.end(), name) != own.end();
+}
+
 }  // namespace
+
+std::vector<Task> load_sweep_tasks(const SweepConfig& config, const Tokenizer& tokenizer,
+                                   int64_t max_length) {
+  std::vector<std::string> names;
+  std::remove_copy_if(config.tasks.begin(), config.tasks.end(), std::back_inserter(names),
+                      is_on_held_out);
+  if (std::any_of(names.begin(), names.end(), is_of_ruler)) {
+    for (const int64_t length : config.lengths) {
+      HYPENET_CHECK(length <= max_length, "sweep: lengths: expected at most ", max_length,
+                    " tokens, which the model reads (config.json: max_position_embeddings), found ",
+                    length);
+    }
+  }
+  return load_tasks(names, {.data = {config.task_data.begin(), config.task_data.end()},
+                            .limit = config.limit,
+                            .version = config.version,
+                            .lengths = config.lengths,
+                            .ruler_as_harness = true,
+                            .tokenizer = &tokenizer});
+}
+
+std::vector<std::string> sweep_columns(const SweepConfig& config, const std::vector<Task>& tasks) {
+  std::vector<std::string> columns;
+  for (const std::string& name : config.tasks) {
+    if (name == "recall") columns.insert(columns.end(), {"recall/exact", "recall/ll"});
+    if (name == "lazy") columns.emplace_back("lazy/mass");
+    if (name != "text") continue;
+    columns.insert(columns.end(), {"next_token/accuracy", "next_token/ll", "text/kl"});
+  }
+  for (const Task& task : tasks) {
+    for (const std::string& metric : metric_names(task.scoring)) {
+      if (const auto name = column_name(task, metric)) columns.push_back(*name);
+    }
+    const bool has_likelihood = config.likelihoods && task.scoring != Scoring::kTextPerplexity;
+    if (has_likelihood) columns.push_back(task.name + "/ll");
+  }
+  return columns;
+}
 
 std::vector<SweepColumn> sweep_tasks(const SweepInputs& inputs, const std::vector<Task>& tasks,
                                      bool likelihoods, const SweepReport& report) {
   const Requests requests = collect(tasks, likelihoods);
   VariantEvaluator evaluator(inputs.variants, inputs.tokenizer,
                              {.memory_bytes = inputs.memory_bytes,
+                              .stop_ids = inputs.stop_ids,
                               .journal = inputs.journal,
-                              .identity = inputs.identity});
+                              .identity = inputs.identity,
+                              .on_cut = [&](int64_t cut) {
+                                if (inputs.note) inputs.note(cut_note(cut, requests.all.size()));
+                              }});
   const auto answers = evaluator.answer(requests.all, [&](int64_t done, int64_t total) {
     if (report) report("sweep tasks", done, total);
   });

@@ -60,6 +60,9 @@ class Agenda {
   void take_row(Work& work, size_t variant, const std::vector<TokenScore>& scores);
   void generate_batch(VariantGenerator& generator, std::span<const AnswerPrompt> prompts,
                       std::span<Work* const> batch);
+  bool is_stop(int32_t id) const {
+    return std::binary_search(options_.stop_ids.begin(), options_.stop_ids.end(), id);
+  }
   bool ends(const Work& work, std::span<const int32_t> answer) const;
   std::string text_of(const Work& work, std::vector<int32_t> answer) const;
 
@@ -118,7 +121,7 @@ void Agenda::take_row(Work& work, size_t variant, const std::vector<TokenScore>&
   const size_t parts = work.encoded.parts.size();
   EvalAnswer& answer = work.answers[variant];
   if (work.parts_left[variant] == parts) answer = {.is_greedy = true};
-  float sum = 0;  // as eval/evaluator.cpp sums a row
+  double sum = 0;  // as eval/evaluator.cpp sums a row
   for (const TokenScore& token : scores) {
     sum += token.logprob;
     answer.is_greedy &= token.greedy;
@@ -174,7 +177,7 @@ void Agenda::generate_batch(VariantGenerator& generator, std::span<const AnswerP
 }
 
 bool Agenda::ends(const Work& work, std::span<const int32_t> answer) const {
-  if (answer.back() == tokenizer_.eos_id()) return true;
+  if (is_stop(answer.back())) return true;
   const std::string text = tokenizer_.decode(answer);
   const auto& until = work.request->until;
   return std::any_of(until.begin(), until.end(), [&](const std::string& stop) {
@@ -183,11 +186,9 @@ bool Agenda::ends(const Work& work, std::span<const int32_t> answer) const {
 }
 
 std::string Agenda::text_of(const Work& work, std::vector<int32_t> answer) const {
+  if (is_stop(answer.back())) answer.pop_back();
   std::vector<std::string> until = work.request->until;
-  if (const auto eos = tokenizer_.eos_id()) {
-    if (answer.back() == *eos) answer.pop_back();
-    until.emplace_back(tokenizer_.token_bytes(*eos));
-  }
+  if (tokenizer_.eos_id()) until.emplace_back(tokenizer_.token_bytes(*tokenizer_.eos_id()));
   return cut_answer(tokenizer_.decode(answer, true), until);
 }
 
@@ -196,6 +197,10 @@ std::string Agenda::text_of(const Work& work, std::vector<int32_t> answer) const
 VariantEvaluator::VariantEvaluator(LayerVariants& variants, const Tokenizer& tokenizer,
                                    VariantEvaluatorOptions options)
     : variants_(variants), tokenizer_(tokenizer), options_(std::move(options)) {
+  auto& stops = options_.stop_ids;
+  if (tokenizer.eos_id()) stops.push_back(*tokenizer.eos_id());
+  std::sort(stops.begin(), stops.end());
+  stops.erase(std::unique(stops.begin(), stops.end()), stops.end());
   if (options_.journal.empty()) return;
   journal_ = std::make_unique<Journal>(options_.journal, options_.identity);
 }
@@ -203,19 +208,20 @@ VariantEvaluator::VariantEvaluator(LayerVariants& variants, const Tokenizer& tok
 std::vector<std::vector<EvalAnswer>> VariantEvaluator::answer(
     std::span<const EvalRequest> requests, const std::function<void(int64_t, int64_t)>& report) {
   const int64_t max_length = variants_.teacher()->config().max_position_embeddings;
-  std::vector<int32_t> stop_ids;
-  if (tokenizer_.eos_id()) stop_ids.push_back(*tokenizer_.eos_id());
   Agenda agenda(variants_, tokenizer_, options_, journal_.get(), report);
   std::unordered_map<std::string, size_t> works;
   std::vector<size_t> places;  // of each request: its work
   places.reserve(requests.size());
+  int64_t cut = 0;
   for (const EvalRequest& request : requests) {
     EncodedRequest encoded = encode_request(tokenizer_, request, max_length);
-    const std::string key = request_key(request, encoded, stop_ids);
+    const std::string key = request_key(request, encoded, options_.stop_ids);
     const auto [found, is_added] = works.emplace(key, agenda.size());
+    cut += encoded.is_cut;
     if (is_added) agenda.add(request, std::move(encoded), key);
     places.push_back(found->second);
   }
+  if (cut > 0 && options_.on_cut) options_.on_cut(cut);
   agenda.score();
   agenda.generate();
   std::vector<std::vector<EvalAnswer>> answers(static_cast<size_t>(variants_.count()));

@@ -19,8 +19,11 @@ namespace hypenet {
 struct VariantEvaluatorOptions {
   int64_t batch_tokens = 0;            // of a scoring batch; 0: chosen by device
   int64_t memory_bytes = 0;            // as VariantGenerator's
+  std::vector<int32_t> stop_ids = {};  // that end an answer, beside the tokenizer's EOS
   std::filesystem::path journal = {};  // finished answers, one JSON line each; empty: none is kept
   Json identity = {};                  // of the models; a journal of others is refused
+  /// Gets, before anything runs, how many requests were longer than the model reads, if any.
+  std::function<void(int64_t)> on_cut = {};
 };
 
 class VariantEvaluator {

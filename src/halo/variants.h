@@ -43,7 +43,8 @@ class LayerVariants {
 /// "the teacher" or "the variant of layer 3", for errors.
 std::string name_of_variant(int64_t variant);
 
-/// Throws Error naming `place` unless `twins` are all-recurrent twins of this teacher.
+/// Throws Error unless `teacher` is attention in every layer and, naming `place`, `twins` are
+/// all-recurrent twins of it.
 void check_twins(const ModelConfig& teacher, const ModelConfig& twins, const std::string& place);
 
 /// Loads both folders in `type`. Throws Error as check_twins and LayerVariants do.

@@ -62,6 +62,23 @@ TEST(Recipe, set_changes_a_key_and_refuses_unknown_ones) {
   EXPECT_ERROR(with("attn_logits_scaling=hyper"), "attn_logits_scaling");
 }
 
+TEST(Recipe, settings_of_a_sweep_that_make_no_sense_are_named) {
+  const auto with = [](const std::string& setting) {
+    return read_halo_recipe({.path = recipe_path("tiny"), .settings = {setting}});
+  };
+  EXPECT_ERROR(with("sweep.needles=9"), "sweep: needles: expected 1 to 8, found 9");
+  EXPECT_ERROR(with("sweep.needles=0"), "sweep: needles: expected 1 to 8, found 0");
+  EXPECT_ERROR(with("sweep.lengths=[4096,0]"), "sweep: lengths: expected positive numbers");
+  EXPECT_ERROR(with("sweep.version=2"), "sweep: version: expected 0 or 1, found 2");
+  EXPECT_ERROR(with(R"(sweep.tasks=["text","recall","text"])"), "expected text once");
+  EXPECT_ERROR(with("sweep.lazy.queries=-1"), "sweep: lazy: expected positive queries");
+  SweepConfig config;
+  config.context = 64;
+  check_sweep(config, "sweep");
+  config.tasks = {"lazy"};
+  EXPECT_ERROR(check_sweep(config, "sweep"), "fewer first and recent tokens than 65");
+}
+
 TEST(Recipe, a_recipe_without_teacher_or_text_says_what_to_give) {
   EXPECT_ERROR(read_halo_recipe({.path = recipe_path("hypenet-2b"), .data = {"text"}}),
                "give --teacher");

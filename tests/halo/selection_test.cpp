@@ -3,6 +3,13 @@
 
 #include <gmock/gmock.h>
 
+#include "base/files.h"
+#include "tests/support/byte_tokenizer.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/temporary_folder.h"
+#include "tests/support/tiny_model.h"
+#include "tests/support/twins.h"
+
 namespace hypenet {
 namespace {
 
@@ -29,6 +36,116 @@ TEST(Selection, layers_given_by_hand_need_no_sweep) {
   HaloRecipe recipe = with_rule("halo");
   recipe.select.layers = {1, 2};
   EXPECT_FALSE(sweep_of(recipe));
+}
+
+/// What check_selection says of a recipe for a teacher of two layers.
+class SelectionCheck : public testing::Test {
+ protected:
+  void SetUp() override { testing_support::write_byte_tokenizer(folder_.path()); }
+  void check(const HaloRecipe& recipe) const {
+    check_selection(recipe, testing_support::tiny_teacher_config(),
+                    Tokenizer::load(folder_.path()));
+  }
+  static HaloRecipe with_tasks(const std::string& rule, const std::vector<std::string>& tasks) {
+    HaloRecipe recipe = with_rule(rule);
+    recipe.sweep.tasks = tasks;
+    return recipe;
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(SelectionCheck, layers_that_the_teacher_lacks_are_refused_before_anything_is_trained) {
+  HaloRecipe recipe = with_rule("uniform");
+  check(recipe);
+  recipe.select.keep = 3;
+  EXPECT_ERROR(check(recipe), "keep: expected 0 (a quarter of the layers) to 2, found 3");
+  recipe.select.keep = 0;
+  recipe.select.layers = {0, 2};
+  EXPECT_ERROR(check(recipe), "select: layers: expected layers of 0 to 1, found 2");
+  recipe.select.layers = {1, 1};
+  EXPECT_ERROR(check(recipe), "expected layer 1 once, found it twice");
+}
+
+TEST_F(SelectionCheck, a_rule_without_the_tasks_it_reads_is_refused) {
+  check(with_tasks("halo", {"recall", "text"}));
+  check(with_tasks("likelihood", {"recall", "text"}));
+  check(with_tasks("recall-drop", {"recall"}));
+  EXPECT_ERROR(check(with_tasks("halo", {"recall"})),
+               "selection rule halo: sweep: tasks: expected a reasoning column");
+  EXPECT_ERROR(check(with_tasks("recall-drop", {"text"})), "expected a recall column");
+  check(with_tasks("kl", {"recall"}));
+  check(with_tasks("pilot", {"recall"}));
+}
+
+TEST_F(SelectionCheck, tasks_that_cannot_be_loaded_are_refused) {
+  EXPECT_ERROR(check(with_tasks("halo", {"recall", "arc_hard"})), "arc_hard");
+  EXPECT_ERROR(check(with_tasks("halo", {"recall", "arc_easy"})), "arc_easy");
+  HaloRecipe recipe = with_tasks("halo", {"ruler_qa_squad", "text"});
+  recipe.sweep.lengths = {1 << 20};
+  EXPECT_ERROR(check(recipe), "sweep: lengths: expected at most");
+}
+
+void write_folder(const std::filesystem::path& folder, CausalLm model) {
+  write_checkpoint(folder, {.config = to_json(model->config()),
+                            .tensors = named_weights(*model, torch::kFloat32),
+                            .run = {},
+                            .companions_from = {}});
+}
+
+TEST(Selection, scores_outlive_a_rule_that_cannot_choose) {
+  const TemporaryFolder folder;
+  ModelConfig config = testing_support::tiny_teacher_config();
+  config.vocab_size = testing_support::kByteTokens;
+  config.torch_dtype = "float32";
+  const CausalLm model = testing_support::spread_model(config, 1);
+  write_folder(folder / "teacher", model);
+  testing_support::write_byte_tokenizer(folder / "teacher");
+  write_folder(folder / "aligned", testing_support::new_twins(model, 2));
+  const Checkpoint teacher(folder / "teacher");
+  const Tokenizer tokenizer = Tokenizer::load(folder / "teacher");
+  const Corpus corpus{.train = {}, .held_out = std::vector<int32_t>(100, 65)};
+  HaloRecipe recipe = with_rule("recall-drop");
+  recipe.sweep.tasks = {"text"};
+  recipe.sweep.context = 20, recipe.sweep.windows = 2;
+  recipe.select.keep = 1;
+  const auto select = [&] {
+    return select_attention({.recipe = recipe,
+                             .teacher = teacher,
+                             .aligned = folder / "aligned",
+                             .corpus = corpus,
+                             .tokenizer = tokenizer,
+                             .transfer = {},
+                             .settings = {{"select", write_fields(recipe.select)}}},
+                            folder / "3-select", {.out = folder.path()});
+  };
+  EXPECT_ERROR(select(), "selection rule recall-drop: the scores: expected a recall column");
+  const auto kept = folder / "3-sweep/scores.csv";
+  LayerScores scores = read_scores(kept);
+  EXPECT_TRUE(scores.has(Evidence::kDivergence));
+  // What stands there now no sweep would say.
+  scores.layers[0].assign(scores.columns.size(), 7);
+  scores.layers[1].assign(scores.columns.size(), 1000);
+  write_scores(kept, scores);
+  recipe.select.rule = "kl";
+  EXPECT_THAT(select(), ElementsAre(1));
+  EXPECT_EQ(read_scores(folder / "3-select/scores.csv").layers, scores.layers);
+  EXPECT_FALSE(std::filesystem::exists(folder / "3-sweep")) << "they are in 3-select now";
+}
+
+TEST(Selection, a_folder_of_settings_before_newer_keys_is_done) {
+  const TemporaryFolder folder;
+  const HaloRecipe recipe;
+  const Json now = {
+      {"seed", 0}, {"sweep", write_fields(recipe.sweep)}, {"select", write_fields(recipe.select)}};
+  Json before = now;
+  before["sweep"] = {{"context", 512}, {"needles", 4}, {"prompts", 64}, {"windows", 64}};
+  before["select"] = {{"rule", "halo"}, {"keep", 0}};
+  write_json(folder / "run.json", {{"settings", before}});
+  EXPECT_TRUE(is_done(folder.path(), now));
+  before["sweep"]["needles"] = 5;
+  write_json(folder / "run.json", {{"settings", before}});
+  EXPECT_ERROR(is_done(folder.path(), now), "sweep.needles: expected 4, found 5");
 }
 
 }  // namespace

@@ -1,0 +1,38 @@
+// What a chat model ends a turn with often stands in generation_config.json alone.
+#include "text/stop_ids.h"
+
+#include <set>
+#include <string>
+
+#include "base/error.h"
+#include "base/json.h"
+
+namespace hypenet {
+namespace {
+
+void add_stop_ids(const std::filesystem::path& path, std::set<int32_t>& ids) {
+  if (!std::filesystem::exists(path)) return;
+  const Json config = read_json(path);
+  if (!config.is_object() || !config.contains("eos_token_id")) return;
+  const Json& value = config.at("eos_token_id");
+  if (value.is_null()) return;
+  for (const Json& id : value.is_array() ? value : Json::array({value})) {
+    HYPENET_CHECK(id.is_number_integer(), path.string(),
+                  ": eos_token_id: expected an integer or an array of integers, found ",
+                  json_kind(id));
+    ids.insert(id.get<int32_t>());
+  }
+}
+
+}  // namespace
+
+std::vector<int32_t> read_stop_ids(const std::filesystem::path& folder,
+                                   const Tokenizer& tokenizer) {
+  std::set<int32_t> ids;
+  add_stop_ids(folder / "config.json", ids);
+  add_stop_ids(folder / "generation_config.json", ids);
+  if (tokenizer.eos_id()) ids.insert(*tokenizer.eos_id());
+  return {ids.begin(), ids.end()};
+}
+
+}  // namespace hypenet
