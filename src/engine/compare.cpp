@@ -87,7 +87,12 @@ std::vector<PositionComparison> compare_models(CausalLm& a, CausalLm& b,
   Tensor sums = torch::zeros({4, length}, torch::kFloat64);
   for (size_t begin = 0; begin < windows.size(); begin += most) {
     const size_t count = std::min(most, windows.size() - begin);
-    sums += compare_batch(a, b, windows.subspan(begin, count));
+    const Tensor found = compare_batch(a, b, windows.subspan(begin, count));
+    HYPENET_CHECK(torch::isfinite(found).all().item<bool>(),
+                  "compare: ", torch::isfinite(found[2]).all().item<bool>() ? "second" : "first",
+                  " model: expected finite numbers, found nan or infinity: its weights or "
+                  "arithmetic overflow");
+    sums += found;
     if (on_windows) on_windows(static_cast<int64_t>(begin + count));
   }
   const Tensor means = (sums / static_cast<double>(windows.size())).contiguous();

@@ -20,7 +20,7 @@ struct PositionComparison {
 /// Reads windows of T + 1 tokens each with both models; [p] of the T results is after p + 1 tokens.
 /// Logits are float32 and never more than a piece of a window's. The models get their config's
 /// logits scaling. `on_windows(done)` may throw to stop. Throws Error for other vocabularies,
-/// windows of other lengths, and ids outside the vocabulary.
+/// windows of other lengths, ids outside the vocabulary, and logits that are not finite.
 std::vector<PositionComparison> compare_models(CausalLm& a, CausalLm& b,
                                                std::span<const std::vector<int32_t>> windows,
                                                const std::function<void(int64_t)>& on_windows = {});

@@ -98,6 +98,18 @@ TEST(CompareTest, buckets_hold_each_position_once) {
   EXPECT_EQ(comparison_buckets({positions.data(), 3}, 4).size(), 1U);
 }
 
+TEST(CompareTest, weights_that_overflow_are_an_error_that_names_the_model) {
+  CausalLm sound = tiny_model(1, testing_support::tiny_teacher_config());
+  CausalLm broken = tiny_model(1, testing_support::tiny_teacher_config());
+  {
+    const torch::NoGradGuard no_grad;
+    for (auto& parameter : broken->parameters()) parameter.fill_(std::nan(""));
+  }
+  EXPECT_ERROR(compare_models(broken, sound, windows(1, 8)),
+               "compare: first model: expected finite numbers, found nan or infinity");
+  EXPECT_ERROR(compare_models(sound, broken, windows(1, 8)), "compare: second model: expected");
+}
+
 TEST(CompareTest, models_and_windows_that_do_not_match_are_errors) {
   CausalLm model = tiny_model(1, testing_support::tiny_teacher_config());
   ModelConfig larger = testing_support::tiny_teacher_config();
