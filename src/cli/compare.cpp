@@ -142,9 +142,19 @@ Json json_of(const CompareCommand& command, size_t windows,
            {{"kl", kl}, {"agreement", agreement}, {"loss_a", loss_a}, {"loss_b", loss_b}}}};
 }
 
+void check(const CompareCommand& command) {
+  constexpr int64_t kMostTokens = int64_t{1} << 24, kMostWindows = 1'000'000;
+  HYPENET_CHECK(command.context >= 1 && command.context <= kMostTokens, "--context: expected 1 to ",
+                kMostTokens, ", found ", command.context);
+  HYPENET_CHECK(command.windows >= 1 && command.windows <= kMostWindows,
+                "--windows: expected 1 to ", kMostWindows, ", found ", command.windows);
+  for (const auto& output : {command.plot, command.json}) {
+    if (output) check_writable(*output);
+  }
+}
+
 void run_compare(const CompareCommand& command) {
-  HYPENET_CHECK(command.context > 0, "--context: expected at least 1, found ", command.context);
-  HYPENET_CHECK(command.windows > 0, "--windows: expected at least 1, found ", command.windows);
+  check(command);
   const Checkpoint of_a(command.a.folder), of_b(command.b);
   const auto windows = windows_of(command);
   check_tokenizers(command, windows.front());

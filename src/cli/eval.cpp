@@ -4,12 +4,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <iostream>
 #include <memory>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "base/version.h"
 #include "cli/commands.h"
 #include "cli/numbers.h"
@@ -26,8 +28,21 @@ constexpr const char* kExamples = R"(Examples:
   hypenet eval out/tiny/model --tasks text,recall --text valid.jsonl --contexts 256,1024
   hypenet eval teacher --tasks needle-grid --contexts 4096,8192 --compare-with student --plot grid.svg)";
 
+constexpr int64_t kMostTokens = int64_t{1} << 24, kMostPrompts = 1'000'000;
+
 void check_at_least(const char* flag, int64_t value, int64_t least) {
   HYPENET_CHECK(value >= least, flag, ": expected at least ", least, ", found ", value);
+}
+
+void check_between(const char* flag, int64_t value, int64_t least, int64_t most) {
+  HYPENET_CHECK(least <= value && value <= most, flag, ": expected ", least, " to ", most,
+                ", found ", value);
+}
+
+void check_one_of(const char* flag, const std::string& value, const char* first,
+                  const char* second) {
+  HYPENET_CHECK(value == first || value == second, flag, ": expected ", first, " or ", second,
+                ", found ", value);
 }
 
 int64_t parse_batch(const std::string& text) {
@@ -39,6 +54,23 @@ int64_t parse_batch(const std::string& text) {
   return tokens;
 }
 
+void check_numbers(const EvalCommand& command) {
+  if (command.limit) check_at_least("--limit", *command.limit, 1);
+  if (command.shots) check_at_least("--shots", *command.shots, 0);
+  if (command.samples) check_between("--samples", *command.samples, 1, kMostPrompts);
+  check_between("--max-length", command.measure.max_length, 0, kMostTokens);
+  check_between("--context", command.context, 1, kMostTokens);
+  check_between("--windows", command.windows, 1, kMostPrompts);
+  check_between("--prompts", command.prompts, 1, kMostPrompts);
+  check_between("--depths", command.depths, 2, 1000);
+  check_between("--needles", command.needles, 1, 8);
+  for (const int64_t length : command.lengths) check_between("--lengths", length, 1, kMostTokens);
+  for (const int64_t context : command.contexts) {
+    check_between("--contexts", context, 1, kMostTokens);
+  }
+  check_between("--task-version", command.task_version, 0, 1);
+}
+
 void check(const EvalCommand& command) {
   HYPENET_CHECK(!command.measure.model.folder.empty(), "DIR: expected a model folder, found none");
   HYPENET_CHECK(!command.tasks.empty(), "--tasks: expected names of tasks, found none; --list ",
@@ -46,24 +78,23 @@ void check(const EvalCommand& command) {
   const bool needs_text = command.has(kTextTask) || command.has(kRecallTask);
   HYPENET_CHECK(!needs_text || !command.text.empty(), "--text: expected held-out text for the ",
                 "tasks text and recall, found none");
-  if (command.limit) check_at_least("--limit", *command.limit, 1);
-  if (command.shots) check_at_least("--shots", *command.shots, 0);
-  if (command.samples) check_at_least("--samples", *command.samples, 1);
-  check_at_least("--max-length", command.measure.max_length, 0);
-  check_at_least("--context", command.context, 1);
-  check_at_least("--windows", command.windows, 1);
-  check_at_least("--prompts", command.prompts, 1);
-  for (const int64_t length : command.lengths) check_at_least("--lengths", length, 1);
-  for (const int64_t context : command.contexts) check_at_least("--contexts", context, 1);
-  HYPENET_CHECK(command.needles >= 1 && command.needles <= 8, "--needles: expected 1 to 8, found ",
-                command.needles);
-  HYPENET_CHECK(command.task_version == 0 || command.task_version == 1,
-                "--task-version: expected 0 or 1, found ", command.task_version);
-  HYPENET_CHECK(command.ll_dtype == "float32" || command.ll_dtype == "bf16",
-                "--ll-dtype: expected float32 or bf16, found ", command.ll_dtype);
+  check_numbers(command);
+  check_one_of("--ll-dtype", command.ll_dtype, "float32", "bf16");
+  check_one_of("--ruler-rule", command.ruler_rule, "ruler", "harness");
   const bool draws = command.has(kNeedleGridTask);
   HYPENET_CHECK(draws || !command.compare_with, "--compare-with: expected the task needle-grid");
   HYPENET_CHECK(draws || !command.plot, "--plot: expected the task needle-grid");
+  for (const auto& output : {command.out, command.log_samples, command.plot}) {
+    if (output) check_writable(*output);
+  }
+}
+
+void drop_duplicates(std::vector<int64_t>& values) {
+  auto end = values.begin();
+  for (const int64_t value : values) {
+    if (std::find(values.begin(), end, value) == end) *end++ = value;
+  }
+  values.erase(end, values.end());
 }
 
 void list_tasks() {
@@ -77,6 +108,8 @@ void list_tasks() {
 
 Json settings_json(const EvalCommand& command, const MeasuredModel& model) {
   const auto number = [](const auto& value) { return value ? Json(*value) : Json(nullptr); };
+  Json folders = Json::array();
+  for (const fs::path& folder : command.data) folders.push_back(folder.string());
   return {{"model", "hypenet"},
           {"model_args", command.measure.model.folder.string()},
           {"device", command.measure.model.device.device},
@@ -85,25 +118,26 @@ Json settings_json(const EvalCommand& command, const MeasuredModel& model) {
           {"batch_size", command.batch},
           {"max_length", model.max_length()},
           {"tasks", command.tasks},
+          {"data_dirs", folders},
+          {"task_version", command.task_version},
+          {"ruler_rule", command.ruler_rule},
+          {"lengths", command.lengths},
           {"limit", number(command.limit)},
           {"num_fewshot", number(command.shots)},
           {"samples", number(command.samples)},
           {"seed", number(command.seed)}};
 }
 
-/// What eval found, to the terminal and to --out.
+/// What eval found, to the terminal and to files.
 struct Findings {
   std::vector<TaskResult> tasks = {};
   std::vector<NeedleGrid> grids = {};
+  std::string samples = {};
   Json settings = {};
 };
 
-void show(const EvalCommand& command, const Findings& findings, double seconds) {
-  const std::vector<TaskResult> groups = group_results(findings.tasks);
-  if (!findings.tasks.empty()) {
-    std::cout << format_table(results_table(findings.tasks, groups)) << std::flush;
-  }
-  if (!command.out) return;
+void write_results(const EvalCommand& command, const Findings& findings,
+                   std::span<const TaskResult> groups, double seconds) {
   Json json = results_json(findings.tasks, groups);
   json["needle_grids"] = Json::array();
   for (const NeedleGrid& grid : findings.grids)
@@ -117,13 +151,28 @@ void show(const EvalCommand& command, const Findings& findings, double seconds) 
   write_json(*command.out, json);
 }
 
+void show(const EvalCommand& command, const Findings& findings, double seconds) {
+  const std::vector<TaskResult> groups = group_results(findings.tasks);
+  if (!findings.tasks.empty()) {
+    std::cout << format_table(results_table(findings.tasks, groups)) << std::flush;
+  }
+  if (command.out) write_results(command, findings, groups, seconds);
+  if (command.log_samples) write_file(*command.log_samples, findings.samples);
+  if (command.plot) {
+    write_file(*command.plot, draw_heat_maps(findings.grids, "Facts found, by context and depth"));
+  }
+}
+
 void run_eval(EvalCommand command) {
   if (command.lists_tasks) return list_tasks();
   check(command);
+  drop_duplicates(command.lengths);
+  drop_duplicates(command.contexts);
   const auto start = std::chrono::steady_clock::now();
   command.measure.batch_tokens = parse_batch(command.batch);
   command.measure.sums_in_bf16 = command.ll_dtype == "bf16";
-  if (command.out) command.measure.journal = command.out->string() + ".journal";
+  const bool keeps_answers = command.out && !is_stream(*command.out);
+  if (keeps_answers) command.measure.journal = command.out->string() + ".journal";
 
   const OpenFolder folder(command.measure.model.folder);
   std::vector<int32_t> text;
@@ -137,8 +186,9 @@ void run_eval(EvalCommand command) {
       std::make_unique<MeasuredModel>(command.measure, folder.checkpoint, folder.tokenizer);
   Findings findings{.settings = settings_json(command, *model)};
   findings.tasks = run_text_measures(command, text, folder.tokenizer, *model);
-  const auto scored = run_eval_tasks(command, std::move(tasks), *model);
-  findings.tasks.insert(findings.tasks.end(), scored.begin(), scored.end());
+  ScoredTasks scored = run_eval_tasks(command, std::move(tasks), *model);
+  std::ranges::move(scored.results, std::back_inserter(findings.tasks));
+  findings.samples = std::move(scored.samples);
   if (command.has(kNeedleGridTask)) {
     findings.grids = run_needle_grids(command, needles, std::move(model));
   }
@@ -146,7 +196,7 @@ void run_eval(EvalCommand command) {
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   show(command, findings, seconds);
   std::cerr << "eval: " << readable_seconds(seconds);
-  if (command.out) {
+  if (keeps_answers) {
     std::cerr << "; answers are kept in " << command.measure.journal.string()
               << " for further tasks of this model";
   }
@@ -171,6 +221,10 @@ void add_task_options(CLI::App& command, EvalCommand& options) {
   command
       .add_option("--task-version", options.task_version,
                   "0 or 1, of fda, swde and squad_completion")
+      ->capture_default_str();
+  command
+      .add_option("--ruler-rule", options.ruler_rule,
+                  "ruler, or harness: RULER's prompts as lm-evaluation-harness makes them")
       ->capture_default_str();
   command
       .add_option("--ll-dtype", options.ll_dtype,

@@ -29,6 +29,7 @@ struct EvalCommand {
   std::string batch = "auto", ll_dtype = "float32";
   std::vector<int64_t> lengths = {4096};
   int64_t task_version = 0;
+  std::string ruler_rule = "ruler";
   std::optional<uint64_t> seed = {};
   std::optional<std::filesystem::path> out = {}, log_samples = {};
 
@@ -58,12 +59,16 @@ void check_reads(const char* flag, const std::vector<int64_t>& lengths, const Ev
                  const ModelConfig& config);
 
 /// The tasks with requests, from their data files; throws Error for RULER lengths that the model
-/// does not read.
+/// does not read, and for answers that leave no room for their prompt.
 std::vector<Task> load_eval_tasks(const EvalCommand& command, const OpenFolder& folder);
 
-/// Runs the tasks and writes --log-samples.
-std::vector<TaskResult> run_eval_tasks(const EvalCommand& command, std::vector<Task> tasks,
-                                       MeasuredModel& model);
+/// The results of tasks, and the lines of --log-samples.
+struct ScoredTasks {
+  std::vector<TaskResult> results = {};
+  std::string samples = {};
+};
+ScoredTasks run_eval_tasks(const EvalCommand& command, std::vector<Task> tasks,
+                           MeasuredModel& model);
 
 /// The tasks "text" and "recall" on held-out text, as the recipes measure them.
 std::vector<TaskResult> run_text_measures(const EvalCommand& command,
@@ -74,8 +79,8 @@ std::vector<TaskResult> run_text_measures(const EvalCommand& command,
 NeedlePrompts load_needle_grid(const EvalCommand& command, const OpenFolder& folder,
                                const std::vector<int32_t>& text);
 
-/// The grid of the model, which is then closed, and of --compare-with; writes --plot. On a terminal
-/// the grids are in colour.
+/// The grid of the model, which is then closed, and of --compare-with. On a terminal the grids are
+/// in colour.
 std::vector<NeedleGrid> run_needle_grids(const EvalCommand& command, const NeedlePrompts& prompts,
                                          std::unique_ptr<MeasuredModel> model);
 

@@ -3,7 +3,6 @@
 
 #include <iostream>
 
-#include "base/files.h"
 #include "cli/eval.h"
 
 namespace hypenet {
@@ -51,9 +50,6 @@ std::vector<NeedleGrid> run_needle_grids(const EvalCommand& command, const Needl
   }
   for (const NeedleGrid& grid : grids) {
     std::cout << grid.name << '\n' << format_heat_map(grid, ::isatty(STDOUT_FILENO) == 1) << '\n';
-  }
-  if (command.plot) {
-    write_file(*command.plot, draw_heat_maps(grids, "Facts found, by context and depth"));
   }
   return grids;
 }

@@ -4,9 +4,9 @@
 #include <iterator>
 
 #include "base/error.h"
-#include "base/files.h"
 #include "cli/eval.h"
 #include "cli/numbers.h"
+#include "eval/encode.h"
 #include "eval/measures.h"
 #include "eval/ruler.h"
 
@@ -52,6 +52,23 @@ void answer_some(std::vector<EvalRequest>& requests, bool generated, MeasuredMod
   }
 }
 
+/// Before anything runs: the answers of own items may be of any length.
+void check_answers_fit(const std::vector<Task>& tasks, int64_t max_length) {
+  for (const Task& task : tasks) {
+    for (const TaskItem& item : task.items) {
+      const std::string place = concat(task.name, ": item ", item.id);
+      for (const EvalRequest& request : item.requests) {
+        if (request.kind == RequestKind::kGenerate) check_answer_fits(place, request, max_length);
+      }
+    }
+  }
+}
+
+int64_t tokens_read(const EvalCommand& command, const ModelConfig& config) {
+  const int64_t chosen = command.measure.max_length;
+  return chosen > 0 ? chosen : config.max_position_embeddings;
+}
+
 bool is_of_ruler(const std::string& name) {
   const std::vector<std::string>& own = ruler_task_names();
   return name == "ruler" || std::find(own.begin(), own.end(), name) != own.end();
@@ -70,8 +87,7 @@ OpenFolder::OpenFolder(const std::filesystem::path& folder)
 
 void check_reads(const char* flag, const std::vector<int64_t>& lengths, const EvalCommand& command,
                  const ModelConfig& config) {
-  const int64_t chosen = command.measure.max_length;
-  const int64_t reads = chosen > 0 ? chosen : config.max_position_embeddings;
+  const int64_t reads = tokens_read(command, config);
   for (const int64_t length : lengths) {
     HYPENET_CHECK(length <= reads, flag, ": expected at most ", reads,
                   " tokens, which the model reads (config.json: max_position_embeddings, or ",
@@ -92,33 +108,34 @@ std::vector<Task> load_eval_tasks(const EvalCommand& command, const OpenFolder& 
                       .lengths = command.lengths};
   if (command.samples) options.samples = *command.samples;
   if (command.seed) options.seed = *command.seed;
+  options.ruler_as_harness = command.ruler_rule == "harness";
   options.tokenizer = &folder.tokenizer;
   const bool has_ruler = std::any_of(names.begin(), names.end(), is_of_ruler);
   if (has_ruler) check_reads("--lengths", command.lengths, command, folder.config);
-  return load_tasks(names, options);
+  std::vector<Task> tasks = load_tasks(names, options);
+  check_answers_fit(tasks, tokens_read(command, folder.config));
+  return tasks;
 }
 
-std::vector<TaskResult> run_eval_tasks(const EvalCommand& command, std::vector<Task> tasks,
-                                       MeasuredModel& model) {
+ScoredTasks run_eval_tasks(const EvalCommand& command, std::vector<Task> tasks,
+                           MeasuredModel& model) {
   std::vector<EvalRequest> requests = take_requests(tasks);
   std::vector<EvalAnswer> answers(requests.size());
   answer_some(requests, false, model, answers);
   answer_some(requests, true, model, answers);
   give_back(tasks, std::move(requests));
 
-  std::vector<TaskResult> results;
-  std::string samples;
+  ScoredTasks found;
   size_t at = 0;
   for (const Task& task : tasks) {
     const size_t begin = at;
     for (const TaskItem& item : task.items) at += item.requests.size();
     const auto own = std::span<const EvalAnswer>(answers).subspan(begin, at - begin);
     TaskScores scores = score_task(task, own);
-    if (command.log_samples) samples += sample_lines(task, own, scores.items);
-    results.push_back(std::move(scores.result));
+    if (command.log_samples) found.samples += sample_lines(task, own, scores.items);
+    found.results.push_back(std::move(scores.result));
   }
-  if (command.log_samples) write_file(*command.log_samples, samples);
-  return results;
+  return found;
 }
 
 std::vector<TaskResult> run_text_measures(const EvalCommand& command,

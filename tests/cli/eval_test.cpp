@@ -74,6 +74,9 @@ TEST_F(EvalCommandTest, own_items_are_scored_into_a_table_and_files) {
   }
   EXPECT_EQ(json["config"]["model_args"], folder().string());
   EXPECT_EQ(json["config"]["dtype"], "float32");
+  EXPECT_EQ(json["config"]["data_dirs"], Json::array());
+  EXPECT_EQ(json["config"]["task_version"], 0);
+  EXPECT_EQ(json["config"]["ruler_rule"], "ruler");
   EXPECT_GT(json["date"], 1'700'000'000);
   const std::string samples = read_file(root_ / "samples.jsonl");
   EXPECT_EQ(std::count(samples.begin(), samples.end(), '\n'), 5);
@@ -143,7 +146,13 @@ TEST_F(EvalCommandTest, bad_requests_are_one_line) {
   expect_error_line(eval({"--tasks", tasks, "--batch", "many"}),
                     "--batch: expected auto or a number of tokens, found many");
   expect_error_line(eval({"--tasks", tasks, "--ll-dtype", "fp8"}), "--ll-dtype: expected float32");
+  expect_error_line(eval({"--tasks", tasks, "--ruler-rule", "own"}),
+                    "--ruler-rule: expected ruler");
   expect_error_line(eval({"--tasks", tasks, "--plot", "x.svg"}), "--plot: expected the task");
+  for (const std::string flag : {"--samples", "--context", "--contexts", "--lengths", "--prompts",
+                                 "--windows", "--max-length", "--depths"}) {
+    expect_error_line(eval({"--tasks", tasks, flag, "9223372036854775807"}), flag + ": expected ");
+  }
   expect_error_line(eval({"--tasks", tasks, "--needles=9"}), "--needles: expected 1 to 8");
 }
 
@@ -151,8 +160,26 @@ TEST_F(EvalCommandTest, missing_files_are_named) {
   const std::string tasks = file("choices.jsonl");
   expect_error_line(eval({"--tasks", "piqa", "--data-dir", file("none")}), "none");
   expect_error_line(eval({"--tasks", "text", "--text", file("none.txt")}), "none.txt");
-  expect_error_line(eval({"--tasks", tasks, "--out", file("none/results.json")}),
-                    "none/results.json.journal: cannot open");
+  for (const std::string flag : {"--out", "--log-samples"}) {
+    const ProgramResult result = eval({"--tasks", tasks, flag, file("none/file")});
+    expect_error_line(result, "none/file: cannot write: No such file");  // before anything ran
+  }
+}
+
+TEST_F(EvalCommandTest, answers_too_long_for_the_model_are_refused_before_anything_runs) {
+  const ProgramResult result = eval(
+      {"--tasks", file("choices.jsonl") + "," + file("completions.jsonl"), "--max-length", "40"});
+  expect_error_line(result, "completions.jsonl: item 0: tokens of an answer: expected 1 to 39");
+}
+
+TEST_F(EvalCommandTest, what_cannot_be_written_costs_nothing_else) {
+  if (!fs::exists("/dev/full")) GTEST_SKIP() << "no /dev/full here";
+  const ProgramResult result = eval({"--tasks", file("choices.jsonl"), "--out",
+                                     file("results.json"), "--log-samples", "/dev/full"});
+  EXPECT_EQ(result.code, 1);
+  EXPECT_THAT(result.error, HasSubstr("/dev/full: cannot write: No space left"));
+  EXPECT_THAT(result.out, HasSubstr("acc_norm"));
+  EXPECT_EQ(read_json(root_ / "results.json")["results"].size(), 1U);
 }
 
 class TextCommandTest : public EvalCommandTest {
@@ -194,15 +221,34 @@ TEST_F(TextCommandTest, tokenized_text_is_measured_like_its_files) {
 TEST_F(TextCommandTest, a_needle_grid_shows_both_models) {
   const ProgramResult result =
       eval({"--tasks", "needle-grid", "--needle", "facts", "--text", file("text.txt"), "--contexts",
-            "150,200", "--depths", "2", "--samples", "1", "--compare-with", folder().string(),
+            "150,200,150", "--depths", "2", "--samples", "1", "--compare-with", folder().string(),
             "--plot", file("grid.svg"), "--out", file("results.json")});
   ASSERT_EQ(result.code, 0) << result.error;
-  EXPECT_THAT(result.out, AllOf(HasSubstr("150"), HasSubstr("200"), HasSubstr("100%")));
+  // The model knows no fact: each of both maps has a heading and two depths of zeros.
+  const std::string map = "\ndepth   150   200 \n   0%    0%    0% \n 100%    0%    0% \n";
+  const size_t first = result.out.find(map);
+  ASSERT_NE(first, std::string::npos) << result.out;
+  EXPECT_NE(result.out.find(map, first + 1), std::string::npos) << result.out;
   EXPECT_THAT(read_file(root_ / "grid.svg"), HasSubstr("</svg>"));
   const Json json = read_json(root_ / "results.json");
   ASSERT_EQ(json["needle_grids"].size(), 2U);
   EXPECT_EQ(json["needle_grids"][0]["shares"], json["needle_grids"][1]["shares"]);
   EXPECT_TRUE(fs::exists(root_ / "results.json.journal.compared"));
+}
+
+TEST_F(TextCommandTest, ruler_runs_a_length_once_and_by_the_rule_that_is_asked_for) {
+  std::vector<std::string> samples;
+  for (const std::string rule : {"ruler", "harness"}) {
+    const ProgramResult result =
+        eval({"--tasks", "niah_single_1", "--lengths", "512,512", "--samples", "1", "--ruler-rule",
+              rule, "--out", file("results.json"), "--log-samples", file("samples.jsonl")});
+    ASSERT_EQ(result.code, 0) << result.error;
+    const size_t row = result.out.find("niah_single_1/512");
+    EXPECT_EQ(result.out.find("/512", row + 17), std::string::npos) << result.out;
+    EXPECT_EQ(read_json(root_ / "results.json")["config"]["ruler_rule"], rule);
+    samples.push_back(read_file(root_ / "samples.jsonl"));
+  }
+  EXPECT_NE(samples[0], samples[1]);
 }
 
 TEST_F(TextCommandTest, prompts_longer_than_the_model_reads_are_refused) {
@@ -244,7 +290,8 @@ TEST_F(TextCommandTest, models_that_cannot_be_compared_are_an_error) {
   expect_error_line(compare("other", {"--context", "40"}),
                     "expected the first model's 4096 tokens");
   expect_error_line(compare("none", {}), "none");
-  expect_error_line(compare("model", {"--context", "0"}), "--context: expected at least 1");
+  expect_error_line(compare("model", {"--context", "0"}),
+                    "--context: expected 1 to 16777216, found 0");
   expect_error_line(compare("model", {"--context", "9999"}), "expected a text of at least 10000");
 }
 
