@@ -15,7 +15,7 @@
 namespace hypenet {
 namespace {
 
-using Report = std::function<void(const EvaluationProgress&)>;
+using OnProgress = std::function<void(const EvaluationProgress&)>;
 
 /// The nearest bfloat16, ties to even.
 float round_to_bf16(float value) {
@@ -54,7 +54,7 @@ int64_t tokens_of(const EvalRequest& request, const EncodedRequest& encoded) {
 /// The work of one call of Evaluator::answer.
 class Agenda {
  public:
-  Agenda(Journal* journal, const Report& report) : journal_(journal), report_(report) {}
+  Agenda(Journal* journal, const OnProgress& report) : journal_(journal), report_(report) {}
 
   /// Takes a request whose key is new, unless the journal knows its answer.
   void add(const EvalRequest& request, EncodedRequest encoded, const std::string& key) {
@@ -91,7 +91,7 @@ class Agenda {
   void finish(const Work& work);
 
   Journal* journal_;
-  const Report& report_;
+  const OnProgress& report_;
   std::vector<Work> works_;
   std::vector<size_t> scored_, generated_;  // places in works_ that have to be run
   EvaluationProgress progress_;
@@ -175,7 +175,7 @@ Evaluator::Evaluator(Engine& engine, const Tokenizer& tokenizer, EvaluatorOption
 }
 
 std::vector<EvalAnswer> Evaluator::answer(std::span<const EvalRequest> requests,
-                                          const Report& report) {
+                                          const OnProgress& report) {
   Agenda agenda(journal_.get(), report);
   std::unordered_map<std::string, size_t> works;
   std::vector<size_t> places;  // of each request: its work
