@@ -32,11 +32,17 @@ float largest(const float* x, int64_t n) {
 }
 
 HYPENET_VECTORIZED
-float sum_exponentials(const float* x, int64_t n, float max) {
-  float sum = 0;
+double sum_exponentials(const float* x, int64_t n, float max) {
+  // In blocks: a float that sums half a million small terms one by one loses their last bits.
+  double total = 0;
+  for (int64_t begin = 0; begin < n; begin += kBlock) {
+    const int64_t end = std::min(begin + kBlock, n);
+    float sum = 0;
 #pragma omp simd reduction(+ : sum)
-  for (int64_t i = 0; i < n; ++i) sum += exponential(x[i] - max);
-  return sum;
+    for (int64_t i = begin; i < end; ++i) sum += exponential(x[i] - max);
+    total += static_cast<double>(sum);
+  }
+  return total;
 }
 
 HYPENET_VECTORIZED
@@ -202,7 +208,8 @@ void sample_row(const SampleParams& p, int64_t row) {
   }
   const float raw_max = x == logits ? max : largest(logits, V);
   p.ids[row] = token;
-  p.logprobs[row] = (logits[token] - raw_max) - std::log(sum_exponentials(logits, V, raw_max));
+  const auto log_sum = static_cast<float>(std::log(sum_exponentials(logits, V, raw_max)));
+  p.logprobs[row] = (logits[token] - raw_max) - log_sum;
   p.draws[slot] += 1;
   p.seen[slot * ((V + 31) / 32) + token / 32] |= static_cast<int32_t>(1U << (token % 32));
 }
