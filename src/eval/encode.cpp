@@ -10,21 +10,11 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "eval/python_text.h"
 #include "text/unicode.h"
 
 namespace hypenet {
 namespace {
-
-/// Bytes of the text without its trailing white space, as Python's str.rstrip() has it.
-size_t stripped_size(std::string_view text) {
-  size_t size = 0;
-  for (size_t at = 0; at < text.size();) {
-    const Utf8Step step = read_utf8(text, at);
-    at += step.size;
-    if (!is_python_space(step.code)) size = at;
-  }
-  return size;
-}
 
 int32_t prefix_token(const Tokenizer& tokenizer) {
   const auto prefix = tokenizer.bos_id() ? tokenizer.bos_id() : tokenizer.eos_id();
@@ -56,7 +46,7 @@ struct LastContext {
 
 EncodedRequest encode_continuation(const Tokenizer& tokenizer, const EvalRequest& request,
                                    int64_t max_length, LastContext& last) {
-  const auto before = std::string_view(request.context).substr(0, stripped_size(request.context));
+  const auto before = strip_end(request.context);
   if (before != last.text) last = {std::string(before), tokenizer.encode(before)};
   std::vector<int32_t> row = last.ids;
   const std::vector<int32_t> whole = tokenizer.encode(request.context + request.continuation);

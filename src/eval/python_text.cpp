@@ -35,8 +35,10 @@ int64_t code_points(std::string_view text) {
   return count;
 }
 
+std::string_view strip_end(std::string_view text) { return text.substr(0, content_end(text)); }
+
 std::string_view strip(std::string_view text) {
-  text = text.substr(0, content_end(text));
+  text = strip_end(text);
   return text.substr(content_begin(text));
 }
 

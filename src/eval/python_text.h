@@ -13,6 +13,9 @@ int64_t code_points(std::string_view text);
 /// text.strip(): without the white space at both ends (str.isspace).
 std::string_view strip(std::string_view text);
 
+/// text.rstrip(): without the white space at the end.
+std::string_view strip_end(std::string_view text);
+
 /// text.capitalize(): all but the first character in lower case, for characters whose other case is
 /// one character.
 std::string capitalize(std::string_view text);
