@@ -89,7 +89,8 @@ BatchSource random_batches(const StageConfig& config, int64_t vocabulary) {
       *id = random.below(vocabulary);
     }
     return Batch{tokens.narrow(1, 0, config.context).contiguous(),
-                 tokens.narrow(1, 1, config.context).contiguous()};
+                 tokens.narrow(1, 1, config.context).contiguous(),
+                 torch::zeros({config.sequences, config.context}, torch::kBool)};
   };
 }
 

@@ -107,22 +107,29 @@ void Batches::prepare_copies(const Tokenizer& tokenizer) {
 Batch Batches::at(int64_t step, int64_t first, int64_t end) const {
   const int64_t context = options_.context;
   Batch batch = {torch::empty({end - first, context}, torch::kInt64),
-                 torch::empty({end - first, context}, torch::kInt64)};
+                 torch::empty({end - first, context}, torch::kInt64),
+                 torch::zeros({end - first, context}, torch::kBool)};
   for (int64_t i = 0; i < end - first; ++i) {
-    const std::vector<int32_t> tokens = row(step * options_.sequences + first + i);
-    std::copy_n(tokens.begin(), context, batch.ids.data_ptr<int64_t>() + i * context);
-    std::copy_n(tokens.begin() + 1, context, batch.targets.data_ptr<int64_t>() + i * context);
+    const Row made = row(step * options_.sequences + first + i);
+    const auto tokens = made.tokens.begin();
+    std::copy_n(tokens, context, batch.ids.data_ptr<int64_t>() + i * context);
+    std::copy_n(tokens + 1, context, batch.targets.data_ptr<int64_t>() + i * context);
+    // Token j is the target of position j - 1.
+    bool* const is_answer = batch.answers.data_ptr<bool>() + i * context;
+    for (const AnswerSpan& answer : made.answers) {
+      std::fill_n(is_answer + answer.start - 1, answer.length, true);
+    }
   }
   return batch;
 }
 
-std::vector<int32_t> Batches::row(int64_t index) const {
+Batches::Row Batches::row(int64_t index) const {
   const MixtureConfig& mixture = options_.mixture;
   Random random(options_.seed, {kRowStream, index});
   const double draw = random.uniform();
   if (draw < mixture.needle) return needle_row(random);
-  if (draw >= 1 - mixture.copy) return copy_row(random);
-  return prose_row(index);
+  if (draw >= 1 - mixture.copy) return {copy_row(random), {}};
+  return {prose_row(index), {}};
 }
 
 std::vector<int32_t> Batches::prose_row(int64_t index) const {
@@ -140,17 +147,21 @@ std::vector<int32_t> Batches::random_prose(int64_t n, Random& random) const {
   return tokens;
 }
 
-std::vector<int32_t> Batches::needle_row(Random& random) const {
+Batches::Row Batches::needle_row(Random& random) const {
   int64_t needles = kNeedleCounts[static_cast<size_t>(random.below(std::ssize(kNeedleCounts)))];
   int64_t questions = 1 + random.below(std::min(kMaxQuestions, needles));
   while (!fits(needles, questions)) {
     needles /= 2;
     questions = std::min(questions, needles);
   }
-  return needles_
-      ->row(options_.context + 1, needles, questions, NeedleKeys::kTraining, random,
-            [&](int64_t n) { return random_prose(n, random); })
-      .ids;
+  NeedleRow made = needles_->row(options_.context + 1, needles, questions, NeedleKeys::kTraining,
+                                 random, [&](int64_t n) { return random_prose(n, random); });
+  Row row = {std::move(made.ids), {}};
+  row.answers.reserve(made.answer_starts.size());
+  for (const int64_t start : made.answer_starts) {
+    row.answers.push_back({start, made.answer_length});
+  }
+  return row;
 }
 
 std::vector<int32_t> Batches::copy_row(Random& random) const {

@@ -32,9 +32,22 @@ struct MixtureConfig {
   }
 };
 
-/// ids and targets int64 [B, T]: targets are the next tokens.
+/// ids and targets int64 [B, T]: targets are the next tokens. answers bool [B, T]: where the target
+/// is a token of the answer to a question of a recall task (not its full stop); false in rows of
+/// other kinds.
 struct Batch {
-  Tensor ids, targets;
+  Tensor ids, targets, answers;
+
+  /// The batch with each of its tensors put through `change`: moved, pinned, some of the rows.
+  template <class Change>
+  Batch map(Change&& change) const {
+    return {change(ids), change(targets), change(answers)};
+  }
+
+  /// Rows first .. first + count - 1; the memory is shared.
+  Batch narrow(int64_t first, int64_t count) const {
+    return map([&](const Tensor& tensor) { return tensor.narrow(0, first, count); });
+  }
 };
 
 struct BatchOptions {
@@ -65,10 +78,13 @@ class Batches {
   Batch at(int64_t step, int64_t first, int64_t end) const;
 
  private:
-  // Each gives context + 1 tokens.
-  std::vector<int32_t> row(int64_t index) const;
+  struct Row {
+    std::vector<int32_t> tokens;  // context + 1
+    std::vector<AnswerSpan> answers;
+  };
+  Row row(int64_t index) const;
   std::vector<int32_t> prose_row(int64_t index) const;
-  std::vector<int32_t> needle_row(Random& random) const;
+  Row needle_row(Random& random) const;
   std::vector<int32_t> copy_row(Random& random) const;
 
   std::vector<int32_t> random_prose(int64_t n, Random& random) const;

@@ -15,6 +15,11 @@ namespace hypenet {
 
 enum class NeedleKeys { kTraining, kHeldOut };
 
+/// Tokens start .. start + length - 1 of a row: the answer to a question, without its full stop.
+struct AnswerSpan {
+  int64_t start = 0, length = 0;
+};
+
 /// One row of a recall task.
 struct NeedleRow {
   std::vector<int32_t> ids;            // exactly the length asked for

@@ -202,8 +202,7 @@ class Loop {
     std::string found;
     for (int64_t first = 0; first < rows && found.empty(); first += micro) {
       const int64_t count = std::min(micro, rows - first);
-      found = objective_.first_nonfinite(
-          {batch.ids.narrow(0, first, count), batch.targets.narrow(0, first, count)});
+      found = objective_.first_nonfinite(batch.narrow(first, count));
     }
     return found;
   }
@@ -250,7 +249,7 @@ void check_same_settings(const fs::path& place, const Json& expected, const Json
 }
 
 Batch to_device(const Batch& batch, torch::Device device) {
-  return {batch.ids.to(device), batch.targets.to(device)};
+  return batch.map([&](const Tensor& tensor) { return tensor.to(device); });
 }
 
 TrainResult train(const TrainJob& job, const Batches& batches, Objective& objective) {

@@ -12,7 +12,8 @@ void Prefetch::start() {
   if (step_ >= end_) return;
   made_ = std::async(std::launch::async, [source = source_, step = step_, pinned = is_pinned_] {
     const Batch batch = source(step);
-    return pinned ? Batch{batch.ids.pin_memory(), batch.targets.pin_memory()} : batch;
+    if (!pinned) return batch;
+    return batch.map([](const Tensor& tensor) { return tensor.pin_memory(); });
   });
 }
 

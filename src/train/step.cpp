@@ -108,11 +108,11 @@ void TrainStep::repeat_gradients(const Batch& rows) {
 
 void TrainStep::copy_in(const Batch& rows) {
   if (!batch_.ids.defined()) {
-    batch_ = {torch::empty_like(rows.ids, job_.device),
-              torch::empty_like(rows.targets, job_.device)};
+    batch_ = rows.map([&](const Tensor& t) { return torch::empty_like(t, job_.device); });
   }
   batch_.ids.copy_(rows.ids, /*non_blocking=*/true);
   batch_.targets.copy_(rows.targets, /*non_blocking=*/true);
+  batch_.answers.copy_(rows.answers, /*non_blocking=*/true);
 }
 
 void TrainStep::run_or_record() {
@@ -159,8 +159,7 @@ Tensor TrainStep::accumulate() {
   for (int64_t first = 0; first < rows; first += micro) {
     const int64_t count = std::min(micro, rows - first);
     const double weight = static_cast<double>(count) / static_cast<double>(sequences);
-    const Batch part = {batch_.ids.narrow(0, first, count), batch_.targets.narrow(0, first, count)};
-    loss += objective_.accumulate(part, weight).to(torch::kFloat32) * weight;
+    loss += objective_.accumulate(batch_.narrow(first, count), weight).to(torch::kFloat32) * weight;
   }
   return loss;
 }

@@ -239,6 +239,54 @@ TEST_F(BatchesTest, needle_rows_have_their_numbers) {
   EXPECT_EQ(counts, expected);
 }
 
+/// What a batch marks as answers in row i: the text of each run of marked targets.
+std::vector<std::string> marked_answers(const Tokenizer& tokenizer, const Batch& batch, int64_t i) {
+  std::vector<std::string> answers;
+  std::vector<int32_t> run;
+  for (int64_t t = 0; t < batch.ids.size(1); ++t) {
+    const bool is_marked = batch.answers[i][t].item<bool>();
+    if (is_marked) run.push_back(batch.targets[i][t].item<int32_t>());
+    if (run.empty() || (is_marked && t + 1 < batch.ids.size(1))) continue;
+    answers.push_back(tokenizer.decode(run));
+    run.clear();
+  }
+  return answers;
+}
+
+TEST_F(BatchesTest, answers_are_marked_in_needle_rows_and_nowhere_else) {
+  const MixtureConfig mixture = {.prose = 0.4, .needle = 0.4, .copy = 0.2};
+  const Batches batches(corpus(50000), &tokenizer(),
+                        {.sequences = 60, .context = 128, .seed = 5, .mixture = mixture});
+  const Batch batch = batches.at(0);
+  EXPECT_EQ(batch.answers.sizes(), batch.targets.sizes());
+  EXPECT_EQ(batch.answers.scalar_type(), torch::kBool);
+  const std::string question = " Question: the magic number for";
+  for (int64_t i = 0; i < 60; ++i) {
+    const Row row = tokens_of(batch, i);
+    std::vector<std::string> expected;
+    if (is_needle_row(tokenizer(), row)) {
+      const std::string text = text_of(tokenizer(), row);
+      for (size_t at = text.find(question); at != text.npos; at = text.find(question, at + 1)) {
+        expected.push_back(text.substr(text.find(" is ", at) + 4, 4));
+      }
+    }
+    EXPECT_EQ(marked_answers(tokenizer(), batch, i), expected);
+  }
+}
+
+TEST_F(BatchesTest, a_batch_is_narrowed_and_mapped_as_a_whole) {
+  const MixtureConfig mixture = {.prose = 0, .needle = 1, .copy = 0};
+  const Batches batches(corpus(50000), &tokenizer(),
+                        {.sequences = 6, .context = 128, .seed = 5, .mixture = mixture});
+  const Batch part = batches.at(3).narrow(2, 3), same = batches.at(3, 2, 5);
+  EXPECT_TRUE(part.ids.equal(same.ids));
+  EXPECT_TRUE(part.targets.equal(same.targets));
+  EXPECT_TRUE(part.answers.equal(same.answers));
+  EXPECT_TRUE(part.answers.any().item<bool>());
+  const Batch late = part.map([](const Tensor& tensor) { return tensor.slice(1, 7); });
+  EXPECT_TRUE(late.answers.equal(part.answers.slice(1, 7)));
+}
+
 TEST_F(BatchesTest, short_contexts_get_needle_rows_that_fit) {
   const MixtureConfig mixture = {.prose = 0, .needle = 1, .copy = 0};
   for (const int64_t context : {40, 64, 90, 128, 200}) {

@@ -13,7 +13,8 @@ namespace hypenet {
 namespace {
 
 Batch numbered(int64_t step) {
-  return {torch::full({1, 2}, step, torch::kInt64), torch::full({1, 2}, step + 1, torch::kInt64)};
+  return {torch::full({1, 2}, step, torch::kInt64), torch::full({1, 2}, step + 1, torch::kInt64),
+          torch::full({1, 2}, step % 2 == 0, torch::kBool)};
 }
 
 TEST(Prefetch, gives_the_batches_of_all_steps_in_order) {
@@ -22,6 +23,7 @@ TEST(Prefetch, gives_the_batches_of_all_steps_in_order) {
     const Batch batch = prefetch.next();
     EXPECT_EQ(batch.ids[0][0].item<int64_t>(), step);
     EXPECT_EQ(batch.targets[0][0].item<int64_t>(), step + 1);
+    EXPECT_EQ(batch.answers[0][0].item<bool>(), step % 2 == 0);
   }
 }
 

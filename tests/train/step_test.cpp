@@ -28,11 +28,29 @@ class Notes : public Observer {
   std::string notes;
 };
 
+/// The answers of the batches here.
+Tensor answers_of(const Tensor& targets) { return targets.remainder(3).eq(1); }
+
+/// Cross-entropy that counts the places where the answers it is given are not those of its rows.
+class CountingObjective : public CrossEntropyObjective {
+ public:
+  CountingObjective(CausalLm model, torch::Device device)
+      : CrossEntropyObjective(std::move(model)), strays_(torch::zeros({}, device)) {}
+  Tensor accumulate(const Batch& batch, double weight) override {
+    strays_ += batch.answers.ne(answers_of(batch.targets)).sum();
+    return CrossEntropyObjective::accumulate(batch, weight);
+  }
+  double strays() const { return strays_.item<double>(); }
+
+ private:
+  Tensor strays_;
+};
+
 /// A tiny HypeNet in training on random batches, two micro-batches a step.
 class Training {
  public:
   Training(const StepCase& step_case, const std::string& cuda_graph, torch::Device device)
-      : model_(new_model()), objective_(model_) {
+      : model_(new_model()), objective_(model_, device) {
     job_.stage = "stage", job_.device = device, job_.observer = &notes_;
     job_.config.sequences = 4, job_.config.micro_sequences = 2, job_.config.context = 24;
     job_.config.precision = step_case.precision, job_.config.cuda_graph = cuda_graph;
@@ -59,6 +77,7 @@ class Training {
 
   TrainStep& step() { return *step_; }
   CausalLm& model() { return model_; }
+  double stray_answers() const { return objective_.strays(); }
   const std::string& notes() const { return notes_.notes; }
 
  private:
@@ -68,14 +87,15 @@ class Training {
   }
   static Batch batch(int64_t step) {
     torch::manual_seed(step);
-    return {torch::randint(64, {4, 24}, torch::kInt64), torch::randint(64, {4, 24}, torch::kInt64)};
+    const Tensor targets = torch::randint(64, {4, 24}, torch::kInt64);
+    return {torch::randint(64, {4, 24}, torch::kInt64), targets, answers_of(targets)};
   }
   static void add(std::vector<double>& numbers, const StepNumbers& found) {
     numbers.push_back(found.loss), numbers.push_back(found.gradient_norm);
   }
 
   CausalLm model_;
-  CrossEntropyObjective objective_;
+  CountingObjective objective_;
   Notes notes_;
   TrainJob job_;
   std::unique_ptr<AdamW> optimizer_;
@@ -90,6 +110,7 @@ TEST_P(RecordedStep, is_the_step_run_call_by_call) {
   const std::vector<double> expected = eager.run(8), found = recorded.run(8);
   EXPECT_FALSE(eager.step().is_recorded());
   EXPECT_TRUE(recorded.step().is_recorded());
+  EXPECT_EQ(recorded.stray_answers(), 0) << "each step and micro-batch has its own answers";
   // Sums by atomics (the embedding's gradient) may come in another order.
   const double tolerance = GetParam().precision == "bfloat16" ? 2e-2 : 1e-4;
   for (size_t i = 0; i < expected.size(); ++i) {
@@ -130,6 +151,7 @@ TEST(TrainStep, on_a_cpu_runs_without_a_graph) {
   EXPECT_LT(numbers[10], numbers[0] + 0.5);
   EXPECT_FALSE(training.step().is_recorded());
   EXPECT_EQ(training.notes(), "");
+  EXPECT_EQ(training.stray_answers(), 0) << "each step and micro-batch has its own answers";
 }
 
 }  // namespace
