@@ -31,6 +31,7 @@ namespace fs = std::filesystem;
 struct CompareCommand {
   ModelOptions a{.folder = {}, .type = kAutomaticType, .device = {}};
   fs::path b;
+  std::optional<LogitsScaling> scaling_b;  // nullopt: as config.json says
   std::vector<std::string> text;
   std::string text_field = "text";
   int64_t context = 1024, windows = 16;
@@ -113,8 +114,8 @@ std::vector<Chart> charts_of(const CompareCommand& command,
   return {first, second, third};
 }
 
-Json json_of(const CompareCommand& command, size_t windows,
-             const std::vector<PositionComparison>& positions) {
+Json json_of(const CompareCommand& command, const ModelConfig& a, const ModelConfig& b,
+             size_t windows, const std::vector<PositionComparison>& positions) {
   Json buckets = Json::array();
   for (const ComparisonBucket& bucket : comparison_buckets(positions, 1)) {
     buckets.push_back({{"first", bucket.first},
@@ -134,6 +135,8 @@ Json json_of(const CompareCommand& command, size_t windows,
   }
   return {{"a", command.a.folder.string()},
           {"b", command.b.string()},
+          {"attn_logits_scaling_a", to_json(a.attn_logits_scaling)},
+          {"attn_logits_scaling_b", to_json(b.attn_logits_scaling)},
           {"text", command.text},
           {"context", positions.size()},
           {"windows", windows},
@@ -161,6 +164,7 @@ void run_compare(const CompareCommand& command) {
   CausalLm a = open_model(command.a, of_a);
   ModelOptions options = command.a;
   options.folder = command.b;
+  options.attn_logits_scaling = command.scaling_b;
   CausalLm b = open_model(options, of_b);
   Progress progress;
   const auto report = [&](int64_t done) {
@@ -174,7 +178,10 @@ void run_compare(const CompareCommand& command) {
   const auto [name_a, name_b] = names_of(command);
   std::cout << "A: " << name_a << "\nB: " << name_b << "\n\n" << format_table(table_of(positions));
   if (command.plot) write_file(*command.plot, draw_svg(charts_of(command, positions)));
-  if (command.json) write_json(*command.json, json_of(command, windows.size(), positions));
+  if (command.json) {
+    write_json(*command.json,
+               json_of(command, a->config(), b->config(), windows.size(), positions));
+  }
 }
 
 }  // namespace
@@ -195,6 +202,7 @@ void add_compare_command(CLI::App& app) {
   command->add_option("--plot", options->plot, "SVG file to write");
   command->add_option("--json", options->json, "file to write: buckets, and each position");
   add_type_option(*command, options->a);
+  add_logits_scaling_option(*command, "of DIR_B, ", options->scaling_b);
   command->footer(
       "Example:\n  hypenet compare teacher out/tiny/model --text valid.jsonl "
       "--context 4096 --plot compare.svg");

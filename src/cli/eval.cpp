@@ -106,7 +106,7 @@ void list_tasks() {
   for (const TaskName& task : tasks) std::cout << fmt::format("{:<42}{}\n", task.name, task.about);
 }
 
-Json settings_json(const EvalCommand& command, const MeasuredModel& model) {
+Json settings_json(const EvalCommand& command, MeasuredModel& model) {
   const auto number = [](const auto& value) { return value ? Json(*value) : Json(nullptr); };
   Json folders = Json::array();
   for (const fs::path& folder : command.data) folders.push_back(folder.string());
@@ -114,6 +114,7 @@ Json settings_json(const EvalCommand& command, const MeasuredModel& model) {
           {"model_args", command.measure.model.folder.string()},
           {"device", command.measure.model.device.device},
           {"dtype", model.type()},
+          {"attn_logits_scaling", to_json(model.engine().config().attn_logits_scaling)},
           {"ll_dtype", command.ll_dtype},
           {"batch_size", command.batch},
           {"max_length", model.max_length()},

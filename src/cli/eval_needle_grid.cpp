@@ -43,6 +43,7 @@ std::vector<NeedleGrid> run_needle_grids(const EvalCommand& command, const Needl
   if (command.compare_with) {
     MeasureOptions measure = command.measure;
     measure.model.folder = *command.compare_with;
+    measure.model.attn_logits_scaling.reset();  // --attn-logits-scaling is the first model's
     if (!measure.journal.empty()) measure.journal += ".compared";
     const OpenFolder folder(measure.model.folder);
     MeasuredModel other(measure, folder.checkpoint, folder.tokenizer);

@@ -26,6 +26,17 @@ EngineOptions options_of_engine(const MeasureOptions& options, torch::Device dev
   return engine_options(memory, device.is_cuda() ? kSideBySideGpu : kSideBySideCpu);
 }
 
+/// The folder's identity; another logits scaling than config.json's is part of its config.
+Json identity_of(const ModelOptions& options, const Checkpoint& checkpoint) {
+  Json identity = folder_identity(options.folder);
+  ModelOptions plain = options;
+  plain.attn_logits_scaling.reset();
+  const LogitsScaling stored = open_config(plain, checkpoint).attn_logits_scaling;
+  const LogitsScaling used = open_config(options, checkpoint).attn_logits_scaling;
+  if (used != stored) identity["config"]["attn_logits_scaling"] = to_json(used);
+  return identity;
+}
+
 EvaluatorOptions options_of_evaluator(const MeasureOptions& options, const Checkpoint& checkpoint,
                                       const Tokenizer& tokenizer, const std::string& type) {
   EvaluatorOptions result;
@@ -34,7 +45,7 @@ EvaluatorOptions options_of_evaluator(const MeasureOptions& options, const Check
   result.sums_in_bf16 = options.sums_in_bf16;
   result.stop_ids = stop_ids(checkpoint, tokenizer);
   result.journal = options.journal;
-  result.identity = folder_identity(options.model.folder);
+  result.identity = identity_of(options.model, checkpoint);
   result.identity["dtype"] = type;
   result.identity["device"] = parse_device(options.model.device.device).is_cuda() ? "cuda" : "cpu";
   return result;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@ struct ModelOptions {
   std::filesystem::path folder;
   std::string type = "float32";
   DeviceOptions device;
+  std::optional<LogitsScaling> attn_logits_scaling = {};  // nullopt: as config.json says
 };
 
 /// "auto": bfloat16 on a GPU, and for weights stored so; float32 otherwise.
@@ -24,14 +26,22 @@ inline constexpr const char* kAutomaticType = "auto";
 /// What to call a model: its folder's name, with the one above for "model".
 std::string model_name(const std::filesystem::path& folder);
 
-/// Adds the positional folder, --dtype, --device and --threads; `options` must outlive the parsing.
+/// Adds the positional folder, --dtype, --device, --threads and --attn-logits-scaling; `options`
+/// must outlive the parsing.
 void add_model_options(CLI::App& command, ModelOptions& options);
 
-/// The same without the folder.
+/// --dtype, --device and --threads alone.
 void add_type_option(CLI::App& command, ModelOptions& options);
 
+/// --attn-logits-scaling alone; `whose` begins its help. A bad value ends the parsing with Error.
+void add_logits_scaling_option(CLI::App& command, const std::string& whose,
+                               std::optional<LogitsScaling>& scaling);
+
+/// The folder's config, but for what `options` say otherwise.
+ModelConfig open_config(const ModelOptions& options, const Checkpoint& checkpoint);
+
 /// The model of the folder, its parameters of the type and on the device asked for. So is its
-/// arithmetic, but for float32 beside bfloat16 weights on a CPU.
+/// arithmetic, but for float32 beside bfloat16 weights on a CPU. Its config() is open_config's.
 CausalLm open_model(const ModelOptions& options, const Checkpoint& checkpoint);
 
 /// The folder's tokenizer. Throws Error when it has more tokens than the model's embedding has

@@ -1,6 +1,7 @@
 // Writing config.json in the published keys, and the two forms of attn_logits_scaling.
 #include <array>
 #include <charconv>
+#include <cmath>
 
 #include "model/config.h"
 
@@ -96,7 +97,7 @@ LogitsScaling parse_logits_scaling(const Json& json, const std::string& place) {
   const char* end = text.data() + text.size();
   if (text.starts_with("hype ")) {
     const auto [stop, error] = std::from_chars(text.data() + 5, end, base);
-    if (stop != end || error != std::errc()) base = 0;
+    if (stop != end || error != std::errc() || !std::isfinite(base)) base = 0;
   }
   HYPENET_CHECK(base > 1, place,
                 ": expected null, a number, \"hype\" or \"hype <a>\" with a > 1, found ",

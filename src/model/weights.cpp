@@ -1,8 +1,8 @@
 // Between a model's parameters and the tensors of a checkpoint folder: the names are the same on
 // both sides.
-#include <set>
+#include "model/weights.h"
 
-#include "model/causal_lm.h"
+#include <set>
 
 namespace hypenet {
 namespace {
@@ -30,7 +30,12 @@ void check_names(const Checkpoint& checkpoint, const CausalLmImpl& model) {
 CausalLm load_model(const Checkpoint& checkpoint, std::optional<torch::ScalarType> type,
                     torch::Device device) {
   const std::string place = (checkpoint.folder() / "config.json").string();
-  CausalLm model(parse_model_config(checkpoint.config(), place), false);
+  return load_model(checkpoint, parse_model_config(checkpoint.config(), place), type, device);
+}
+
+CausalLm load_model(const Checkpoint& checkpoint, const ModelConfig& config,
+                    std::optional<torch::ScalarType> type, torch::Device device) {
+  CausalLm model(config, false);
   check_names(checkpoint, *model);
   const torch::NoGradGuard no_grad;
   for (auto& parameter : model->named_parameters()) {

@@ -105,6 +105,25 @@ TEST_F(EvalCommandTest, a_journal_of_other_weights_is_refused) {
                     "results.json.journal: answers of another model or setting (identity.");
 }
 
+TEST_F(EvalCommandTest, another_logits_scaling_is_another_setting) {
+  ASSERT_EQ(eval_all("results.json").code, 0);
+  const Json plain = read_json(root_ / "results.json");
+  EXPECT_EQ(plain["config"]["attn_logits_scaling"], nullptr);
+  const auto scaled = [&](const std::string& scaling, const std::string& out) {
+    return eval({"--tasks", file("choices.jsonl"), "--attn-logits-scaling", scaling, "--out",
+                 file(out), "--log-samples", file("samples_" + out)});
+  };
+  expect_error_line(scaled("hype 20", "results.json"),
+                    "answers of another model or setting (identity.model.config.attn_logits_scal");
+  EXPECT_EQ(scaled("none", "results.json").code, 0);  // config.json's own
+  ASSERT_EQ(scaled("hype 20", "other.json").code, 0);
+  EXPECT_EQ(read_json(root_ / "other.json")["config"]["attn_logits_scaling"], "hype 20");
+  EXPECT_NE(read_file(root_ / "samples_other.json"), read_file(root_ / "samples_results.json"));
+  for (const std::string bad : {"hyper", "hype 1", "hype inf", "nan", "1x", ""}) {
+    expect_error_line(scaled(bad, "other.json"), "--attn-logits-scaling: expected null, a number");
+  }
+}
+
 TEST_F(EvalCommandTest, limit_and_batch_change_how_much_and_not_what) {
   const auto value = [&](const std::vector<std::string>& more) {
     std::vector<std::string> options = {"--tasks", file("choices.jsonl"), "--log-samples",
@@ -277,6 +296,17 @@ TEST_F(TextCommandTest, a_model_compared_with_itself_is_itself) {
   const std::string svg = read_file(root_ / "compare.svg");
   EXPECT_THAT(svg, AllOf(HasSubstr("Same first choice"), HasSubstr("Perplexity")));
   EXPECT_EQ(svg.find("<svg"), svg.rfind("<svg"));
+}
+
+TEST_F(TextCommandTest, a_student_is_compared_with_the_scaling_that_is_asked_for) {
+  const ProgramResult result = run_program(
+      {"compare", folder().string(), folder().string(), "--text", file("text.txt"), "--context",
+       "40", "--windows", "3", "--attn-logits-scaling", "2.5", "--json", file("compare.json")});
+  ASSERT_EQ(result.code, 0) << result.error;
+  const Json json = read_json(root_ / "compare.json");
+  EXPECT_EQ(json["attn_logits_scaling_a"], nullptr);
+  EXPECT_EQ(json["attn_logits_scaling_b"], 2.5);
+  EXPECT_GT(json["buckets"].back()["kl"], 0);
 }
 
 TEST_F(TextCommandTest, models_that_cannot_be_compared_are_an_error) {

@@ -109,6 +109,28 @@ TEST_F(ModelCommands, logits_in_other_types_stay_near) {
   EXPECT_LT(((coarse - plain).norm() / plain.norm()).item<float>(), 0.05);
 }
 
+TEST_F(ModelCommands, logits_have_the_scaling_that_is_asked_for) {
+  const fs::path file = root_ / "logits.safetensors";
+  CausalLm scaled = model();
+  const torch::NoGradGuard no_grad;
+  const auto expected = [&](const LogitsScaling& scaling) {
+    scaled->set_logits_scaling(scaling);
+    return scaled->forward(torch::tensor({{3, 1, 200, 7}}, torch::kInt64))[0];
+  };
+  using Kind = LogitsScaling::Kind;
+  const std::vector<std::pair<std::string, LogitsScaling>> asked = {
+      {"none", {}}, {"1.5", {Kind::kConstant, 1.5}}, {"hype 20", {Kind::kLogPosition, 20}}};
+  for (const auto& [text, scaling] : asked) {
+    const ProgramResult result =
+        run_program({"logits", folder().string(), "--ids", "3,1,200,7", "--out", file.string(),
+                     "--attn-logits-scaling", text});
+    ASSERT_EQ(result.code, 0) << result.error;
+    const Tensor logits = SafetensorsFile(file).tensor("logits");
+    EXPECT_TRUE(torch::equal(logits, expected(scaling))) << text;
+    EXPECT_FALSE(torch::equal(logits, expected({Kind::kLogPosition, 4}))) << text;
+  }
+}
+
 TEST_F(ModelCommands, logits_reject_bad_ids) {
   const std::string file = (root_ / "x").string();
   for (const std::string ids : {"", "1,,2", "1,", "one", "1 2"}) {

@@ -193,7 +193,7 @@ TEST(LogitsScalingTest, reads_and_writes_its_four_forms) {
     EXPECT_EQ(to_json(scaling(json)), json);
   }
   for (const Json& json : {Json("hype x"), Json("hype 1"), Json("log 5"), Json("hype 5 5"),
-                           Json("hype "), Json(true), Json("hype nan")}) {
+                           Json("hype "), Json(true), Json("hype nan"), Json("hype inf")}) {
     EXPECT_ERROR(scaling(json), "here: expected null, a number, \"hype\" or \"hype <a>\"");
   }
 }
