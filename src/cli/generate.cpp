@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "base/json.h"
 #include "cli/answer.h"
 #include "cli/commands.h"
+#include "cli/generate_corpus.h"
 #include "cli/generation_options.h"
 #include "cli/interrupt.h"
 #include "cli/model_folder.h"
@@ -24,16 +26,17 @@
 namespace hypenet {
 namespace {
 
-constexpr int64_t kSideBySide = 16;
+constexpr int64_t kSideBySide = 16, kDefaultTokens = 128;
 
 struct GenerateCommand {
   ModelOptions model{.folder = {}, .type = kAutomaticType, .device = {}};
   std::string prompt;
   std::filesystem::path prompt_file;
-  int64_t tokens = 128;
+  std::optional<int64_t> tokens;
   SamplingFlags sampling;
   MemoryFlags memory;
   bool json = false;
+  CorpusFlags corpus;
 };
 
 std::vector<std::string> read_prompts(const GenerateCommand& command) {
@@ -58,9 +61,8 @@ std::vector<std::string> read_prompts(const GenerateCommand& command) {
 }
 
 GenerateOptions generate_options(const GenerateCommand& command) {
-  HYPENET_CHECK(command.tokens > 0, "--tokens: expected at least 1, found ", command.tokens);
   GenerateOptions options;
-  options.max_tokens = command.tokens;
+  options.max_tokens = command.tokens.value_or(kDefaultTokens);
   options.sampling = sampling_options(command.sampling, SamplingOptions());
   return options;
 }
@@ -119,6 +121,14 @@ void generate_together(Engine& engine, const Tokenizer& tokenizer,
 }
 
 void generate(const GenerateCommand& command) {
+  HYPENET_CHECK(command.tokens.value_or(1) > 0, "--tokens: expected at least 1, found ",
+                *command.tokens);
+  if (!command.corpus.file.empty()) {
+    return generate_corpus(command.corpus, {.model = command.model,
+                                            .sampling = command.sampling,
+                                            .memory = command.memory,
+                                            .tokens = command.tokens});
+  }
   GenerateOptions options = generate_options(command);
   const std::vector<std::string> prompts = read_prompts(command);
   const bool is_one = prompts.size() == 1;
@@ -149,17 +159,24 @@ void add_generate_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("generate", "continue a prompt, or many side by side");
   add_model_options(*command, options->model);
   CLI::Option* prompt = command->add_option("--prompt", options->prompt, "text to continue");
-  command->add_option("--prompt-file", options->prompt_file, "a file with a prompt a line")
-      ->excludes(prompt);
-  command->add_option("--tokens", options->tokens, "tokens of an answer at most")
-      ->capture_default_str();
+  CLI::Option* prompt_file =
+      command->add_option("--prompt-file", options->prompt_file, "a file with a prompt a line")
+          ->excludes(prompt);
+  command->add_option("--tokens", options->tokens,
+                      "tokens of an answer at most (128; with --corpus 512)");
   add_sampling_options(*command, options->sampling);
   add_memory_options(*command, options->memory);
-  command->add_flag("--json", options->json,
-                    "print a JSON object a prompt: text, ids, log-probabilities, speed");
+  CLI::Option* json = command->add_flag(
+      "--json", options->json, "print a JSON object a prompt: text, ids, log-probabilities, speed");
+  add_corpus_options(*command, options->corpus)
+      ->excludes(prompt)
+      ->excludes(prompt_file)
+      ->excludes(json);
   command->footer(
-      "Example:\n  hypenet generate out/tiny/model --prompt \"The sun\" --tokens 40 "
-      "--temperature 0.8");
+      "Examples:\n  hypenet generate out/tiny/model --prompt \"The sun\" --tokens 40 "
+      "--temperature 0.8\n  hypenet generate teacher --corpus sampled.jsonl.gz --text "
+      "train.jsonl.gz "
+      "--corpus-tokens 20000000 --device cuda");
   command->callback([options] { generate(*options); });
 }
 

@@ -1,0 +1,192 @@
+// A corpus is known by its settings and by the checksums of the model's and the text's files, so
+// that folders may move between the runs that make it.
+#include "cli/generate_corpus.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <iostream>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "cli/interrupt.h"
+#include "cli/numbers.h"
+#include "cli/progress.h"
+#include "data/byte_writer.h"
+#include "data/documents.h"
+#include "halo/run.h"
+#include "halo/teacher_text.h"
+
+namespace hypenet {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kDefaultTokens = 512, kGpuSequences = 1024, kCpuSequences = 16;
+
+void check(const CorpusFlags& flags) {
+  const std::string name = flags.file.filename().string();
+  HYPENET_CHECK(name.ends_with(".jsonl") || name.ends_with(".jsonl.gz"),
+                "--corpus: expected a file ending in .jsonl or .jsonl.gz, found ",
+                flags.file.string());
+  check_writable(flags.file);
+  HYPENET_CHECK(flags.tokens > 0, "--corpus-tokens: expected at least 1, found ", flags.tokens);
+}
+
+TeacherTextOptions text_options(const CorpusFlags& flags, const CorpusSampling& asked) {
+  SamplingOptions defaults;
+  defaults.temperature = 1;
+  TeacherTextOptions options;
+  options.least_prompt = flags.prompt_tokens.front();
+  options.most_prompt = flags.prompt_tokens.back();
+  options.answer.max_tokens = asked.tokens.value_or(kDefaultTokens);
+  options.answer.sampling = sampling_options(asked.sampling, defaults);
+  options.seed = asked.sampling.seed;
+  const bool is_gpu = asked.model.device.device.starts_with("cuda");
+  options.sequences = flags.sequences.value_or(is_gpu ? kGpuSequences : kCpuSequences);
+  check_teacher_text(options);
+  return options;
+}
+
+Json checksums(const std::vector<fs::path>& files) {
+  Json sums = Json::array();
+  for (const fs::path& file : files) {
+    sums.push_back({{"file", file.filename().string()}, {"crc32", file_checksum(file)}});
+  }
+  return sums;
+}
+
+std::vector<fs::path> model_files(const fs::path& folder) {
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    const bool counts = name == "config.json" || name == "tokenizer.json";
+    if (counts || name.ends_with(".safetensors")) files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+/// All that decides which text comes out, but for the rounding of device and type.
+Json settings_of(const CorpusFlags& flags, const TeacherTextOptions& options,
+                 const fs::path& model) {
+  const SamplingOptions& sampling = options.answer.sampling;
+  return {{"model", checksums(model_files(model))},
+          {"text", checksums(document_files(flags.text))},
+          {"text_field", flags.text_field},
+          {"corpus_tokens", flags.tokens},
+          {"prompt_tokens", {options.least_prompt, options.most_prompt}},
+          {"tokens", options.answer.max_tokens},
+          {"stop_ids", options.answer.stop_ids},
+          {"temperature", sampling.temperature},
+          {"top_k", sampling.top_k},
+          {"top_p", sampling.top_p},
+          {"min_p", sampling.min_p},
+          {"repetition_penalty", sampling.repetition_penalty},
+          {"seed", options.seed}};
+}
+
+/// How far the corpus is, and how fast this process makes it.
+class CorpusProgress {
+ public:
+  CorpusProgress(int64_t before, int64_t most) : before_(before), most_(most) {}
+
+  void show(int64_t tokens) {
+    progress_.show(fmt::format(
+        "generate: {} of {} tokens, {} tokens/s, {} left", with_commas(tokens), with_commas(most_),
+        with_commas(static_cast<int64_t>(rate(tokens))),
+        readable_seconds(static_cast<double>(most_ - tokens) / std::max(rate(tokens), 1.0))));
+  }
+
+  void finish(const CorpusFile& corpus) {
+    progress_.finish(fmt::format("generate: {} tokens of {} documents, {} tokens/s",
+                                 with_commas(corpus.tokens()), with_commas(corpus.documents()),
+                                 with_commas(static_cast<int64_t>(rate(corpus.tokens())))));
+  }
+
+  double seconds() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+  double rate(int64_t tokens) const {
+    return static_cast<double>(tokens - before_) / std::max(seconds(), 1e-3);
+  }
+
+ private:
+  Progress progress_;
+  int64_t before_, most_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+std::vector<fs::path> parents(const CorpusFlags& flags, const fs::path& model) {
+  std::vector<fs::path> paths = {model};
+  paths.insert(paths.end(), flags.text.begin(), flags.text.end());
+  return paths;
+}
+
+EngineOptions memory_of(const MemoryFlags& flags, const TeacherTextOptions& options) {
+  EngineOptions memory = engine_options(flags, options.sequences);
+  if (memory.max_context == 0) {
+    memory.max_context = options.most_prompt + options.answer.max_tokens;
+  }
+  return memory;
+}
+
+}  // namespace
+
+CLI::Option* add_corpus_options(CLI::App& command, CorpusFlags& flags) {
+  CLI::Option* corpus = command.add_option(
+      "--corpus", flags.file,
+      "write sampled documents to train on: .jsonl or .jsonl.gz, settings in a .json beside it");
+  CLI::Option* text = command.add_option(
+      "--text", flags.text, "files or folders whose sentences' beginnings are the prompts");
+  CLI::Option* field =
+      command.add_option("--text-field", flags.text_field, "JSON field or Parquet column");
+  CLI::Option* tokens =
+      command.add_option("--corpus-tokens", flags.tokens, "tokens of prompts and answers in all");
+  CLI::Option* prompts =
+      command.add_option("--prompt-tokens", flags.prompt_tokens, "tokens of a prompt: least,most")
+          ->delimiter(',')
+          ->expected(2);
+  CLI::Option* sequences = command.add_option(
+      "--sequences", flags.sequences, "documents side by side (1024 on a GPU, 16 on a CPU)");
+  for (CLI::Option* option : {text, field, tokens, prompts, sequences}) option->needs(corpus);
+  field->capture_default_str(), prompts->capture_default_str();
+  return corpus->needs(text)->needs(tokens);
+}
+
+void generate_corpus(const CorpusFlags& flags, const CorpusSampling& asked) {
+  check(flags);
+  TeacherTextOptions options = text_options(flags, asked);
+  const fs::path& folder = asked.model.folder;
+  const Checkpoint checkpoint(folder);
+  const Tokenizer tokenizer = open_tokenizer(
+      folder, parse_model_config(checkpoint.config(), (folder / "config.json").string()));
+  options.answer.stop_ids = stop_ids(checkpoint, tokenizer);
+  const Json settings = settings_of(flags, options, folder);
+  if (is_corpus_done(flags.file, settings)) {
+    std::cout << flags.file.string() << ": already there\n";
+    return;
+  }
+  CorpusFile corpus(flags.file, settings, flags.tokens, tokenizer);
+  const Beginnings beginnings(flags.text, flags.text_field);
+  Engine engine(open_model(asked.model, checkpoint), memory_of(asked.memory, options));
+  CorpusProgress progress(corpus.tokens(), flags.tokens);
+  const int64_t before = corpus.tokens();
+  write_teacher_text(engine, tokenizer, beginnings, options, corpus, [&](int64_t tokens) {
+    if (interrupt_flag()) throw Interrupted("interrupted; the same command goes on from here");
+    progress.show(std::min(tokens, flags.tokens));
+  });
+  Json record = run_record("corpus", settings, parents(flags, folder));
+  record["device"] = asked.model.device.device;
+  record["dtype"] = asked.model.type;
+  record["sequences"] = options.sequences;
+  record["seconds"] = progress.seconds();
+  record["tokens_per_second"] = progress.rate(corpus.tokens());
+  record["tokens_before"] = before;  // of processes that were stopped
+  corpus.commit(std::move(record));
+  progress.finish(corpus);
+  std::cout << flags.file.string() << '\n';
+}
+
+}  // namespace hypenet
