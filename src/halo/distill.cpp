@@ -1,13 +1,35 @@
 // Distillation: two forwards, one piecewise loss.
 #include "halo/distill.h"
 
+#include "base/error.h"
 #include "train/cross_entropy.h"
 #include "train/losses.h"
 
 namespace hypenet {
 
-DistillObjective::DistillObjective(CausalLm teacher, CausalLm student)
-    : teacher_(std::move(teacher)), student_(std::move(student)) {
+StudentObjective student_objective(const StageConfig& stage, StudentObjective own,
+                                   const std::string& place) {
+  if (stage.objective.empty()) return own;
+  if (stage.objective == "kl") return StudentObjective::kKl;
+  if (stage.objective == "kl+answers") return StudentObjective::kKlAnswers;
+  HYPENET_CHECK(stage.objective == "cross_entropy", place,
+                R"(: objective: expected "kl", "kl+answers" or "cross_entropy", found ")",
+                stage.objective, "\"");
+  return StudentObjective::kCrossEntropy;
+}
+
+std::unique_ptr<Objective> new_objective(StudentObjective minimised, CausalLm teacher,
+                                         CausalLm student) {
+  if (minimised == StudentObjective::kCrossEntropy) {
+    return std::make_unique<CrossEntropyObjective>(std::move(student));
+  }
+  return std::make_unique<DistillObjective>(
+      std::move(teacher), std::move(student),
+      minimised == StudentObjective::kKl ? AnswersFrom::kTeacher : AnswersFrom::kText);
+}
+
+DistillObjective::DistillObjective(CausalLm teacher, CausalLm student, AnswersFrom answers)
+    : teacher_(std::move(teacher)), student_(std::move(student)), answers_(answers) {
   for (auto& parameter : teacher_->parameters()) parameter.set_requires_grad(false);
 }
 
@@ -17,8 +39,10 @@ Tensor DistillObjective::accumulate(const Batch& batch, double weight) {
     return teacher_->hidden(batch.ids).flatten(0, 1);
   }();
   const Tensor hidden = student_->hidden(batch.ids).flatten(0, 1);
+  KnownTargets known;
+  if (answers_ == AnswersFrom::kText) known = {batch.answers.flatten(), batch.targets.flatten()};
   const LossGradient result =
-      linear_kl(hidden, student_->head(), expected, teacher_->head(), {.factor = weight});
+      linear_kl(hidden, student_->head(), expected, teacher_->head(), known, {.factor = weight});
   hidden.backward(result.hidden_gradient);
   return result.loss;
 }

@@ -1,22 +1,44 @@
-// HALO stage 2, knowledge distillation: the whole student learns the teacher's next-token
-// distribution.
+// Knowledge distillation, HALO's stage 2 and, at length, a better stage 3 than plain text: the whole
+// student learns the teacher's next-token distribution.
 #pragma once
+
+#include <memory>
+#include <string>
 
 #include "model/causal_lm.h"
 #include "train/loop.h"
 
 namespace hypenet {
 
-/// Loss: KL(teacher || student) per token over the full vocabulary; neither model's [B, T, V]
-/// logits are ever whole.
+/// What stages 2 and 3 may minimise (StageConfig::objective): "kl", the divergence from the teacher,
+/// stage 2's own; "kl+answers", the same, but answers of recall rows are learnt from the text;
+/// "cross_entropy", the text, stage 3's own.
+enum class StudentObjective { kKl, kKlAnswers, kCrossEntropy };
+
+/// The objective of a stage, `own` where it names none; throws Error naming `place` and the choices.
+StudentObjective student_objective(const StageConfig& stage, StudentObjective own,
+                                   const std::string& place);
+
+/// That objective for these models; cross_entropy needs no teacher.
+std::unique_ptr<Objective> new_objective(StudentObjective minimised, CausalLm teacher,
+                                         CausalLm student);
+
+/// Who teaches the answers of recall rows (Batch::answers). A teacher that misses facts far back,
+/// beyond its own context for one, would teach to miss them.
+enum class AnswersFrom { kTeacher, kText };
+
+/// Loss: KL(teacher || student) per token over the full vocabulary, and with AnswersFrom::kText
+/// -log probability of the right token in answers; neither model's [B, T, V] logits are ever whole.
 class DistillObjective : public Objective {
  public:
-  DistillObjective(CausalLm teacher, CausalLm student);
+  DistillObjective(CausalLm teacher, CausalLm student,
+                   AnswersFrom answers = AnswersFrom::kTeacher);
   Tensor accumulate(const Batch& batch, double weight) override;
   std::string first_nonfinite(const Batch& batch) override;
 
  private:
   CausalLm teacher_, student_;
+  AnswersFrom answers_;
 };
 
 }  // namespace hypenet

@@ -110,9 +110,10 @@ class Pilots {
     const std::string name = "pilot-" + name_of(layers);
     CausalLm student = new_hybrid(inputs_, layers, stage_, options_.device);
     {
-      DistillObjective objective(teacher(), student);
+      const auto minimised = student_objective(stage_, StudentObjective::kKl, "distill");
+      const auto objective = new_objective(minimised, teacher(), student);
       run_stage({name, stage_, student, settings, inputs_.pilot_seed}, inputs_.corpus,
-                inputs_.tokenizer, objective, options_);
+                inputs_.tokenizer, *objective, options_);
     }
     const PilotRecord record = measure(student, name);
     FolderWriter writer(folder);

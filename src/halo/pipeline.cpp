@@ -10,7 +10,6 @@
 #include "halo/select.h"
 #include "halo/selection.h"
 #include "halo/transfer.h"
-#include "train/cross_entropy.h"
 
 namespace hypenet {
 namespace fs = std::filesystem;
@@ -175,24 +174,31 @@ class Conversion {
         settings_, {teacher_.folder(), align_folder(), select_folder()});
   }
 
+  /// Stages 2 and 3: the whole student learns from the teacher or from the text.
+  void train_student(Training stage, const fs::path& from, StudentObjective minimised) const {
+    CausalLm student = load_trained(from, stage.config), teacher{nullptr};
+    stage.parents = {from};
+    if (minimised != StudentObjective::kCrossEntropy) {
+      teacher = load_frozen(teacher_, stage.config, options_.device);
+      stage.parents.push_back(teacher_.folder());
+    }
+    train_stage(stage, student, *new_objective(minimised, teacher, student));
+  }
+
   void distill() {
-    settings_ = settings_with(settings_, "distill", write_fields(recipe_.distill));
+    const StageConfig& stage = recipe_.distill;
+    settings_ = settings_with(settings_, "distill", write_fields(stage));
     if (done(distill_folder(), settings_)) return;
-    CausalLm teacher = load_frozen(teacher_, recipe_.distill, options_.device);
-    CausalLm student = load_trained(hybrid_folder(), recipe_.distill);
-    DistillObjective objective(teacher, student);
-    train_stage(
-        {distill_folder(), recipe_.distill, SeedOf::kDistill, {hybrid_folder(), teacher_.folder()}},
-        student, objective);
+    train_student({distill_folder(), stage, SeedOf::kDistill, {}}, hybrid_folder(),
+                  student_objective(stage, StudentObjective::kKl, "distill"));
   }
 
   void finetune() {
-    settings_ = settings_with(settings_, "finetune", write_fields(recipe_.finetune));
+    const StageConfig& stage = recipe_.finetune;
+    settings_ = settings_with(settings_, "finetune", write_fields(stage));
     if (done(finetune_folder(), settings_)) return;
-    CausalLm student = load_trained(distill_folder(), recipe_.finetune);
-    CrossEntropyObjective objective(student);
-    train_stage({finetune_folder(), recipe_.finetune, SeedOf::kFinetune, {distill_folder()}},
-                student, objective);
+    train_student({finetune_folder(), stage, SeedOf::kFinetune, {}}, distill_folder(),
+                  student_objective(stage, StudentObjective::kCrossEntropy, "finetune"));
   }
 
   /// The finished model: logits scaling set, weights in the type they ship in.

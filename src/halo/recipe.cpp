@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <set>
 
+#include "halo/distill.h"
 #include "halo/select.h"
 #include "model/config.h"
 
@@ -55,6 +56,12 @@ Recipe read_recipe(const RecipeSource& source) {
   read_fields(json, source.path.string(), recipe);
   resolve(recipe.data, source);
   return recipe;
+}
+
+void check_no_objective(const StageConfig& stage, const std::string& place) {
+  HYPENET_CHECK(stage.objective.empty(), place,
+                ": objective: expected none, as this stage has no choice, found \"",
+                stage.objective, "\"");
 }
 
 void check_evaluate(const EvaluateConfig& config, const std::string& place) {
@@ -121,6 +128,9 @@ HaloRecipe read_halo_recipe(const RecipeSource& source) {
   check_stage(recipe.align, place + ": align");
   check_stage(recipe.distill, place + ": distill");
   check_stage(recipe.finetune, place + ": finetune");
+  check_no_objective(recipe.align, place + ": align");
+  student_objective(recipe.distill, StudentObjective::kKl, place + ": distill");
+  student_objective(recipe.finetune, StudentObjective::kCrossEntropy, place + ": finetune");
   check_evaluate(recipe.evaluate, place);
   check_sweep(recipe.sweep, place + ": sweep");
   HYPENET_CHECK(recipe.select.pilot.steps > 0 && recipe.select.pilot.candidates > 0, place,
@@ -142,6 +152,7 @@ PretrainRecipe read_pretrain_recipe(const RecipeSource& source) {
     HYPENET_CHECK(!phase.name.empty(), place,
                   ": phases: expected a name for each, found an empty one");
     check_stage(phase.stage, place + ": phases: " + phase.name);
+    check_no_objective(phase.stage, place + ": phases: " + phase.name);
   }
   check_evaluate(recipe.evaluate, place);
   return recipe;

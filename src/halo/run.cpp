@@ -46,6 +46,9 @@ void complete(Json& settings, const char* section, const fs::path& place) {
 /// Settings as they are written today: keys that came after the run have their defaults, which do
 /// what it did.
 Json completed(Json settings, const fs::path& place) {
+  for (const char* stage : {"align", "distill", "finetune"}) {
+    complete<StageConfig>(settings, stage, place);
+  }
   complete<SweepConfig>(settings, "sweep", place);
   complete<SelectConfig>(settings, "select", place);
   return settings;

@@ -32,6 +32,7 @@ struct StageConfig {
                                     // GPU unless a step has many micro-batches
   int64_t save_every = 500;         // steps between saved states
   int64_t log_every = 10;           // steps between reports
+  std::string objective;  // what is minimised, where a stage has a choice; empty: the stage's own
   OptimizerConfig optimizer;
   MixtureConfig mixture;
   template <class Visitor>
@@ -45,6 +46,7 @@ struct StageConfig {
     field("cuda_graph", cuda_graph);
     field("save_every", save_every);
     field("log_every", log_every);
+    field("objective", objective);
     field("optimizer", optimizer);
     field("mixture", mixture);
   }

@@ -68,6 +68,24 @@ void check_head(const char* name, const Tensor& hidden, const Tensor& weight) {
   HYPENET_CHECK(hidden.size(0) > 0, name, ": expected at least one token, found none");
 }
 
+/// Makes softmax of the known rows of `logits` [n, V] one at the target and zero elsewhere. Finite
+/// numbers do, as exp(-kCertain) is zero in every type and minus infinity times zero is not.
+void make_certain(const Tensor& logits, const Tensor& where, const Tensor& targets) {
+  constexpr double kCertain = 1e4;
+  const Tensor rows = where.unsqueeze(1), target = targets.unsqueeze(1);
+  const Tensor of_target = logits.gather(1, target);
+  logits.masked_fill_(rows, -kCertain);
+  logits.scatter_(1, target, of_target.masked_fill(rows, 0));
+}
+
+void check_known(const KnownTargets& known, int64_t tokens) {
+  if (!known.where.defined()) return;
+  HYPENET_CHECK(known.where.sizes() == c10::IntArrayRef({tokens}) &&
+                    known.targets.sizes() == c10::IntArrayRef({tokens}),
+                "KL: expected known targets [", tokens, "], found ", known.where.sizes(), " and ",
+                known.targets.sizes());
+}
+
 }  // namespace
 
 LossGradient linear_cross_entropy(const Tensor& hidden, const Head& head, const Tensor& targets,
@@ -81,7 +99,8 @@ LossGradient linear_cross_entropy(const Tensor& hidden, const Head& head, const 
 }
 
 LossGradient linear_kl(const Tensor& hidden, const Head& head, const Tensor& teacher_hidden,
-                       const Head& teacher_head, const LossOptions& options) {
+                       const Head& teacher_head, const KnownTargets& known,
+                       const LossOptions& options) {
   check_head("KL", hidden, head.weight);
   check_head("KL teacher", teacher_hidden, teacher_head.weight);
   HYPENET_CHECK(teacher_hidden.size(0) == hidden.size(0), "KL: expected as many teacher tokens as ",
@@ -89,10 +108,16 @@ LossGradient linear_kl(const Tensor& hidden, const Head& head, const Tensor& tea
   HYPENET_CHECK(teacher_head.weight.size(0) == head.weight.size(0),
                 "KL: expected the teacher's vocabulary to be ", head.weight.size(0), ", found ",
                 teacher_head.weight.size(0));
+  check_known(known, hidden.size(0));
   const Tensor teacher_weight = teacher_head.in_type(teacher_hidden.scalar_type());
   return over_pieces(hidden, head, options, [&](const Tensor& logits, int64_t first, double scale) {
-    const Tensor part = teacher_hidden.narrow(0, first, logits.size(0));
-    return kl_divergence(logits, piece_logits(part, teacher_weight), scale);
+    const int64_t count = logits.size(0);
+    const Tensor expected = piece_logits(teacher_hidden.narrow(0, first, count), teacher_weight);
+    if (known.where.defined()) {
+      make_certain(expected, known.where.narrow(0, first, count),
+                   known.targets.narrow(0, first, count));
+    }
+    return kl_divergence(logits, expected, scale);
   });
 }
 

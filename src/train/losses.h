@@ -29,10 +29,18 @@ struct LossOptions {
 LossGradient linear_cross_entropy(const Tensor& hidden, const Head& head, const Tensor& targets,
                                   const LossOptions& options = {});
 
+/// Tokens whose next one is to be learnt from the text and not from the teacher.
+struct KnownTargets {
+  Tensor where;    // bool [N]; undefined: none
+  Tensor targets;  // int64 [N]; read where `where` is set
+};
+
 /// Mean over tokens of KL(teacher || student), full vocabulary (specification 3, stage 2).
 /// hidden [N, D], head.weight [V, D] of the student, as above; teacher_hidden [N, D'] of the same
-/// type, teacher_head.weight [V, D'], both without gradient.
+/// type, teacher_head.weight [V, D'], both without gradient. Where a target is known, the teacher
+/// is replaced by certainty of it: the term is -log softmax(hidden weight^T)[target].
 LossGradient linear_kl(const Tensor& hidden, const Head& head, const Tensor& teacher_hidden,
-                       const Head& teacher_head, const LossOptions& options = {});
+                       const Head& teacher_head, const KnownTargets& known = {},
+                       const LossOptions& options = {});
 
 }  // namespace hypenet

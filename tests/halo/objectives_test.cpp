@@ -31,7 +31,8 @@ CausalLm new_student(const std::vector<int64_t>& attention) {
 
 Batch some_batch() {
   torch::manual_seed(7);
-  return {torch::randint(64, {2, 12}, torch::kInt64), torch::randint(64, {2, 12}, torch::kInt64)};
+  return {torch::randint(64, {2, 12}, torch::kInt64), torch::randint(64, {2, 12}, torch::kInt64),
+          torch::zeros({2, 12}, torch::kBool)};
 }
 
 TEST(AlignObjective, is_the_mean_over_layers_of_the_mixers_squared_error) {
@@ -75,6 +76,24 @@ TEST(DistillObjective, is_the_kl_of_the_models_and_leaves_the_teacher_alone) {
   for (const auto& parameter : teacher->parameters()) EXPECT_FALSE(parameter.grad().defined());
   for (const auto& item : student->named_parameters())
     EXPECT_TRUE(item.value().grad().defined()) << item.key();
+}
+
+TEST(DistillObjective, learns_answers_from_the_text_where_asked) {
+  CausalLm teacher = new_teacher(), student = new_student({1});
+  Batch batch = some_batch();
+  batch.answers = torch::zeros({2, 12}, torch::kBool);
+  batch.answers[1].narrow(0, 4, 3).fill_(true);
+  const auto loss = [&](StudentObjective minimised) {
+    return new_objective(minimised, teacher, student)->accumulate(batch, 1).item<double>();
+  };
+  const Tensor p = torch::log_softmax(teacher->forward(batch.ids), -1);
+  const Tensor q = torch::log_softmax(student->forward(batch.ids), -1);
+  const Tensor kl = (p.exp() * (p - q)).sum(-1);
+  const Tensor text = q.gather(-1, batch.targets.unsqueeze(-1)).squeeze(-1).neg();
+  EXPECT_NEAR(loss(StudentObjective::kKl), kl.mean().item<double>(), 1e-6);
+  EXPECT_NEAR(loss(StudentObjective::kKlAnswers),
+              torch::where(batch.answers, text, kl).mean().item<double>(), 1e-6);
+  EXPECT_NEAR(loss(StudentObjective::kCrossEntropy), text.mean().item<double>(), 1e-6);
 }
 
 TEST(DistillObjective, names_the_teacher_when_it_overflows) {

@@ -39,6 +39,13 @@ Tensor plain_kl(const Inputs& in) {
   return (p.exp() * (p - q)).sum(-1).mean();
 }
 
+Tensor plain_kl_with_known(const Inputs& in, const Tensor& where) {
+  const Tensor q = torch::log_softmax(torch::matmul(in.hidden, in.weight.t()), -1);
+  const Tensor p = torch::log_softmax(torch::matmul(in.teacher_hidden, in.teacher_weight.t()), -1);
+  const Tensor certain = q.gather(1, in.targets.unsqueeze(1)).squeeze(1).neg();
+  return torch::where(where, certain, (p.exp() * (p - q)).sum(-1)).mean();
+}
+
 /// The same value and, with a factor, the same gradients; that of the weight is added.
 void expect_same(const Inputs& in, const LossGradient& found, const Tensor& plain, double factor) {
   const auto expected = torch::autograd::grad({plain * factor}, {in.hidden, in.weight});
@@ -64,16 +71,26 @@ TEST(Losses, kl_in_pieces_is_the_plain_one) {
     for (const int64_t piece : {1, 3, 16, 0}) {
       const Inputs in = random_inputs(tokens);
       const auto found = linear_kl(in.hidden, {in.weight}, in.teacher_hidden, {in.teacher_weight},
-                                   {.factor = 3, .piece = piece});
+                                   {}, {.factor = 3, .piece = piece});
       expect_same(in, found, plain_kl(in), 3);
     }
+  }
+}
+
+TEST(Losses, kl_where_the_target_is_known_is_the_cross_entropy_of_that_token) {
+  for (const int64_t piece : {1, 3, 0}) {
+    const Inputs in = random_inputs(5);
+    const Tensor where = torch::tensor({false, true, true, false, true});
+    const auto found = linear_kl(in.hidden, {in.weight}, in.teacher_hidden, {in.teacher_weight},
+                                 {where, in.targets}, {.factor = 3, .piece = piece});
+    expect_same(in, found, plain_kl_with_known(in, where), 3);
   }
 }
 
 TEST(Losses, kl_of_a_model_to_itself_is_zero) {
   const Inputs in = random_inputs(7);
   const Head head{in.weight.detach()};
-  const auto found = linear_kl(in.hidden, head, in.hidden, head, {.piece = 2});
+  const auto found = linear_kl(in.hidden, head, in.hidden, head, {}, {.piece = 2});
   EXPECT_NEAR(found.loss.item<double>(), 0, 1e-12);
 }
 
@@ -165,9 +182,19 @@ TEST_P(LossPlaces, kl_agrees_with_float64) {
     for (const int64_t piece : {0, 48}) {
       const auto [wide, in] = draw(100, sizes);
       const auto found = linear_kl(in.hidden, head_of(in), in.teacher_hidden, {in.teacher_weight},
-                                   {.piece = piece});
+                                   {}, {.piece = piece});
       expect_close(wide, in, found, plain_kl(wide));
     }
+  }
+}
+
+TEST_P(LossPlaces, kl_with_known_targets_agrees_with_float64) {
+  for (const Sizes& sizes : kSizes) {
+    const auto [wide, in] = draw(100, sizes);
+    const Tensor where = torch::arange(100).remainder(3).eq(1);
+    const auto found = linear_kl(in.hidden, head_of(in), in.teacher_hidden, {in.teacher_weight},
+                                 {where.to(in.hidden.device()), in.targets}, {.piece = 48});
+    expect_close(wide, in, found, plain_kl_with_known(wide, where));
   }
 }
 
