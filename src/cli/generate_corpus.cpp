@@ -69,10 +69,11 @@ std::vector<fs::path> model_files(const fs::path& folder) {
 }
 
 /// All that decides which text comes out, but for the rounding of device and type.
-Json settings_of(const CorpusFlags& flags, const TeacherTextOptions& options,
-                 const fs::path& model) {
+Json settings_of(const CorpusFlags& flags, const TeacherTextOptions& options, const fs::path& model,
+                 const LogitsScaling& scaling) {
   const SamplingOptions& sampling = options.answer.sampling;
   return {{"model", checksums(model_files(model))},
+          {"attn_logits_scaling", to_json(scaling)},
           {"text", checksums(document_files(flags.text))},
           {"text_field", flags.text_field},
           {"corpus_tokens", flags.tokens},
@@ -160,10 +161,10 @@ void generate_corpus(const CorpusFlags& flags, const CorpusSampling& asked) {
   TeacherTextOptions options = text_options(flags, asked);
   const fs::path& folder = asked.model.folder;
   const Checkpoint checkpoint(folder);
-  const Tokenizer tokenizer = open_tokenizer(
-      folder, parse_model_config(checkpoint.config(), (folder / "config.json").string()));
+  const ModelConfig config = open_config(asked.model, checkpoint);
+  const Tokenizer tokenizer = open_tokenizer(folder, config);
   options.answer.stop_ids = stop_ids(checkpoint, tokenizer);
-  const Json settings = settings_of(flags, options, folder);
+  const Json settings = settings_of(flags, options, folder, config.attn_logits_scaling);
   if (is_corpus_done(flags.file, settings)) {
     std::cout << flags.file.string() << ": already there\n";
     return;

@@ -1,0 +1,131 @@
+// hypenet generate --corpus through the program, with the tiny teacher of the repository.
+#include <gmock/gmock.h>
+
+#include <csignal>
+#include <thread>
+
+#include "base/json.h"
+#include "data/documents.h"
+#include "tests/support/program.h"
+
+namespace hypenet {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+using testing_support::ProgramResult;
+using testing_support::run_program;
+using testing_support::RunningProgram;
+
+constexpr const char* kText =
+    "{\"body\": \"The sun rises in the east. Water is made of hydrogen and oxygen. Rivers carry "
+    "sand to the sea.\"}\n{\"body\": \"Every number has a successor.\\nIn the spring many plants "
+    "begin to grow.\"}\n";
+
+class GenerateCorpus : public testing::Test {
+ protected:
+  GenerateCorpus() { write_file(root_ / "text.jsonl", kText); }
+
+  std::vector<std::string> command(const std::string& name,
+                                   const std::vector<std::string>& more = {}) const {
+    const fs::path teacher = fs::path(HYPENET_SOURCE) / "models" / "tiny-teacher";
+    std::vector<std::string> arguments = {"generate",        teacher.string(),
+                                          "--corpus",        (root_ / name).string(),
+                                          "--text",          (root_ / "text.jsonl").string(),
+                                          "--text-field",    "body",
+                                          "--tokens",        "20",
+                                          "--prompt-tokens", "1,5",
+                                          "--threads",       "1"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  }
+
+  TemporaryFolder root_;
+};
+
+std::vector<std::string> documents(const fs::path& file) {
+  std::vector<std::string> texts;
+  for_each_document(file, "text", [&](std::string_view text) {
+    texts.emplace_back(text);
+    return true;
+  });
+  return texts;
+}
+
+void expect_error_line(const ProgramResult& result, const std::string& text) {
+  EXPECT_EQ(result.code, 1);
+  EXPECT_THAT(result.error, HasSubstr(text));
+  EXPECT_EQ(result.error.find('\n'), result.error.size() - 1) << result.error;
+}
+
+TEST_F(GenerateCorpus, is_text_to_train_on_with_its_settings_beside_it) {
+  const auto asked = command("x.jsonl.gz", {"--corpus-tokens", "300"});
+  const ProgramResult result = run_program(asked);
+  ASSERT_EQ(result.code, 0) << result.error;
+  EXPECT_EQ(result.out, (root_ / "x.jsonl.gz").string() + "\n");
+  const auto texts = documents(root_ / "x.jsonl.gz");
+  EXPECT_GE(texts.size(), 12);
+  const Json record = read_json(root_ / "x.jsonl.gz.json");
+  EXPECT_EQ(record["stage"], "corpus");
+  EXPECT_EQ(record["documents"], texts.size());
+  EXPECT_GE(record["tokens"], 300);
+  EXPECT_EQ(record["settings"]["temperature"], 1);
+  EXPECT_EQ(record["settings"]["prompt_tokens"], Json({1, 5}));
+  EXPECT_EQ(record["settings"]["text"][0]["file"], "text.jsonl");
+  EXPECT_TRUE(record.contains("source_commit"));
+  EXPECT_FALSE(fs::exists(root_ / "x.jsonl.gz.journal"));
+
+  const auto before = fs::last_write_time(root_ / "x.jsonl.gz");
+  const ProgramResult again = run_program(asked);
+  EXPECT_EQ(again.code, 0);
+  EXPECT_THAT(again.out, HasSubstr("already there"));
+  EXPECT_EQ(fs::last_write_time(root_ / "x.jsonl.gz"), before);
+  expect_error_line(run_program(command("x.jsonl.gz", {"--corpus-tokens", "301"})),
+                    "made with other settings (corpus_tokens: expected 301, found 300)");
+}
+
+TEST_F(GenerateCorpus, goes_on_after_it_was_killed) {
+  const std::vector<std::string> most = {"--corpus-tokens", "2000", "--sequences", "4"};
+  const fs::path journal = root_ / "cut.jsonl.journal";
+  RunningProgram first(command("cut.jsonl", most));
+  const auto has_documents = [&] { return fs::exists(journal) && fs::file_size(journal) > 3000; };
+  for (int i = 0; i < 500 && !has_documents(); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  ::kill(first.process(), SIGKILL);
+  EXPECT_EQ(first.wait().code, 128 + SIGKILL);
+  const std::string done = read_file(journal);
+  EXPECT_GT(std::count(done.begin(), done.end(), '\n'), 1);
+
+  RunningProgram second(command("cut.jsonl", most));
+  const auto grows = [&] { return fs::exists(journal) && fs::file_size(journal) > done.size(); };
+  for (int i = 0; i < 500 && !grows(); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  ::kill(second.process(), SIGINT);
+  const ProgramResult interrupted = second.wait();
+  EXPECT_EQ(interrupted.code, 130);
+  EXPECT_THAT(interrupted.error, HasSubstr("the same command goes on from here"));
+
+  EXPECT_EQ(run_program(command("cut.jsonl", most)).code, 0);
+  EXPECT_EQ(run_program(command("whole.jsonl", most)).code, 0);
+  EXPECT_EQ(read_file(root_ / "cut.jsonl"), read_file(root_ / "whole.jsonl"));
+}
+
+TEST_F(GenerateCorpus, what_makes_no_sense_is_refused) {
+  const auto refused = [&](const std::vector<std::string>& more, const std::string& text) {
+    expect_error_line(run_program(command("x.jsonl", more)), text);
+  };
+  refused({}, "--corpus requires --corpus-tokens");
+  refused({"--corpus-tokens", "0"}, "--corpus-tokens: expected at least 1, found 0");
+  refused({"--corpus-tokens", "9", "--json"}, "--json");
+  expect_error_line(run_program(command("x.parquet", {"--corpus-tokens", "9"})),
+                    "--corpus: expected a file ending in .jsonl or .jsonl.gz");
+  expect_error_line(run_program(command("none/x.jsonl", {"--corpus-tokens", "9"})), "cannot write");
+  expect_error_line(run_program({"generate", "DIR", "--prompt", "x", "--sequences", "2"}),
+                    "--sequences requires --corpus");
+  EXPECT_FALSE(fs::exists(root_ / "x.jsonl.journal"));
+}
+
+}  // namespace
+}  // namespace hypenet
