@@ -23,11 +23,11 @@ constexpr int64_t kRowStream = 1;
 constexpr int64_t kEpochStream = 2;
 
 void check_shares(const MixtureConfig& mixture) {
-  for (const double share : {mixture.prose, mixture.needle, mixture.copy}) {
+  for (const double share : {mixture.prose, mixture.needle, mixture.recall, mixture.copy}) {
     HYPENET_CHECK(share >= 0 && share <= 1, "mixture: expected shares between 0 and 1, found ",
                   share);
   }
-  const double sum = mixture.prose + mixture.needle + mixture.copy;
+  const double sum = mixture.prose + mixture.needle + mixture.recall + mixture.copy;
   HYPENET_CHECK(std::abs(sum - 1) <= kShareTolerance,
                 "mixture: expected shares that add up to 1, found ", sum);
 }
@@ -68,14 +68,16 @@ Batches::Batches(std::shared_ptr<const TokenDataset> dataset, const Tokenizer* t
   HYPENET_CHECK(corpus_sequences_ > 0, dataset_->folder().string(),
                 ": expected at least one sequence of ", context, " tokens, found ",
                 dataset_->tokens(), " tokens");
-  HYPENET_CHECK(tokenizer != nullptr || (mixture.needle == 0 && mixture.copy == 0),
-                "mixture: expected a tokenizer for needle and copy rows, found none");
+  const bool is_all_prose = mixture.needle == 0 && mixture.recall == 0 && mixture.copy == 0;
+  HYPENET_CHECK(tokenizer != nullptr || is_all_prose,
+                "mixture: expected a tokenizer for needle, recall and copy rows, found none");
   if (tokenizer == nullptr) return;
   HYPENET_CHECK(vocabulary_fingerprint(*tokenizer) == dataset_->fingerprint(),
                 dataset_->folder().string(),
                 ": expected tokens of this tokenizer, found those of another one (fingerprint ",
                 dataset_->fingerprint(), ")");
   if (mixture.needle > 0) prepare_needles(*tokenizer);
+  if (mixture.recall > 0) prepare_recall(*tokenizer);
   if (mixture.copy > 0) prepare_copies(*tokenizer);
 }
 
@@ -93,6 +95,13 @@ void Batches::prepare_needles(const Tokenizer& tokenizer) {
 
 bool Batches::fits(int64_t needles, int64_t questions) const {
   return needles * needle_tokens_ + questions * question_tokens_ <= options_.context + 1;
+}
+
+void Batches::prepare_recall(const Tokenizer& tokenizer) {
+  recall_ = std::make_unique<RecallRows>(tokenizer);
+  HYPENET_CHECK(recall_->shortest_length() <= options_.context + 1,
+                "mixture: expected a context of at least ", recall_->shortest_length() - 1,
+                " tokens for recall rows, found ", options_.context);
 }
 
 void Batches::prepare_copies(const Tokenizer& tokenizer) {
@@ -128,6 +137,7 @@ Batches::Row Batches::row(int64_t index) const {
   Random random(options_.seed, {kRowStream, index});
   const double draw = random.uniform();
   if (draw < mixture.needle) return needle_row(random);
+  if (draw < mixture.needle + mixture.recall) return recall_row(random);
   if (draw >= 1 - mixture.copy) return {copy_row(random), {}};
   return {prose_row(index), {}};
 }
@@ -162,6 +172,12 @@ Batches::Row Batches::needle_row(Random& random) const {
     row.answers.push_back({start, made.answer_length});
   }
   return row;
+}
+
+Batches::Row Batches::recall_row(Random& random) const {
+  RecallRow made = recall_->row(options_.context + 1, random,
+                                [&](int64_t n) { return random_prose(n, random); });
+  return {std::move(made.ids), std::move(made.answers)};
 }
 
 std::vector<int32_t> Batches::copy_row(Random& random) const {

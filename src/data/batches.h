@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "data/token_shard.h"
 #include "text/needle.h"
+#include "text/recall_rows.h"
 
 namespace hypenet {
 
@@ -22,19 +23,23 @@ struct MixtureConfig {
   double prose = 1;
   /// Needle rows: 1, 2, 4 or 8 needles, 1 to 4 questions (text/needle.h).
   double needle = 0;
+  /// Recall rows in many wordings (text/recall_rows.h). They take the place of prose rows: with a
+  /// share of them the needle and copy rows are the same as without.
+  double recall = 0;
   /// A span of 12 to T/3 tokens that appears again later; half of these rows are random tokens.
   double copy = 0;
   template <class Visitor>
   void visit(Visitor&& field) {
     field("prose", prose);
     field("needle", needle);
+    field("recall", recall);
     field("copy", copy);
   }
 };
 
 /// ids and targets int64 [B, T]: targets are the next tokens. answers bool [B, T]: where the target
-/// is a token of the answer to a question of a recall task (not its full stop); false in rows of
-/// other kinds.
+/// is a token of the answer to a question of a needle or recall row (not its full stop); false in
+/// rows of other kinds.
 struct Batch {
   Tensor ids, targets, answers;
 
@@ -64,9 +69,10 @@ struct BatchOptions {
 /// where `context` could not hold them.
 class Batches {
  public:
-  /// `tokenizer` may be null when the mixture is all prose. Throws Error when the corpus holds less
-  /// than one sequence or was made with another tokenizer, shares do not add up to one, or rows of
-  /// a kind cannot be built (too short a context, text/needle.h).
+  /// `tokenizer` may be null when the mixture is all prose; else it must live as long. Throws Error
+  /// when the corpus holds less than one sequence or was made with another tokenizer, shares do not
+  /// add up to one, or rows of a kind cannot be built (too short a context, text/needle.h,
+  /// text/recall_rows.h).
   Batches(std::shared_ptr<const TokenDataset> dataset, const Tokenizer* tokenizer,
           BatchOptions options);
 
@@ -85,10 +91,12 @@ class Batches {
   Row row(int64_t index) const;
   std::vector<int32_t> prose_row(int64_t index) const;
   Row needle_row(Random& random) const;
+  Row recall_row(Random& random) const;
   std::vector<int32_t> copy_row(Random& random) const;
 
   std::vector<int32_t> random_prose(int64_t n, Random& random) const;
   void prepare_needles(const Tokenizer& tokenizer);
+  void prepare_recall(const Tokenizer& tokenizer);
   void prepare_copies(const Tokenizer& tokenizer);
   bool fits(int64_t needles, int64_t questions) const;
 
@@ -96,6 +104,7 @@ class Batches {
   BatchOptions options_;
   int64_t corpus_sequences_ = 0;
   std::unique_ptr<NeedleTask> needles_;
+  std::unique_ptr<RecallRows> recall_;
   int64_t needle_tokens_ = 0, question_tokens_ = 0;  // at most
   std::vector<int32_t> ordinary_ids_;  // not special: random tokens are drawn from these
 };

@@ -274,6 +274,44 @@ TEST_F(BatchesTest, answers_are_marked_in_needle_rows_and_nowhere_else) {
   }
 }
 
+TEST_F(BatchesTest, rows_without_recall_are_what_they_were_before_there_was_recall) {
+  const MixtureConfig mixture = {.prose = 0.4, .needle = 0.3, .copy = 0.3};
+  const Batches batches(corpus(50000), &tokenizer(),
+                        {.sequences = 40, .context = 96, .seed = 7, .mixture = mixture});
+  const Tensor ids = batches.at(2).ids;
+  uint64_t sum = 0;
+  for (int64_t i = 0; i < ids.numel(); ++i) {
+    sum = sum * 1000003 + static_cast<uint64_t>(ids.data_ptr<int64_t>()[i]);
+  }
+  EXPECT_EQ(sum, 17636786102616606422U);
+}
+
+TEST_F(BatchesTest, recall_rows_take_the_place_of_prose) {
+  const auto dataset = corpus(50000);
+  const BatchOptions options = {.sequences = 400, .context = 128, .seed = 5, .mixture = {}};
+  BatchOptions without = options, with = options;
+  without.mixture = {.prose = 0.6, .needle = 0.2, .copy = 0.2};
+  with.mixture = {.prose = 0.3, .needle = 0.2, .recall = 0.3, .copy = 0.2};
+  const Batch before = Batches(dataset, &tokenizer(), without).at(0);
+  const Batch after = Batches(dataset, &tokenizer(), with).at(0);
+  int64_t recall = 0;
+  for (int64_t i = 0; i < 400; ++i) {
+    if (before.targets[i].equal(after.targets[i])) {
+      EXPECT_TRUE(before.answers[i].equal(after.answers[i]));
+      continue;
+    }
+    ++recall;
+    EXPECT_TRUE(is_counting(tokens_of(before, i)));
+    EXPECT_FALSE(is_needle_row(tokenizer(), tokens_of(after, i)));
+    const auto answers = marked_answers(tokenizer(), after, i);
+    EXPECT_FALSE(answers.empty());
+    for (const std::string& answer : answers) {
+      EXPECT_NE(text_of(tokenizer(), tokens_of(after, i)).find(answer), std::string::npos);
+    }
+  }
+  EXPECT_NEAR(static_cast<double>(recall), 120, 37) << "four standard deviations";
+}
+
 TEST_F(BatchesTest, a_batch_is_narrowed_and_mapped_as_a_whole) {
   const MixtureConfig mixture = {.prose = 0, .needle = 1, .copy = 0};
   const Batches batches(corpus(50000), &tokenizer(),
@@ -310,9 +348,13 @@ TEST_F(BatchesTest, impossible_mixtures_are_refused) {
   EXPECT_ERROR(make({.prose = 1.5, .needle = -0.5, .copy = 0}, 64, &tokenizer()),
                "mixture: expected shares between 0 and 1, found ");
   EXPECT_ERROR(make({.prose = 0.5, .needle = 0.5, .copy = 0}, 64, nullptr),
-               "mixture: expected a tokenizer for needle and copy rows, found none");
+               "mixture: expected a tokenizer for needle, recall and copy rows, found none");
   EXPECT_ERROR(make({.prose = 0.5, .needle = 0.5, .copy = 0}, 20, &tokenizer()),
                "tokens for needle rows, found 20");
+  EXPECT_ERROR(make({.prose = 0.5, .recall = 0.5}, 60, &tokenizer()),
+               "tokens for recall rows, found 60");
+  EXPECT_ERROR(make({.prose = 0.5, .recall = 0.6}, 128, &tokenizer()),
+               "mixture: expected shares that add up to 1, found 1.1");
   EXPECT_ERROR(make({.prose = 0.5, .needle = 0, .copy = 0.5}, 35, &tokenizer()),
                "mixture: expected a context of at least 36 tokens for copy rows, found 35");
   EXPECT_ERROR(make({}, 0, nullptr),
