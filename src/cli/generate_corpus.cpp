@@ -23,6 +23,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr int64_t kSteppedPrompt = 64;  // tokens; below, a prefill of its own takes longer
 constexpr int64_t kDefaultTokens = 512, kGpuSequences = 1024, kCpuSequences = 16;
 
 void check(const CorpusFlags& flags) {
@@ -130,6 +131,7 @@ EngineOptions memory_of(const MemoryFlags& flags, const TeacherTextOptions& opti
   if (memory.max_context == 0) {
     memory.max_context = options.most_prompt + options.answer.max_tokens;
   }
+  memory.stepped_prompt = kSteppedPrompt;
   return memory;
 }
 

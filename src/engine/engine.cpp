@@ -22,6 +22,7 @@ struct Sequence {
   Request request;
   std::optional<Lease> lease;  // none while it waits
   Tensor prompt;               // int64 on the model's device
+  bool is_stepped = false;     // its prompt goes through decode steps
   int64_t prefilled = 0;       // tokens of the prompt
   int64_t launched = 0;        // tokens of the answer that are queued, or known
   int64_t known = 0;           // tokens of the answer that were told
@@ -29,6 +30,8 @@ struct Sequence {
   int64_t prompt_tokens() const { return static_cast<int64_t>(request.prompt.size()); }
   int64_t tokens() const { return prompt_tokens() + request.options.max_tokens; }
 };
+
+constexpr int64_t kNobody = -1;  // in place of a sequence: its prompt goes on
 
 /// Tokens under way, one a sequence; a sequence may have ended meanwhile.
 struct Launch {
@@ -73,6 +76,8 @@ struct Engine::Core {
   }
 
   void admit();
+  void start(const Sequence& sequence);
+  bool feed(Sequence& sequence, std::vector<Runner::Fed>& fed);
   void prefill();
   void decode();
   void collect();
@@ -96,10 +101,29 @@ void Engine::Core::admit() {
     if (sequence.lease) continue;
     auto lease = memory->lease(sequence.tokens());
     if (!lease) return;
-    sequence.prompt = ids_tensor(sequence.request.prompt, model->head_weight().device());
-    runner->start(lease->slot, sequence.request.options.sampling, sequence.request.prompt);
     sequence.lease = std::move(lease);
+    sequence.is_stepped = sequence.prompt_tokens() <= options.stepped_prompt;
+    if (sequence.is_stepped) continue;
+    sequence.prompt = ids_tensor(sequence.request.prompt, model->head_weight().device());
+    start(sequence);
   }
+}
+
+void Engine::Core::start(const Sequence& sequence) {
+  runner->start(sequence.lease->slot, sequence.request.options.sampling, sequence.request.prompt);
+}
+
+/// The next token of a prompt that goes through the steps; whether it is the last one. What the
+/// steps before choose is dropped, so the choosing starts there.
+bool Engine::Core::feed(Sequence& sequence, std::vector<Runner::Fed>& fed) {
+  const int64_t position = sequence.prefilled++;
+  fed.push_back({.slot = sequence.lease->slot,
+                 .position = position,
+                 .token = sequence.request.prompt[static_cast<size_t>(position)]});
+  ++prefilled_tokens;
+  if (sequence.prefilled < sequence.prompt_tokens()) return false;
+  start(sequence);
+  return true;
 }
 
 /// About one chunk of prompts. Chunks begin at multiples of their size in each prompt, whoever else
@@ -107,6 +131,7 @@ void Engine::Core::admit() {
 void Engine::Core::prefill() {
   int64_t budget = options.prefill_chunk;
   for (auto& [number, sequence] : sequences) {
+    if (sequence.is_stepped) continue;
     while (budget > 0 && sequence.lease && sequence.prefilled < sequence.prompt_tokens()) {
       const int64_t past = sequence.prefilled;
       const int64_t count = std::min(options.prefill_chunk, sequence.prompt_tokens() - past);
@@ -124,14 +149,19 @@ void Engine::Core::prefill() {
 
 void Engine::Core::decode() {
   std::vector<int64_t> numbers, slots;
+  std::vector<Runner::Fed> fed;
   for (auto& [number, sequence] : sequences) {
-    if (sequence.launched == 0 || sequence.launched == sequence.request.options.max_tokens)
-      continue;
-    numbers.push_back(number), slots.push_back(sequence.lease->slot);
+    const bool is_fed = sequence.is_stepped && sequence.prefilled < sequence.prompt_tokens();
+    const bool goes_on =
+        sequence.launched > 0 && sequence.launched < sequence.request.options.max_tokens;
+    if (!is_fed && !goes_on) continue;
+    const bool is_answer = !is_fed || feed(sequence, fed);
+    sequence.launched += is_answer ? 1 : 0;
+    numbers.push_back(is_answer ? number : kNobody), slots.push_back(sequence.lease->slot);
   }
   if (numbers.empty()) return;
+  if (!fed.empty()) runner->feed(fed);
   launches.push_back({numbers, runner->decode(slots)});
-  for (const int64_t number : numbers) ++sequences.at(number).launched;
 }
 
 void Engine::Core::collect() {

@@ -54,6 +54,7 @@ struct EngineOptions {
   int64_t max_context = 0;     // tokens of a sequence at most; 0: what the memory holds
   int64_t page_tokens = 128;   // a multiple of 64
   int64_t prefill_chunk = 0;   // tokens of a prompt a step; 0: 8192 on a GPU, 256 on a CPU
+  int64_t stepped_prompt = 0;  // prompts up to this go with the steps, a token each
   bool poisons_freed_memory = false;  // NaN in what a sequence leaves behind: for tests
   bool uses_graphs = true;            // record decode steps on a GPU
 };

@@ -102,6 +102,21 @@ std::optional<Chosen> Runner::prefill(const Lease& lease, const Tensor& ids, int
   return Chosen(packed, 1);
 }
 
+void Runner::feed(std::span<const Fed> fed) {
+  const auto count = static_cast<int64_t>(fed.size());
+  const Tensor host = torch::empty(
+      {3, count}, torch::TensorOptions(torch::kInt64).pinned_memory(device_.is_cuda()));
+  auto rows = host.accessor<int64_t, 2>();
+  for (int64_t i = 0; i < count; ++i) {
+    const Fed& row = fed[static_cast<size_t>(i)];
+    rows[0][i] = row.slot, rows[1][i] = row.token, rows[2][i] = row.position;
+  }
+  const Tensor there = host.to(device_, /*non_blocking=*/true);
+  const Tensor values = there.slice(0, 1).to(torch::kInt32);
+  last_.tokens.index_copy_(0, there[0], values[0]);
+  last_.positions.index_copy_(0, there[0], values[1]);
+}
+
 void Runner::place(int64_t slot, int64_t position, int32_t token) {
   last_.tokens[slot].fill_(token);
   last_.positions[slot].fill_(position);

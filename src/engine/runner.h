@@ -49,6 +49,13 @@ class Runner {
   /// the answer's first token is chosen then.
   std::optional<Chosen> prefill(const Lease& lease, const Tensor& ids, int64_t past, bool is_last);
 
+  /// The tokens that these slots' next steps begin with, whatever was chosen before.
+  struct Fed {
+    int64_t slot, position;
+    int32_t token;
+  };
+  void feed(std::span<const Fed> fed);
+
   /// As if the slot held `position` tokens and `token` came next; to measure without a prefill.
   void place(int64_t slot, int64_t position, int32_t token);
 

@@ -1,3 +1,4 @@
+// What is appended stays, and belongs to one process.
 #include "base/line_log.h"
 
 #include <gtest/gtest.h>

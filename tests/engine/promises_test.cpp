@@ -142,6 +142,17 @@ TEST_P(Promises, chunks_of_the_prompt_do_not_show_on_a_cpu) {
   }
 }
 
+TEST_P(Promises, prompts_through_the_steps_are_as_alone) {
+  EngineOptions stepped = options();
+  stepped.stepped_prompt = 129;
+  requests_[3].options.sampling.repetition_penalty = 1.3;  // what the steps choose before is unseen
+  const auto expected = alone(stepped);
+  expect_equal(Engine(model_, stepped).generate(requests_), expected);
+  stepped.max_sequences = 2;
+  expect_equal(Engine(model_, stepped).generate(requests_), expected);
+  if (GetParam().device == torch::kCPU) expect_equal(alone(options()), expected);
+}
+
 TEST_P(Promises, memory_used_again_leaks_nothing) {
   const auto expected = alone(options());
   EngineOptions narrow = options();
