@@ -176,11 +176,14 @@ RecallRows::RecallRows(const Tokenizer& tokenizer)
   HYPENET_CHECK(std::ssize(nouns_) >= 4 * kMostFacts,
                 "recall rows: expected a tokenizer that writes at least ", 4 * kMostFacts,
                 " nouns in a few tokens, found ", nouns_.size());
-  ends_sentence_.resize(static_cast<size_t>(tokenizer.vocab_size()));
-  for (size_t id = 0; id < ends_sentence_.size(); ++id) {
-    const std::string_view bytes = tokenizer.token_bytes(static_cast<int32_t>(id));
-    ends_sentence_[id] =
-        !bytes.empty() && std::string_view(".!?\n").find(bytes.back()) != std::string_view::npos;
+  for (int32_t id = 0; id < tokenizer.vocab_size(); ++id) {
+    const std::string_view bytes = tokenizer.token_bytes(id);
+    const auto is_any = [&](size_t place, std::string_view of) {
+      return !bytes.empty() && of.find(bytes[place]) != std::string_view::npos;
+    };
+    ends_sentence_.push_back(is_any(bytes.size() - 1, ".!?"));
+    begins_line_.push_back(is_any(0, "\n"));
+    begins_apart_.push_back(is_any(0, " \n"));
   }
 
   const auto tokens = [&](const std::string& noun) { return tokenizer.encode(" " + noun).size(); };
@@ -266,17 +269,25 @@ std::vector<int32_t> RecallRows::haystack(int64_t n, Random& random, const Prose
   return text;
 }
 
+/// The end of a sentence or line where one is near, else of a word; `place` where there is neither.
+int64_t RecallRows::settle(int64_t place, const std::vector<int32_t>& prose) const {
+  const auto is = [&](const std::vector<bool>& property, int64_t at) {
+    const auto id = static_cast<size_t>(prose[static_cast<size_t>(at)]);
+    return id < property.size() && property[id];
+  };
+  const int64_t end = std::min(place + kSentenceReach, std::ssize(prose));
+  int64_t word = -1;
+  for (int64_t i = place; i < end; ++i) {
+    if (is(begins_line_, i)) return i;
+    const bool is_followed_apart = i + 1 == std::ssize(prose) || is(begins_apart_, i + 1);
+    if (is_followed_apart && is(ends_sentence_, i)) return i + 1;
+    if (is_followed_apart && word < 0) word = i + 1;
+  }
+  return word < 0 ? place : word;
+}
+
 RecallRow RecallRows::hide(const Draft& draft, const std::vector<int32_t>& prose,
                            Random& random) const {
-  // The end of a sentence where one is near; never before that of an earlier place.
-  const auto settle = [&](int64_t place) {
-    const int64_t end = std::min(place + kSentenceReach, std::ssize(prose));
-    for (int64_t i = place; i < end; ++i) {
-      const auto id = static_cast<size_t>(prose[static_cast<size_t>(i)]);
-      if (id < ends_sentence_.size() && ends_sentence_[id]) return i + 1;
-    }
-    return place;
-  };
   struct Placed {
     int64_t place;
     const RecallPiece* piece;
@@ -285,7 +296,7 @@ RecallRow RecallRows::hide(const Draft& draft, const std::vector<int32_t>& prose
   std::vector<Placed> pieces;
   std::vector<int64_t> places;
   for (size_t i = 0; i < draft.facts.size(); ++i) {
-    places.push_back(settle(random.below(std::ssize(prose) + 1)));
+    places.push_back(settle(random.below(std::ssize(prose) + 1), prose));
   }
   std::ranges::sort(places);
   for (size_t i = 0; i < draft.facts.size(); ++i) {
@@ -293,7 +304,7 @@ RecallRow RecallRows::hide(const Draft& draft, const std::vector<int32_t>& prose
   }
   for (const Draft::Inner& question : draft.inner) {
     const int64_t from = places[question.fact];
-    const int64_t place = settle(from + random.below(std::ssize(prose) + 1 - from));
+    const int64_t place = settle(from + random.below(std::ssize(prose) + 1 - from), prose);
     pieces.push_back({place, &question.piece, true});
   }
   std::ranges::stable_sort(pieces, {}, &Placed::place);

@@ -47,11 +47,12 @@ class RecallRows {
   Draft draft(const Plan& plan, Random& random) const;
   std::vector<int32_t> haystack(int64_t n, Random& random,
                                 const std::function<std::vector<int32_t>(int64_t)>& prose) const;
+  int64_t settle(int64_t place, const std::vector<int32_t>& prose) const;
   RecallRow hide(const Draft& draft, const std::vector<int32_t>& prose, Random& random) const;
 
   const Tokenizer& tokenizer_;
   std::vector<std::string> nouns_;
-  std::vector<bool> ends_sentence_;  // by id
+  std::vector<bool> ends_sentence_, begins_line_, begins_apart_;  // by id; apart: with white space
   std::vector<int32_t> new_line_;
   int64_t shortest_length_ = 0;
 };
