@@ -2,10 +2,7 @@
 // ..., "is_greedy": ..., "text": ...}.
 #include "eval/journal.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -13,7 +10,6 @@
 #include <string_view>
 
 #include "base/error.h"
-#include "base/files.h"
 
 namespace hypenet {
 namespace fs = std::filesystem;
@@ -25,14 +21,6 @@ constexpr int kVersion = 1;
 bool tells_models_apart(const fs::path& file) {
   const std::string name = file.filename().string();
   return name.ends_with(".safetensors") || name.starts_with("tokenizer");
-}
-
-int open_journal(const fs::path& path) {
-  const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  HYPENET_CHECK(descriptor >= 0, path.string(), ": cannot open: ", std::strerror(errno));
-  if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0) return descriptor;
-  ::close(descriptor);
-  throw Error(concat(path.string(), ": expected no other process that writes it, found one"));
 }
 
 /// Answers of a model with weights that are not finite cannot be read back.
@@ -65,33 +53,24 @@ Json folder_identity(const fs::path& folder) {
   return {{"config", read_json(folder / "config.json")}, {"files", listed}};
 }
 
-Journal::Journal(fs::path path, const Json& identity)
-    : path_(std::move(path)), descriptor_(open_journal(path_)) {
+Journal::Journal(fs::path path, const Json& identity) : log_(std::move(path)) {
   const Json header = {{kMark, kVersion}, {"identity", identity}};
-  try {
-    std::string text = read_file(path_);
-    const size_t whole = text.rfind('\n') + 1;  // npos + 1 is 0
-    const bool is_ours = whole > 0 || std::string_view(header.dump()).starts_with(text);
-    HYPENET_CHECK(is_ours, path_.string(),
-                  ": expected a journal of hypenet eval, found another file");
-    text.resize(whole);
-    read(text, header);  // before anything is cut: the file may be another's
-    HYPENET_CHECK(::ftruncate(descriptor_, static_cast<off_t>(whole)) == 0, path_.string(),
-                  ": cannot write: ", std::strerror(errno));
-    if (text.empty()) append(header);
-  } catch (...) {
-    ::close(descriptor_);
-    throw;
-  }
+  std::string text = log_.read();
+  const size_t whole = text.rfind('\n') + 1;  // npos + 1 is 0
+  const bool is_ours = whole > 0 || std::string_view(header.dump()).starts_with(text);
+  HYPENET_CHECK(is_ours, log_.path().string(),
+                ": expected a journal of hypenet eval, found another file");
+  text.resize(whole);
+  read(text, header);  // before anything is cut: the file may be another's
+  log_.cut(whole);
+  if (text.empty()) append(header);
 }
-
-Journal::~Journal() { ::close(descriptor_); }
 
 void Journal::read(const std::string& text, const Json& header) {
   int64_t number = 1;
   for (size_t at = 0; at < text.size(); ++number) {
     const size_t end = text.find('\n', at);
-    const std::string place = concat(path_.string(), ":", number);
+    const std::string place = concat(log_.path().string(), ":", number);
     const Json line = parse_json(std::string_view(text).substr(at, end - at), place);
     HYPENET_CHECK(line.is_object(), place, ": expected an object, found ", json_kind(line));
     at = end + 1;
@@ -99,8 +78,9 @@ void Journal::read(const std::string& text, const Json& header) {
       HYPENET_CHECK(line.contains(kMark), place, ": expected a journal of hypenet eval, found ",
                     "another file");
       const std::string difference = first_difference(header, line);
-      HYPENET_CHECK(difference.empty(), path_.string(), ": answers of another model or setting (",
-                    difference, "); remove the file or choose another --out");
+      HYPENET_CHECK(difference.empty(), log_.path().string(),
+                    ": answers of another model or setting (", difference,
+                    "); remove the file or choose another --out");
       continue;
     }
     HYPENET_CHECK(line.contains("key") && line["key"].is_string(), place,
@@ -123,13 +103,7 @@ void Journal::add(const std::string& key, const EvalAnswer& answer) {
 }
 
 void Journal::append(const Json& line) {
-  const std::string bytes = line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
-  for (size_t done = 0; done < bytes.size();) {
-    const ssize_t count = ::write(descriptor_, bytes.data() + done, bytes.size() - done);
-    if (count < 0 && errno == EINTR) continue;
-    HYPENET_CHECK(count > 0, path_.string(), ": cannot write: ", std::strerror(errno));
-    done += static_cast<size_t>(count);
-  }
+  log_.append(line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
 }  // namespace hypenet

@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "base/json.h"
+#include "base/line_log.h"
 #include "eval/request.h"
 
 namespace hypenet {
@@ -21,9 +22,6 @@ class Journal {
   /// cut off. Throws Error when the file is of another identity, is no journal, or another process
   /// has it open.
   Journal(std::filesystem::path path, const Json& identity);
-  ~Journal();
-  Journal(const Journal&) = delete;
-  Journal& operator=(const Journal&) = delete;
 
   /// The answer with this key (encode.h, request_key), or null.
   const EvalAnswer* find(const std::string& key) const;
@@ -35,8 +33,7 @@ class Journal {
   void read(const std::string& text, const Json& header);
   void append(const Json& line);
 
-  std::filesystem::path path_;
-  int descriptor_ = -1;
+  LineLog log_;
   std::unordered_map<std::string, EvalAnswer> answers_;
 };
 
