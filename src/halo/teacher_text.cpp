@@ -15,7 +15,7 @@
 namespace hypenet {
 namespace {
 
-enum Draw : int64_t { kPrompt, kSampling };  // what a random stream is for
+constexpr int64_t kPromptStream = 0, kSamplingStream = 1;  // labels of a document's random numbers
 
 class Teacher {
  public:
@@ -170,7 +170,7 @@ void check_teacher_text(const TeacherTextOptions& options) {
 
 std::vector<int32_t> draw_prompt(const Beginnings& beginnings, const Tokenizer& tokenizer,
                                  const TeacherTextOptions& options, int64_t id) {
-  Random random(options.seed, {id, kPrompt});
+  Random random(options.seed, {id, kPromptStream});
   const int64_t index = random.below(beginnings.size());
   const int64_t count =
       options.least_prompt + random.below(options.most_prompt - options.least_prompt + 1);
@@ -182,7 +182,7 @@ std::vector<int32_t> draw_prompt(const Beginnings& beginnings, const Tokenizer& 
 }
 
 uint64_t sampling_seed(const TeacherTextOptions& options, int64_t id) {
-  return Random(options.seed, {id, kSampling}).next();
+  return Random(options.seed, {id, kSamplingStream}).next();
 }
 
 void write_teacher_text(Engine& engine, const Tokenizer& tokenizer, const Beginnings& beginnings,
