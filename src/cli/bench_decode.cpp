@@ -107,12 +107,17 @@ class Bench {
   std::vector<int64_t> slots_;
 };
 
+/// Bytes of one sequence's keys, values and states after so many tokens.
+int64_t cache_bytes(CausalLm& model, int64_t context) {
+  const auto types = model->memory_types();
+  return page_bytes(model->config(), types, 1) * context + slot_bytes(model->config(), types);
+}
+
 /// Bytes that a step has to read and write: the weights, each sequence's cache once, its states
 /// twice.
 double step_bytes(CausalLm& model, int64_t context, int64_t batch) {
-  const auto types = model->memory_types();
-  const int64_t sequence =
-      page_bytes(model->config(), types, 1) * context + 2 * slot_bytes(model->config(), types);
+  const int64_t states = slot_bytes(model->config(), model->memory_types());
+  const int64_t sequence = cache_bytes(model, context) + states;
   return static_cast<double>(step_weight_bytes(model) + batch * sequence);
 }
 
@@ -136,7 +141,7 @@ void bench_decode(const BenchDecode& options) {
       const Timing timing = bench.measure(context);
       const double bytes = step_bytes(model, context, options.batch);
       const double floor = bytes / bandwidth * 1e3;
-      points.push_back({shape, context, timing.ms, floor});
+      points.push_back({shape, context, timing.ms, floor, cache_bytes(model, context)});
       table.rows.push_back(
           {shape, with_commas(context), fmt::format("{:.3f}", timing.ms),
            fmt::format("{:.3f}", timing.device_ms),

@@ -100,6 +100,7 @@ void write_results(const BenchInference& options, const std::string& title,
                     {"context", point.context},
                     {"ms", point.ms},
                     {"floor_ms", point.floor_ms}});
+    if (point.cache_bytes) json.back()["cache_bytes"] = *point.cache_bytes;
   }
   write_json(options.json, json);
 }

@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,7 @@ struct SpeedPoint {
   std::string shape;
   int64_t context = 0;
   double ms = 0, floor_ms = 0;
+  std::optional<int64_t> cache_bytes = {};  // keys, values and states of one sequence
 };
 
 /// Writes what was asked for: a plot of milliseconds and floors over the context, beside the series

@@ -18,6 +18,7 @@ void add_chat_command(CLI::App& app);
 void add_logits_command(CLI::App& app);
 void add_eval_command(CLI::App& app);
 void add_compare_command(CLI::App& app);
+void add_report_command(CLI::App& app);
 void add_bench_command(CLI::App& app);
 
 }  // namespace hypenet

@@ -55,6 +55,7 @@ void add_commands(CLI::App& app) {
   add_logits_command(app);
   add_eval_command(app);
   add_compare_command(app);
+  add_report_command(app);
   add_bench_command(app);
 }
 

@@ -144,6 +144,13 @@ Axis binary_log_axis(const std::vector<double>& values) {
   return axis;
 }
 
+std::string token_label(int64_t tokens) {
+  constexpr int64_t kKilo = 1024, kMega = 1024 * 1024;
+  if (tokens >= kMega && tokens % kMega == 0) return fmt::format("{}M", tokens / kMega);
+  if (tokens >= kKilo && tokens % kKilo == 0) return fmt::format("{}K", tokens / kKilo);
+  return std::to_string(tokens);
+}
+
 std::string short_number(double value) {
   const double magnitude = std::abs(value);
   if (magnitude >= 1e3 && magnitude < 1e4) return fmt::format("{:.0f}", value);

@@ -1,6 +1,7 @@
 // The scale of one axis of a chart: its range, its ticks and their labels.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,9 @@ Axis decimal_log_axis(const std::vector<double>& values);
 
 /// Ticks at powers of two, labelled 512, 1K, 2K ... 1M.
 Axis binary_log_axis(const std::vector<double>& values);
+
+/// 1000, 4K, 1M: binary units where they are exact.
+std::string token_label(int64_t tokens);
 
 /// A value in few characters, for the end of a bar: 0.953, 12.5, 48k, 1.3M.
 std::string short_number(double value);

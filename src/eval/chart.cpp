@@ -68,7 +68,9 @@ class ChartDrawing {
     if (chart_.kind == ChartKind::kBars && series.size() == 1 && !chart_.highlighted.empty()) {
       entries = {{chart_.highlight_name, colour_of(0)}, {chart_.quiet_name, kQuiet}};
     } else if (series.size() > 1) {
-      for (size_t i = 0; i < series.size(); ++i) entries.push_back({series[i].name, colour_of(i)});
+      for (size_t i = 0; i < series.size(); ++i) {
+        if (points(series[i]) > 0) entries.push_back({series[i].name, colour_of(i)});
+      }
     }
     std::erase_if(entries, [](const LegendEntry& entry) { return entry.name.empty(); });
     return entries;
@@ -112,6 +114,9 @@ class ChartDrawing {
       }
     }
     is_empty_ = ys.empty();
+    for (const double y : chart_.shown_y) {
+      if (!is_empty_ && is_drawable(y, chart_.log_y)) ys.push_back(y);
+    }
     if (chart_.kind == ChartKind::kBars && !chart_.log_y && !is_empty_) ys.push_back(0);
     x_axis_ = chart_.log_x ? binary_log_axis(xs) : linear_axis(xs);
     y_axis_ = chart_.log_y ? decimal_log_axis(ys) : linear_axis(ys);

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "eval/axis.h"
 #include "eval/escape.h"
 #include "eval/needle_grid.h"
 #include "eval/svg.h"
@@ -45,13 +46,6 @@ std::string hex(const Colour& colour) {
                      std::lround(colour.blue));
 }
 
-std::string context_label(int64_t tokens) {
-  constexpr int64_t kKilo = 1024, kMega = 1024 * 1024;
-  if (tokens % kMega == 0) return fmt::format("{}M", tokens / kMega);
-  if (tokens % kKilo == 0) return fmt::format("{}K", tokens / kKilo);
-  return std::to_string(tokens);
-}
-
 std::string percent(double share) { return fmt::format("{:.0f}", 100 * share); }
 
 /// Panels from left to right, rows of them where there are many, and the legend below.
@@ -66,7 +60,7 @@ class HeatMapDrawing {
     cell_width_ = std::min(room / contexts, kMostCellWidth);
     cell_height_ = std::min(kMostCellHeight, std::max(14.0, cell_width_));
     for (const int64_t context : grids[0].contexts) {
-      widest_label_ = std::max(widest_label_, text_width(context_label(context)));
+      widest_label_ = std::max(widest_label_, text_width(token_label(context)));
     }
   }
 
@@ -129,7 +123,7 @@ class HeatMapDrawing {
     body_ +=
         draw_box({x + 0.75, y + 0.75, cell_width_ - 1.5, cell_height_ - 1.5}, hex(colour).c_str(),
                  fmt::format("{}: {} tokens, depth {:.0f}%: {}% of {} found", grid.name,
-                             context_label(grid.contexts[context]), grid.depths[depth],
+                             token_label(grid.contexts[context]), grid.depths[depth],
                              percent(share), grid.samples));
     if (cell_width_ < 26) return;
     body_ += draw_text(x + cell_width_ / 2, y + cell_height_ / 2 + 4, percent(share),
@@ -141,7 +135,7 @@ class HeatMapDrawing {
     const auto every = static_cast<size_t>(std::ceil((widest_label_ + 4) / cell_width_));
     for (size_t i = 0; i < grid.contexts.size(); i += every) {
       body_ += draw_text(left + cell_width_ * (static_cast<double>(i) + 0.5), y + 16,
-                         context_label(grid.contexts[i]), {.size = 11});
+                         token_label(grid.contexts[i]), {.size = 11});
     }
     body_ += draw_text(left + cell_width_ * static_cast<double>(grid.contexts.size()) / 2, y + 34,
                        "tokens of context", {.size = 11});
@@ -194,13 +188,13 @@ std::string draw_heat_maps(std::span<const NeedleGrid> grids, const std::string&
 std::string format_heat_map(const NeedleGrid& grid, bool has_colour) {
   size_t width = 6;
   for (const int64_t context : grid.contexts) {
-    width = std::max(width, context_label(context).size() + 2);
+    width = std::max(width, token_label(context).size() + 2);
   }
   const auto cell = [&](const std::string& content) {
     return fmt::format("{:>{}} ", content, width - 1);
   };
   std::string text = "depth ";
-  for (const int64_t context : grid.contexts) text += cell(context_label(context));
+  for (const int64_t context : grid.contexts) text += cell(token_label(context));
   text += '\n';
   for (size_t depth = 0; depth < grid.depths.size(); ++depth) {
     text += fmt::format("{:>4.0f}% ", grid.depths[depth]);

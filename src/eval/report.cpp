@@ -16,11 +16,13 @@ constexpr char kStyle[] = R"(
          font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
   h1 { font-size: 1.75rem; line-height: 1.2; margin: 0; }
   .subtitle { color: #5b6475; margin: .35rem 0 2rem; }
+  h2 { font-size: 1.25rem; line-height: 1.3; margin: 3rem 0 1rem; }
   figure { margin: 2rem 0; }
   figure svg { display: block; width: 100%; height: auto; }
   .table { overflow-x: auto; margin: 1.5rem 0; }
   table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
   th, td { padding: .4rem .75rem; text-align: right; border-bottom: 1px solid #e3e6ec; }
+  td + td { white-space: nowrap; }
   th:first-child, td:first-child { text-align: left; padding-left: 0; }
   thead th { border-bottom: 2px solid #9aa3b2; font-weight: 600; }
 )";
@@ -34,6 +36,12 @@ std::string html_row(const std::vector<std::string>& cells, std::string_view tag
 struct PartWriter {
   std::string operator()(const std::string& paragraph) const {
     return "<p>" + escape(paragraph) + "</p>\n";
+  }
+  std::string operator()(const Heading& heading) const {
+    return "<h2>" + escape(heading.text) + "</h2>\n";
+  }
+  std::string operator()(const Picture& picture) const {
+    return "<figure>\n" + picture.svg + "</figure>\n";
   }
   std::string operator()(const Table& table) const {
     std::string html = "<div class=\"table\"><table>\n<thead>" + html_row(table.header, "th");

@@ -19,7 +19,8 @@ struct Chart {
   std::string title = {}, x_label = {}, y_label = {};
   ChartKind kind = ChartKind::kLines;
   bool log_x = false, log_y = false;  // log_x ticks at powers of two, log_y at 1-2-5 steps
-  std::vector<Series> series = {};
+  std::vector<double> shown_y = {};   // kLines: the y axis reaches these whatever the series hold
+  std::vector<Series> series = {};    // one without points keeps its colour, and has no legend
   std::vector<std::string> bar_labels = {};  // kBars: one a bar
   std::vector<int64_t> highlighted =
       {};  // kBars: bars drawn in the accent colour (selected layers)
@@ -32,9 +33,21 @@ struct Table {
   std::vector<std::vector<std::string>> rows;
 };
 
+struct Heading {
+  std::string text;
+};
+
+/// A drawing that is no chart: an SVG element, written as it stands.
+struct Picture {
+  std::string title, svg;
+};
+
+/// A string is a paragraph.
+using ReportPart = std::variant<std::string, Heading, Table, Chart, Picture>;
+
 struct Report {
-  std::string title, subtitle;
-  std::vector<std::variant<std::string, Table, Chart>> parts;  // a string is a paragraph
+  std::string title = {}, subtitle = {};
+  std::vector<ReportPart> parts = {};
 };
 
 /// The chart as an SVG element (also valid as a file of its own).

@@ -53,10 +53,9 @@ std::vector<Chart> loss_charts(const fs::path& metrics) {
 
 /// What the choice of layers went by: importances, and what pilots reached. Nothing for layers that
 /// were chosen without scores.
-std::vector<std::variant<std::string, Table, Chart>> selection_parts(const HaloRecipe& recipe,
-                                                                     const ConversionRecord& record,
-                                                                     const fs::path& folder) {
-  std::vector<std::variant<std::string, Table, Chart>> parts;
+std::vector<ReportPart> selection_parts(const HaloRecipe& recipe, const ConversionRecord& record,
+                                        const fs::path& folder) {
+  std::vector<ReportPart> parts;
   if (recipe.select.layers || !fs::exists(folder / "scores.csv")) return parts;
   const LayerScores scores = read_scores(folder / "scores.csv");
   const auto importances =

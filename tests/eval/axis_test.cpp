@@ -73,6 +73,13 @@ TEST(AxisTest, what_cannot_be_drawn_is_known) {
   EXPECT_FALSE(is_drawable(0, true));
 }
 
+TEST(AxisTest, tokens_have_units_where_they_are_exact) {
+  EXPECT_EQ(token_label(1000), "1000");
+  EXPECT_EQ(token_label(1024), "1K");
+  EXPECT_EQ(token_label(131072), "128K");
+  EXPECT_EQ(token_label(2097152), "2M");
+}
+
 TEST(AxisTest, short_numbers_are_short) {
   EXPECT_EQ(short_number(0.9534), "0.953");
   EXPECT_EQ(short_number(1024), "1024");

@@ -89,6 +89,31 @@ TEST(ReportTest, non_finite_points_are_left_out) {
   EXPECT_EQ(occurrences(svg, "<circle"), 2U);
 }
 
+TEST(ReportTest, an_axis_reaches_what_shall_be_shown) {
+  Chart chart = line_chart({10, 20}, {0.9, 0.95});
+  EXPECT_THAT(draw_svg(chart), Not(HasSubstr(">0.2</text>")));
+  chart.shown_y = {0, 1};
+  EXPECT_THAT(draw_svg(chart), AllOf(HasSubstr(">0.2</text>"), HasSubstr(">0.8</text>")));
+  EXPECT_THAT(draw_svg(chart), Not(HasSubstr(">1.2</text>")));
+}
+
+TEST(ReportTest, a_series_without_points_has_no_legend_and_keeps_its_colour) {
+  Chart chart = line_chart({}, {});
+  chart.series.push_back({"student", {1, 2}, {2, 1}});
+  const std::string svg = draw_svg(chart);
+  EXPECT_THAT(svg, HasSubstr(">student</text>"));
+  EXPECT_THAT(svg, Not(HasSubstr(">" + chart.series[0].name + "</text>")));
+  EXPECT_THAT(svg, HasSubstr("stroke=\"#d9480f\" stroke-width=\"2\""));
+}
+
+TEST(ReportTest, headings_and_pictures_stand_among_the_parts) {
+  const TemporaryFolder folder;
+  write_report(folder / "r.html",
+               {.title = "T", .parts = {Heading{"A < B"}, Picture{"none", "<svg>x</svg>"}}});
+  EXPECT_THAT(read_file(folder / "r.html"),
+              AllOf(HasSubstr("<h2>A &lt; B</h2>"), HasSubstr("<figure>\n<svg>x</svg></figure>")));
+}
+
 TEST(ReportTest, highlighted_bars_have_the_accent_colour) {
   Chart chart = bar_chart({3, 1, 2});
   chart.highlighted = {0, 2};

@@ -1,0 +1,230 @@
+// Readers of result files: JSON in, structs out, one-line errors.
+#include "eval/result_files.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <sstream>
+#include <utility>
+
+#include "base/error.h"
+
+namespace hypenet {
+namespace {
+
+template <class T>
+T read_value(const Json& json, const std::string& place) {
+  T value{};
+  read_fields(json, place, value);
+  return value;
+}
+
+const Json& member(const Json& json, const char* key, const std::string& place) {
+  HYPENET_CHECK(json.is_object(), place, ": expected an object, found ", json_kind(json));
+  HYPENET_CHECK(json.contains(key), place, ": expected \"", key, "\", found none");
+  return json.at(key);
+}
+
+template <class T>
+T read_member(const Json& json, const char* key, const std::string& place) {
+  return read_value<T>(member(json, key, place), concat(place, ": ", key));
+}
+
+/// The number of items or shots that an object of results.json tells for a task; 0 where it does
+/// not.
+int64_t count_of(const Json& json, const char* key, const std::string& task,
+                 const char* inner = nullptr) {
+  const Json* value = &json;
+  for (const char* name : {key, task.c_str(), inner}) {
+    if (name == nullptr) break;
+    if (!value->is_object() || !value->contains(name)) return 0;
+    value = &value->at(name);
+  }
+  return value->is_number_integer() ? value->get<int64_t>() : 0;
+}
+
+/// "acc,none" and "acc_stderr,none": all metrics of a task.
+std::vector<Metric> read_metrics(const Json& json, const std::string& place) {
+  HYPENET_CHECK(json.is_object(), place, ": expected an object, found ", json_kind(json));
+  std::vector<Metric> metrics;
+  for (const auto& [key, value] : json.items()) {
+    const size_t comma = key.find(',');
+    if (comma == std::string::npos || key.substr(0, comma).ends_with("_stderr")) continue;
+    Metric metric{.name = key.substr(0, comma),
+                  .value = read_value<double>(value, concat(place, ": ", key))};
+    const std::string error = concat(metric.name, "_stderr", key.substr(comma));
+    if (json.contains(error) && json.at(error).is_number()) metric.error = json.at(error);
+    metrics.push_back(std::move(metric));
+  }
+  return metrics;
+}
+
+std::vector<TaskResult> read_tasks(const ResultFile& file) {
+  const Json& results = member(file.json, "results", file.place);
+  HYPENET_CHECK(results.is_object(), file.place, ": results: expected an object, found ",
+                json_kind(results));
+  std::vector<TaskResult> tasks;
+  for (const auto& [name, metrics] : results.items()) {
+    TaskResult task{.name = name};
+    task.metrics = read_metrics(metrics, concat(file.place, ": results: ", name));
+    task.shots = count_of(file.json, "n-shot", name);
+    task.count = count_of(file.json, "n-samples", name, "effective");
+    if (file.json.contains("group_subtasks") && file.json.at("group_subtasks").contains(name)) {
+      task.of = read_value<std::vector<std::string>>(
+          file.json.at("group_subtasks").at(name), concat(file.place, ": group_subtasks: ", name));
+    }
+    tasks.push_back(std::move(task));
+  }
+  return tasks;
+}
+
+NeedleGrid read_grid(const Json& json, const std::string& place) {
+  NeedleGrid grid{.name = read_member<std::string>(json, "name", place),
+                  .contexts = read_member<std::vector<int64_t>>(json, "contexts", place),
+                  .depths = read_member<std::vector<double>>(json, "depths", place),
+                  .shares = read_member<std::vector<std::vector<double>>>(json, "shares", place),
+                  .samples = read_member<int64_t>(json, "samples", place)};
+  const bool is_whole =
+      grid.shares.size() == grid.contexts.size() && !grid.shares.empty() && !grid.depths.empty() &&
+      std::ranges::all_of(grid.shares,
+                          [&](const auto& row) { return row.size() == grid.depths.size(); });
+  HYPENET_CHECK(is_whole, place, ": shares: expected a number for each of ", grid.contexts.size(),
+                " contexts and ", grid.depths.size(), " depths, found others");
+  return grid;
+}
+
+std::vector<NeedleGrid> read_grids(const ResultFile& file, const std::string& name) {
+  std::vector<NeedleGrid> grids;
+  if (!file.json.contains("needle_grids")) return grids;
+  const std::string place = file.place + ": needle_grids";
+  const Json& all = file.json.at("needle_grids");
+  HYPENET_CHECK(all.is_array(), place, ": expected an array, found ", json_kind(all));
+  for (const Json& json : all) {
+    grids.push_back(read_grid(json, concat(place, "[", grids.size(), "]")));
+  }
+  if (!grids.empty()) grids.front().name = name;
+  return grids;
+}
+
+ResultOrigin read_origin(const Json& json) {
+  const auto text = [](const Json& object, const char* key) -> std::string {
+    if (!object.is_object() || !object.contains(key)) return "";
+    const Json& value = object.at(key);
+    if (value.is_null()) return "none";
+    return value.is_string() ? value.get<std::string>() : value.dump();
+  };
+  const Json config = json.contains("config") ? json.at("config") : Json::object();
+  return {.folder = text(config, "model_args"),
+          .type = text(config, "dtype"),
+          .attn_logits_scaling = text(config, "attn_logits_scaling"),
+          .commit = text(json, "git_hash")};
+}
+
+/// "teacher" of out/x/teacher/, "x/model" of out/x/model.
+std::string folder_name(const std::string& folder) {
+  std::filesystem::path path = std::filesystem::path(folder).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();
+  const std::string name = path.filename().string();
+  return name == "model" ? (path.parent_path().filename() / name).string() : name;
+}
+
+}  // namespace
+
+ModelResults read_model_results(const std::string& name, std::span<const ResultFile> files) {
+  ModelResults results{.name = name};
+  std::map<std::string, std::string> places;  // of tasks and grids: the file
+  const auto claim = [&](const std::string& what, const std::string& place) {
+    const auto [found, is_new] = places.emplace(what, place);
+    HYPENET_CHECK(is_new, place, ": ", what, ": expected a result that ", name,
+                  " does not have, found it in ", found->second, " too");
+  };
+  for (const ResultFile& file : files) {
+    for (TaskResult& task : read_tasks(file)) {
+      claim(task.name, file.place);
+      results.tasks.push_back(std::move(task));
+    }
+    for (NeedleGrid& grid : read_grids(file, name)) {
+      claim(concat("needle grid of ", grid.name, " at ", Json(grid.contexts).dump(), " and ",
+                   Json(grid.depths).dump(), " %"),
+            file.place);
+      results.grids.push_back(std::move(grid));
+    }
+    const ResultOrigin origin = read_origin(file.json);
+    const bool is_known = std::ranges::find(results.origins, origin) != results.origins.end();
+    if (!is_known) results.origins.push_back(origin);
+  }
+  return results;
+}
+
+ModelComparison read_comparison(const std::string& name, const ResultFile& file) {
+  using Numbers = std::vector<double>;
+  ModelComparison comparison{
+      .name = name,
+      .teacher = folder_name(read_member<std::string>(file.json, "a", file.place)),
+      .windows = read_member<int64_t>(file.json, "windows", file.place)};
+  const Json& positions = member(file.json, "positions", file.place);
+  const std::string place = file.place + ": positions";
+  const auto kl = read_member<Numbers>(positions, "kl", place);
+  const auto agreement = read_member<Numbers>(positions, "agreement", place);
+  const auto loss_a = read_member<Numbers>(positions, "loss_a", place);
+  const auto loss_b = read_member<Numbers>(positions, "loss_b", place);
+  HYPENET_CHECK(!kl.empty(), place, ": kl: expected a number a position, found none");
+  for (const Numbers* numbers : {&agreement, &loss_a, &loss_b}) {
+    HYPENET_CHECK(numbers->size() == kl.size(), place, ": expected ", kl.size(),
+                  " numbers of each kind, as of kl, found ", numbers->size());
+  }
+  comparison.positions.reserve(kl.size());
+  for (size_t i = 0; i < kl.size(); ++i) {
+    comparison.positions.push_back({kl[i], agreement[i], loss_a[i], loss_b[i]});
+  }
+  return comparison;
+}
+
+std::vector<DecodeSpeed> read_decode_speeds(std::span<const ResultFile> files) {
+  std::vector<DecodeSpeed> speeds;
+  std::map<std::pair<std::string, int64_t>, std::string> places;
+  for (const ResultFile& file : files) {
+    HYPENET_CHECK(file.json.is_array(), file.place, ": expected an array, found ",
+                  json_kind(file.json));
+    for (size_t i = 0; i < file.json.size(); ++i) {
+      const Json& point = file.json[i];
+      const std::string place = concat(file.place, ": [", i, "]");
+      DecodeSpeed speed{.shape = read_member<std::string>(point, "shape", place),
+                        .context = read_member<int64_t>(point, "context", place),
+                        .ms = read_member<double>(point, "ms", place)};
+      if (point.contains("cache_bytes")) {
+        speed.cache_bytes = read_member<double>(point, "cache_bytes", place);
+      }
+      const auto [found, is_new] = places.emplace(std::pair(speed.shape, speed.context), place);
+      HYPENET_CHECK(is_new, place, ": expected a shape and context of its own, found ", speed.shape,
+                    " at ", speed.context, " as in ", found->second);
+      speeds.push_back(std::move(speed));
+    }
+  }
+  return speeds;
+}
+
+std::vector<TrainingCurve> read_training(const std::string& name, const std::string& place,
+                                         const std::string& text) {
+  std::vector<TrainingCurve> curves;
+  std::istringstream lines(text);
+  int64_t number = 0;
+  for (std::string line; std::getline(lines, line);) {
+    const std::string here = concat(place, ":", ++number);
+    const Json json = parse_json(line, here);
+    const auto stage = read_member<std::string>(json, "stage", here);
+    auto curve = std::ranges::find(curves, stage, &TrainingCurve::stage);
+    if (curve == curves.end()) {
+      curves.push_back({.name = name, .stage = stage});
+      curve = std::prev(curves.end());
+    }
+    curve->steps = read_member<int64_t>(json, "steps", here);
+    curve->step.push_back(read_member<double>(json, "step", here));
+    curve->loss.push_back(read_member<double>(json, "loss", here));
+    curve->tokens_per_second = read_member<double>(json, "tokens_per_second", here);
+  }
+  HYPENET_CHECK(!curves.empty(), place, ": expected a line a report of a stage, found none");
+  return curves;
+}
+
+}  // namespace hypenet

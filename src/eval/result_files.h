@@ -1,0 +1,75 @@
+// What `hypenet eval`, `compare`, `bench decode` and a training run wrote, read back.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "engine/compare.h"
+#include "eval/needle_grid.h"
+#include "eval/results.h"
+
+namespace hypenet {
+
+/// A file's JSON, and its name for errors. All readers below throw Error with the file's name, the
+/// key, what was expected and what was found.
+struct ResultFile {
+  std::string place = {};
+  Json json = {};
+};
+
+/// What results.json says about the model it is of; empty where it says nothing.
+struct ResultOrigin {
+  std::string folder = {}, type = {}, attn_logits_scaling = {}, commit = {};
+  bool operator==(const ResultOrigin&) const = default;
+};
+
+/// All that was measured of one model, under the name that a report gives it.
+struct ModelResults {
+  std::string name = {};
+  std::vector<TaskResult> tasks = {};  // of groups too; `of` tells their members
+  std::vector<NeedleGrid> grids = {};  // the first of a file is the model's own, and has its name
+  std::vector<ResultOrigin> origins = {};
+};
+
+/// Merges results.json files (eval/results.h; the harness's own have the same shape). Throws Error
+/// for a task, or a needle grid of the same contexts and depths, that is in two of them.
+ModelResults read_model_results(const std::string& name, std::span<const ResultFile> files);
+
+/// What `hypenet compare --json` wrote of a teacher and a student.
+struct ModelComparison {
+  std::string name = {};     // of the student
+  std::string teacher = {};  // its folder's name
+  int64_t windows = 0;
+  std::vector<PositionComparison> positions = {};
+};
+ModelComparison read_comparison(const std::string& name, const ResultFile& file);
+
+/// A point of `hypenet bench decode --json`.
+struct DecodeSpeed {
+  std::string shape = {};
+  int64_t context = 0;
+  double ms = 0;
+  std::optional<double> cache_bytes = {};  // keys, values and states of one sequence
+};
+
+/// Throws Error for a shape and context that come twice, too.
+std::vector<DecodeSpeed> read_decode_speeds(std::span<const ResultFile> files);
+
+/// One stage of a training run (train/metrics_log.h).
+struct TrainingCurve {
+  std::string name = {}, stage = {};
+  int64_t steps = 0;  // of the whole stage
+  std::vector<double> step = {}, loss = {};
+  double tokens_per_second = 0;  // as last reported
+};
+
+/// The stages of a metrics.jsonl with this text.
+std::vector<TrainingCurve> read_training(const std::string& name, const std::string& place,
+                                         const std::string& text);
+
+}  // namespace hypenet

@@ -1,0 +1,375 @@
+// Sections on tasks: scores, scores over prompt lengths, needle grids.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "eval/axis.h"
+#include "eval/model_report.h"
+#include "eval/ruler.h"
+
+namespace hypenet {
+namespace {
+
+constexpr const char* kRecall = "recall";
+
+/// A value of a task and metric for each model; null where it was not measured.
+struct ScoreRow {
+  std::string task, metric;
+  std::vector<const TaskResult*> tasks;  // [models]
+  std::vector<const Metric*> values;     // [models]
+};
+
+/// What a task's name says of its length: "niah_single_1" and 4096 of "niah_single_1/4096".
+struct LengthTask {
+  std::string name;
+  int64_t length = 0;
+};
+
+/// nullopt: a task without lengths. "ruler" itself names the means of a length.
+std::optional<LengthTask> length_task(const std::string& task) {
+  const size_t slash = task.rfind('/');
+  if (slash == std::string::npos) return {};
+  const std::string name = task.substr(0, slash), length = task.substr(slash + 1);
+  const auto& ruler = ruler_task_names();
+  const bool has_lengths =
+      name == kRecall || name == "ruler" || std::ranges::find(ruler, name) != ruler.end();
+  const bool is_number = !length.empty() && length.size() < 12 &&
+                         std::ranges::all_of(length, [](char c) { return c >= '0' && c <= '9'; });
+  if (!has_lengths || !is_number) return {};
+  return LengthTask{name, std::stoll(length)};
+}
+
+bool is_reported(const std::vector<Metric>& metrics, const std::string& name) {
+  const auto has = [&](const char* other) {
+    return std::ranges::any_of(metrics, [&](const Metric& metric) { return metric.name == other; });
+  };
+  if (name == "acc") return !has("acc_norm");
+  if (name == "byte_perplexity" || name == "bits_per_byte") return !has("word_perplexity");
+  return true;
+}
+
+/// A row a task and metric, in the order in which the models have them first.
+std::vector<ScoreRow> score_rows(const std::vector<ModelResults>& models) {
+  std::vector<ScoreRow> rows;
+  std::map<std::pair<std::string, std::string>, size_t> places;
+  for (size_t model = 0; model < models.size(); ++model) {
+    for (const TaskResult& task : models[model].tasks) {
+      for (const Metric& metric : task.metrics) {
+        if (!is_reported(task.metrics, metric.name)) continue;
+        const auto [found, is_new] = places.emplace(std::pair(task.name, metric.name), rows.size());
+        if (is_new) {
+          rows.push_back({task.name, metric.name, std::vector<const TaskResult*>(models.size()),
+                          std::vector<const Metric*>(models.size())});
+        }
+        rows[found->second].tasks[model] = &task;
+        rows[found->second].values[model] = &metric;
+      }
+    }
+  }
+  return rows;
+}
+
+bool is_part_of_mmlu(const std::string& task) { return task.starts_with("mmlu_"); }
+
+/// The rows of the first table: tasks without lengths; of a whole MMLU only its mean.
+std::vector<ScoreRow> task_rows(const std::vector<ModelResults>& models) {
+  std::vector<ScoreRow> rows = score_rows(models);
+  std::erase_if(rows, [](const ScoreRow& row) { return length_task(row.task).has_value(); });
+  const bool has_mmlu =
+      std::ranges::any_of(rows, [](const ScoreRow& row) { return row.task == "mmlu"; });
+  if (has_mmlu) std::erase_if(rows, [](const ScoreRow& row) { return is_part_of_mmlu(row.task); });
+  return rows;
+}
+
+std::string score(double value) {
+  return fmt::format("{:.{}f}", value, std::abs(value) < 10 ? 4 : 2);
+}
+
+std::string score_cell(const Metric* metric) {
+  if (metric == nullptr) return "";
+  return metric->error ? score(metric->value) + " ± " + score(*metric->error)
+                       : score(metric->value);
+}
+
+/// One number where the models agree, else each model's.
+std::string counts_cell(const ScoreRow& row, int64_t TaskResult::*count) {
+  std::vector<std::string> values;
+  std::set<std::string> distinct;
+  for (const TaskResult* task : row.tasks) {
+    if (task == nullptr) continue;
+    values.push_back(std::to_string(task->*count));
+    distinct.insert(values.back());
+  }
+  if (distinct.size() == 1) return values.front();
+  std::string text;
+  for (const std::string& value : values) text += (text.empty() ? "" : " / ") + value;
+  return text;
+}
+
+bool is_accuracy(const ScoreRow& row) {
+  return (row.metric == "acc" || row.metric == "acc_norm") && !is_part_of_mmlu(row.task);
+}
+
+/// The means over the rows that all models have (but those without any), with their standard
+/// errors; empty for fewer than two rows.
+struct SharedMeans {
+  size_t rows = 0;
+  std::vector<std::optional<Metric>> values = {};  // [models]
+};
+
+SharedMeans shared_means(std::vector<ScoreRow> rows, size_t models) {
+  std::vector<bool> takes_part(models);
+  for (const ScoreRow& row : rows) {
+    for (size_t i = 0; i < models; ++i) takes_part[i] = takes_part[i] || row.values[i] != nullptr;
+  }
+  std::erase_if(rows, [&](const ScoreRow& row) {
+    for (size_t i = 0; i < models; ++i) {
+      if (takes_part[i] && row.values[i] == nullptr) return true;
+    }
+    return false;
+  });
+  SharedMeans means{.rows = rows.size()};
+  means.values.resize(models);
+  if (rows.size() < 2) return means;
+  const auto n = static_cast<double>(rows.size());
+  for (size_t i = 0; i < models; ++i) {
+    if (!takes_part[i]) continue;
+    double sum = 0, squares = 0;
+    bool has_error = true;
+    for (const ScoreRow& row : rows) {
+      sum += row.values[i]->value;
+      has_error &= row.values[i]->error.has_value();
+      if (has_error) squares += *row.values[i]->error * *row.values[i]->error;
+    }
+    Metric& mean = means.values[i].emplace();
+    mean.value = sum / n;
+    if (has_error) mean.error = std::sqrt(squares) / n;
+  }
+  return means;
+}
+
+void add_means(Table& table, const std::vector<ScoreRow>& rows,
+               const std::vector<ModelResults>& models) {
+  std::vector<ScoreRow> accuracies;
+  std::ranges::copy_if(rows, std::back_inserter(accuracies), is_accuracy);
+  const SharedMeans means = shared_means(accuracies, models.size());
+  if (means.rows < 2) return;
+  const auto& values = means.values;
+  std::vector<std::string> row = {
+      fmt::format("mean of the {} accuracy tasks that all models have", means.rows), "", "", ""};
+  for (const auto& value : values) row.push_back(score_cell(value ? &*value : nullptr));
+  table.rows.push_back(row);
+  if (models.size() < 2 || !values.front()) return;
+  row = {"difference from " + models.front().name, "", "", "", ""};
+  for (size_t i = 1; i < values.size(); ++i) {
+    row.push_back(values[i] ? fmt::format("{:+.4f}", values[i]->value - values.front()->value)
+                            : "");
+  }
+  table.rows.push_back(row);
+}
+
+std::vector<std::string> names_of(const std::vector<ModelResults>& models) {
+  std::vector<std::string> names;
+  names.reserve(models.size());
+  for (const ModelResults& model : models) names.push_back(model.name);
+  return names;
+}
+
+/// Scores of all models and lengths of one task and metric.
+struct LengthScores {
+  std::string task, metric;
+  std::vector<std::map<int64_t, const Metric*>> models;  // [models], by length
+};
+
+std::vector<LengthScores> length_scores(const std::vector<ModelResults>& models) {
+  std::vector<LengthScores> all;
+  for (const ScoreRow& row : score_rows(models)) {
+    const auto task = length_task(row.task);
+    if (!task || task->name == "ruler") continue;
+    auto scores = std::ranges::find_if(all, [&](const LengthScores& other) {
+      return other.task == task->name && other.metric == row.metric;
+    });
+    if (scores == all.end()) {
+      all.push_back(
+          {task->name, row.metric, std::vector<std::map<int64_t, const Metric*>>(models.size())});
+      scores = std::prev(all.end());
+    }
+    for (size_t i = 0; i < models.size(); ++i) {
+      if (row.values[i] != nullptr) scores->models[i][task->length] = row.values[i];
+    }
+  }
+  return all;
+}
+
+/// The name of a task's scores in tables and charts.
+std::string title_of(const LengthScores& scores) {
+  const bool is_plain = scores.metric == "all" || scores.task == kRecall;
+  return is_plain ? scores.task : scores.task + ", " + scores.metric;
+}
+
+/// A line of lengths: of one task, or of a mean of them.
+using Line = std::map<int64_t, double>;
+
+struct LengthLines {
+  std::string title;
+  std::vector<Line> models;  // [models]
+};
+
+/// The first metric of each RULER task.
+std::vector<const LengthScores*> ruler_scores(const std::vector<LengthScores>& all) {
+  std::vector<const LengthScores*> found;
+  for (const LengthScores& scores : all) {
+    const bool is_known = std::ranges::any_of(
+        found, [&](const LengthScores* other) { return other->task == scores.task; });
+    if (scores.task != kRecall && !is_known) found.push_back(&scores);
+  }
+  return found;
+}
+
+/// The mean of the RULER tasks that every model has at each length at which it has any; no lines
+/// where these are fewer than two.
+std::optional<LengthLines> ruler_means(const std::vector<LengthScores>& all, size_t models) {
+  std::vector<const LengthScores*> tasks = ruler_scores(all);
+  std::vector<std::set<int64_t>> lengths(models);
+  for (const LengthScores* scores : tasks) {
+    for (size_t i = 0; i < models; ++i) {
+      for (const auto& point : scores->models[i]) lengths[i].insert(point.first);
+    }
+  }
+  std::erase_if(tasks, [&](const LengthScores* scores) {
+    for (size_t i = 0; i < models; ++i) {
+      if (scores->models[i].size() != lengths[i].size()) return true;
+    }
+    return false;
+  });
+  if (tasks.size() < 2) return {};
+  LengthLines means{fmt::format("RULER, mean of {} tasks", tasks.size()),
+                    std::vector<Line>(models)};
+  for (size_t i = 0; i < models; ++i) {
+    for (const LengthScores* scores : tasks) {
+      for (const auto& [length, metric] : scores->models[i]) {
+        means.models[i][length] += metric->value / static_cast<double>(tasks.size());
+      }
+    }
+  }
+  return means;
+}
+
+std::vector<LengthLines> length_lines(const std::vector<ModelResults>& models) {
+  const std::vector<LengthScores> all = length_scores(models);
+  std::vector<LengthLines> lines;
+  if (auto means = ruler_means(all, models.size())) lines.push_back(std::move(*means));
+  for (const LengthScores& scores : all) {
+    LengthLines task{title_of(scores), std::vector<Line>(models.size())};
+    for (size_t i = 0; i < models.size(); ++i) {
+      for (const auto& [length, metric] : scores.models[i]) task.models[i][length] = metric->value;
+    }
+    lines.push_back(std::move(task));
+  }
+  return lines;
+}
+
+Table length_table(const std::vector<LengthLines>& all, const std::vector<ModelResults>& models,
+                   const std::set<int64_t>& lengths) {
+  Table table{{"task", "model"}, {}};
+  for (const int64_t length : lengths) table.header.push_back(token_label(length));
+  for (const LengthLines& lines : all) {
+    bool is_first = true;
+    for (size_t i = 0; i < models.size(); ++i) {
+      if (lines.models[i].empty()) continue;
+      std::vector<std::string> row = {is_first ? lines.title : "", models[i].name};
+      is_first = false;
+      for (const int64_t length : lengths) {
+        const auto found = lines.models[i].find(length);
+        row.push_back(found == lines.models[i].end() ? "" : fmt::format("{:.3f}", found->second));
+      }
+      table.rows.push_back(std::move(row));
+    }
+  }
+  return table;
+}
+
+Chart length_chart(const LengthLines& lines, const std::vector<ModelResults>& models) {
+  Chart chart{.title = lines.title + " over prompt length",
+              .x_label = "tokens of a prompt",
+              .y_label = "score",
+              .log_x = true,
+              .shown_y = {0, 1}};
+  for (size_t i = 0; i < models.size(); ++i) {
+    Series series{models[i].name, {}, {}};
+    for (const auto& [length, value] : lines.models[i]) {
+      series.x.push_back(static_cast<double>(length));
+      series.y.push_back(value);
+    }
+    chart.series.push_back(std::move(series));
+  }
+  return chart;
+}
+
+}  // namespace
+
+std::vector<ReportPart> task_section(const std::vector<ModelResults>& models) {
+  const std::vector<ScoreRow> rows = task_rows(models);
+  if (rows.empty()) return {};
+  Table table{{"task", "metric", "shots", "n"}, {}};
+  for (const std::string& name : names_of(models)) table.header.push_back(name);
+  for (const ScoreRow& row : rows) {
+    std::vector<std::string> cells = {row.task, row.metric, counts_cell(row, &TaskResult::shots),
+                                      counts_cell(row, &TaskResult::count)};
+    for (const Metric* metric : row.values) cells.push_back(score_cell(metric));
+    table.rows.push_back(std::move(cells));
+  }
+  add_means(table, rows, models);
+  return {Heading{"Tasks"}, std::move(table)};
+}
+
+std::vector<ReportPart> length_section(const std::vector<ModelResults>& models) {
+  const std::vector<LengthLines> all = length_lines(models);
+  if (all.empty()) return {};
+  std::set<int64_t> lengths;
+  for (const LengthLines& lines : all) {
+    for (const Line& line : lines.models) {
+      for (const auto& point : line) lengths.insert(point.first);
+    }
+  }
+  std::vector<ReportPart> parts = {Heading{"Long prompts"}, length_table(all, models, lengths)};
+  if (lengths.size() < 2) return parts;
+  for (const LengthLines& lines : all) parts.emplace_back(length_chart(lines, models));
+  return parts;
+}
+
+std::vector<ReportPart> grid_section(const std::vector<ModelResults>& models) {
+  std::map<std::pair<std::vector<int64_t>, std::vector<double>>, std::vector<NeedleGrid>> groups;
+  for (const ModelResults& model : models) {
+    for (const NeedleGrid& grid : model.grids) {
+      groups[{grid.contexts, grid.depths}].push_back(grid);
+    }
+  }
+  if (groups.empty()) return {};
+  std::vector<ReportPart> parts = {Heading{"Needle grid"}};
+  for (const auto& [shape, grids] : groups) {
+    Table table{{"share found, mean over depths"}, {}};
+    for (const int64_t context : shape.first) table.header.push_back(token_label(context));
+    table.header.emplace_back("mean");
+    for (const NeedleGrid& grid : grids) {
+      std::vector<std::string> row = {grid.name};
+      for (const auto& shares : grid.shares) {
+        double sum = 0;
+        for (const double share : shares) sum += share;
+        row.push_back(fmt::format("{:.3f}", sum / static_cast<double>(shares.size())));
+      }
+      row.push_back(fmt::format("{:.3f}", grid.mean()));
+      table.rows.push_back(std::move(row));
+    }
+    parts.emplace_back(std::move(table));
+    const std::string title = "Facts found, by context and depth";
+    parts.emplace_back(Picture{title, draw_heat_maps(grids, title)});
+  }
+  return parts;
+}
+
+}  // namespace hypenet
