@@ -19,11 +19,13 @@ constexpr char kStyle[] = R"(
   h2 { font-size: 1.25rem; line-height: 1.3; margin: 3rem 0 1rem; }
   figure { margin: 2rem 0; }
   figure svg { display: block; width: 100%; height: auto; }
-  .table { overflow-x: auto; margin: 1.5rem 0; }
-  table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-  th, td { padding: .4rem .75rem; text-align: right; border-bottom: 1px solid #e3e6ec; }
+  .table { overflow-x: auto; margin: 1.5rem 0; position: relative; left: 50%; translate: -50%;
+           width: max-content; min-width: 100%; max-width: calc(100vw - 3rem); }
+  table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums;
+          font-size: .875rem; }
+  th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid #e3e6ec; }
   td + td { white-space: nowrap; }
-  th:first-child, td:first-child { text-align: left; padding-left: 0; }
+  th:first-child, td:first-child { text-align: left; padding-left: 0; min-width: 9rem; }
   thead th { border-bottom: 2px solid #9aa3b2; font-weight: 600; }
 )";
 
