@@ -43,16 +43,19 @@ int64_t count_of(const Json& json, const char* key, const std::string& task,
   return value->is_number_integer() ? value->get<int64_t>() : 0;
 }
 
-/// "acc,none" and "acc_stderr,none": all metrics of a task.
+/// "acc,none" and "acc_stderr,none": all metrics of a task. Another filter of the harness than none
+/// stays in the metric's name.
 std::vector<Metric> read_metrics(const Json& json, const std::string& place) {
   HYPENET_CHECK(json.is_object(), place, ": expected an object, found ", json_kind(json));
   std::vector<Metric> metrics;
   for (const auto& [key, value] : json.items()) {
     const size_t comma = key.find(',');
-    if (comma == std::string::npos || key.substr(0, comma).ends_with("_stderr")) continue;
-    Metric metric{.name = key.substr(0, comma),
+    if (comma == std::string::npos) continue;
+    const std::string name = key.substr(0, comma), filter = key.substr(comma);
+    if (name.ends_with("_stderr")) continue;
+    Metric metric{.name = filter == ",none" ? name : key,
                   .value = read_value<double>(value, concat(place, ": ", key))};
-    const std::string error = concat(metric.name, "_stderr", key.substr(comma));
+    const std::string error = concat(name, "_stderr", filter);
     if (json.contains(error) && json.at(error).is_number()) metric.error = json.at(error);
     metrics.push_back(std::move(metric));
   }

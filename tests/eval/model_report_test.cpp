@@ -295,6 +295,23 @@ TEST(ResultFilesTest, files_of_one_model_are_merged_and_nothing_twice) {
   EXPECT_ERROR(read_model_results("m", std::vector{c, c}), "c.json: needle grid of m at [256]");
 }
 
+TEST(ResultFilesTest, metrics_by_several_filters_are_several) {
+  const Json json = {{"results",
+                      {{"gsm8k",
+                        {{"alias", "gsm8k"},
+                         {"exact_match,strict", 0.25},
+                         {"exact_match_stderr,strict", 0.5},
+                         {"exact_match,none", 0.75},
+                         {"exact_match_stderr,none", "N/A"}}}}}};
+  const auto tasks = read_model_results("m", std::vector<ResultFile>{{"r.json", json}}).tasks;
+  ASSERT_EQ(tasks.size(), 1U);
+  ASSERT_EQ(tasks[0].metrics.size(), 2U);
+  EXPECT_EQ(tasks[0].metrics[0].name, "exact_match,strict");
+  EXPECT_EQ(tasks[0].metrics[0].error, 0.5);
+  EXPECT_EQ(tasks[0].metrics[1].name, "exact_match");
+  EXPECT_EQ(tasks[0].metrics[1].error, std::nullopt);
+}
+
 TEST(ResultFilesTest, other_shapes_are_an_error_with_place_expected_and_found) {
   const auto model_of = [](const Json& json) {
     return read_model_results("m", std::vector<ResultFile>{{"r.json", json}});
