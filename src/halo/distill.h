@@ -1,5 +1,5 @@
-// Knowledge distillation, HALO's stage 2 and, at length, a better stage 3 than plain text: the whole
-// student learns the teacher's next-token distribution.
+// Knowledge distillation, HALO's stage 2 and, at length, a better stage 3 than plain text: the
+// whole student learns the teacher's next-token distribution.
 #pragma once
 
 #include <memory>
@@ -10,12 +10,13 @@
 
 namespace hypenet {
 
-/// What stages 2 and 3 may minimise (StageConfig::objective): "kl", the divergence from the teacher,
-/// stage 2's own; "kl+answers", the same, but answers of recall rows are learnt from the text;
-/// "cross_entropy", the text, stage 3's own.
+/// What stages 2 and 3 may minimise (StageConfig::objective): "kl", the divergence from the
+/// teacher, stage 2's own; "kl+answers", the same, but answers of recall rows are learnt from the
+/// text; "cross_entropy", the text, stage 3's own.
 enum class StudentObjective { kKl, kKlAnswers, kCrossEntropy };
 
-/// The objective of a stage, `own` where it names none; throws Error naming `place` and the choices.
+/// The objective of a stage, `own` where it names none; throws Error naming `place` and the
+/// choices.
 StudentObjective student_objective(const StageConfig& stage, StudentObjective own,
                                    const std::string& place);
 
@@ -31,8 +32,7 @@ enum class AnswersFrom { kTeacher, kText };
 /// -log probability of the right token in answers; neither model's [B, T, V] logits are ever whole.
 class DistillObjective : public Objective {
  public:
-  DistillObjective(CausalLm teacher, CausalLm student,
-                   AnswersFrom answers = AnswersFrom::kTeacher);
+  DistillObjective(CausalLm teacher, CausalLm student, AnswersFrom answers = AnswersFrom::kTeacher);
   Tensor accumulate(const Batch& batch, double weight) override;
   std::string first_nonfinite(const Batch& batch) override;
 

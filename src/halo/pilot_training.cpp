@@ -112,7 +112,7 @@ class Pilots {
     {
       const auto minimised = student_objective(stage_, StudentObjective::kKl, "distill");
       const auto objective = new_objective(minimised, teacher(), student);
-      run_stage({name, stage_, student, settings, inputs_.pilot_seed}, inputs_.corpus,
+      run_stage({name, stage_, student, settings, inputs_.pilot_seed}, inputs_.corpus.train,
                 inputs_.tokenizer, *objective, options_);
     }
     const PilotRecord record = measure(student, name);

@@ -2,6 +2,7 @@
 #include "halo/pilots.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 #include "halo/select.h"
@@ -59,10 +60,10 @@ std::vector<PilotResult> ranked_pilots(std::vector<PilotResult> pilots) {
     const auto best = std::max_element(
         place, pilots.end(),
         [](const PilotResult& a, const PilotResult& b) { return a.recall < b.recall; });
-    const double least = best->recall - best->recall_error;
     auto chosen = best;
     for (auto pilot = place; pilot != pilots.end(); ++pilot) {
-      if (pilot->recall >= least && pilot->kl < chosen->kl) chosen = pilot;
+      const double error = std::hypot(best->recall_error, pilot->recall_error);
+      if (pilot->recall >= best->recall - error && pilot->kl < chosen->kl) chosen = pilot;
     }
     std::rotate(place, chosen, chosen + 1);
   }

@@ -23,8 +23,8 @@ struct PilotCandidate {
 std::vector<PilotCandidate> pilot_candidates(const LayerScores& scores, int64_t keep,
                                              int64_t limit);
 
-/// Best first: of those whose recall is within its standard error of the best recall, the one of
-/// the least KL; then likewise among the rest.
+/// Best first: of those whose recall is within the standard error of the difference from the best
+/// recall, the one of the least KL; then likewise among the rest.
 std::vector<PilotResult> ranked_pilots(std::vector<PilotResult> pilots);
 
 }  // namespace hypenet

@@ -101,14 +101,15 @@ class Conversion {
     fs::path folder;
     const StageConfig& config;
     SeedOf seed;
-    std::vector<fs::path> parents;
+    std::vector<fs::path> parents = {};
+    std::shared_ptr<const TokenDataset> text = nullptr;  // none: the corpus
   };
 
   /// Trains the model and writes the stage's folder; the saved state has then served its turn.
   void train_stage(const Training& stage, CausalLm& model, Objective& objective) const {
     const std::string name = stage.folder.filename().string();
     run_stage({name, stage.config, model, settings_, derived_seed(recipe_.seed, stage.seed)},
-              corpus_, tokenizer_, objective, options_);
+              stage.text ? stage.text : corpus_.train, tokenizer_, objective, options_);
     write_model(stage.folder, model->config(), named_weights(*model, torch::kFloat32), settings_,
                 stage.parents);
     remove_state(options_.out, name);
@@ -196,8 +197,12 @@ class Conversion {
   void finetune() {
     const StageConfig& stage = recipe_.finetune;
     settings_ = settings_with(settings_, "finetune", write_fields(stage));
+    if (corpus_.long_train != corpus_.train) {
+      settings_["long_training_tokens"] = corpus_.long_train->tokens();
+    }
     if (done(finetune_folder(), settings_)) return;
-    train_student({finetune_folder(), stage, SeedOf::kFinetune, {}}, distill_folder(),
+    train_student({finetune_folder(), stage, SeedOf::kFinetune, {}, corpus_.long_train},
+                  distill_folder(),
                   student_objective(stage, StudentObjective::kCrossEntropy, "finetune"));
   }
 

@@ -56,7 +56,8 @@ fs::path pretrain(const PretrainRecipe& recipe, const RunOptions& options) {
     CrossEntropyObjective objective(model);
     const uint64_t seed =
         Random(static_cast<uint64_t>(recipe.seed), {static_cast<int64_t>(i)}).next();
-    run_stage({name, phase.stage, model, settings, seed}, corpus, tokenizer, objective, options);
+    run_stage({name, phase.stage, model, settings, seed}, corpus.train, tokenizer, objective,
+              options);
     write_phase(folder, recipe.tokenizer, model, torch::kFloat32, run_record(name, settings, {}));
     remove_state(options.out, name);
   }

@@ -38,10 +38,11 @@ void resolve(std::string& path, const fs::path& folder) {
 void resolve(DataConfig& data, const RecipeSource& source) {
   for (auto& path : data.train) resolve(path, source.path.parent_path());
   for (auto& path : data.validation) resolve(path, source.path.parent_path());
+  for (auto& path : data.long_train) resolve(path, source.path.parent_path());
   if (!source.data.empty()) {
     // Held-out text of another corpus would say little about a model trained on this one.
     data.train = source.data;
-    data.validation.clear();
+    data.validation.clear(), data.long_train.clear();
   }
   if (!source.validation.empty()) data.validation = source.validation;
   HYPENET_CHECK(!data.train.empty(), source.path.string(),

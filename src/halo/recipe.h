@@ -92,13 +92,15 @@ struct EvaluateConfig {
 /// What every recipe says about where text comes from.
 struct DataConfig {
   std::vector<std::string> train,
-      validation;  // files or folders; no validation: the training text's tail
+      validation;                       // files or folders; no validation: the training text's tail
+  std::vector<std::string> long_train;  // of stage 3, whose rows are long; none: train
   std::string text_field = "text";
   int64_t max_tokens = 0;  // of the training text; 0: all
   template <class Visitor>
   void visit(Visitor&& field) {
     field("train", train);
     field("validation", validation);
+    field("long_train", long_train);
     field("text_field", text_field);
     field("max_tokens", max_tokens);
   }

@@ -35,6 +35,22 @@ void tokenize_training_text(const fs::path& folder, const DataConfig& data,
   }
 }
 
+/// The tokens of data.train in out/<name>, made now or before.
+std::shared_ptr<TokenDataset> prepare_text(const std::string& name, const DataConfig& data,
+                                           const Tokenizer& tokenizer, const RunOptions& options) {
+  const fs::path folder = options.out / name;
+  const fs::path record = options.out / (name + ".json");  // what the folder was made of
+  Json settings = write_fields(data);
+  settings.erase("long_train");
+  if (fs::exists(folder)) {
+    check_same_settings(folder, settings, read_json(record));
+  } else {
+    write_json(record, settings);
+    tokenize_training_text(folder, data, tokenizer, options);
+  }
+  return std::make_shared<TokenDataset>(folder);
+}
+
 template <class Config>
 void complete(Json& settings, const char* section, const fs::path& place) {
   if (!settings.contains(section)) return;
@@ -52,6 +68,20 @@ Json completed(Json settings, const fs::path& place) {
   complete<SweepConfig>(settings, "sweep", place);
   complete<SelectConfig>(settings, "select", place);
   return settings;
+}
+
+/// Leaves the stage's frozen parameters out of training.
+void freeze(CausalLm& model, const StageRun& run) {
+  for (const std::string& part : run.config.frozen) {
+    bool is_found = false;
+    for (auto& item : model->named_parameters()) {
+      if (item.key().find(part) == std::string::npos) continue;
+      is_found = true;
+      item.value().set_requires_grad(false);
+    }
+    HYPENET_CHECK(is_found, run.stage, ": frozen: expected part of a parameter's name, found \"",
+                  part, "\"");
+  }
 }
 
 std::vector<int32_t> read_shards(const fs::path& folder) {
@@ -89,23 +119,19 @@ std::vector<int32_t> read_held_out(const std::vector<std::string>& paths,
 
 Corpus prepare_corpus(const DataConfig& data, const Tokenizer& tokenizer,
                       const RunOptions& options) {
-  const fs::path folder = options.out / "tokens";
-  const fs::path record = options.out / "tokens.json";  // what the folder was made of
-  const Json settings = write_fields(data);
-  if (fs::exists(folder)) {
-    check_same_settings(folder, settings, read_json(record));
-  } else {
-    write_json(record, settings);
-    tokenize_training_text(folder, data, tokenizer, options);
-  }
-  auto train = std::make_shared<TokenDataset>(folder);
+  const auto train = prepare_text("tokens", data, tokenizer, options);
   Corpus corpus;
   if (data.validation.empty()) {
     corpus.held_out = train->hold_out(std::min(kHeldOutTokens, train->tokens() / kHeldOutShare));
   } else {
     corpus.held_out = read_held_out(data.validation, data.text_field, tokenizer);
   }
-  corpus.train = std::move(train);
+  corpus.train = corpus.long_train = train;
+  if (!data.long_train.empty()) {
+    DataConfig of_stage_3 = data;
+    of_stage_3.train = data.long_train;
+    corpus.long_train = prepare_text("tokens-long", of_stage_3, tokenizer, options);
+  }
   return corpus;
 }
 
@@ -129,10 +155,11 @@ Json run_record(const std::string& stage, const Json& settings,
           {"parents", names}};
 }
 
-void run_stage(const StageRun& run, const Corpus& corpus, const Tokenizer& tokenizer,
-               Objective& objective, const RunOptions& options) {
+void run_stage(const StageRun& run, const std::shared_ptr<const TokenDataset>& text,
+               const Tokenizer& tokenizer, Objective& objective, const RunOptions& options) {
   CausalLm model = run.model;
   model->set_activation_checkpointing(run.config.activation_checkpointing);
+  freeze(model, run);
   const TrainJob job{.stage = run.stage,
                      .config = run.config,
                      .parameters = trainable_parameters(model),
@@ -142,7 +169,7 @@ void run_stage(const StageRun& run, const Corpus& corpus, const Tokenizer& token
                      .observer = options.observer,
                      .stop = options.stop,
                      .after_update = [model]() mutable { model->refresh_compute_copies(); }};
-  const Batches batches(corpus.train, &tokenizer,
+  const Batches batches(text, &tokenizer,
                         {run.config.sequences, run.config.context, run.seed, run.config.mixture});
   const TrainResult result = train(job, batches, objective);
   if (result == TrainResult::kInterrupted) throw Interrupted(std::string(kStopped));

@@ -34,7 +34,7 @@ struct RunOptions {
 
 /// Token ids of training and held-out text.
 struct Corpus {
-  std::shared_ptr<const TokenDataset> train;
+  std::shared_ptr<const TokenDataset> train, long_train;  // the same where there is no other
   std::vector<int32_t> held_out;
 };
 
@@ -43,8 +43,8 @@ struct Corpus {
 std::vector<int32_t> read_held_out(const std::vector<std::string>& paths,
                                    const std::string& text_field, const Tokenizer& tokenizer);
 
-/// Tokenizes the recipe's text into out/tokens (once; a finished folder of the same settings is
-/// used again).
+/// Tokenizes the recipe's text into out/tokens, and that of stage 3, where it is another, into
+/// out/tokens-long (once; a finished folder of the same settings is used again).
 Corpus prepare_corpus(const DataConfig& data, const Tokenizer& tokenizer,
                       const RunOptions& options);
 
@@ -68,8 +68,8 @@ struct StageRun {
 
 /// Runs it and throws Interrupted when it was stopped. Copies that the model computes with
 /// (make_compute_copies) are kept up to date.
-void run_stage(const StageRun& run, const Corpus& corpus, const Tokenizer& tokenizer,
-               Objective& objective, const RunOptions& options);
+void run_stage(const StageRun& run, const std::shared_ptr<const TokenDataset>& text,
+               const Tokenizer& tokenizer, Objective& objective, const RunOptions& options);
 
 /// A model that nothing trains: its parameters in the type that the stage computes in.
 CausalLm load_frozen(const Checkpoint& checkpoint, const StageConfig& stage, torch::Device device);

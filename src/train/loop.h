@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/json.h"
 #include "data/batches.h"
@@ -33,6 +34,7 @@ struct StageConfig {
   int64_t save_every = 500;         // steps between saved states
   int64_t log_every = 10;           // steps between reports
   std::string objective;  // what is minimised, where a stage has a choice; empty: the stage's own
+  std::vector<std::string> frozen;  // parameters whose names contain any of these are not trained
   OptimizerConfig optimizer;
   MixtureConfig mixture;
   template <class Visitor>
@@ -47,6 +49,7 @@ struct StageConfig {
     field("save_every", save_every);
     field("log_every", log_every);
     field("objective", objective);
+    field("frozen", frozen);
     field("optimizer", optimizer);
     field("mixture", mixture);
   }
