@@ -34,8 +34,8 @@ struct RunOptions {
 
 /// Token ids of training and held-out text.
 struct Corpus {
-  std::shared_ptr<const TokenDataset> train, long_train;  // the same where there is no other
-  std::vector<int32_t> held_out;
+  std::shared_ptr<const TokenDataset> train = {}, long_train = {};  // one where there is no other
+  std::vector<int32_t> held_out = {};
 };
 
 /// Token ids of held-out text, at most 2^20: files or folders of documents, each followed by EOS,

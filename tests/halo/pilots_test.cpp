@@ -65,7 +65,7 @@ TEST(Pilots, the_rule_takes_the_best_one_from_the_file_beside_the_scores) {
   const TemporaryFolder folder;
   write_scores(folder / "scores.csv", scores_for_pilots());
   write_pilots(folder / "pilots.csv",
-               {{"kl", {0, 1}, 0.25, 0.1, 0.4}, {"halo+lazy", {4, 5}, 1.0 / 3, 0.01, 0.5}});
+               {{"kl", {0, 1}, 0.25, 0.05, 0.4}, {"halo+lazy", {4, 5}, 1.0 / 3, 0.01, 0.5}});
   const LayerScores scores = read_scores(folder / "scores.csv");
   ASSERT_EQ(scores.pilots.size(), 2U);
   EXPECT_EQ(scores.pilots[1].rules, "halo+lazy");
