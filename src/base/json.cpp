@@ -10,6 +10,8 @@ Json parse_json(std::string_view text, std::string_view place) {
     return Json::parse(text);
   } catch (const nlohmann::json::parse_error& error) {
     throw Error(concat(place, ": expected JSON, found a syntax error at byte ", error.byte));
+  } catch (const nlohmann::json::out_of_range& error) {
+    throw Error(concat(place, ": expected JSON, found a number out of range: ", error.what()));
   }
 }
 

@@ -20,7 +20,7 @@
 #include "cli/numbers.h"
 #include "cli/progress.h"
 #include "eval/measures.h"
-#include "eval/report.h"
+#include "eval/model_report.h"
 #include "halo/run.h"
 
 namespace hypenet {
@@ -89,29 +89,10 @@ Table table_of(const std::vector<PositionComparison>& positions) {
 std::vector<Chart> charts_of(const CompareCommand& command,
                              const std::vector<PositionComparison>& positions) {
   const auto [a, b] = names_of(command);
-  Series divergence, agreement, perplexity_a{a, {}, {}}, perplexity_b{b, {}, {}};
-  const auto add = [](Series& series, double x, double y) {
-    series.x.push_back(x);
-    series.y.push_back(y);
-  };
-  for (const ComparisonBucket& bucket : comparison_buckets(positions, 4)) {
-    const auto x = static_cast<double>(bucket.last);
-    add(divergence, x, bucket.mean.divergence);
-    add(agreement, x, bucket.mean.agreement);
-    add(perplexity_a, x, std::exp(bucket.mean.loss_a));
-    add(perplexity_b, x, std::exp(bucket.mean.loss_b));
-  }
-  const Chart frame{.x_label = "tokens before", .log_x = true};
-  Chart first = frame, second = frame, third = frame;
-  first.title = fmt::format("KL({} || {}) along the context", a, b);
-  first.y_label = "nats a token";
-  first.series = {divergence};
-  second.title = "Same first choice";
-  second.y_label = "share of tokens";
-  second.series = {agreement};
-  third.title = "Perplexity";
-  third.series = {perplexity_a, perplexity_b};
-  return {first, second, third};
+  std::vector<Chart> charts =
+      comparison_charts({{.name = b, .teacher = a, .positions = positions}});
+  charts[0].title = fmt::format("KL({} || {}) along the context", a, b);
+  return charts;
 }
 
 Json json_of(const CompareCommand& command, const ModelConfig& a, const ModelConfig& b,

@@ -96,12 +96,31 @@ ModelReportData read_data(const ReportCommand& command) {
   return data;
 }
 
+/// Without ".", ".." and a separator at the end.
+fs::path plain_path(const fs::path& path) {
+  const fs::path plain = fs::absolute(path).lexically_normal();
+  return plain.has_filename() ? plain : plain.parent_path();
+}
+
+/// A folder, or one that can be made: the first part of its path that is there is a folder.
+void check_images(const fs::path& folder) {
+  fs::path existing = plain_path(folder);
+  while (!fs::exists(existing) && existing.has_relative_path()) existing = existing.parent_path();
+  HYPENET_CHECK(fs::is_directory(existing), "--images: ", folder.string(),
+                ": expected a folder, found a file, ", existing.string());
+}
+
 void check(const ReportCommand& command) {
   HYPENET_CHECK(!command.models.empty() || !command.comparisons.empty() ||
                     !command.speeds.empty() || !command.training.empty(),
                 "report: expected --model, --compare, --bench or --training, found none");
   check_writable(command.out);
-  if (command.markdown) check_writable(*command.markdown);
+  if (command.images) check_images(*command.images);
+  if (!command.markdown) return;
+  check_writable(*command.markdown);
+  HYPENET_CHECK(plain_path(*command.markdown) != plain_path(command.out),
+                "--markdown: expected another file than --out, found ", command.markdown->string(),
+                " in both");
 }
 
 void write_images(const fs::path& folder, const Report& report) {
@@ -114,8 +133,8 @@ void write_images(const fs::path& folder, const Report& report) {
 /// The folder of images as links in the Markdown file name it.
 std::string image_folder(const ReportCommand& command) {
   if (!command.images) return "";
-  const fs::path from = fs::absolute(*command.markdown).parent_path();
-  return fs::absolute(*command.images).lexically_proximate(from).generic_string();
+  const fs::path from = plain_path(*command.markdown).parent_path();
+  return plain_path(*command.images).lexically_proximate(from).generic_string();
 }
 
 void run_report(const ReportCommand& command) {

@@ -178,8 +178,10 @@ class HeatMapDrawing {
 std::string draw_heat_maps(std::span<const NeedleGrid> grids, const std::string& title) {
   HYPENET_CHECK(!grids.empty(), "heat map: expected a grid, found none");
   for (const NeedleGrid& grid : grids) {
-    HYPENET_CHECK(grid.contexts == grids[0].contexts && grid.depths == grids[0].depths,
-                  "heat map: expected grids of the same contexts and depths, found others in ",
+    HYPENET_CHECK(grid.contexts == grids[0].contexts && grid.depths == grids[0].depths &&
+                      grid.samples == grids[0].samples,
+                  "heat map: expected grids of the same contexts, depths and samples, found others "
+                  "in ",
                   grid.name);
   }
   return HeatMapDrawing(grids, title).draw();

@@ -3,6 +3,7 @@
 
 #include <cctype>
 #include <set>
+#include <string_view>
 
 #include "base/error.h"
 
@@ -38,26 +39,31 @@ class ImageNames {
   std::set<std::string> names_;
 };
 
-std::string markdown_cell(const std::string& text) {
-  std::string cell;
+/// Text that shows as it is, on one line: within a paragraph, heading, cell or link.
+std::string markdown_text(const std::string& text) {
+  std::string escaped;
   for (const char c : text) {
-    if (c == '|') cell += '\\';
-    cell += c == '\n' ? ' ' : c;
+    if (std::string_view("\\`*_<[]|&~").find(c) != std::string_view::npos) escaped += '\\';
+    escaped += c == '\n' ? ' ' : c;
   }
-  return cell;
+  return escaped;
 }
 
 std::string markdown_row(const std::vector<std::string>& cells, size_t columns) {
   std::string row = "|";
   for (size_t i = 0; i < columns; ++i) {
-    row += concat(" ", i < cells.size() ? markdown_cell(cells[i]) : "", " |");
+    row += concat(" ", i < cells.size() ? markdown_text(cells[i]) : "", " |");
   }
   return row + "\n";
 }
 
 struct MarkdownWriter {
-  std::string operator()(const std::string& paragraph) const { return paragraph + "\n\n"; }
-  std::string operator()(const Heading& heading) const { return "## " + heading.text + "\n\n"; }
+  std::string operator()(const std::string& paragraph) const {
+    return markdown_text(paragraph) + "\n\n";
+  }
+  std::string operator()(const Heading& heading) const {
+    return concat("## ", markdown_text(heading.text), "\n\n");
+  }
   std::string operator()(const Table& table) const {
     const size_t columns = table.header.size();
     std::string text = markdown_row(table.header, columns) + "|---|";
@@ -72,7 +78,7 @@ struct MarkdownWriter {
   std::string link(const std::string& title) {
     const std::string file = names.next(title);
     if (image_folder.empty()) return "";
-    return concat("![", title, "](<", image_folder, "/", file, ">)\n\n");
+    return concat("![", markdown_text(title), "](<", image_folder, "/", file, ">)\n\n");
   }
 
   std::string image_folder;
@@ -95,8 +101,8 @@ std::vector<ReportImage> report_images(const Report& report) {
 }
 
 std::string format_markdown(const Report& report, const std::string& image_folder) {
-  std::string text = concat("# ", report.title, "\n\n");
-  if (!report.subtitle.empty()) text += report.subtitle + "\n\n";
+  std::string text = concat("# ", markdown_text(report.title), "\n\n");
+  if (!report.subtitle.empty()) text += markdown_text(report.subtitle) + "\n\n";
   MarkdownWriter writer{image_folder};
   for (const ReportPart& part : report.parts) text += std::visit(writer, part);
   text.pop_back();  // one line feed at the end

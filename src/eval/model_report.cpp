@@ -64,7 +64,7 @@ std::vector<PositionLine> lines_of(const std::vector<ModelComparison>& compariso
 Table position_table(const std::vector<PositionLine>& lines, const char* digits) {
   Table table{{"tokens before"}, {}};
   std::map<std::pair<int64_t, int64_t>, std::vector<std::string>> rows;
-  std::vector<std::string> means = {"all"};
+  std::set<int64_t> lengths;
   const auto cell = [&](double value) { return fmt::format(fmt::runtime(digits), value); };
   for (size_t i = 0; i < lines.size(); ++i) {
     const auto& [name, comparison, value] = lines[i];
@@ -75,11 +75,19 @@ Table position_table(const std::vector<PositionLine>& lines, const char* digits)
       row[0] = fmt::format("{} to {}", bucket.first, bucket.last);
       row[i + 1] = cell(value(bucket.mean));
     }
-    const auto length = static_cast<int64_t>(comparison->positions.size());
-    means.push_back(cell(value(mean_comparison(comparison->positions, 1, length))));
+    lengths.insert(static_cast<int64_t>(comparison->positions.size()));
   }
   for (auto& [bucket, row] : rows) table.rows.push_back(std::move(row));
-  table.rows.push_back(std::move(means));
+  // Means are set side by side only over the same positions.
+  for (const int64_t length : lengths) {
+    std::vector<std::string> row = {lengths.size() == 1 ? "all" : fmt::format("1 to {}", length)};
+    for (const auto& [name, comparison, value] : lines) {
+      const auto& positions = comparison->positions;
+      const bool is_long_enough = static_cast<int64_t>(positions.size()) >= length;
+      row.push_back(is_long_enough ? cell(value(mean_comparison(positions, 1, length))) : "");
+    }
+    table.rows.push_back(std::move(row));
+  }
   return table;
 }
 
@@ -97,24 +105,21 @@ Chart position_chart(Chart frame, const std::vector<PositionLine>& lines) {
   return frame;
 }
 
-/// A row a context, a column a shape; `value` may find nothing.
+/// A row a context, a column a shape.
 struct SpeedGrid {
   std::vector<std::string> shapes = {};
   std::set<int64_t> contexts = {};
   std::map<std::pair<std::string, int64_t>, double> values = {};
 };
 
-SpeedGrid speed_grid(const std::vector<DecodeSpeed>& speeds,
-                     std::optional<double> (*value)(const DecodeSpeed&)) {
+SpeedGrid speed_grid(const std::vector<DecodeSpeed>& speeds, double DecodeSpeed::*value) {
   SpeedGrid grid;
   for (const DecodeSpeed& speed : speeds) {
-    const auto found = value(speed);
-    if (!found) continue;
     if (std::ranges::find(grid.shapes, speed.shape) == grid.shapes.end()) {
       grid.shapes.push_back(speed.shape);
     }
     grid.contexts.insert(speed.context);
-    grid.values[{speed.shape, speed.context}] = *found;
+    grid.values[{speed.shape, speed.context}] = speed.*value;
   }
   return grid;
 }
@@ -157,8 +162,7 @@ Chart speed_chart(const SpeedGrid& grid, const std::string& title, const std::st
 /// What a speed table is in the units of.
 constexpr double kMebibyte = 1 << 20;
 
-/// Which files and settings the columns are of.
-std::vector<ReportPart> origin_section(const std::vector<ModelResults>& models) {
+Table origin_table(const std::vector<ModelResults>& models) {
   Table table{{"model", "folder", "type", "attn_logits_scaling", "source commit"}, {}};
   for (const ModelResults& model : models) {
     for (const ResultOrigin& origin : model.origins) {
@@ -167,8 +171,63 @@ std::vector<ReportPart> origin_section(const std::vector<ModelResults>& models) 
                             origin.commit.substr(0, kCommitDigits)});
     }
   }
-  if (table.rows.empty()) return {};
-  return {Heading{"What was measured"}, std::move(table)};
+  return table;
+}
+
+Table origin_table(const std::vector<ModelComparison>& comparisons) {
+  Table table{{"along the context", "folder", "attn_logits_scaling", "teacher",
+               "attn_logits_scaling", "text", "windows", "tokens"},
+              {}};
+  for (const ModelComparison& comparison : comparisons) {
+    const ResultOrigin &student = comparison.of_student, &teacher = comparison.of_teacher;
+    table.rows.push_back({comparison.name, student.folder, student.attn_logits_scaling,
+                          teacher.folder, teacher.attn_logits_scaling, comparison.text,
+                          std::to_string(comparison.windows),
+                          std::to_string(comparison.positions.size())});
+  }
+  return table;
+}
+
+/// Which files and settings the columns are of.
+std::vector<ReportPart> origin_section(const ModelReportData& data) {
+  std::vector<ReportPart> parts = {Heading{"What was measured"}};
+  for (Table table : {origin_table(data.models), origin_table(data.comparisons)}) {
+    if (!table.rows.empty()) parts.emplace_back(std::move(table));
+  }
+  if (parts.size() == 1) return {};
+  return parts;
+}
+
+/// All names of the page, the models' first.
+std::vector<std::string> names_of(const ModelReportData& data) {
+  std::vector<std::string> names;
+  const auto add = [&](const std::string& name) {
+    if (std::ranges::find(names, name) == names.end()) names.push_back(name);
+  };
+  for (const ModelResults& model : data.models) add(model.name);
+  if (!data.comparisons.empty() && have_one_teacher(data.comparisons)) {
+    add(data.comparisons.front().teacher);
+  }
+  for (const ModelComparison& comparison : data.comparisons) add(comparison.name);
+  return names;
+}
+
+/// Series in the order of these names, without points where the chart has none of a name: a
+/// series has the colour of its place. Others follow; a chart of others alone stays as it is.
+void place_series(Chart& chart, const std::vector<std::string>& names) {
+  const bool is_of_these = std::ranges::any_of(chart.series, [&](const Series& series) {
+    return !series.x.empty() && std::ranges::find(names, series.name) != names.end();
+  });
+  if (!is_of_these) return;
+  std::vector<Series> placed(names.size()), others;
+  for (Series& series : chart.series) {
+    if (series.x.empty()) continue;
+    const auto place = static_cast<size_t>(std::ranges::find(names, series.name) - names.begin());
+    const bool is_free = place < names.size() && placed[place].x.empty();
+    (is_free ? placed[place] : others.emplace_back()) = std::move(series);
+  }
+  std::ranges::move(others, std::back_inserter(placed));
+  chart.series = std::move(placed);
 }
 
 void append(Report& report, std::vector<ReportPart> parts) {
@@ -177,53 +236,48 @@ void append(Report& report, std::vector<ReportPart> parts) {
 
 }  // namespace
 
-std::vector<ReportPart> comparison_section(const std::vector<ModelComparison>& comparisons) {
-  if (comparisons.empty()) return {};
-  const auto kl = lines_of(comparisons, divergence), same = lines_of(comparisons, agreement);
-  const auto loss = perplexities(comparisons);
+std::vector<Chart> comparison_charts(const std::vector<ModelComparison>& comparisons) {
   Chart distance{.title = "KL along the context", .y_label = "nats a token"};
   Chart choice{.title = "Same first choice", .y_label = "share of tokens"};
   if (have_one_teacher(comparisons)) {
     // Its place among the colours: each model has one colour in all charts.
     distance.series = choice.series = {Series{comparisons.front().teacher, {}, {}}};
   }
+  return {position_chart(std::move(distance), lines_of(comparisons, divergence)),
+          position_chart(std::move(choice), lines_of(comparisons, agreement)),
+          position_chart({.title = "Perplexity along the context"}, perplexities(comparisons))};
+}
+
+std::vector<ReportPart> comparison_section(const std::vector<ModelComparison>& comparisons) {
+  if (comparisons.empty()) return {};
+  std::vector<Chart> charts = comparison_charts(comparisons);
   return {Heading{"Along the context"},
-          std::string("KL of the first model's next tokens from each model's, nats a token:"),
-          position_table(kl, "{:.4f}"),
-          position_chart(std::move(distance), kl),
+          std::string("KL(teacher || model) of the next tokens, nats a token:"),
+          position_table(lines_of(comparisons, divergence), "{:.4f}"),
+          std::move(charts[0]),
           std::string("Share of tokens for which both models have the same first choice:"),
-          position_table(same, "{:.4f}"),
-          position_chart(std::move(choice), same),
-          std::string("Perplexity on the same text:"),
-          position_table(loss, "{:.3f}"),
-          position_chart({.title = "Perplexity along the context"}, loss)};
+          position_table(lines_of(comparisons, agreement), "{:.4f}"),
+          std::move(charts[1]),
+          std::string(have_one_teacher(comparisons)
+                          ? "Perplexity on the same text:"
+                          : "Perplexity, of each model on the text of its comparison:"),
+          position_table(perplexities(comparisons), "{:.3f}"),
+          std::move(charts[2])};
 }
 
 std::vector<ReportPart> decode_section(const std::vector<DecodeSpeed>& speeds) {
   if (speeds.empty()) return {};
-  const SpeedGrid ms =
-      speed_grid(speeds, [](const DecodeSpeed& speed) { return std::optional<double>(speed.ms); });
-  const SpeedGrid bytes =
-      speed_grid(speeds, [](const DecodeSpeed& speed) { return speed.cache_bytes; });
-  std::vector<ReportPart> parts = {Heading{"Decode"},
-                                   speed_table(ms, "context; milliseconds a token", "{:.3f}", 1),
-                                   speed_chart(ms, "Decode: milliseconds a token", "ms")};
-  if (bytes.values.empty()) return parts;
-  parts.emplace_back(
-      speed_table(bytes, "context; cache and states of one sequence, MiB", "{:.1f}", kMebibyte));
-  parts.emplace_back(speed_chart(bytes, "Cache and states of one sequence", "bytes"));
-  return parts;
+  const SpeedGrid ms = speed_grid(speeds, &DecodeSpeed::ms);
+  const SpeedGrid bytes = speed_grid(speeds, &DecodeSpeed::cache_bytes);
+  return {Heading{"Decode"}, speed_table(ms, "context; milliseconds a token", "{:.3f}", 1),
+          speed_chart(ms, "Decode: milliseconds a token", "ms"),
+          speed_table(bytes, "context; cache and states of one sequence, MiB", "{:.1f}", kMebibyte),
+          speed_chart(bytes, "Cache and states of one sequence", "bytes")};
 }
 
-std::vector<ReportPart> training_section(const std::vector<TrainingCurve>& curves) {
-  if (curves.empty()) return {};
-  Table table{{"run", "stage", "steps", "of", "first loss", "last loss", "tokens/s"}, {}};
+std::vector<Chart> loss_charts(const std::vector<TrainingCurve>& curves) {
   std::vector<Chart> charts;
   for (const TrainingCurve& curve : curves) {
-    table.rows.push_back({curve.name, curve.stage, fmt::format("{:.0f}", curve.step.back()),
-                          std::to_string(curve.steps), fmt::format("{:.4f}", curve.loss.front()),
-                          fmt::format("{:.4f}", curve.loss.back()),
-                          fmt::format("{:.0f}", curve.tokens_per_second)});
     const std::string title = "Loss of " + curve.stage;
     auto chart = std::ranges::find(charts, title, &Chart::title);
     if (chart == charts.end()) {
@@ -232,8 +286,20 @@ std::vector<ReportPart> training_section(const std::vector<TrainingCurve>& curve
     }
     chart->series.push_back({curve.name, curve.step, curve.loss});
   }
+  return charts;
+}
+
+std::vector<ReportPart> training_section(const std::vector<TrainingCurve>& curves) {
+  if (curves.empty()) return {};
+  Table table{{"run", "stage", "steps", "of", "first loss", "last loss", "tokens/s"}, {}};
+  for (const TrainingCurve& curve : curves) {
+    table.rows.push_back({curve.name, curve.stage, fmt::format("{:.0f}", curve.step.back()),
+                          std::to_string(curve.steps), fmt::format("{:.4f}", curve.loss.front()),
+                          fmt::format("{:.4f}", curve.loss.back()),
+                          fmt::format("{:.0f}", curve.tokens_per_second)});
+  }
   std::vector<ReportPart> parts = {Heading{"Training"}, std::move(table)};
-  std::ranges::move(charts, std::back_inserter(parts));
+  std::ranges::move(loss_charts(curves), std::back_inserter(parts));
   return parts;
 }
 
@@ -248,7 +314,11 @@ Report model_report(const std::string& title, const ModelReportData& data) {
   append(report, comparison_section(data.comparisons));
   append(report, decode_section(data.speeds));
   append(report, training_section(data.curves));
-  append(report, origin_section(data.models));
+  append(report, origin_section(data));
+  const std::vector<std::string> names = names_of(data);
+  for (ReportPart& part : report.parts) {
+    if (auto* chart = std::get_if<Chart>(&part)) place_series(*chart, names);
+  }
   return report;
 }
 

@@ -18,7 +18,7 @@ struct ModelReportData {
 };
 
 /// The page. What a model was not measured on is an empty cell; what nobody was measured on has no
-/// section.
+/// section. A name has one colour in all charts.
 Report model_report(const std::string& title, const ModelReportData& data);
 
 // The sections, each empty without data.
@@ -35,13 +35,20 @@ std::vector<ReportPart> length_section(const std::vector<ModelResults>& models);
 /// Needle grids: means over depths, and pictures.
 std::vector<ReportPart> grid_section(const std::vector<ModelResults>& models);
 
-/// Divergence, agreement and perplexity by position.
+/// Divergence, agreement and perplexity along the context, three charts; a place among the colours
+/// is kept for a teacher that all have.
+std::vector<Chart> comparison_charts(const std::vector<ModelComparison>& comparisons);
+
+/// These charts, and tables by position.
 std::vector<ReportPart> comparison_section(const std::vector<ModelComparison>& comparisons);
 
 /// Milliseconds and bytes over the context.
 std::vector<ReportPart> decode_section(const std::vector<DecodeSpeed>& speeds);
 
 /// Losses over steps, a chart a stage.
+std::vector<Chart> loss_charts(const std::vector<TrainingCurve>& curves);
+
+/// These charts, and a row a run and stage.
 std::vector<ReportPart> training_section(const std::vector<TrainingCurve>& curves);
 
 }  // namespace hypenet

@@ -23,6 +23,11 @@ const std::map<std::string, NeedleHaystack>& haystacks() {
   return kNames;
 }
 
+std::string haystack_name(NeedleHaystack haystack) {
+  return std::ranges::find(haystacks(), haystack, [](const auto& named) { return named.second; })
+      ->first;
+}
+
 void check_options(const NeedleGridOptions& options) {
   HYPENET_CHECK(options.tokenizer != nullptr, "needle-grid: expected a tokenizer, found none");
   HYPENET_CHECK(!options.contexts.empty(), "needle-grid: expected a context, found none");
@@ -232,7 +237,11 @@ NeedleGrid score_needle_prompts(const NeedlePrompts& prompts, std::span<const Ev
                                 std::string name) {
   HYPENET_CHECK(answers.size() == prompts.items.size(), "needle-grid: expected ",
                 prompts.items.size(), " answers, found ", answers.size());
-  NeedleGrid grid = {std::move(name), prompts.contexts, prompts.depths, {}, prompts.samples};
+  NeedleGrid grid = {.name = std::move(name),
+                     .contexts = prompts.contexts,
+                     .depths = prompts.depths,
+                     .samples = prompts.samples,
+                     .haystack = haystack_name(prompts.haystack)};
   size_t next = 0;
   for (size_t context = 0; context < prompts.contexts.size(); ++context) {
     grid.shares.emplace_back();
@@ -257,8 +266,10 @@ NeedleGrid run_needle_grid(
 }
 
 Json needle_grid_json(const NeedleGrid& grid) {
-  return {{"name", grid.name},       {"contexts", grid.contexts}, {"depths", grid.depths},
-          {"samples", grid.samples}, {"shares", grid.shares},     {"mean", grid.mean()}};
+  Json json = {{"name", grid.name},       {"contexts", grid.contexts}, {"depths", grid.depths},
+               {"samples", grid.samples}, {"shares", grid.shares},     {"mean", grid.mean()}};
+  if (!grid.haystack.empty()) json["haystack"] = grid.haystack;
+  return json;
 }
 
 }  // namespace hypenet

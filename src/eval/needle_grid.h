@@ -57,6 +57,7 @@ struct NeedleGrid {
   std::vector<double> depths = {};               // percent
   std::vector<std::vector<double>> shares = {};  // [context][depth], 0 to 1
   int64_t samples = 0;
+  std::string haystack = {};  // as parse_needle_haystack takes it; empty: unknown
 
   double mean() const;
 };
@@ -71,11 +72,12 @@ NeedleGrid run_needle_grid(
     const NeedlePrompts& prompts, std::string name,
     const std::function<std::vector<EvalAnswer>(std::span<const EvalRequest>)>& answer);
 
-/// The grid for a results file: {"name", "contexts", "depths", "samples", "shares", "mean"}.
+/// The grid for a results file: {"name", "haystack", "contexts", "depths", "samples", "shares",
+/// "mean"}.
 Json needle_grid_json(const NeedleGrid& grid);
 
 /// One panel a grid, side by side, with one colour scale and its legend, as an SVG element (also
-/// valid as a file of its own). The grids must be of the same contexts and depths.
+/// valid as a file of its own). The grids must be of the same contexts, depths and samples.
 std::string draw_heat_maps(std::span<const NeedleGrid> grids, const std::string& title);
 
 /// The grid as text: a row a depth, a column a context, percent found; `has_colour` adds a

@@ -3,11 +3,13 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 #include <map>
 #include <sstream>
 #include <utility>
 
 #include "base/error.h"
+#include "eval/ruler.h"
 
 namespace hypenet {
 namespace {
@@ -30,17 +32,16 @@ T read_member(const Json& json, const char* key, const std::string& place) {
   return read_value<T>(member(json, key, place), concat(place, ": ", key));
 }
 
-/// The number of items or shots that an object of results.json tells for a task; 0 where it does
-/// not.
+/// The number of items or shots that an object of results.json tells for a task.
 int64_t count_of(const Json& json, const char* key, const std::string& task,
                  const char* inner = nullptr) {
   const Json* value = &json;
   for (const char* name : {key, task.c_str(), inner}) {
     if (name == nullptr) break;
-    if (!value->is_object() || !value->contains(name)) return 0;
+    if (!value->is_object() || !value->contains(name)) return kUnknown;
     value = &value->at(name);
   }
-  return value->is_number_integer() ? value->get<int64_t>() : 0;
+  return value->is_number_integer() ? value->get<int64_t>() : kUnknown;
 }
 
 /// "acc,none" and "acc_stderr,none": all metrics of a task. Another filter of the harness than none
@@ -54,12 +55,39 @@ std::vector<Metric> read_metrics(const Json& json, const std::string& place) {
     const std::string name = key.substr(0, comma), filter = key.substr(comma);
     if (name.ends_with("_stderr")) continue;
     Metric metric{.name = filter == ",none" ? name : key,
-                  .value = read_value<double>(value, concat(place, ": ", key))};
+                  .value = value.is_null() ? std::numeric_limits<double>::quiet_NaN()
+                                           : read_value<double>(value, concat(place, ": ", key))};
     const std::string error = concat(name, "_stderr", filter);
     if (json.contains(error) && json.at(error).is_number()) metric.error = json.at(error);
     metrics.push_back(std::move(metric));
   }
   return metrics;
+}
+
+bool is_length(const Metric& metric) {
+  return !metric.name.empty() && metric.name.find_first_not_of("0123456789") == std::string::npos;
+}
+
+/// RULER's task or group as the harness writes it, "4096,none", as a task a length with the metrics
+/// that eval writes; any other as it is.
+std::vector<TaskResult> split_lengths(const TaskResult& task) {
+  const auto& ruler = ruler_task_names();
+  const bool is_ruler = task.name == "ruler" || std::ranges::find(ruler, task.name) != ruler.end();
+  if (!is_ruler || !std::ranges::all_of(task.metrics, is_length)) return {task};
+  const std::string metric_name = task.name == "ruler"                 ? "score/harness"
+                                  : task.name.starts_with("ruler_qa_") ? "part/harness"
+                                                                       : "all";
+  std::vector<TaskResult> parts;
+  for (const Metric& metric : task.metrics) {
+    if (metric.value == -1) continue;  // a length that was not run
+    TaskResult part = task;
+    part.name = concat(task.name, "/", metric.name);
+    part.count = kUnknown;  // the harness tells that of all lengths together
+    part.metrics = {metric};
+    part.metrics.front().name = metric_name;
+    parts.push_back(std::move(part));
+  }
+  return parts;
 }
 
 std::vector<TaskResult> read_tasks(const ResultFile& file) {
@@ -76,7 +104,7 @@ std::vector<TaskResult> read_tasks(const ResultFile& file) {
       task.of = read_value<std::vector<std::string>>(
           file.json.at("group_subtasks").at(name), concat(file.place, ": group_subtasks: ", name));
     }
-    tasks.push_back(std::move(task));
+    std::ranges::move(split_lengths(task), std::back_inserter(tasks));
   }
   return tasks;
 }
@@ -87,6 +115,7 @@ NeedleGrid read_grid(const Json& json, const std::string& place) {
                   .depths = read_member<std::vector<double>>(json, "depths", place),
                   .shares = read_member<std::vector<std::vector<double>>>(json, "shares", place),
                   .samples = read_member<int64_t>(json, "samples", place)};
+  if (json.contains("haystack")) grid.haystack = read_member<std::string>(json, "haystack", place);
   const bool is_whole =
       grid.shares.size() == grid.contexts.size() && !grid.shares.empty() && !grid.depths.empty() &&
       std::ranges::all_of(grid.shares,
@@ -109,18 +138,20 @@ std::vector<NeedleGrid> read_grids(const ResultFile& file, const std::string& na
   return grids;
 }
 
+/// A value as a cell of a table; "" where there is none.
+std::string cell_text(const Json& object, const char* key) {
+  if (!object.is_object() || !object.contains(key)) return "";
+  const Json& value = object.at(key);
+  if (value.is_null()) return "none";
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
 ResultOrigin read_origin(const Json& json) {
-  const auto text = [](const Json& object, const char* key) -> std::string {
-    if (!object.is_object() || !object.contains(key)) return "";
-    const Json& value = object.at(key);
-    if (value.is_null()) return "none";
-    return value.is_string() ? value.get<std::string>() : value.dump();
-  };
   const Json config = json.contains("config") ? json.at("config") : Json::object();
-  return {.folder = text(config, "model_args"),
-          .type = text(config, "dtype"),
-          .attn_logits_scaling = text(config, "attn_logits_scaling"),
-          .commit = text(json, "git_hash")};
+  return {.folder = cell_text(config, "model_args"),
+          .type = cell_text(config, "dtype"),
+          .attn_logits_scaling = cell_text(config, "attn_logits_scaling"),
+          .commit = cell_text(json, "git_hash")};
 }
 
 /// "teacher" of out/x/teacher/, "x/model" of out/x/model.
@@ -148,7 +179,8 @@ ModelResults read_model_results(const std::string& name, std::span<const ResultF
     }
     for (NeedleGrid& grid : read_grids(file, name)) {
       claim(concat("needle grid of ", grid.name, " at ", Json(grid.contexts).dump(), " and ",
-                   Json(grid.depths).dump(), " %"),
+                   Json(grid.depths).dump(), " %, ", grid.samples, " samples",
+                   grid.haystack.empty() ? "" : " in ", grid.haystack),
             file.place);
       results.grids.push_back(std::move(grid));
     }
@@ -164,7 +196,16 @@ ModelComparison read_comparison(const std::string& name, const ResultFile& file)
   ModelComparison comparison{
       .name = name,
       .teacher = folder_name(read_member<std::string>(file.json, "a", file.place)),
+      .of_student = {.folder = cell_text(file.json, "b"),
+                     .attn_logits_scaling = cell_text(file.json, "attn_logits_scaling_b")},
+      .of_teacher = {.folder = cell_text(file.json, "a"),
+                     .attn_logits_scaling = cell_text(file.json, "attn_logits_scaling_a")},
       .windows = read_member<int64_t>(file.json, "windows", file.place)};
+  if (file.json.contains("text")) {
+    for (const auto& text : read_member<std::vector<std::string>>(file.json, "text", file.place)) {
+      comparison.text += (comparison.text.empty() ? "" : ", ") + text;
+    }
+  }
   const Json& positions = member(file.json, "positions", file.place);
   const std::string place = file.place + ": positions";
   const auto kl = read_member<Numbers>(positions, "kl", place);
@@ -194,10 +235,8 @@ std::vector<DecodeSpeed> read_decode_speeds(std::span<const ResultFile> files) {
       const std::string place = concat(file.place, ": [", i, "]");
       DecodeSpeed speed{.shape = read_member<std::string>(point, "shape", place),
                         .context = read_member<int64_t>(point, "context", place),
-                        .ms = read_member<double>(point, "ms", place)};
-      if (point.contains("cache_bytes")) {
-        speed.cache_bytes = read_member<double>(point, "cache_bytes", place);
-      }
+                        .ms = read_member<double>(point, "ms", place),
+                        .cache_bytes = read_member<double>(point, "cache_bytes", place)};
       const auto [found, is_new] = places.emplace(std::pair(speed.shape, speed.context), place);
       HYPENET_CHECK(is_new, place, ": expected a shape and context of its own, found ", speed.shape,
                     " at ", speed.context, " as in ", found->second);
@@ -214,6 +253,8 @@ std::vector<TrainingCurve> read_training(const std::string& name, const std::str
   int64_t number = 0;
   for (std::string line; std::getline(lines, line);) {
     const std::string here = concat(place, ":", ++number);
+    // The log is cut back by the same rule when the run is taken up again.
+    if (lines.eof() && !Json::accept(line)) break;
     const Json json = parse_json(line, here);
     const auto stage = read_member<std::string>(json, "stage", here);
     auto curve = std::ranges::find(curves, stage, &TrainingCurve::stage);

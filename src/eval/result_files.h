@@ -28,22 +28,29 @@ struct ResultOrigin {
   bool operator==(const ResultOrigin&) const = default;
 };
 
+constexpr int64_t kUnknown = -1;
+
 /// All that was measured of one model, under the name that a report gives it.
 struct ModelResults {
   std::string name = {};
-  std::vector<TaskResult> tasks = {};  // of groups too; `of` tells their members
+  // Of groups too; `of` tells their members. shots and count: kUnknown where the file is silent; a
+  // metric that is null is not a number.
+  std::vector<TaskResult> tasks = {};
   std::vector<NeedleGrid> grids = {};  // the first of a file is the model's own, and has its name
   std::vector<ResultOrigin> origins = {};
 };
 
-/// Merges results.json files (eval/results.h; the harness's own have the same shape). Throws Error
-/// for a task, or a needle grid of the same contexts and depths, that is in two of them.
+/// Merges results.json files (eval/results.h; the harness's own have the same shape, but for RULER,
+/// whose metrics are lengths: "4096,none" of niah_single_1 becomes the task niah_single_1/4096, -1
+/// none). Throws Error for a task, or a needle grid of the same prompts, that is in two of them.
 ModelResults read_model_results(const std::string& name, std::span<const ResultFile> files);
 
 /// What `hypenet compare --json` wrote of a teacher and a student.
 struct ModelComparison {
-  std::string name = {};     // of the student
-  std::string teacher = {};  // its folder's name
+  std::string name = {};                          // of the student
+  std::string teacher = {};                       // its folder's name
+  ResultOrigin of_student = {}, of_teacher = {};  // folder and attn_logits_scaling
+  std::string text = {};                          // which both read
   int64_t windows = 0;
   std::vector<PositionComparison> positions = {};
 };
@@ -54,10 +61,11 @@ struct DecodeSpeed {
   std::string shape = {};
   int64_t context = 0;
   double ms = 0;
-  std::optional<double> cache_bytes = {};  // keys, values and states of one sequence
+  double cache_bytes = 0;  // keys, values and states of one sequence
 };
 
-/// Throws Error for a shape and context that come twice, too.
+/// Throws Error for a shape and context that come twice, and for the points of `bench prefill`,
+/// which have no cache_bytes.
 std::vector<DecodeSpeed> read_decode_speeds(std::span<const ResultFile> files);
 
 /// One stage of a training run (train/metrics_log.h).
@@ -68,7 +76,8 @@ struct TrainingCurve {
   double tokens_per_second = 0;  // as last reported
 };
 
-/// The stages of a metrics.jsonl with this text.
+/// The stages of a metrics.jsonl with this text; part of a line at its end, which a killed run
+/// leaves, is passed over.
 std::vector<TrainingCurve> read_training(const std::string& name, const std::string& place,
                                          const std::string& text);
 

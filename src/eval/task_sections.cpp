@@ -6,8 +6,10 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <tuple>
 
 #include "eval/axis.h"
+#include "eval/mmlu.h"
 #include "eval/model_report.h"
 #include "eval/ruler.h"
 
@@ -15,6 +17,7 @@ namespace hypenet {
 namespace {
 
 constexpr const char* kRecall = "recall";
+constexpr const char* kMmlu = "mmlu";
 
 /// A value of a task and metric for each model; null where it was not measured.
 struct ScoreRow {
@@ -66,22 +69,45 @@ std::vector<ScoreRow> score_rows(const std::vector<ModelResults>& models) {
                           std::vector<const Metric*>(models.size())});
         }
         rows[found->second].tasks[model] = &task;
-        rows[found->second].values[model] = &metric;
+        if (!std::isnan(metric.value)) rows[found->second].values[model] = &metric;
       }
     }
   }
   return rows;
 }
 
-bool is_part_of_mmlu(const std::string& task) { return task.starts_with("mmlu_"); }
+/// Its subjects, and its categories.
+std::set<std::string> parts_of_mmlu() {
+  const std::vector<std::string> subjects = mmlu_group(kMmlu);
+  std::set<std::string> parts(subjects.begin(), subjects.end());
+  for (const TaskName& group : mmlu_group_names()) {
+    if (group.name != kMmlu) parts.emplace(group.name);
+  }
+  return parts;
+}
 
-/// The rows of the first table: tasks without lengths; of a whole MMLU only its mean.
+bool is_part_of_mmlu(const std::string& task) {
+  static const std::set<std::string> kParts = parts_of_mmlu();
+  return kParts.contains(task);
+}
+
+/// The rows of the first table: tasks without lengths; of MMLU only its mean where every model that
+/// has the part has that too.
 std::vector<ScoreRow> task_rows(const std::vector<ModelResults>& models) {
   std::vector<ScoreRow> rows = score_rows(models);
   std::erase_if(rows, [](const ScoreRow& row) { return length_task(row.task).has_value(); });
-  const bool has_mmlu =
-      std::ranges::any_of(rows, [](const ScoreRow& row) { return row.task == "mmlu"; });
-  if (has_mmlu) std::erase_if(rows, [](const ScoreRow& row) { return is_part_of_mmlu(row.task); });
+  std::vector<bool> has_mmlu(models.size());
+  for (size_t i = 0; i < models.size(); ++i) {
+    has_mmlu[i] =
+        std::ranges::find(models[i].tasks, kMmlu, &TaskResult::name) != models[i].tasks.end();
+  }
+  std::erase_if(rows, [&](const ScoreRow& row) {
+    if (!is_part_of_mmlu(row.task)) return false;
+    for (size_t i = 0; i < models.size(); ++i) {
+      if (row.tasks[i] != nullptr && !has_mmlu[i]) return false;
+    }
+    return true;
+  });
   return rows;
 }
 
@@ -95,23 +121,28 @@ std::string score_cell(const Metric* metric) {
                        : score(metric->value);
 }
 
-/// One number where the models agree, else each model's.
+/// One number where the models agree, else each model's; nothing where none is known.
 std::string counts_cell(const ScoreRow& row, int64_t TaskResult::*count) {
   std::vector<std::string> values;
   std::set<std::string> distinct;
   for (const TaskResult* task : row.tasks) {
     if (task == nullptr) continue;
-    values.push_back(std::to_string(task->*count));
+    values.push_back(task->*count == kUnknown ? "?" : std::to_string(task->*count));
     distinct.insert(values.back());
   }
+  if (distinct == std::set<std::string>{"?"}) return "";
   if (distinct.size() == 1) return values.front();
   std::string text;
   for (const std::string& value : values) text += (text.empty() ? "" : " / ") + value;
   return text;
 }
 
+/// A group's members count, and not the group; but MMLU is one task.
 bool is_accuracy(const ScoreRow& row) {
-  return (row.metric == "acc" || row.metric == "acc_norm") && !is_part_of_mmlu(row.task);
+  const bool is_group = std::ranges::any_of(
+      row.tasks, [](const TaskResult* task) { return task != nullptr && !task->of.empty(); });
+  return (row.metric == "acc" || row.metric == "acc_norm") && !is_part_of_mmlu(row.task) &&
+         (!is_group || row.task == kMmlu);
 }
 
 /// The means over the rows that all models have (but those without any), with their standard
@@ -310,6 +341,46 @@ Chart length_chart(const LengthLines& lines, const std::vector<ModelResults>& mo
   return chart;
 }
 
+/// Grids of the same prompts together. What one model was compared with may be in the files of
+/// another, too: an equal grid of the same name is shown once.
+std::vector<std::vector<NeedleGrid>> grids_by_prompts(const std::vector<ModelResults>& models) {
+  const auto prompts_of = [](const NeedleGrid& grid) {
+    return std::tie(grid.haystack, grid.contexts, grid.depths, grid.samples);
+  };
+  std::vector<std::vector<NeedleGrid>> groups;
+  for (const ModelResults& model : models) {
+    for (const NeedleGrid& grid : model.grids) {
+      auto group = std::ranges::find_if(
+          groups, [&](const auto& other) { return prompts_of(other.front()) == prompts_of(grid); });
+      if (group == groups.end()) group = groups.insert(group, std::vector<NeedleGrid>{});
+      const bool is_known = std::ranges::any_of(*group, [&](const NeedleGrid& other) {
+        return other.name == grid.name && other.shares == grid.shares;
+      });
+      if (!is_known) group->push_back(grid);
+    }
+  }
+  return groups;
+}
+
+Table grid_table(const std::vector<NeedleGrid>& grids) {
+  Table table{{"share found, mean over depths"}, {}};
+  for (const int64_t context : grids.front().contexts) {
+    table.header.push_back(token_label(context));
+  }
+  table.header.emplace_back("mean");
+  for (const NeedleGrid& grid : grids) {
+    std::vector<std::string> row = {grid.name};
+    for (const auto& shares : grid.shares) {
+      double sum = 0;
+      for (const double share : shares) sum += share;
+      row.push_back(fmt::format("{:.3f}", sum / static_cast<double>(shares.size())));
+    }
+    row.push_back(fmt::format("{:.3f}", grid.mean()));
+    table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
 }  // namespace
 
 std::vector<ReportPart> task_section(const std::vector<ModelResults>& models) {
@@ -343,30 +414,13 @@ std::vector<ReportPart> length_section(const std::vector<ModelResults>& models) 
 }
 
 std::vector<ReportPart> grid_section(const std::vector<ModelResults>& models) {
-  std::map<std::pair<std::vector<int64_t>, std::vector<double>>, std::vector<NeedleGrid>> groups;
-  for (const ModelResults& model : models) {
-    for (const NeedleGrid& grid : model.grids) {
-      groups[{grid.contexts, grid.depths}].push_back(grid);
-    }
-  }
+  const std::vector<std::vector<NeedleGrid>> groups = grids_by_prompts(models);
   if (groups.empty()) return {};
   std::vector<ReportPart> parts = {Heading{"Needle grid"}};
-  for (const auto& [shape, grids] : groups) {
-    Table table{{"share found, mean over depths"}, {}};
-    for (const int64_t context : shape.first) table.header.push_back(token_label(context));
-    table.header.emplace_back("mean");
-    for (const NeedleGrid& grid : grids) {
-      std::vector<std::string> row = {grid.name};
-      for (const auto& shares : grid.shares) {
-        double sum = 0;
-        for (const double share : shares) sum += share;
-        row.push_back(fmt::format("{:.3f}", sum / static_cast<double>(shares.size())));
-      }
-      row.push_back(fmt::format("{:.3f}", grid.mean()));
-      table.rows.push_back(std::move(row));
-    }
-    parts.emplace_back(std::move(table));
-    const std::string title = "Facts found, by context and depth";
+  for (const auto& grids : groups) {
+    parts.emplace_back(grid_table(grids));
+    std::string title = "Facts found, by context and depth";
+    if (!grids.front().haystack.empty()) title += ": " + grids.front().haystack;
     parts.emplace_back(Picture{title, draw_heat_maps(grids, title)});
   }
   return parts;

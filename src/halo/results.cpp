@@ -4,9 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <sstream>
 
 #include "base/files.h"
+#include "eval/model_report.h"
 
 namespace hypenet {
 namespace fs = std::filesystem;
@@ -31,24 +31,12 @@ double bytes_per_token(const CacheBytes& cache) {
 }
 
 /// One chart a stage: its loss over steps, as metrics.jsonl has it.
-std::vector<Chart> loss_charts(const fs::path& metrics) {
-  std::vector<Chart> charts;
-  if (!fs::exists(metrics)) return charts;
-  std::istringstream lines(read_file(metrics));
-  for (std::string line; std::getline(lines, line);) {
-    const Json json = parse_json(line, metrics.string());
-    const auto stage = json.at("stage").get<std::string>();
-    if (charts.empty() || charts.back().series.front().name != stage) {
-      charts.push_back({.title = "Loss of " + stage,
-                        .x_label = "step",
-                        .y_label = "loss",
-                        .log_y = true,
-                        .series = {{stage, {}, {}}}});
-    }
-    charts.back().series.front().x.push_back(json.at("step").get<double>());
-    charts.back().series.front().y.push_back(json.at("loss").get<double>());
-  }
-  return charts;
+/// One chart a stage: its loss over steps, as metrics.jsonl has it.
+std::vector<Chart> stage_charts(const fs::path& metrics) {
+  if (!fs::exists(metrics) || fs::is_empty(metrics)) return {};
+  std::vector<TrainingCurve> curves = read_training("", metrics.string(), read_file(metrics));
+  for (TrainingCurve& curve : curves) curve.name = curve.stage;
+  return loss_charts(curves);
 }
 
 /// What the choice of layers went by: importances, and what pilots reached. Nothing for layers that
@@ -172,7 +160,7 @@ Report conversion_report(const HaloRecipe& recipe, const ConversionRecord& recor
                                              cache_series("HypeNet", record.hypenet)}});
   for (auto& part : selection_parts(recipe, record, out / "3-select"))
     report.parts.emplace_back(std::move(part));
-  for (auto& chart : loss_charts(out / "metrics.jsonl"))
+  for (auto& chart : stage_charts(out / "metrics.jsonl"))
     report.parts.emplace_back(std::move(chart));
   return report;
 }

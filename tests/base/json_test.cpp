@@ -102,6 +102,7 @@ TEST(Json, value_of_the_wrong_kind_is_named_with_its_path) {
 
 TEST(Json, text_that_is_no_json_is_named) {
   EXPECT_ERROR(read(R"({"name": )"), "recipe.json: expected JSON, found a syntax error at byte 10");
+  EXPECT_ERROR(read(R"({"name": 1e999})"), "recipe.json: expected JSON, found a number out of");
 }
 
 TEST(Json, file_round_trip_keeps_the_order_of_keys) {

@@ -97,6 +97,19 @@ TEST_F(ReportCommandTest, files_of_one_model_are_separated_by_commas) {
   expect_error_line(report({"--model", both + "," + file("a.json")}), "a.json: piqa: expected");
 }
 
+TEST_F(ReportCommandTest, links_lead_from_the_markdown_file_to_the_pictures) {
+  write_file(root_ / "metrics.jsonl", kMetrics);
+  fs::create_directory(root_ / "docs");
+  const auto link = [&](const std::string& images, const std::string& markdown) {
+    const ProgramResult result = report({"--images", file(images), "--markdown", file(markdown),
+                                         "--training", "x=" + file("metrics.jsonl")});
+    EXPECT_EQ(result.code, 0) << result.error;
+    return read_file(root_ / markdown);
+  };
+  EXPECT_THAT(link("images", "docs/../up.md"), HasSubstr("(<images/loss-of-2-align.svg>)"));
+  EXPECT_THAT(link("docs/../images/", "docs/x.md"), HasSubstr("(<../images/loss-of-2-align.svg>)"));
+}
+
 TEST_F(ReportCommandTest, bad_requests_are_one_line_and_write_nothing) {
   write_json(root_ / "a.json", {{"results", Json::object()}});
   const std::string a = file("a.json");
@@ -111,6 +124,12 @@ TEST_F(ReportCommandTest, bad_requests_are_one_line_and_write_nothing) {
   expect_error_line(report({"--model", "m=" + file("none.json")}), "none.json");
   expect_error_line(run_program({"report", "--model", "m=" + a, "--out", file("none/x.html")}),
                     "none/x.html: cannot write");
+  expect_error_line(report({"--model", "m=" + a, "--images", a}),
+                    "a.json: expected a folder, found a file");
+  expect_error_line(report({"--model", "m=" + a, "--images", a + "/below"}),
+                    "below: expected a folder, found a file");
+  expect_error_line(report({"--model", "m=" + a, "--markdown", file("./page.html")}),
+                    "--markdown: expected another file than --out, found ");
   EXPECT_FALSE(fs::exists(root_ / "page.html"));
 }
 

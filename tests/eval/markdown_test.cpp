@@ -21,9 +21,21 @@ TEST(MarkdownTest, has_headings_paragraphs_tables_and_links) {
   EXPECT_EQ(format_markdown(report(), "images"),
             "# Title\n\nAbout\n\n## Tasks\n\nSome text.\n\n| task | a\\|b |\n|---|---:|\n"
             "| piqa | 0.5 |\n| short |  |\n\n"
-            "![RULER: niah_single_1](<images/ruler-niah-single-1.svg>)\n\n"
-            "![RULER: niah_single_1](<images/ruler-niah-single-1-2.svg>)\n\n"
+            "![RULER: niah\\_single\\_1](<images/ruler-niah-single-1.svg>)\n\n"
+            "![RULER: niah\\_single\\_1](<images/ruler-niah-single-1-2.svg>)\n\n"
             "![Facts found, by depth](<images/facts-found-by-depth.svg>)\n");
+}
+
+TEST(MarkdownTest, text_shows_as_it_is) {
+  const std::string odd = "a*b* <i> `c` \\ [d] | &lt;\ne";
+  const std::string plain = R"(a\*b\* \<i> \`c\` \\ \[d\] \| \&lt; e)";
+  const Chart chart{.title = odd, .series = {{"a", {1}, {1}}}};
+  EXPECT_EQ(format_markdown({.title = odd,
+                             .subtitle = odd,
+                             .parts = {Heading{odd}, odd, Table{{odd}, {{odd}}}, chart}},
+                            "images"),
+            "# " + plain + "\n\n" + plain + "\n\n## " + plain + "\n\n" + plain + "\n\n| " + plain +
+                " |\n|---|\n| " + plain + " |\n\n![" + plain + "](<images/a-b-i-c-d-lt-e.svg>)\n");
 }
 
 TEST(MarkdownTest, has_no_links_without_a_folder) {

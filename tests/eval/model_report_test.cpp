@@ -4,16 +4,19 @@
 #include <gmock/gmock.h>
 
 #include <cmath>
+#include <map>
 
 #include "tests/support/expect_error.h"
 
 namespace hypenet {
 namespace {
 
+using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
+using testing::VariantWith;
 using Row = std::vector<std::string>;
 
 TaskResult task(const std::string& name, std::vector<Metric> metrics, int64_t count = 100) {
@@ -121,6 +124,55 @@ TEST(TaskSectionTest, a_whole_mmlu_stands_for_its_subjects) {
   EXPECT_EQ(part.rows[0][0], "mmlu_virology");
 }
 
+TEST(TaskSectionTest, what_mmlu_does_not_stand_for_stays) {
+  ResultFile whole = file({accuracy("mmlu_pro", 0.2), accuracy("mmlu_virology", 0.1)});
+  whole.json["results"]["mmlu"] = {{"acc,none", 0.5}};
+  const auto rows = first_table(task_section({read_model_results("a", std::vector{whole}),
+                                              model("b", {accuracy("mmlu_virology", 0.3)})}))
+                        .rows;
+  ASSERT_EQ(rows.size(), 5U);
+  EXPECT_EQ(rows[0][0], "mmlu_pro");
+  EXPECT_EQ(rows[1][0], "mmlu_virology");  // the second model has no mean of all subjects
+  EXPECT_EQ(rows[1][5], "0.3000 ± 0.0300");
+  EXPECT_EQ(rows[2][0], "mmlu");
+  EXPECT_EQ(rows[3][4], "0.3500");
+}
+
+TEST(TaskSectionTest, a_group_does_not_count_beside_its_members) {
+  ResultFile harness = file({accuracy("a", 0.2), accuracy("b", 0.4), accuracy("all", 0.3)});
+  harness.json["group_subtasks"] = {{"a", Json::array()}, {"all", {"a", "b"}}};
+  const auto rows = first_table(task_section({read_model_results("m", std::vector{harness})})).rows;
+  ASSERT_EQ(rows.size(), 4U);
+  EXPECT_EQ(rows[3][0], "mean of the 2 accuracy tasks that all models have");
+  EXPECT_EQ(rows[3][4].substr(0, 6), "0.3000");
+}
+
+TEST(TaskSectionTest, what_a_file_does_not_say_is_no_zero) {
+  const Json silent = {{"results", {{"x", {{"acc,none", 0.5}}}, {"y", {{"acc,none", nullptr}}}}}};
+  const auto quiet = read_model_results("quiet", std::vector<ResultFile>{{"r.json", silent}});
+  EXPECT_THAT(first_table(task_section({quiet})).rows,
+              ElementsAre(Row{"x", "acc", "", "", "0.5000"}, Row{"y", "acc", "", "", ""}));
+  const auto row = first_table(task_section({quiet, model("m", {accuracy("x", 0.5)})})).rows[0];
+  EXPECT_EQ(row[2], "? / 0");
+  EXPECT_EQ(row[3], "? / 100");
+}
+
+TEST(LengthSectionTest, the_harness_own_lengths_are_lengths) {
+  const Json json = {
+      {"results",
+       {{"niah_single_1", {{"alias", "x"}, {"4096,none", 0.5}, {"8192,none", -1}}},
+        {"ruler_qa_squad", {{"4096,none", 0.25}, {"4096_stderr,none", "N/A"}, {"8192,none", -1}}},
+        {"ruler", {{"4096,none", 0.375}, {"8192,none", -1}}}}}};
+  const auto harness = read_model_results("harness", std::vector<ResultFile>{{"r.json", json}});
+  EXPECT_THAT(task_section({harness}), IsEmpty());
+  const Table table =
+      first_table(length_section({model("ours", {ruler("niah_single_1", 4096, 1)}), harness}));
+  EXPECT_THAT(table.header, ElementsAre("task", "model", "4K"));
+  EXPECT_THAT(table.rows,
+              ElementsAre(Row{"niah_single_1", "ours", "1.000"}, Row{"", "harness", "0.500"},
+                          Row{"ruler_qa_squad, part/harness", "harness", "0.250"}));
+}
+
 TEST(LengthSectionTest, has_a_row_a_task_and_model_and_a_chart_a_task) {
   const auto parts = length_section(
       {model("teacher", {ruler("niah_single_1", 4096, 1), ruler("niah_single_1", 8192, 0.5),
@@ -186,6 +238,32 @@ TEST(GridSectionTest, grids_of_the_same_places_share_a_picture) {
   EXPECT_THAT(pictures[1], HasSubstr("third"));
 }
 
+TEST(GridSectionTest, grids_of_other_prompts_are_apart_and_equal_ones_shown_once) {
+  const auto model_of = [](const std::string& name, std::vector<NeedleGrid> grids) {
+    ResultFile results = file({});
+    for (const NeedleGrid& each : grids) {
+      results.json["needle_grids"].push_back(needle_grid_json(each));
+    }
+    return read_model_results(name, std::vector{results});
+  };
+  NeedleGrid many = grid("folder", {256}), essays = grid("folder", {256});
+  many.samples = 5;
+  essays.haystack = "essays";
+  const NeedleGrid teacher = grid("teacher", {256});
+  const auto parts = grid_section({model_of("a", {grid("folder", {256}), teacher}),
+                                   model_of("b", {grid("folder", {256}), teacher, many}),
+                                   model_of("c", {essays})});
+  std::vector<std::vector<std::string>> names;
+  for (const ReportPart& part : parts) {
+    const auto* table = std::get_if<Table>(&part);
+    if (table == nullptr) continue;
+    names.emplace_back();
+    for (const Row& row : table->rows) names.back().push_back(row[0]);
+  }
+  EXPECT_THAT(names, ElementsAre(Row{"a", "teacher", "b"}, Row{"folder"}, Row{"c"}));
+  EXPECT_EQ(std::get<Picture>(parts.back()).title, "Facts found, by context and depth: essays");
+}
+
 /// `hypenet compare --json` over 20 positions; `loss` is the teacher's.
 Json comparison_json(double kl, double loss) {
   const std::vector<double> divergences(20, kl), agreements(20, 0.5), losses(20, loss),
@@ -219,25 +297,44 @@ TEST(ComparisonSectionTest, the_teacher_is_shown_once_when_its_numbers_are_the_s
   EXPECT_NEAR(drawn[2].series[0].y[0], 4, 1e-12);
   EXPECT_NEAR(drawn[2].series[1].y[0], 8, 1e-12);
   const auto apart = charts(comparison_section({comparison("s2", 1, 1), comparison("s3", 1, 2)}));
+  EXPECT_THAT(comparison_section({comparison("s2", 1, 1), comparison("s3", 1, 2)}),
+              Not(Contains(VariantWith<std::string>("Perplexity on the same text:"))));
   ASSERT_EQ(apart[2].series.size(), 4U);
   EXPECT_EQ(apart[2].series[2].name, "teacher, beside s3");
 }
 
-TEST(DecodeSectionTest, has_milliseconds_and_bytes_where_they_are_known) {
+TEST(ComparisonSectionTest, means_are_over_the_same_positions) {
+  ModelComparison longer = comparison("long", 0.25, 1);
+  longer.positions.resize(30, {.divergence = 0.75});
+  const auto rows = first_table(comparison_section({comparison("short", 0.5, 1), longer})).rows;
+  ASSERT_EQ(rows.size(), 5U);
+  EXPECT_EQ(rows[3], (Row{"1 to 20", "0.5000", "0.2500"}));
+  EXPECT_EQ(rows[4], (Row{"1 to 30", "", "0.4167"}));
+}
+
+TEST(DecodeSectionTest, has_milliseconds_and_bytes) {
   const Json points = {{{"shape", "hypenet-2b"},
                         {"context", 4096},
                         {"ms", 1.5},
                         {"floor_ms", 1},
                         {"cache_bytes", 3 << 20}},
-                       {{"shape", "qwen3-1.7b"}, {"context", 8192}, {"ms", 2.5}, {"floor_ms", 1}}};
+                       {{"shape", "qwen3-1.7b"},
+                        {"context", 8192},
+                        {"ms", 2.5},
+                        {"floor_ms", 1},
+                        {"cache_bytes", 1 << 20}}};
   const std::vector<ResultFile> files = {{"decode.json", points}};
   const auto parts = decode_section(read_decode_speeds(files));
   EXPECT_THAT(first_table(parts).rows, ElementsAre(Row{"4K", "1.500", ""}, Row{"8K", "", "2.500"}));
   ASSERT_EQ(charts(parts).size(), 2U);
-  EXPECT_THAT(std::get<Table>(parts[3]).rows, ElementsAre(Row{"4K", "3.0"}));
+  EXPECT_THAT(std::get<Table>(parts[3]).rows,
+              ElementsAre(Row{"4K", "3.0", ""}, Row{"8K", "", "1.0"}));
   EXPECT_ERROR(
       read_decode_speeds(std::vector{files[0], files[0]}),
       "decode.json: [0]: expected a shape and context of its own, found hypenet-2b at 4096");
+  const Json prefill = {{{"shape", "x"}, {"context", 4096}, {"ms", 1.5}, {"floor_ms", 1}}};
+  EXPECT_ERROR(read_decode_speeds(std::vector<ResultFile>{{"prefill.json", prefill}}),
+               "prefill.json: [0]: expected \"cache_bytes\", found none");
 }
 
 TEST(TrainingSectionTest, runs_of_one_stage_share_a_chart) {
@@ -265,6 +362,11 @@ TEST(TrainingSectionTest, runs_of_one_stage_share_a_chart) {
   EXPECT_THAT(drawn[0].series[0].y, ElementsAre(0.5, 0.25));
   EXPECT_EQ(drawn[0].series[1].name, "second");
   EXPECT_THAT(drawn[1].title, HasSubstr("5-distill"));
+  // A killed run leaves part of a line.
+  const auto torn = read_training("x", "m.jsonl", line("a", 1, 2) + "{\"stage\":\"a");
+  EXPECT_EQ(torn[0].loss.size(), 1U);
+  EXPECT_ERROR(read_training("x", "m.jsonl", line("a", 1, 2) + "{\"stage\n"),
+               "m.jsonl:2: expected");
   EXPECT_ERROR(read_training("x", "m.jsonl", line("a", 1, 2) + "{}\n"),
                "m.jsonl:2: expected \"stage\", found none");
   EXPECT_ERROR(read_training("x", "m.jsonl", ""), "m.jsonl: expected a line a report");
@@ -282,6 +384,41 @@ TEST(ModelReportTest, what_nobody_was_measured_on_has_no_section) {
   EXPECT_EQ(std::get<Heading>(report.parts[0]).text, "Tasks");
   EXPECT_THAT(std::get<Table>(report.parts[3]).rows,
               ElementsAre(Row{"m", "out/m", "bfloat16", "none", "0123456789"}));
+}
+
+TEST(ModelReportTest, a_name_has_one_colour_in_all_charts) {
+  const auto lengths = [](const std::string& name) {
+    return model(name, {ruler("niah_single_1", 4096, 1), ruler("niah_single_1", 8192, 1)});
+  };
+  ModelReportData data{.models = {lengths("teacher"), lengths("s2"), lengths("s3")},
+                       .comparisons = {comparison("s3", 1, 1), comparison("s2", 1, 1)}};
+  data.curves = read_training("s3", "m.jsonl",
+                              R"({"stage":"x","step":1,"steps":9,"loss":2,"tokens_per_second":3})");
+  data.speeds = {{.shape = "other", .context = 1, .ms = 1}};
+  const auto drawn = charts(model_report("Page", data).parts);
+  ASSERT_EQ(drawn.size(), 7U);
+  const std::map<std::string, size_t> places = {{"teacher", 0}, {"s2", 1}, {"s3", 2}, {"other", 0}};
+  for (const Chart& chart : drawn) {
+    for (size_t i = 0; i < chart.series.size(); ++i) {
+      const Series& series = chart.series[i];
+      if (!series.x.empty()) {
+        EXPECT_EQ(i, places.at(series.name)) << chart.title;
+      }
+    }
+  }
+  EXPECT_EQ(drawn[3].series.size(), 3U);
+}
+
+TEST(ModelReportTest, says_what_was_compared) {
+  Json json = comparison_json(1, 1);
+  json["attn_logits_scaling_a"] = nullptr;
+  json["attn_logits_scaling_b"] = "hype 20";
+  json["text"] = {"x.jsonl", "y.jsonl"};
+  const Report report =
+      model_report("One", {.comparisons = {read_comparison("s2", {"c.json", json})}});
+  EXPECT_THAT(std::get<Table>(report.parts.back()).rows,
+              ElementsAre(Row{"s2", "b", "hype 20", "models/teacher/", "none", "x.jsonl, y.jsonl",
+                              "3", "20"}));
 }
 
 TEST(ResultFilesTest, files_of_one_model_are_merged_and_nothing_twice) {

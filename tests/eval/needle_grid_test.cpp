@@ -114,6 +114,7 @@ TEST(NeedleGrid, answers_come_from_the_model_that_is_called) {
   EXPECT_EQ(grid.mean(), 1);
   EXPECT_EQ(needle_grid_json(grid).at("mean"), 1);
   EXPECT_EQ(needle_grid_json(grid).at("shares").size(), 2U);
+  EXPECT_EQ(needle_grid_json(grid).at("haystack"), "repeated");
 }
 
 TEST(NeedleGrid, impossible_options_are_errors) {
