@@ -124,6 +124,24 @@ TEST_F(EvalCommandTest, another_logits_scaling_is_another_setting) {
   }
 }
 
+TEST_F(EvalCommandTest, none_takes_away_the_scaling_that_config_json_has) {
+  Json config = read_json(folder() / "config.json");
+  config["attn_logits_scaling"] = "hype 20";
+  write_json(folder() / "config.json", config);
+  const auto samples = [&](std::vector<std::string> options) {
+    options.insert(options.end(), {"--tasks", file("choices.jsonl"), "--log-samples",
+                                   file("samples.jsonl"), "--out", file("results.json")});
+    const ProgramResult result = eval(options);
+    EXPECT_EQ(result.code, 0) << result.error;
+    fs::remove(root_ / "results.json.journal");
+    return read_file(root_ / "samples.jsonl");
+  };
+  const std::string own = samples({});
+  EXPECT_EQ(read_json(root_ / "results.json")["config"]["attn_logits_scaling"], "hype 20");
+  EXPECT_NE(samples({"--attn-logits-scaling", "none"}), own);
+  EXPECT_EQ(read_json(root_ / "results.json")["config"]["attn_logits_scaling"], nullptr);
+}
+
 TEST_F(EvalCommandTest, limit_and_batch_change_how_much_and_not_what) {
   const auto value = [&](const std::vector<std::string>& more) {
     std::vector<std::string> options = {"--tasks", file("choices.jsonl"), "--log-samples",
@@ -238,10 +256,26 @@ TEST_F(TextCommandTest, tokenized_text_is_measured_like_its_files) {
 }
 
 TEST_F(TextCommandTest, a_needle_grid_shows_both_models) {
-  const ProgramResult result =
-      eval({"--tasks", "needle-grid", "--needle", "facts", "--text", file("text.txt"), "--contexts",
-            "150,200,150", "--depths", "2", "--samples", "1", "--compare-with", folder().string(),
-            "--plot", file("grid.svg"), "--out", file("results.json")});
+  const ProgramResult result = eval({"--tasks",
+                                     "needle-grid",
+                                     "--needle",
+                                     "facts",
+                                     "--text",
+                                     file("text.txt"),
+                                     "--contexts",
+                                     "150,200,150",
+                                     "--depths",
+                                     "2",
+                                     "--samples",
+                                     "1",
+                                     "--compare-with",
+                                     folder().string(),
+                                     "--plot",
+                                     file("grid.svg"),
+                                     "--out",
+                                     file("results.json"),
+                                     "--attn-logits-scaling",
+                                     "hype 20"});
   ASSERT_EQ(result.code, 0) << result.error;
   // The model knows no fact: each of both maps has a heading and two depths of zeros.
   const std::string map = "\ndepth   150   200 \n   0%    0%    0% \n 100%    0%    0% \n";
@@ -252,7 +286,14 @@ TEST_F(TextCommandTest, a_needle_grid_shows_both_models) {
   const Json json = read_json(root_ / "results.json");
   ASSERT_EQ(json["needle_grids"].size(), 2U);
   EXPECT_EQ(json["needle_grids"][0]["shares"], json["needle_grids"][1]["shares"]);
-  EXPECT_TRUE(fs::exists(root_ / "results.json.journal.compared"));
+  // The scaling that was asked for is the first model's.
+  const auto scaling_of = [&](const std::string& journal) {
+    const std::string text = read_file(root_ / journal);
+    const Json header = Json::parse(text.substr(0, text.find('\n')));
+    return header["identity"]["model"]["config"]["attn_logits_scaling"];
+  };
+  EXPECT_EQ(scaling_of("results.json.journal"), "hype 20");
+  EXPECT_EQ(scaling_of("results.json.journal.compared"), nullptr);
 }
 
 TEST_F(TextCommandTest, ruler_runs_a_length_once_and_by_the_rule_that_is_asked_for) {

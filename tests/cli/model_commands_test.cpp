@@ -111,6 +111,9 @@ TEST_F(ModelCommands, logits_in_other_types_stay_near) {
 
 TEST_F(ModelCommands, logits_have_the_scaling_that_is_asked_for) {
   const fs::path file = root_ / "logits.safetensors";
+  Json config = read_json(folder() / "config.json");
+  config["attn_logits_scaling"] = "hype 7";
+  write_json(folder() / "config.json", config);
   CausalLm scaled = model();
   const torch::NoGradGuard no_grad;
   const auto expected = [&](const LogitsScaling& scaling) {
