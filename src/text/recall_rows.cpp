@@ -17,6 +17,7 @@ namespace {
 constexpr int64_t kMostFacts = 8;
 constexpr int64_t kMostQuestions = 4;
 constexpr int64_t kMostInner = 2;  // questions within the text
+constexpr int64_t kMostDrafts = 100;
 constexpr std::array<int64_t, 6> kDigits = {4, 5, 6, 7, 7, 8};
 constexpr int64_t kShortestSpan = 15, kLongestSpan = 60;  // of prose that is repeated
 constexpr int64_t kSentenceReach = 40;  // tokens in which a sentence's end is looked for
@@ -334,7 +335,12 @@ RecallRow RecallRows::row(int64_t length, Random& random, const Prose& prose) co
   const int64_t room = std::max(shortest_length_, 2 * length / 3);
   Plan plan = draw_plan(random);
   Draft made = draft(plan, random);
-  while (made.tokens() > room && plan.shrink()) made = draft(plan, random);
+  // The shortest length counts a noun as it is behind a space. Behind a hyphen or at a line's start
+  // some take more tokens: seldom too many, and another draw has others.
+  for (int64_t drafts = 1; made.tokens() > room && drafts < kMostDrafts; ++drafts) {
+    if (!plan.shrink() && made.tokens() <= length) break;
+    made = draft(plan, random);
+  }
   HYPENET_CHECK(made.tokens() <= length, "recall row: expected facts and questions of at most ",
                 length, " tokens, found ", made.tokens());
   return hide(made, haystack(length - made.tokens(), random, prose), random);

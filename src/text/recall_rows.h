@@ -34,8 +34,8 @@ class RecallRows {
   int64_t shortest_length() const { return shortest_length_; }
 
   /// A row of `length` tokens. `prose` returns n consecutive tokens of text. The same Random gives
-  /// the same row. Where `length` is short, facts and questions are fewer. Throws Error when
-  /// `length` is below the shortest.
+  /// the same row. Where `length` is short, facts and questions are fewer, and nouns of many tokens
+  /// are drawn anew. Throws Error when `length` is below the shortest.
   RecallRow row(int64_t length, Random& random,
                 const std::function<std::vector<int32_t>(int64_t n)>& prose) const;
 

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/byte_tokenizer.h"
 #include "tests/support/expect_error.h"
 #include "tests/text/fixture.h"
 #include "text/needle_keys.h"
@@ -308,6 +309,47 @@ TEST_F(Recall, prose_of_the_wrong_length_is_refused) {
   Random random(1);
   EXPECT_ERROR(rows_.row(300, random, [&](int64_t n) { return prose(n - n / 2); }),
                "recall row: expected ");
+}
+
+/// A byte tokenizer that joins each noun behind a space to one token and, of all nouns behind a
+/// hyphen, the first alone: for those the shortest length is too low.
+Tokenizer load_joining_behind_spaces() {
+  const TemporaryFolder folder;
+  testing_support::write_byte_tokenizer(folder.path());
+  Json definition = read_json(folder / "tokenizer.json");
+  Json& vocabulary = definition["model"]["vocab"];
+  Json& merges = definition["model"]["merges"];
+  const auto join = [&](std::string joined, std::string_view letters) {
+    for (const char letter : letters) {
+      const std::string longer = joined + letter;
+      if (!vocabulary.contains(longer)) {
+        merges.push_back(concat(joined, " ", letter));
+        const size_t id = vocabulary.size() + 1;  // 256 is the end of text
+        vocabulary[longer] = id;
+      }
+      joined = longer;
+    }
+  };
+  const auto nouns = needle_nouns();
+  for (const std::string_view noun : nouns) join(testing_support::character_of_byte(' '), noun);
+  join("a", "corn");
+  return load_json(definition);
+}
+
+TEST(RecallTokenizer, may_write_nouns_in_more_tokens_behind_a_hyphen_than_behind_a_space) {
+  const Tokenizer tokenizer = load_joining_behind_spaces();
+  ASSERT_EQ(tokenizer.encode(" castle").size(), 1u);
+  ASSERT_EQ(tokenizer.encode("-castle").size(), 7u);
+  const RecallRows rows(tokenizer);
+  const int64_t shortest = rows.shortest_length();
+  for (uint64_t seed = 0; seed < 3000; ++seed) {
+    Random random(seed);
+    const auto made = rows.row(shortest, random, [](int64_t n) {
+      return std::vector<int32_t>(static_cast<size_t>(n), '~');
+    });
+    ASSERT_EQ(std::ssize(made.ids), shortest);
+    ASSERT_FALSE(made.answers.empty());
+  }
 }
 
 TEST(RecallTokenizer, may_be_one_that_joins_digits) {
