@@ -1,11 +1,15 @@
-// The only globals of the program: a signal handler can reach nothing else.
+// The only globals of the program, and none that has a destructor: the thread that waits for
+// signals outlives main.
 #include "cli/interrupt.h"
 
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
 #include <cstdint>
+#include <ctime>
+#include <thread>
 
 #include "base/error.h"
 #include "halo/run.h"
@@ -13,41 +17,80 @@
 namespace hypenet {
 namespace {
 
+enum class Response { kSystem, kFlag, kWatch };  // the system's own: it ends the program
+
+constexpr std::chrono::milliseconds kSameSignal{200};
+
+std::atomic<Response> response{Response::kSystem};
 std::atomic<bool> interrupted{false};
 std::atomic<int> wake_descriptor{-1};
-static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler may set the flag");
 
-extern "C" void on_signal(int) { interrupted = true; }
+sigset_t interrupts() {
+  sigset_t signals;
+  ::sigemptyset(&signals);
+  ::sigaddset(&signals, SIGINT);
+  ::sigaddset(&signals, SIGTERM);
+  return signals;
+}
 
-extern "C" void on_watched_signal(int) {
+/// What the signal does where nobody waits for it: it ends the program, unless it is ignored.
+void let_through(int signal, const sigset_t& signals) {
+  ::pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
+  ::raise(signal);
+  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+}
+
+void set_flag(int signal, const sigset_t& signals) {
+  if (interrupted.exchange(true)) {
+    ::signal(signal, SIG_DFL);
+    let_through(signal, signals);
+  }
+  std::this_thread::sleep_for(kSameSignal);
+  const timespec no_time{};
+  while (::sigtimedwait(&signals, nullptr, &no_time) > 0) continue;
+}
+
+void wake_reader() {
   interrupted = true;
   const uint64_t one = 1;
   // It can only fail when nobody has read an earlier one, which wakes the reader just as well.
   [[maybe_unused]] const auto written = ::write(wake_descriptor, &one, sizeof(one));
 }
 
+[[noreturn]] void wait_for_interrupts() {
+  const sigset_t signals = interrupts();
+  for (;;) {
+    int signal = 0;
+    if (::sigwait(&signals, &signal) != 0) continue;
+    const Response asked = response;
+    if (asked == Response::kFlag) {
+      set_flag(signal, signals);
+    } else if (asked == Response::kWatch && signal == SIGINT) {
+      wake_reader();
+    } else {
+      let_through(signal, signals);
+    }
+  }
+}
+
 int make_wake_descriptor() {
   wake_descriptor = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   HYPENET_CHECK(wake_descriptor >= 0, "eventfd: expected a descriptor, found none");
-  struct sigaction action {};
-  action.sa_handler = on_watched_signal;
-  action.sa_flags = static_cast<int>(SA_RESTART);
-  ::sigaction(SIGINT, &action, nullptr);
+  response = Response::kWatch;
   return wake_descriptor;
-}
-
-void install_handlers() {
-  struct sigaction action {};
-  action.sa_handler = on_signal;
-  action.sa_flags = static_cast<int>(SA_RESETHAND | SA_RESTART);
-  for (const int signal : {SIGINT, SIGTERM}) ::sigaction(signal, &action, nullptr);
 }
 
 }  // namespace
 
+void route_interrupts() {
+  const sigset_t signals = interrupts();
+  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::thread(wait_for_interrupts).detach();
+}
+
 const std::atomic<bool>& interrupt_flag() {
-  static const bool installed = (install_handlers(), true);
-  static_cast<void>(installed);
+  Response before = Response::kSystem;
+  response.compare_exchange_strong(before, Response::kFlag);
   return interrupted;
 }
 

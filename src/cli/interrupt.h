@@ -5,8 +5,16 @@
 
 namespace hypenet {
 
+/// Leaves SIGINT and SIGTERM to one thread of their own: a handler would run on the stack of
+/// whatever thread it meets, and oneDNN's kernels point theirs into the heap, where a handler's
+/// frame lands in memory of others. Called once, before any other thread starts: threads inherit
+/// what they block. Until interrupt_flag or watch_interrupts is called both do what the system
+/// does.
+void route_interrupts();
+
 /// A flag that SIGINT and SIGTERM set from the first call on. A second signal ends the program at
-/// once.
+/// once; what comes within a fifth of a second of the first is that one told twice (timeout signals
+/// the process and then its group).
 const std::atomic<bool>& interrupt_flag();
 
 /// Throws Interrupted("interrupted") when the flag is set.

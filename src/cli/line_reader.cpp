@@ -1,4 +1,4 @@
-// poll, because a signal may reach any thread and then interrupts no read of this one.
+// poll, because signals reach a thread of their own and interrupt no read of this one.
 #include "cli/line_reader.h"
 
 #include <poll.h>

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/version.h"
 #include "cli/commands.h"
+#include "cli/interrupt.h"
 #include "halo/run.h"
 
 namespace hypenet {
@@ -94,6 +95,7 @@ bool is_out_of_memory(std::string_view text) {
 int run_and_report(int argc, char** argv) {
   keep_freed_memory();
   try {
+    route_interrupts();
     return run(argc, argv);
   } catch (const Interrupted& interrupted) {
     return fail(interrupted.what(), kInterrupted);
