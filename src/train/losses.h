@@ -32,7 +32,7 @@ LossGradient linear_cross_entropy(const Tensor& hidden, const Head& head, const 
 /// Tokens whose next one is to be learnt from the text and not from the teacher.
 struct KnownTargets {
   Tensor where;    // bool [N]; undefined: none
-  Tensor targets;  // int64 [N]; read where `where` is set
+  Tensor targets;  // int64 [N], each in 0 .. V-1, also where `where` is not set
 };
 
 /// Mean over tokens of KL(teacher || student), full vocabulary (specification 3, stage 2).
