@@ -32,6 +32,7 @@ class Conversion {
             parse_model_config(teacher_.config(), (teacher_.folder() / "config.json").string())),
         tokenizer_(Tokenizer::load(recipe.teacher)) {
     check_vocabulary(tokenizer_, teacher_config_, recipe.teacher);
+    check_frozen_parts();
     if (!fs::exists(select_folder())) check_selection(recipe_, teacher_config_, tokenizer_);
     fs::create_directories(options_.out);
     corpus_ = prepare_corpus(recipe_.data, tokenizer_, options_);
@@ -64,6 +65,23 @@ class Conversion {
 
   void note(const std::string& text) const {
     if (options_.observer) options_.observer->on_note(text);
+  }
+
+  /// What a stage freezes must be there, even if the stage comes hours later.
+  void check_frozen_parts() const {
+    const auto is_empty = [](const StageConfig& stage) { return stage.frozen.empty(); };
+    if (is_empty(recipe_.align) && is_empty(recipe_.distill) && is_empty(recipe_.finetune)) return;
+    const int64_t L = teacher_config_.num_hidden_layers;
+    const auto with = [&](MixerType type) {
+      const std::vector<MixerType> types(static_cast<size_t>(L), type);
+      return CausalLm(hypenet_config(teacher_config_, types), false);
+    };
+    // Which layers of the hybrid are which is not known yet: it has names of both.
+    const CausalLm twins = with(MixerType::kLightning), attention = with(MixerType::kAttention);
+    const std::string place = recipe_.name + ": ";
+    check_frozen(recipe_.align, {twins}, place + "align");
+    check_frozen(recipe_.distill, {twins, attention}, place + "distill");
+    check_frozen(recipe_.finetune, {twins, attention}, place + "finetune");
   }
 
   /// Whether the stage's folder is done; says so.

@@ -40,12 +40,16 @@ fs::path pretrain(const PretrainRecipe& recipe, const RunOptions& options) {
   torch::manual_seed(recipe.seed);
   CausalLm model(config);
   model->to(options.device);
+  for (const PretrainPhase& phase : recipe.phases) {
+    check_frozen(phase.stage, {model}, concat(recipe.name, ": phases: ", phase.name));
+  }
   Json settings = {
       {"model", recipe.model}, {"seed", recipe.seed}, {"training_tokens", corpus.train->tokens()}};
   for (size_t i = 0; i < recipe.phases.size(); ++i) {
     const PretrainPhase& phase = recipe.phases[i];
     const std::string name = concat(i + 1, "-", phase.name);
     const fs::path folder = options.out / name;
+    for (auto& parameter : model->parameters()) parameter.set_requires_grad(true);
     settings[phase.name] = write_fields(phase.stage);
     if (is_done(folder, settings)) {
       copy_weights(folder, model);

@@ -148,6 +148,9 @@ PretrainRecipe read_pretrain_recipe(const RecipeSource& source) {
   auto recipe = read_recipe<PretrainRecipe>(source);
   const std::string place = source.path.string();
   resolve(recipe.tokenizer, source.path.parent_path());
+  HYPENET_CHECK(recipe.data.long_train.empty(), place,
+                ": data: long_train: expected none, as no phase is stage 3, found ",
+                recipe.data.long_train.size());
   HYPENET_CHECK(!recipe.phases.empty(), place, ": phases: expected at least one, found none");
   for (const auto& phase : recipe.phases) {
     HYPENET_CHECK(!phase.name.empty(), place,

@@ -89,13 +89,15 @@ struct EvaluateConfig {
   }
 };
 
-/// What every recipe says about where text comes from.
+/// What every recipe says about where text comes from. Without `validation` the held-out text is
+/// taken out of `train` alone: a long_train that has the same documents still holds it.
 struct DataConfig {
   std::vector<std::string> train,
       validation;                       // files or folders; no validation: the training text's tail
-  std::vector<std::string> long_train;  // of stage 3, whose rows are long; none: train
+  std::vector<std::string> long_train;  // of a conversion's stage 3, whose rows are long; none:
+                                        // train
   std::string text_field = "text";
-  int64_t max_tokens = 0;  // of the training text; 0: all
+  int64_t max_tokens = 0;  // of train, likewise of long_train; 0: all
   template <class Visitor>
   void visit(Visitor&& field) {
     field("train", train);

@@ -1,6 +1,8 @@
 // The frame of every step of a run.
 #include "halo/run.h"
 
+#include <algorithm>
+
 #include "base/files.h"
 #include "base/version.h"
 #include "data/batches.h"
@@ -59,28 +61,43 @@ void complete(Json& settings, const char* section, const fs::path& place) {
   settings[section] = write_fields(config);
 }
 
+/// Completes every stage in the settings, wherever it stands: those of a conversion and its pilots,
+/// the phases of a training from scratch. Nothing else has both of these keys.
+void complete_stages(Json& settings, const std::string& place) {
+  if (!settings.is_object()) return;
+  if (settings.contains("steps") && settings.contains("sequences")) {
+    StageConfig stage;
+    read_fields(settings, place, stage);
+    settings = write_fields(stage);
+    return;
+  }
+  for (auto& item : settings.items()) {
+    complete_stages(item.value(), concat(place, ": ", item.key()));
+  }
+}
+
 /// Settings as they are written today: keys that came after the run have their defaults, which do
 /// what it did.
 Json completed(Json settings, const fs::path& place) {
-  for (const char* stage : {"align", "distill", "finetune"}) {
-    complete<StageConfig>(settings, stage, place);
-  }
+  complete_stages(settings, concat(place.string(), ": settings"));
   complete<SweepConfig>(settings, "sweep", place);
   complete<SelectConfig>(settings, "select", place);
   return settings;
 }
 
+bool is_in_a_name(const std::string& part, const CausalLm& model) {
+  const auto names = model->named_parameters().keys();
+  return std::any_of(names.begin(), names.end(),
+                     [&](const std::string& name) { return name.find(part) != std::string::npos; });
+}
+
 /// Leaves the stage's frozen parameters out of training.
 void freeze(CausalLm& model, const StageRun& run) {
+  check_frozen(run.config, {model}, run.stage);
   for (const std::string& part : run.config.frozen) {
-    bool is_found = false;
     for (auto& item : model->named_parameters()) {
-      if (item.key().find(part) == std::string::npos) continue;
-      is_found = true;
-      item.value().set_requires_grad(false);
+      if (item.key().find(part) != std::string::npos) item.value().set_requires_grad(false);
     }
-    HYPENET_CHECK(is_found, run.stage, ": frozen: expected part of a parameter's name, found \"",
-                  part, "\"");
   }
 }
 
@@ -155,6 +172,17 @@ Json run_record(const std::string& stage, const Json& settings,
           {"parents", names}};
 }
 
+void check_frozen(const StageConfig& stage, const std::vector<CausalLm>& models,
+                  const std::string& place) {
+  for (const std::string& part : stage.frozen) {
+    const bool is_found = std::any_of(models.begin(), models.end(), [&](const CausalLm& model) {
+      return is_in_a_name(part, model);
+    });
+    HYPENET_CHECK(is_found, place, ": frozen: expected part of a parameter's name, found \"", part,
+                  "\"");
+  }
+}
+
 void run_stage(const StageRun& run, const std::shared_ptr<const TokenDataset>& text,
                const Tokenizer& tokenizer, Objective& objective, const RunOptions& options) {
   CausalLm model = run.model;
@@ -165,6 +193,7 @@ void run_stage(const StageRun& run, const std::shared_ptr<const TokenDataset>& t
                      .parameters = trainable_parameters(model),
                      .folder = options.out,
                      .settings = run.settings,
+                     .completed = completed,
                      .device = options.device,
                      .observer = options.observer,
                      .stop = options.stop,

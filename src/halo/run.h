@@ -48,13 +48,18 @@ std::vector<int32_t> read_held_out(const std::vector<std::string>& paths,
 Corpus prepare_corpus(const DataConfig& data, const Tokenizer& tokenizer,
                       const RunOptions& options);
 
-/// Whether `folder` is already there with these settings in its run.json. Throws Error when it was
-/// made with others.
+/// Whether `folder` is already there with these settings in its run.json, where keys that came
+/// after it was made have their defaults. Throws Error when it was made with others.
 bool is_done(const std::filesystem::path& folder, const Json& settings);
 
 /// run.json of a stage: settings, program, parents.
 Json run_record(const std::string& stage, const Json& settings,
                 const std::vector<std::filesystem::path>& parents);
+
+/// Throws Error naming `place` for a part in stage.frozen that no parameter of these models has in
+/// its name.
+void check_frozen(const StageConfig& stage, const std::vector<CausalLm>& models,
+                  const std::string& place);
 
 /// One training stage: the parameters of `model` that require a gradient, in float32 and on the
 /// device of the run.
@@ -66,7 +71,8 @@ struct StageRun {
   uint64_t seed = 0;
 };
 
-/// Runs it and throws Interrupted when it was stopped. Copies that the model computes with
+/// Runs it and throws Interrupted when it was stopped. Parameters that the stage freezes lose their
+/// requires_grad. Copies that the model computes with
 /// (make_compute_copies) are kept up to date.
 void run_stage(const StageRun& run, const std::shared_ptr<const TokenDataset>& text,
                const Tokenizer& tokenizer, Objective& objective, const RunOptions& options);

@@ -39,7 +39,8 @@ int64_t load_state(const TrainJob& job, AdamW& optimizer) {
   const auto& metadata = file.metadata();
   HYPENET_CHECK(metadata.contains("step") && metadata.contains("settings"), path.string(),
                 ": expected a saved training state, found other tensors");
-  check_same_settings(path, job.settings, parse_json(metadata.at("settings"), path.string()));
+  const Json settings = parse_json(metadata.at("settings"), path.string());
+  check_same_settings(path, job.settings, job.completed ? job.completed(settings, path) : settings);
   optimizer.load_state(file, path.string());
   return std::stoll(metadata.at("step"));
 }

@@ -98,6 +98,9 @@ struct TrainJob {
   NamedTensors parameters = {};       // those to train; on the device, float32, requires_grad
   std::filesystem::path folder = {};  // holds <stage>.state while running, and metrics.jsonl
   Json settings = {};  // what decides the result: a state saved with others is refused
+  /// Settings of a state that an earlier program saved (the path), as this one writes them. May be
+  /// empty.
+  std::function<Json(const Json& settings, const std::filesystem::path& path)> completed = {};
   torch::Device device = torch::kCPU;
   Observer* observer = nullptr;
   const std::atomic<bool>* stop = nullptr;  // set (by Ctrl-C): save and return

@@ -59,8 +59,9 @@ TEST(Recipe, set_changes_a_key_and_refuses_unknown_ones) {
   EXPECT_ERROR(with("distill.steps"), "expected section.key=value");
   EXPECT_ERROR(with("distill.context=0"), "distill: context: expected a positive number, found 0");
   EXPECT_EQ(with("finetune.objective=kl+answers").finetune.objective, "kl+answers");
-  EXPECT_ERROR(with("finetune.objective=mse"),
-               R"(finetune: objective: expected "kl", "kl+answers" or "cross_entropy", found "mse")");
+  EXPECT_ERROR(
+      with("finetune.objective=mse"),
+      R"(finetune: objective: expected "kl", "kl+answers" or "cross_entropy", found "mse")");
   EXPECT_ERROR(with("align.objective=kl"), "align: objective: expected none");
   EXPECT_ERROR(with("select.rule=best"), "best");
   EXPECT_ERROR(with("attn_logits_scaling=hyper"), "attn_logits_scaling");
@@ -100,6 +101,9 @@ TEST(Recipe, pretraining_recipe_of_the_tiny_teacher_reads) {
   EXPECT_ERROR(
       read_pretrain_recipe({.path = recipe_path("tiny-teacher"), .settings = {"phases=[]"}}),
       "expected at least one");
+  EXPECT_ERROR(read_pretrain_recipe({.path = recipe_path("tiny-teacher"),
+                                     .settings = {R"(data.long_train=["more.txt"])"}}),
+               "data: long_train: expected none");
 }
 
 }  // namespace
