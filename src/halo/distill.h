@@ -11,8 +11,8 @@
 namespace hypenet {
 
 /// What stages 2 and 3 may minimise (StageConfig::objective): "kl", the divergence from the
-/// teacher, stage 2's own; "kl+answers", the same, but answers of recall rows are learnt from the
-/// text; "cross_entropy", the text, stage 3's own.
+/// teacher, stage 2's own; "kl+answers", the same, but answers of needle and recall rows are learnt
+/// from the text; "cross_entropy", the text, stage 3's own.
 enum class StudentObjective { kKl, kKlAnswers, kCrossEntropy };
 
 /// The objective of a stage, `own` where it names none; throws Error naming `place` and the
@@ -24,8 +24,8 @@ StudentObjective student_objective(const StageConfig& stage, StudentObjective ow
 std::unique_ptr<Objective> new_objective(StudentObjective minimised, CausalLm teacher,
                                          CausalLm student);
 
-/// Who teaches the answers of recall rows (Batch::answers). A teacher that misses facts far back,
-/// beyond its own context for one, would teach to miss them.
+/// Who teaches the answers of needle and recall rows (Batch::answers). A teacher that misses facts
+/// far back, beyond its own context for one, would teach to miss them.
 enum class AnswersFrom { kTeacher, kText };
 
 /// Loss: KL(teacher || student) per token over the full vocabulary, and with AnswersFrom::kText
