@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/json.h"
+
 namespace hypenet {
 
 /// One process at a time writes it; what was appended outlives the process.
@@ -19,6 +21,11 @@ class LineLog {
 
   /// The bytes that are there: lines, and perhaps the beginning of one (a killed process).
   std::string read() const;
+
+  /// The whole lines that are there, of which the first has the keys of `header`. None where it is
+  /// alone: nothing of what it tells was kept. The file stays as it is. Throws Error when it is no
+  /// journal of `owner`.
+  std::string whole_lines(const Json& header, std::string_view owner) const;
 
   /// Leaves the first `bytes` of the file.
   void cut(size_t bytes);

@@ -55,14 +55,9 @@ Json folder_identity(const fs::path& folder) {
 
 Journal::Journal(fs::path path, const Json& identity) : log_(std::move(path)) {
   const Json header = {{kMark, kVersion}, {"identity", identity}};
-  std::string text = log_.read();
-  const size_t whole = text.rfind('\n') + 1;  // npos + 1 is 0
-  const bool is_ours = whole > 0 || std::string_view(header.dump()).starts_with(text);
-  HYPENET_CHECK(is_ours, log_.path().string(),
-                ": expected a journal of hypenet eval, found another file");
-  text.resize(whole);
+  const std::string text = log_.whole_lines(header, "hypenet eval");
   read(text, header);  // before anything is cut: the file may be another's
-  log_.cut(whole);
+  log_.cut(text.size());
   if (text.empty()) append(header);
 }
 
@@ -75,8 +70,6 @@ void Journal::read(const std::string& text, const Json& header) {
     HYPENET_CHECK(line.is_object(), place, ": expected an object, found ", json_kind(line));
     at = end + 1;
     if (number == 1) {
-      HYPENET_CHECK(line.contains(kMark), place, ": expected a journal of hypenet eval, found ",
-                    "another file");
       const std::string difference = first_difference(header, line);
       HYPENET_CHECK(difference.empty(), log_.path().string(),
                     ": answers of another model or setting (", difference,

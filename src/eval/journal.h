@@ -19,8 +19,8 @@ Json folder_identity(const std::filesystem::path& folder);
 class Journal {
  public:
   /// Reads the answers of a file, or starts it. A last line without an end (a killed process) is
-  /// cut off. Throws Error when the file is of another identity, is no journal, or another process
-  /// has it open.
+  /// cut off. Throws Error when the answers are of another identity, the file is no journal, or
+  /// another process has it open.
   Journal(std::filesystem::path path, const Json& identity);
 
   /// The answer with this key (encode.h, request_key), or null.

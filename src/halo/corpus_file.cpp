@@ -55,14 +55,9 @@ CorpusFile::CorpusFile(fs::path file, const Json& settings, int64_t most_tokens,
       journal_(beside(file_, ".journal")),
       writer_(file_) {
   const Json header = {{kMark, kVersion}, {"settings", settings}};
-  std::string text = journal_.read();
-  const size_t whole = text.rfind('\n') + 1;  // npos + 1 is 0
-  const bool is_ours = whole > 0 || std::string_view(header.dump()).starts_with(text);
-  HYPENET_CHECK(is_ours, journal_.path().string(),
-                ": expected a journal of hypenet generate, found another file");
-  text.resize(whole);
+  const std::string text = journal_.whole_lines(header, "hypenet generate");
   read(text, header);  // before anything is cut: the file may be another's
-  journal_.cut(whole);
+  journal_.cut(text.size());
   if (text.empty()) journal_.append(header.dump() + "\n");
 }
 
@@ -73,14 +68,13 @@ void CorpusFile::read(const std::string& text, const Json& header) {
     const std::string_view line = std::string_view(text).substr(at, end - at);
     const std::string place = concat(journal_.path().string(), ":", number);
     const Json json = parse_json(line, place);
-    const bool is_first = number == 1;
-    HYPENET_CHECK(json.is_object() && json.contains(is_first ? kMark : "tokens"), place,
-                  ": expected a journal of hypenet generate, found another file");
     at = end;
-    if (is_first) {
+    if (number == 1) {
       check_same(journal_.path(), header, json);
       continue;
     }
+    HYPENET_CHECK(json.is_object() && json.contains("tokens"), place,
+                  ": expected a document with its tokens, found none");
     int64_t id = 0, tokens = 0;
     read_fields(json.value("id", Json()), concat(place, ": id"), id);
     read_fields(json["tokens"], concat(place, ": tokens"), tokens);
@@ -116,7 +110,7 @@ void CorpusFile::add(const std::vector<TeacherDocument>& documents) {
     if (line.empty()) {
       next_id_ = document.id + 1;
       HYPENET_CHECK(++left_out_in_a_row_ < kMostLeftOut, file_.string(),
-                    ": expected answers with text, found ", kMostLeftOut, " without");
+                    ": expected answers with text in UTF-8, found ", kMostLeftOut, " without");
       continue;
     }
     left_out_in_a_row_ = 0;

@@ -28,15 +28,16 @@ bool is_corpus_done(const std::filesystem::path& file, const Json& settings);
 /// next process goes on; `commit` makes the file appear.
 class CorpusFile {
  public:
-  /// Goes on from the journal where there is one. Throws Error when it has other settings, or when
-  /// another process writes it.
+  /// Goes on from the journal where there is one. Throws Error when it has documents of other
+  /// settings, or when another process writes it.
   CorpusFile(std::filesystem::path file, const Json& settings, int64_t most_tokens,
              const Tokenizer& tokenizer);
 
   /// Adds documents, whose numbers go on where the last ones ended: a line {"text", "prompt", "id",
   /// "tokens"} each, special tokens left out. Answers without text or with invalid UTF-8 are left
   /// out, but for a character that the end cuts off, and so is every document once there are
-  /// `most_tokens`. Throws Error when no answer has text.
+  /// `most_tokens`. Throws Error when no answer has text in
+  /// UTF-8.
   void add(const std::vector<TeacherDocument>& documents);
 
   bool is_full() const { return tokens_ >= most_tokens_; }

@@ -80,6 +80,12 @@ TEST_F(JournalTest, answers_of_another_model_are_refused) {
   EXPECT_NE(Journal(path(), identity()).find("b"), nullptr);
 }
 
+TEST_F(JournalTest, a_model_without_answers_makes_room_for_another) {
+  { const Journal none(path(), {{"dtype", "bfloat16"}}); }
+  write_two();
+  EXPECT_NE(Journal(path(), identity()).find("b"), nullptr);
+}
+
 TEST_F(JournalTest, files_that_are_no_journals_are_left_alone) {
   for (const std::string text :
        {"my notes", "my notes\n", "{}\n", "[1]\n", "my notes\nunfinished"}) {

@@ -80,7 +80,7 @@ TEST_F(CorpusFileTest, a_model_that_says_nothing_is_an_error) {
   CorpusFile corpus = open();
   const std::vector<TeacherDocument> nothing(6000, document(0, "a", ""));
   corpus.add(nothing);
-  EXPECT_ERROR(corpus.add(nothing), "expected answers with text, found 10000 without");
+  EXPECT_ERROR(corpus.add(nothing), "expected answers with text in UTF-8, found 10000 without");
 }
 
 TEST_F(CorpusFileTest, documents_beyond_the_tokens_asked_for_are_left_out) {
@@ -110,6 +110,18 @@ TEST_F(CorpusFileTest, goes_on_where_a_killed_process_ended) {
   EXPECT_EQ(lines()[1]["id"], 2);
   EXPECT_EQ(lines()[2]["text"], "c333");
   EXPECT_FALSE(fs::exists(journal));
+}
+
+TEST_F(CorpusFileTest, settings_that_no_document_has_may_change) {
+  const fs::path journal = file_.string() + ".journal";
+  { open(); }
+  const std::string first = read_file(journal);
+  write_file(journal, first + "{\"text\": \"half a li");
+  { open(1000, 1).add({document(0, "a", "1")}); }
+  EXPECT_FALSE(read_file(journal).starts_with(first));
+  EXPECT_ERROR(open(), "made with other settings");
+  CorpusFile corpus = open(1000, 1);
+  EXPECT_EQ(corpus.documents(), 1);
 }
 
 TEST_F(CorpusFileTest, other_settings_and_other_files_are_refused) {
