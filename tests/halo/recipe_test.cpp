@@ -34,6 +34,15 @@ TEST(Recipe, published_recipes_hold_the_published_numbers) {
   }
 }
 
+TEST(Recipe, smollm2_is_converted_with_86_million_tokens_and_7_layers_of_attention) {
+  const auto recipe = read_halo_recipe({.path = recipe_path("smollm2-135m")});
+  EXPECT_NEAR(static_cast<double>(recipe.align.tokens() + recipe.distill.tokens() +
+                                  recipe.finetune.tokens()),
+              86e6, 1e5);
+  EXPECT_EQ(recipe.select.layers.value().size(), 7U);
+  EXPECT_EQ(recipe.finetune.objective, "kl+answers");
+}
+
 TEST(Recipe, paths_are_relative_to_the_recipe_and_the_command_line_wins) {
   const auto recipe = read_halo_recipe({.path = recipe_path("tiny")});
   EXPECT_TRUE(std::filesystem::exists(recipe.teacher)) << recipe.teacher;
