@@ -443,8 +443,7 @@ TEST_F(Sweep, a_stopped_sweep_goes_on_and_ends_as_if_it_had_not_been_stopped) {
   };
   const auto journal = folder_ / "scores.csv.journal";
   const VariantEvaluatorOptions options{.batch_tokens = 40, .journal = journal, .identity = "it"};
-  int64_t most = -1;
-  int stops = 0;
+  int64_t most = -1, stops = 0;
   // Each time it is stopped as soon as something new is known.
   for (bool is_done = false; !is_done;) {
     VariantEvaluator evaluator(variants_, tokenizer, options);
@@ -472,10 +471,11 @@ TEST_F(Sweep, a_stopped_sweep_goes_on_and_ends_as_if_it_had_not_been_stopped) {
 
 TEST_F(Sweep, a_journal_of_other_models_is_refused) {
   const Tokenizer tokenizer = this->tokenizer();
-  const auto journal = folder_ / "journal";
-  { const VariantEvaluator first(variants_, tokenizer, {.journal = journal, .identity = "a"}); }
-  EXPECT_ERROR(VariantEvaluator(variants_, tokenizer, {.journal = journal, .identity = "b"}),
-               "journal");
+  const auto path = folder_ / "journal";
+  Journal(path, "a").add("1", {});
+  { const VariantEvaluator same(variants_, tokenizer, {.journal = path, .identity = "a"}); }
+  EXPECT_ERROR(VariantEvaluator(variants_, tokenizer, {.journal = path, .identity = "b"}),
+               "journal: answers of another model or setting");
 }
 
 TEST_F(Sweep, scores_stand_before_what_other_rules_read) {
