@@ -13,6 +13,7 @@
 #include <fstream>
 
 #include "base/error.h"
+#include "base/write_all.h"
 
 namespace hypenet {
 namespace fs = std::filesystem;
@@ -44,15 +45,6 @@ size_t file_size(int descriptor, const fs::path& path) {
   return static_cast<size_t>(status.st_size);
 }
 
-void write_all(int descriptor, std::string_view bytes, const fs::path& path) {
-  while (!bytes.empty()) {
-    const ssize_t count = ::write(descriptor, bytes.data(), bytes.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) fail(path, "write");
-    bytes.remove_prefix(static_cast<size_t>(count));
-  }
-}
-
 /// A rename outlives a power cut only once the folder that holds the name is flushed too.
 void flush_folder(const fs::path& folder) {
   const Descriptor descriptor(folder.empty() ? fs::path(".") : folder, O_RDONLY | O_DIRECTORY);
@@ -60,6 +52,15 @@ void flush_folder(const fs::path& folder) {
 }
 
 }  // namespace
+
+void write_all(int descriptor, std::string_view bytes, const fs::path& path) {
+  while (!bytes.empty()) {
+    const ssize_t count = ::write(descriptor, bytes.data(), bytes.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) fail(path, "write");
+    bytes.remove_prefix(static_cast<size_t>(count));
+  }
+}
 
 std::string read_file(const fs::path& path) {
   const Descriptor descriptor(path, O_RDONLY);

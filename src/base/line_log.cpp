@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/write_all.h"
 
 namespace hypenet {
 namespace {
@@ -55,13 +56,6 @@ void LineLog::cut(size_t bytes) {
                 ": cannot write: ", std::strerror(errno));
 }
 
-void LineLog::append(std::string_view lines) {
-  while (!lines.empty()) {
-    const ssize_t count = ::write(descriptor_, lines.data(), lines.size());
-    if (count < 0 && errno == EINTR) continue;
-    HYPENET_CHECK(count > 0, path_.string(), ": cannot write: ", std::strerror(errno));
-    lines.remove_prefix(static_cast<size_t>(count));
-  }
-}
+void LineLog::append(std::string_view lines) { write_all(descriptor_, lines, path_); }
 
 }  // namespace hypenet

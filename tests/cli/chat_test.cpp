@@ -10,6 +10,7 @@
 #include "engine/engine.h"
 #include "store/checkpoint.h"
 #include "tests/support/byte_tokenizer.h"
+#include "tests/support/expect_error_line.h"
 #include "tests/support/program.h"
 #include "tests/support/tiny_model.h"
 #include "text/chat_template.h"
@@ -24,6 +25,7 @@ using testing::ContainsRegex;
 using testing::EndsWith;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing_support::expect_error_line;
 using testing_support::ProgramResult;
 using testing_support::run_program_with_input;
 using testing_support::RunningProgram;
@@ -84,12 +86,6 @@ class ChatCommandTest : public testing::Test {
 
   TemporaryFolder root_;
 };
-
-void expect_error_line(const ProgramResult& result, const std::string& text) {
-  EXPECT_EQ(result.code, 1);
-  EXPECT_THAT(result.error, HasSubstr(text));
-  EXPECT_EQ(result.error.find('\n'), result.error.size() - 1) << result.error;
-}
 
 TEST_F(ChatCommandTest, each_answer_sees_the_turns_before_it) {
   const ProgramResult result = run("Hi\n\nAnd then?", {"--temperature", "0"});

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "base/json.h"
+#include "tests/support/expect_error_line.h"
 #include "tests/support/model_folder.h"
 #include "tests/support/program.h"
 
@@ -15,6 +16,7 @@ namespace fs = std::filesystem;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
+using testing_support::expect_error_line;
 using testing_support::ProgramResult;
 using testing_support::run_program;
 
@@ -26,12 +28,6 @@ constexpr const char* kChoices =
 constexpr const char* kCompletions = R"({"context": "The code is 7. The code is", "answer": "7"}
 {"context": "Say anything:", "answers": ["x", "\n", ""], "max_tokens": 9}
 )";
-
-void expect_error_line(const ProgramResult& result, const std::string& text) {
-  EXPECT_EQ(result.code, 1);
-  EXPECT_THAT(result.error, HasSubstr(text));
-  EXPECT_EQ(result.error.find('\n'), result.error.size() - 1) << result.error;
-}
 
 class EvalCommandTest : public testing::Test {
  protected:

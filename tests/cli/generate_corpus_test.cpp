@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "data/documents.h"
+#include "tests/support/expect_error_line.h"
 #include "tests/support/program.h"
 
 namespace hypenet {
@@ -13,6 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::HasSubstr;
+using testing_support::expect_error_line;
 using testing_support::ProgramResult;
 using testing_support::run_program;
 using testing_support::RunningProgram;
@@ -50,12 +52,6 @@ std::vector<std::string> documents(const fs::path& file) {
     return true;
   });
   return texts;
-}
-
-void expect_error_line(const ProgramResult& result, const std::string& text) {
-  EXPECT_EQ(result.code, 1);
-  EXPECT_THAT(result.error, HasSubstr(text));
-  EXPECT_EQ(result.error.find('\n'), result.error.size() - 1) << result.error;
 }
 
 TEST_F(GenerateCorpus, is_text_to_train_on_with_its_settings_beside_it) {

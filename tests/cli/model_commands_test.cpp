@@ -8,6 +8,7 @@
 
 #include "engine/engine.h"
 #include "store/checkpoint.h"
+#include "tests/support/expect_error_line.h"
 #include "tests/support/model_folder.h"
 #include "tests/support/program.h"
 #include "text/tokenizer.h"
@@ -19,6 +20,7 @@ namespace fs = std::filesystem;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing_support::expect_error_line;
 using testing_support::ProgramResult;
 using testing_support::run_program;
 
@@ -39,12 +41,6 @@ class ModelCommands : public testing::Test {
 
   TemporaryFolder root_;
 };
-
-void expect_error_line(const ProgramResult& result, const std::string& text) {
-  EXPECT_EQ(result.code, 1);
-  EXPECT_THAT(result.error, HasSubstr(text));
-  EXPECT_EQ(result.error.find('\n'), result.error.size() - 1) << result.error;
-}
 
 TEST_F(ModelCommands, inspect_counts_what_the_model_has) {
   const ProgramResult result = run_program({"inspect", folder().string(), "--json"});

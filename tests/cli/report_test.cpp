@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "base/json.h"
+#include "tests/support/expect_error_line.h"
 #include "tests/support/model_folder.h"
 #include "tests/support/program.h"
 
@@ -14,6 +15,7 @@ namespace fs = std::filesystem;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
+using testing_support::expect_error_line;
 using testing_support::ProgramResult;
 using testing_support::run_program;
 
@@ -25,12 +27,6 @@ constexpr const char* kMetrics =
     R"({"stage":"2-align","step":10,"steps":20,"loss":0.5,"learning_rate":0.1,"gradient_norm":1,"tokens_per_second":99}
 {"stage":"2-align","step":20,"steps":20,"loss":0.25,"learning_rate":0.1,"gradient_norm":1,"tokens_per_second":99}
 )";
-
-void expect_error_line(const ProgramResult& result, const std::string& text) {
-  EXPECT_EQ(result.code, 1);
-  EXPECT_THAT(result.error, HasSubstr(text));
-  EXPECT_EQ(result.error.find('\n'), result.error.size() - 1) << result.error;
-}
 
 class ReportCommandTest : public testing::Test {
  protected:
