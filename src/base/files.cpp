@@ -45,13 +45,12 @@ size_t file_size(int descriptor, const fs::path& path) {
   return static_cast<size_t>(status.st_size);
 }
 
-/// A rename outlives a power cut only once the folder that holds the name is flushed too.
+}  // namespace
+
 void flush_folder(const fs::path& folder) {
   const Descriptor descriptor(folder.empty() ? fs::path(".") : folder, O_RDONLY | O_DIRECTORY);
   ::fsync(descriptor.get());
 }
-
-}  // namespace
 
 void write_all(int descriptor, std::string_view bytes, const fs::path& path) {
   while (!bytes.empty()) {
@@ -78,7 +77,8 @@ std::string read_file(const fs::path& path) {
 }
 
 FileWriter::FileWriter(fs::path target)
-    : target_(std::move(target)), temporary_(target_.string() + ".partial") {
+    : target_(fs::is_symlink(target) ? fs::weakly_canonical(target) : std::move(target)),
+      temporary_(target_.string() + std::string(kPartialEnding)) {
   descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (descriptor_ < 0) fail(temporary_, "create");
 }
@@ -126,36 +126,6 @@ void write_file(const fs::path& path, std::string_view bytes) {
   FileWriter writer(path);
   writer.write(bytes);
   writer.commit();
-}
-
-FolderWriter::FolderWriter(fs::path target)
-    : target_(std::move(target)), temporary_(target_.string() + ".partial") {
-  std::error_code error;
-  fs::remove_all(temporary_, error);
-  fs::create_directories(temporary_, error);
-  HYPENET_CHECK(!error, temporary_.string(), ": cannot create the folder: ", error.message());
-}
-
-FolderWriter::~FolderWriter() {
-  std::error_code ignored;
-  if (!committed_) fs::remove_all(temporary_, ignored);
-}
-
-void FolderWriter::commit() {
-  std::error_code error;
-  // An older folder changes places with the new one in one step, so that no moment is without
-  // either.
-  const bool exchanged =
-      ::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, target_.c_str(), RENAME_EXCHANGE) == 0;
-  if (exchanged) {
-    fs::remove_all(temporary_, error);
-  } else {
-    fs::remove_all(target_, error);  // nothing there, or a file system that cannot exchange
-    fs::rename(temporary_, target_, error);
-  }
-  HYPENET_CHECK(!error, target_.string(), ": cannot rename into place: ", error.message());
-  committed_ = true;
-  flush_folder(target_.parent_path());
 }
 
 MappedFile::MappedFile(const fs::path& path) {

@@ -15,10 +15,14 @@ namespace hypenet {
 /// The bytes of a file. Throws Error naming the path and the system's reason.
 std::string read_file(const std::filesystem::path& path);
 
-/// A file being written under a temporary name beside its target. `commit` flushes it to the device
-/// and renames it into place; without commit the destructor removes it, and the target stays as it
-/// was. Every failed write (a full disk among them) throws Error with the path and the system's
-/// reason.
+/// The ending of the temporary names of files and folders that are being written. It names this
+/// program, so that what is found under such a name is what an earlier run left, and no user's.
+inline constexpr std::string_view kPartialEnding = ".hypenet-partial";
+
+/// A file being written under a temporary name beside its target, or beside what a link of that
+/// name points to. `commit` flushes it to the device and renames it into place; without commit the
+/// destructor removes it, and the target stays as it was. Every failed write (a full disk among
+/// them) throws Error with the path and the system's reason.
 class FileWriter {
  public:
   explicit FileWriter(std::filesystem::path target);
@@ -45,23 +49,6 @@ bool is_stream(const std::filesystem::path& path);
 /// Throws Error, before any work is done, where write_file would fail: for a path that is a folder,
 /// or in none that can be written.
 void check_writable(const std::filesystem::path& path);
-
-/// A folder being filled under the temporary name `<target>.partial`. `commit` renames it to the
-/// target, replacing an older target; without commit the destructor removes it.
-class FolderWriter {
- public:
-  explicit FolderWriter(std::filesystem::path target);
-  ~FolderWriter();
-  FolderWriter(const FolderWriter&) = delete;
-  FolderWriter& operator=(const FolderWriter&) = delete;
-
-  const std::filesystem::path& path() const { return temporary_; }
-  void commit();
-
- private:
-  std::filesystem::path target_, temporary_;
-  bool committed_ = false;
-};
 
 /// A file mapped read-only into memory; pages are read when touched.
 class MappedFile {

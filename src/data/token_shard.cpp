@@ -164,6 +164,10 @@ std::string vocabulary_fingerprint(const Tokenizer& tokenizer) {
   return fmt::format("{:016x}", hash);
 }
 
+FolderKind dataset_kind() {
+  return {"an earlier token dataset", kDatasetFile, {"tokens-*.bin"}};
+}
+
 TokenizeProgress tokenize_corpus(const std::vector<fs::path>& files, const Tokenizer& tokenizer,
                                  const fs::path& out, const TokenizeOptions& options,
                                  const std::function<void(const TokenizeProgress&)>& report) {
@@ -172,7 +176,7 @@ TokenizeProgress tokenize_corpus(const std::vector<fs::path>& files, const Token
                 ": expected a tokenizer whose tokenizer_config.json names eos_token, found none");
   HYPENET_CHECK(options.shard_tokens > 0, "shard_tokens: expected more than 0, found ",
                 options.shard_tokens);
-  FolderWriter folder(out);
+  FolderWriter folder(out, dataset_kind());
   ShardsWriter shards(folder.path(), bytes_per_token(tokenizer.vocab_size()), options.shard_tokens);
   TokenizeProgress progress;
   const int64_t limit =

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/files.h"
+#include "base/folder_writer.h"
 #include "text/tokenizer.h"
 
 namespace hypenet {
@@ -24,9 +25,13 @@ struct TokenizeProgress {
   int64_t documents = 0, tokens = 0, bytes = 0;
 };
 
+/// A token dataset, as tokenize_corpus writes it (base/folder_writer.h).
+FolderKind dataset_kind();
+
 /// Tokenizes the documents of `files` into folder `out` (shards and dataset.json, written
 /// temporary-then-rename), each followed by EOS; documents without text are left out. Throws Error
-/// for an empty corpus, or a tokenizer that names no EOS.
+/// for an empty corpus, a tokenizer that names no EOS, or a folder that is there and no earlier
+/// dataset.
 TokenizeProgress tokenize_corpus(const std::vector<std::filesystem::path>& files,
                                  const Tokenizer& tokenizer, const std::filesystem::path& out,
                                  const TokenizeOptions& options,

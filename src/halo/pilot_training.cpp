@@ -6,6 +6,7 @@
 #include <map>
 
 #include "base/files.h"
+#include "base/folder_writer.h"
 #include "engine/score.h"
 #include "eval/measures.h"
 #include "halo/distill.h"
@@ -116,7 +117,7 @@ class Pilots {
                 inputs_.tokenizer, *objective, options_);
     }
     const PilotRecord record = measure(student, name);
-    FolderWriter writer(folder);
+    FolderWriter writer(folder, {"an earlier pilot", "run.json", {"result.json"}});
     write_json(writer.path() / "result.json", write_fields(record));
     write_json(writer.path() / "run.json", run_record(name, settings, {inputs_.aligned}));
     writer.commit();

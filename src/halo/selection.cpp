@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/files.h"
+#include "base/folder_writer.h"
 #include "eval/journal.h"
 #include "halo/pilot_training.h"
 #include "halo/select.h"
@@ -14,6 +15,12 @@
 namespace hypenet {
 namespace fs = std::filesystem;
 namespace {
+
+FolderKind sweep_kind() { return {"an earlier sweep", "run.json", {"scores.csv"}}; }
+
+FolderKind selection_kind() {
+  return {"an earlier selection", "run.json", {"selection.json", "scores.csv", "pilots.csv"}};
+}
 
 SweepReport observed(const RunOptions& options) {
   return [&options](const std::string& part, int64_t done, int64_t total) {
@@ -56,7 +63,7 @@ LayerScores gather_evidence(const SelectionInputs& inputs, const fs::path& folde
     const LayerScores scores =
         sweep_checkpoints({inputs.teacher.folder(), inputs.aligned, journal}, *sweep,
                           inputs.corpus.held_out, inputs.sweep_seed, options);
-    FolderWriter writer(folder);
+    FolderWriter writer(folder, sweep_kind());
     write_scores(writer.path() / "scores.csv", scores);
     write_json(writer.path() / "run.json", run_record("sweep", settings, {inputs.aligned}));
     writer.commit();
@@ -145,7 +152,7 @@ std::vector<int64_t> select_attention(const SelectionInputs& inputs, const fs::p
   if (rule == SelectionRule::kPilot && !config.layers)
     scores.pilots = train_pilots(inputs, scores, options);
   const auto layers = config.layers ? *config.layers : select_layers(scores, rule, config.keep);
-  FolderWriter writer(folder);
+  FolderWriter writer(folder, selection_kind());
   if (!scores.columns.empty()) write_scores(writer.path() / "scores.csv", scores);
   if (!scores.pilots.empty()) write_pilots(writer.path() / "pilots.csv", scores.pilots);
   write_json(writer.path() / "selection.json",
@@ -154,7 +161,7 @@ std::vector<int64_t> select_attention(const SelectionInputs& inputs, const fs::p
              run_record(folder.filename().string(), inputs.settings, {inputs.aligned}));
   writer.commit();
   fs::remove(journal);
-  fs::remove_all(kept);
+  remove_folder(kept, sweep_kind());
   return layers;
 }
 

@@ -4,6 +4,8 @@
 #include <array>
 #include <iomanip>
 
+#include "base/version.h"
+
 namespace hypenet {
 namespace fs = std::filesystem;
 namespace {
@@ -11,6 +13,7 @@ namespace {
 constexpr const char* kConfig = "config.json";
 constexpr const char* kWeights = "model.safetensors";
 constexpr const char* kIndex = "model.safetensors.index.json";
+constexpr const char* kRun = "run.json";
 constexpr std::array<const char*, 9> kCompanions = {"tokenizer.json",
                                                     "tokenizer_config.json",
                                                     "generation_config.json",
@@ -137,11 +140,21 @@ Tensor Checkpoint::tensor(const std::string& name,
   return tensor;
 }
 
+FolderKind model_folder_kind() {
+  FolderKind kind{"an earlier model folder of this program",
+                  kRun,
+                  {kConfig, kWeights, kIndex, "model-*-of-*.safetensors"}};
+  kind.files.insert(kind.files.end(), kCompanions.begin(), kCompanions.end());
+  return kind;
+}
+
 void write_checkpoint(const fs::path& folder, const CheckpointContents& contents) {
-  FolderWriter writer(folder);
+  FolderWriter writer(folder, model_folder_kind());
   write_weights(writer.path(), contents.tensors, contents.shard_bytes);
   write_json(writer.path() / kConfig, contents.config);
-  if (contents.run) write_json(writer.path() / "run.json", *contents.run);
+  // Always there: it marks the folder as one that this program may write anew.
+  write_json(writer.path() / kRun, contents.run.value_or(Json{{"version", version()},
+                                                              {"source_commit", source_commit()}}));
   if (contents.companions_from) copy_companions(*contents.companions_from, writer.path());
   writer.commit();
 }

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/folder_writer.h"
 #include "base/json.h"
 #include "store/safetensors.h"
 
@@ -44,7 +45,7 @@ class Checkpoint {
 struct CheckpointContents {
   Json config = Json::object();
   NamedTensors tensors = {};
-  /// run.json: recipe, seed, source commit, parents.
+  /// run.json: recipe, seed, source commit, parents; none: version and source commit.
   std::optional<Json> run = std::nullopt;
   /// The folder whose tokenizer and generation files are copied.
   std::optional<std::filesystem::path> companions_from = std::nullopt;
@@ -52,7 +53,11 @@ struct CheckpointContents {
   int64_t shard_bytes = int64_t{5} << 30;
 };
 
-/// Writes a whole model folder under a temporary name and renames it into place.
+/// A model folder with run.json, as write_checkpoint writes it (base/folder_writer.h).
+FolderKind model_folder_kind();
+
+/// Writes a whole model folder under a temporary name and renames it into place. Throws Error for
+/// a folder that is there and no earlier one of this program.
 void write_checkpoint(const std::filesystem::path& folder, const CheckpointContents& contents);
 
 /// Copies tokenizer.json, tokenizer_config.json, generation_config.json and their kin, where there

@@ -100,50 +100,32 @@ TEST(FileWriter, commit_puts_all_pieces_in_place) {
   EXPECT_EQ(names_in(folder.path()), std::vector<std::string>{"x"});
 }
 
+TEST(FileWriter, leaves_what_others_call_partial_and_writes_through_links) {
+  const TemporaryFolder folder;
+  write_file(folder / "x.partial", "a download under way");
+  fs::create_directories(folder / "elsewhere");
+  write_file(folder.path() / "elsewhere" / "y", "old");
+  fs::create_symlink("elsewhere/y", folder / "link");
+  write_file(folder / "x", "text");
+  write_file(folder / "link", "new");
+  EXPECT_EQ(read_file(folder / "x.partial"), "a download under way");
+  EXPECT_TRUE(fs::is_symlink(folder / "link"));
+  EXPECT_EQ(read_file(folder.path() / "elsewhere" / "y"), "new");
+}
+
 TEST(FileWriter, folder_that_does_not_exist_is_an_error) {
   const TemporaryFolder folder;
-  EXPECT_ERROR(FileWriter(folder.path() / "none" / "x"), "x.partial: cannot create: No such file");
+  EXPECT_ERROR(FileWriter(folder.path() / "none" / "x"), "x.hypenet-partial: cannot create: No such file");
 }
 
 TEST(FileWriter, full_disk_is_an_error_with_the_systems_reason) {
   if (!fs::exists("/dev/full")) GTEST_SKIP() << "no /dev/full here";
   const TemporaryFolder folder;
   // The temporary file is opened through this link, so every write finds the disk full.
-  fs::create_symlink("/dev/full", folder / "x.partial");
+  fs::create_symlink("/dev/full", folder / "x.hypenet-partial");
   FileWriter writer(folder / "x");
   EXPECT_ERROR(writer.write("text"),
                (folder / "x").string() + ": cannot write: No space left on device");
-}
-
-TEST(FolderWriter, without_commit_leaves_nothing) {
-  const TemporaryFolder folder;
-  {
-    const FolderWriter writer(folder / "out");
-    write_file(writer.path() / "x", "new");
-  }
-  EXPECT_TRUE(names_in(folder.path()).empty());
-}
-
-TEST(FolderWriter, commit_replaces_the_older_folder) {
-  const TemporaryFolder folder;
-  fs::create_directories(folder / "out");
-  write_file(folder.path() / "out" / "old", "old");
-  FolderWriter writer(folder / "out");
-  write_file(writer.path() / "new", "new");
-  EXPECT_EQ(names_in(folder / "out"), std::vector<std::string>{"old"});
-  writer.commit();
-  EXPECT_EQ(names_in(folder / "out"), std::vector<std::string>{"new"});
-  EXPECT_EQ(names_in(folder.path()), std::vector<std::string>{"out"});
-}
-
-TEST(FolderWriter, leftovers_of_a_killed_run_are_cleared) {
-  const TemporaryFolder folder;
-  fs::create_directories(folder / "out.partial");
-  write_file(folder.path() / "out.partial" / "half", "h");
-  FolderWriter writer(folder / "out");
-  write_file(writer.path() / "whole", "w");
-  writer.commit();
-  EXPECT_EQ(names_in(folder / "out"), std::vector<std::string>{"whole"});
 }
 
 TEST(MappedFile, shows_the_bytes_of_the_file) {

@@ -88,7 +88,7 @@ TEST_F(TokenizeCorpus, a_failure_leaves_the_old_dataset) {
   write_file(folder_ / "a.jsonl", "{\"text\": \"fine\"}\n{}\n");
   EXPECT_ERROR(tokenize(), "a.jsonl:2: expected field text, found none");
   EXPECT_EQ(read_all(TokenDataset(out_)), expected_);
-  EXPECT_FALSE(fs::exists(folder_ / "out.partial"));
+  EXPECT_FALSE(fs::exists(folder_ / "out.hypenet-partial"));
 }
 
 TEST_F(TokenizeCorpus, an_empty_corpus_is_an_error) {
