@@ -35,10 +35,10 @@ class FolderWriterTest : public testing::Test {
     writer.commit();
   }
   void expect_refused(const fs::path& target, const std::string& found) const {
-    const std::string error = "expected a new or empty folder, or an earlier thing, found " + found;
-    EXPECT_ERROR(check_folder(target, kKind), error);
-    EXPECT_ERROR(FolderWriter(target, kKind), error);
-    EXPECT_ERROR(remove_folder(target, kKind), error);
+    const std::string text = "expected a new or empty folder, or an earlier thing, found " + found;
+    EXPECT_ERROR(check_folder(target, kKind), text);
+    EXPECT_ERROR(FolderWriter(target, kKind), text);
+    EXPECT_ERROR(remove_folder(target, kKind), text);
   }
 
   TemporaryFolder folder_;
