@@ -1,22 +1,23 @@
 // Values out of JSON, with errors that name the place, what was expected and what was found.
 #include "base/json.h"
 
+#include <limits>
+
+#include "base/file_kind.h"
 #include "base/files.h"
+#include "base/json_text.h"
 
 namespace hypenet {
 
 Json parse_json(std::string_view text, std::string_view place) {
-  try {
-    return Json::parse(text);
-  } catch (const nlohmann::json::parse_error& error) {
-    throw Error(concat(place, ": expected JSON, found a syntax error at byte ", error.byte));
-  } catch (const nlohmann::json::out_of_range& error) {
-    throw Error(concat(place, ": expected JSON, found a number out of range: ", error.what()));
-  }
+  Json value;
+  const std::optional<JsonFault> fault = parse_json_text(text, value);
+  if (fault) throw Error(describe_json_fault(*fault, text, place));
+  return value;
 }
 
 Json read_json(const std::filesystem::path& path) {
-  return parse_json(read_file(path), path.string());
+  return read_as("JSON", "JSON", path, [&] { return parse_json(read_file(path), path.string()); });
 }
 
 void write_json(const std::filesystem::path& path, const Json& json) {
@@ -73,6 +74,9 @@ void read(const Json& json, const std::string& place, bool& value) {
 
 void read(const Json& json, const std::string& place, int64_t& value) {
   HYPENET_CHECK(json.is_number_integer(), place, ": expected an integer, found ", json_kind(json));
+  constexpr auto kMost = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
+  HYPENET_CHECK(!json.is_number_unsigned() || json.get<uint64_t>() <= kMost, place,
+                ": expected an integer of at most ", kMost, ", found ", json.get<uint64_t>());
   value = json.get<int64_t>();
 }
 

@@ -11,16 +11,17 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json_text.h"
 #include "base/write_all.h"
 
 namespace hypenet {
 namespace {
 
 bool has_keys_of(const Json& header, std::string_view line) {
-  const Json found = Json::parse(line, nullptr, /*allow_exceptions=*/false);
-  if (!found.is_object()) return false;
+  const std::optional<Json> found = try_parse_json(line);
+  if (!found || !found->is_object()) return false;
   return std::all_of(header.items().begin(), header.items().end(),
-                     [&](const auto& item) { return found.contains(item.key()); });
+                     [&](const auto& item) { return found->contains(item.key()); });
 }
 
 }  // namespace

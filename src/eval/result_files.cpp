@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/json_text.h"
 #include "eval/ruler.h"
 
 namespace hypenet {
@@ -254,7 +255,7 @@ std::vector<TrainingCurve> read_training(const std::string& name, const std::str
   for (std::string line; std::getline(lines, line);) {
     const std::string here = concat(place, ":", ++number);
     // The log is cut back by the same rule when the run is taken up again.
-    if (lines.eof() && !Json::accept(line)) break;
+    if (lines.eof() && !try_parse_json(line)) break;
     const Json json = parse_json(line, here);
     const auto stage = read_member<std::string>(json, "stage", here);
     auto curve = std::ranges::find(curves, stage, &TrainingCurve::stage);

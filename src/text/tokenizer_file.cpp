@@ -5,8 +5,10 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/file_kind.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "base/json_text.h"
 
 namespace hypenet {
 
@@ -268,12 +270,13 @@ void read_merges(const SortedJson& json, const std::string& place, TokenizerFile
 }
 
 SortedJson parse_sorted(const std::filesystem::path& path) {
-  try {
-    return SortedJson::parse(read_file(path));
-  } catch (const SortedJson::parse_error& error) {
-    throw Error(
-        concat(path.string(), ": expected JSON, found a syntax error at byte ", error.byte));
-  }
+  return read_as("JSON", "JSON", path, [&] {
+    const std::string text = read_file(path);
+    SortedJson value;
+    const std::optional<JsonFault> fault = parse_json_text(text, value);
+    if (fault) throw Error(describe_json_fault(*fault, text, path.string()));
+    return value;
+  });
 }
 
 /// Takes a large member out of `model`, so that the rest is small.

@@ -4,14 +4,18 @@
 #include <sstream>
 
 #include "base/files.h"
+#include "base/json_text.h"
 
 namespace hypenet {
 namespace {
 
 /// Whether a line belongs to what the resumed run will not write again.
 bool is_kept(const std::string& line, const std::string& stage, int64_t step) {
-  const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object() || !json.contains("stage") || !json.contains("step")) return false;
+  const Json json = try_parse_json(line).value_or(Json());
+  if (!json.is_object() || !json.contains("stage") || !json.contains("step") ||
+      !json["step"].is_number_integer()) {
+    return false;
+  }
   return json["stage"] != stage || json["step"].get<int64_t>() <= step;
 }
 

@@ -105,6 +105,21 @@ TEST(Json, text_that_is_no_json_is_named) {
   EXPECT_ERROR(read(R"({"name": 1e999})"), "recipe.json: expected JSON, found a number out of");
 }
 
+TEST(Json, integers_beyond_64_bits_are_refused) {
+  EXPECT_ERROR(read(R"({"last": {"steps": 9223372036854775808}})"),
+               "last: steps: expected an integer of at most 9223372036854775807, found 92233720");
+}
+
+TEST(Json, a_file_that_is_something_else_is_named) {
+  const TemporaryFolder folder;
+  write_file(folder / "a.json", "<!DOCTYPE html>\n<html>");
+  EXPECT_ERROR(read_json(folder / "a.json"), "a.json: expected JSON, found an HTML page");
+  write_file(folder / "a.json", "");
+  EXPECT_ERROR(read_json(folder / "a.json"), "a.json: expected JSON, found an empty file");
+  write_file(folder / "a.json", "{\n\"a\": 1,\n}");
+  EXPECT_ERROR(read_json(folder / "a.json"), "found a syntax error at byte 12 (line 3)");
+}
+
 TEST(Json, file_round_trip_keeps_the_order_of_keys) {
   const TemporaryFolder folder;
   write_json(folder / "a.json", parse_json(R"({"b": 1, "a": [true, null]})", "text"));
