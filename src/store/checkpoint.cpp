@@ -3,6 +3,10 @@
 
 #include <array>
 #include <iomanip>
+#include <set>
+
+#include "base/file_kind.h"
+#include "store/missing_weights.h"
 
 #include "base/version.h"
 
@@ -41,6 +45,29 @@ std::map<std::string, std::string> read_weight_map(const fs::path& path) {
     shards[name] = file;
   }
   return shards;
+}
+
+/// All shards, before the first is read: how many are missing tells an incomplete download.
+void check_shards_are_there(const fs::path& index, const std::map<std::string, std::string>& map) {
+  std::set<std::string> shards, missing;
+  for (const auto& [name, file] : map) {
+    shards.insert(file);
+    if (!fs::exists(index.parent_path() / file)) missing.insert(file);
+  }
+  for (const auto& [name, file] : map) {
+    if (!missing.contains(file)) continue;
+    const std::string kind = kind_of_file(index.parent_path() / file);
+    throw Error(concat(index.string(), ": tensor ", name, ": expected shard ", file, ", found ",
+                       kind.empty() ? "no such file" : kind, " (", missing.size(), " of ",
+                       shards.size(), " shards missing: an incomplete download?)"));
+  }
+}
+
+void check_config_is_there(const fs::path& folder) {
+  if (fs::exists(fs::symlink_status(folder / kConfig))) return;
+  const std::string other = describe_other_weights(folder);
+  HYPENET_CHECK(other.empty(), (folder / kConfig).string(),
+                ": cannot open: No such file or directory; the folder has ", other);
 }
 
 /// Tensors cut into runs of at most shard_bytes each; a larger tensor is a run of its own.
@@ -92,10 +119,12 @@ void write_weights(const fs::path& folder, const NamedTensors& tensors, int64_t 
 Checkpoint::Checkpoint(fs::path folder) : folder_(std::move(folder)) {
   HYPENET_CHECK(fs::is_directory(folder_), folder_.string(), ": expected a model folder, found ",
                 fs::exists(folder_) ? "a file" : "nothing");
+  check_config_is_there(folder_);
   config_ = read_json(folder_ / kConfig);
   HYPENET_CHECK(config_.is_object(), (folder_ / kConfig).string(), ": expected an object, found ",
                 json_kind(config_));
-  if (fs::exists(folder_ / kWeights)) {
+  // A link to a missing file counts as there: the error then names it.
+  if (fs::exists(fs::symlink_status(folder_ / kWeights))) {
     files_.emplace_back(folder_ / kWeights);
     for (const std::string& name : files_[0].names()) where_[name] = 0;
   } else {
@@ -105,20 +134,31 @@ Checkpoint::Checkpoint(fs::path folder) : folder_(std::move(folder)) {
 
 void Checkpoint::open_shards() {
   const fs::path index = folder_ / kIndex;
-  HYPENET_CHECK(fs::exists(index), folder_.string(), ": expected ", kWeights, " or ", kIndex,
-                ", found neither");
+  if (!fs::exists(fs::symlink_status(index))) {
+    const std::string other = describe_other_weights(folder_);
+    throw Error(concat(folder_.string(), ": expected ", kWeights, " or ", kIndex, ", found neither",
+                       other.empty() ? "" : ", but ", other));
+  }
+  const std::map<std::string, std::string> weight_map = read_weight_map(index);
+  check_shards_are_there(index, weight_map);
   std::map<std::string, size_t> opened;
-  for (const auto& [name, file] : read_weight_map(index)) {
-    if (!opened.contains(file)) {
-      HYPENET_CHECK(fs::exists(folder_ / file), index.string(), ": tensor ", name,
-                    ": expected shard ", file, ", found no such file");
-      opened[file] = files_.size();
-      files_.emplace_back(folder_ / file);
+  for (const auto& [name, file] : weight_map) {
+    if (opened.contains(file)) continue;
+    opened[file] = files_.size();
+    files_.emplace_back(folder_ / file);
+  }
+  for (const auto& [name, file] : weight_map) {
+    HYPENET_CHECK(files_[opened[file]].contains(name), index.string(), ": tensor ", name,
+                  ": expected in ", file, ", found no such tensor there");
+  }
+  // What the index does not name is a tensor of the model as well.
+  for (size_t shard = 0; shard < files_.size(); ++shard) {
+    for (const std::string& name : files_[shard].names()) {
+      const auto [found, is_first] = where_.emplace(name, shard);
+      HYPENET_CHECK(is_first, folder_.string(), ": tensor ", name, ": expected in one shard, found",
+                    " in ", files_[found->second].path().filename().string(), " and ",
+                    files_[shard].path().filename().string());
     }
-    const size_t shard = opened[file];
-    HYPENET_CHECK(files_[shard].contains(name), index.string(), ": tensor ", name, ": expected in ",
-                  file, ", found no such tensor there");
-    where_[name] = shard;
   }
 }
 

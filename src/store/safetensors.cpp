@@ -8,6 +8,7 @@
 #include <set>
 #include <string_view>
 
+#include "base/file_kind.h"
 #include "base/json.h"
 
 namespace hypenet {
@@ -167,8 +168,13 @@ std::string build_header(const NamedTensors& tensors,
 
 }  // namespace
 
-SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
-    : path_(path), file_(std::make_shared<MappedFile>(path)) {
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path) {
+  read_as("a safetensors file", "a safetensors file", path, [this] { open(); });
+}
+
+void SafetensorsFile::open() {
+  const std::filesystem::path& path = path_;
+  file_ = std::make_shared<MappedFile>(path);
   const std::string_view text = header_text(file_->bytes(), path.string());
   const Json header = parse_json(text, concat(path.string(), ": header"));
   HYPENET_CHECK(header.is_object(), path.string(), ": header: expected an object, found ",

@@ -46,6 +46,8 @@ class SafetensorsFile {
   };
 
  private:
+  void open();
+
   std::filesystem::path path_;
   std::shared_ptr<MappedFile> file_;
   size_t data_begin_ = 0;  // bytes from the start of the file to the end of the header

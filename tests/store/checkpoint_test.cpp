@@ -163,6 +163,52 @@ TEST_F(CheckpointFolder, missing_parts_are_named) {
                ": expected model.safetensors or model.safetensors.index.json, found neither");
 }
 
+TEST_F(CheckpointFolder, other_forms_of_weights_are_named) {
+  write(1 << 20);
+  fs::remove(path_ / "model.safetensors");
+  const auto expect = [&](const std::string& name, const std::string& text) {
+    write_file(path_ / name, "x");
+    EXPECT_ERROR(Checkpoint(path_), "found neither, but " + text);
+    fs::remove(path_ / name);
+  };
+  expect("model.safetensors.incomplete", "model.safetensors.incomplete, an unfinished download");
+  expect("pytorch_model.bin", "pytorch_model.bin, PyTorch's form: save the model again");
+  expect("consolidated.00.pth", "consolidated.00.pth, PyTorch's form");
+  expect("model-q4.gguf", "model-q4.gguf, llama.cpp's form");
+  expect("adapter_model.safetensors", "adapter_model.safetensors, an adapter");
+  expect("model-00001-of-00002.safetensors", "model-00001-of-00002.safetensors, no whole model");
+  fs::remove(path_ / "config.json");
+  write_file(path_ / "model-q4.gguf", "x");
+  EXPECT_ERROR(Checkpoint(path_),
+               "config.json: cannot open: No such file or directory; the folder "
+               "has model-q4.gguf, llama.cpp's form");
+}
+
+TEST_F(CheckpointFolder, links_to_missing_files_are_named) {
+  write(32);
+  const fs::path shard = path_ / "model-00002-of-00002.safetensors";
+  fs::remove(shard);
+  EXPECT_ERROR(Checkpoint(path_), "found no such file (1 of 2 shards missing: an incomplete");
+  fs::create_symlink("../../blobs/1", shard);
+  EXPECT_ERROR(Checkpoint(path_), "found a link to a missing file (../../blobs/1) (1 of 2 shards");
+  fs::create_symlink("../../blobs/2", path_ / "model.safetensors");
+  EXPECT_ERROR(Checkpoint(path_),
+               "model.safetensors: expected a safetensors file, found a link to");
+  fs::remove(path_ / "config.json");
+  fs::create_symlink("../../blobs/3", path_ / "config.json");
+  EXPECT_ERROR(Checkpoint(path_), "config.json: expected JSON, found a link to a missing file");
+}
+
+TEST_F(CheckpointFolder, a_tensor_that_the_index_leaves_out_is_read_too) {
+  write(32);
+  set_weight_map(
+      {{"a", "model-00001-of-00002.safetensors"}, {"c", "model-00002-of-00002.safetensors"}});
+  EXPECT_THAT(Checkpoint(path_).names(), ElementsAre("a", "b", "c"));
+  write_safetensors(path_ / "model-00002-of-00002.safetensors",
+                    {{"c", torch::ones({2})}, {"a", torch::ones({2})}});
+  EXPECT_ERROR(Checkpoint(path_), "tensor a: expected in one shard, found in model-00001-of-00002");
+}
+
 TEST_F(CheckpointFolder, an_index_that_promises_too_much_is_an_error) {
   write(32);
   set_weight_map({{"a", "model-00003-of-00002.safetensors"}});

@@ -134,7 +134,7 @@ TEST(Safetensors, a_write_that_fails_leaves_the_old_file) {
 }
 
 TEST_F(BrokenSafetensors, too_short_for_a_header) {
-  expect("", "expected a header length of 8 bytes, found a file of 0");
+  expect("", "expected a safetensors file, found an empty file");
   expect("1234567", "expected a header length of 8 bytes, found a file of 7");
 }
 
@@ -199,7 +199,23 @@ TEST_F(BrokenSafetensors, overlaps_and_holes) {
          "tensor b: expected to begin at byte 2, found 3 (a hole between tensors)");
 }
 
+TEST_F(BrokenSafetensors, files_that_are_something_else) {
+  expect("version https://git-lfs.github.com/spec/v1\noid sha256:0000\nsize 988097824\n",
+         "expected a safetensors file, found a Git LFS pointer (run git lfs pull)");
+  expect("<html><body>Not found</body></html>", "expected a safetensors file, found an HTML page");
+  expect("{\"error\": \"Repository not found\"}", "expected a safetensors file, found JSON");
+  expect("PK\x03\x04 archive/data.pkl", "expected a safetensors file, found a zip archive");
+  expect(std::string(100, '\0'), "expected a safetensors file, found zero bytes");
+}
+
+TEST_F(BrokenSafetensors, junk_after_the_header_s_json) {
+  expect(file_bytes(std::string("{}\0{\"t\":", 9), 0), "header: expected JSON, found a NUL byte");
+}
+
 TEST_F(BrokenSafetensors, missing_file) {
+  std::filesystem::create_symlink("../blobs/1", folder_ / "link.safetensors");
+  EXPECT_ERROR(SafetensorsFile(folder_ / "link.safetensors"),
+               "expected a safetensors file, found a link to a missing file (../blobs/1)");
   EXPECT_ERROR(SafetensorsFile(folder_ / "none.safetensors"),
                "none.safetensors: cannot open: No such file");
 }
