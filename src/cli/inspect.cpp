@@ -1,4 +1,5 @@
-// hypenet inspect: what a model folder holds. Reads config and file headers, never the weights.
+// hypenet inspect: what a model folder holds. Reads config and file headers; of the weights at most
+// a stored head beside a config that ties it.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,10 +12,12 @@
 #include "base/json.h"
 #include "cli/commands.h"
 #include "cli/device.h"
+#include "cli/note.h"
 #include "cli/numbers.h"
 #include "eval/report.h"
 #include "model/config.h"
 #include "model/decode_state.h"
+#include "model/weights.h"
 #include "store/checkpoint.h"
 
 namespace hypenet {
@@ -194,8 +197,7 @@ struct InspectOptions {
 
 void inspect(const InspectOptions& options) {
   const Checkpoint checkpoint(options.folder);
-  const ModelConfig config =
-      parse_model_config(checkpoint.config(), (options.folder / "config.json").string());
+  const ModelConfig config = read_model_config(checkpoint, print_note);
   if (options.is_json) {
     std::cout << as_json(checkpoint, config).dump(2) << '\n';
   } else {

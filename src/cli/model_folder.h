@@ -20,7 +20,8 @@ struct ModelOptions {
   std::optional<LogitsScaling> attn_logits_scaling = {};  // nullopt: as config.json says
 };
 
-/// "auto": bfloat16 on a GPU, and for weights stored so; float32 otherwise.
+/// "auto": bfloat16 on a GPU; on a CPU the type that most bytes of the weights are stored in, but
+/// float32 for float16.
 inline constexpr const char* kAutomaticType = "auto";
 
 /// What to call a model: its folder's name, with the one above for "model".
@@ -42,6 +43,7 @@ ModelConfig open_config(const ModelOptions& options, const Checkpoint& checkpoin
 
 /// The model of the folder, its parameters of the type and on the device asked for. So is its
 /// arithmetic, but for float32 beside bfloat16 weights on a CPU. Its config() is open_config's.
+/// Prints notes about a head that config.json ties in vain, and about weights that "auto" rounds.
 CausalLm open_model(const ModelOptions& options, const Checkpoint& checkpoint);
 
 /// The folder's tokenizer. Throws Error when it has more tokens than the model's embedding has

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "model/weights.h"
+
 namespace hypenet {
 
 std::vector<MixerType> mixer_types(int64_t layers, const std::vector<int64_t>& attention_layers) {
@@ -18,7 +20,7 @@ std::vector<MixerType> mixer_types(int64_t layers, const std::vector<int64_t>& a
 NamedTensors hybrid_weights(const Checkpoint& teacher, const Checkpoint& aligned,
                             const std::vector<int64_t>& attention_layers,
                             const TransferOptions& options) {
-  const ModelConfig config = parse_model_config(teacher.config(), teacher.folder().string());
+  const ModelConfig config = read_model_config(teacher);
   const auto is_replaced = [&](const std::string& name) {
     return std::any_of(attention_layers.begin(), attention_layers.end(),
                        [&](int64_t layer) { return name.starts_with(mixer_tensor(layer, "")); });

@@ -12,6 +12,7 @@
 #include "halo/distill.h"
 #include "halo/divergence.h"
 #include "halo/hybrid.h"
+#include "model/weights.h"
 
 namespace hypenet {
 namespace fs = std::filesystem;
@@ -45,7 +46,7 @@ StageConfig pilot_stage(const HaloRecipe& recipe) {
 /// The hybrid that stage 2 would start from.
 CausalLm new_hybrid(const SelectionInputs& inputs, const std::vector<int64_t>& layers,
                     const StageConfig& stage, torch::Device device) {
-  const auto config = parse_model_config(inputs.teacher.config(), inputs.recipe.teacher);
+  const auto config = read_model_config(inputs.teacher);
   CausalLm model(hypenet_config(config, mixer_types(config.num_hidden_layers, layers)), false);
   std::map<std::string, Tensor> weights;
   for (auto& [name, tensor] :

@@ -10,6 +10,7 @@
 #include "halo/select.h"
 #include "halo/selection.h"
 #include "halo/transfer.h"
+#include "model/weights.h"
 
 namespace hypenet {
 namespace fs = std::filesystem;
@@ -29,9 +30,10 @@ class Conversion {
         options_(options),
         teacher_(recipe.teacher),
         teacher_config_(
-            parse_model_config(teacher_.config(), (teacher_.folder() / "config.json").string())),
+            read_model_config(teacher_, [this](const std::string& text) { note(text); })),
         tokenizer_(Tokenizer::load(recipe.teacher)) {
     check_vocabulary(tokenizer_, teacher_config_, recipe.teacher);
+    check_tensors(teacher_, teacher_config_);
     check_frozen_parts();
     if (!fs::exists(select_folder())) check_selection(recipe_, teacher_config_, tokenizer_);
     fs::create_directories(options_.out);

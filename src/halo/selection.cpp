@@ -10,6 +10,7 @@
 #include "halo/pilot_training.h"
 #include "halo/select.h"
 #include "halo/sweep.h"
+#include "model/weights.h"
 #include "text/stop_ids.h"
 
 namespace hypenet {
@@ -51,7 +52,7 @@ LayerScores gather_evidence(const SelectionInputs& inputs, const fs::path& folde
   const auto sweep = sweep_of(inputs.recipe);
   if (!sweep) {
     LayerScores none;
-    const auto config = parse_model_config(inputs.teacher.config(), inputs.recipe.teacher);
+    const auto config = read_model_config(inputs.teacher);
     none.layers.resize(static_cast<size_t>(config.num_hidden_layers));
     return none;
   }

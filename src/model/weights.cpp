@@ -2,35 +2,120 @@
 // both sides.
 #include "model/weights.h"
 
+#include <algorithm>
+#include <charconv>
+#include <map>
 #include <set>
 
 namespace hypenet {
 namespace {
 
+const std::string kHead = "lm_head.weight", kEmbedding = "model.embed_tokens.weight";
+
 /// Tensors that published checkpoints carry and no model reads: a tied head's second copy, old
 /// frequency tables.
 bool is_redundant(const std::string& name, const ModelConfig& config) {
-  if (name == "lm_head.weight") return config.tie_word_embeddings;
+  if (name == kHead) return config.tie_word_embeddings;
   return name.ends_with(".rotary_emb.inv_freq");
 }
 
+bool is_head_of_its_own(const Checkpoint& checkpoint) {
+  if (!checkpoint.contains(kHead) || !checkpoint.contains(kEmbedding)) return false;
+  const Tensor head = checkpoint.tensor(kHead), embedding = checkpoint.tensor(kEmbedding);
+  if (head.sizes() != embedding.sizes()) return true;
+  const auto type = torch::promote_types(head.scalar_type(), embedding.scalar_type());
+  return !torch::equal(head.to(type), embedding.to(type));
+}
+
+/// The tensor that fills a parameter. A tied head alone is the embedding as well.
+std::string stored_name(const Checkpoint& checkpoint, const std::string& parameter,
+                        const ModelConfig& config) {
+  const bool is_head = parameter == kEmbedding && config.tie_word_embeddings &&
+                       !checkpoint.contains(kEmbedding) && checkpoint.contains(kHead);
+  return is_head ? kHead : parameter;
+}
+
+/// The key of config.json that a stray or missing tensor has to do with: " (config.json:
+/// num_hidden_layers is 2)".
+std::string related_key(const std::string& name, const ModelConfig& config) {
+  const auto key = [](std::string_view text, const auto& value) {
+    return concat(" (config.json: ", text, " is ", value, ")");
+  };
+  const auto flag = [&](std::string_view text, bool value) {
+    return key(text, value ? "true" : "false");
+  };
+  constexpr std::string_view kLayers = "model.layers.";
+  if (name == kHead) return flag("tie_word_embeddings", config.tie_word_embeddings);
+  if (!name.starts_with(kLayers)) return "";
+  int64_t layer = -1;
+  std::from_chars(name.data() + kLayers.size(), name.data() + name.size(), layer);
+  if (layer >= config.num_hidden_layers) {
+    return key("num_hidden_layers", config.num_hidden_layers);
+  }
+  if (name.find(".mlp.") != name.npos && name.ends_with(".bias")) return flag("mlp_bias", false);
+  if (name.ends_with("o_proj.bias")) return flag("attention_bias", config.attention_output_bias);
+  if (name.ends_with(".bias")) return flag("attention_bias", config.attention_bias);
+  if (name.find("q_norm") != name.npos || name.find("k_norm") != name.npos) {
+    return key("architectures", config.has_qk_norm ? "one with such norms" : "one without them");
+  }
+  return "";
+}
+
 void check_names(const Checkpoint& checkpoint, const CausalLmImpl& model) {
+  const ModelConfig& config = model.config();
   std::set<std::string> known;
-  for (const auto& parameter : model.named_parameters()) known.insert(parameter.key());
+  for (const auto& parameter : model.named_parameters()) {
+    const std::string name = stored_name(checkpoint, parameter.key(), config);
+    known.insert(name);
+    HYPENET_CHECK(checkpoint.contains(name), checkpoint.folder().string(), ": tensor ", name,
+                  ": expected in the checkpoint, found none", related_key(name, config));
+  }
   for (const std::string& name : checkpoint.names()) {
-    HYPENET_CHECK(known.contains(name) || is_redundant(name, model.config()),
-                  checkpoint.folder().string(), ": tensor ", name,
+    HYPENET_CHECK(known.contains(name) || is_redundant(name, config), checkpoint.folder().string(),
+                  ": tensor ", name,
                   ": expected only tensors of the model that config.json describes, found this one "
-                  "as well");
+                  "as well",
+                  related_key(name, config));
   }
 }
 
 }  // namespace
 
+ModelConfig read_model_config(const Checkpoint& checkpoint, const TellNote& tell) {
+  const std::string place = (checkpoint.folder() / "config.json").string();
+  ModelConfig config = parse_model_config(checkpoint.config(), place);
+  if (!config.tie_word_embeddings || !is_head_of_its_own(checkpoint)) return config;
+  config.tie_word_embeddings = false;
+  if (tell) {
+    tell(concat(place, ": tie_word_embeddings is true, but ", kHead, " differs from ", kEmbedding,
+                ": the stored head is used"));
+  }
+  return config;
+}
+
+void check_tensors(const Checkpoint& checkpoint, const ModelConfig& config) {
+  const CausalLm model(config, /*random_weights=*/false);
+  check_names(checkpoint, *model);
+  for (const auto& parameter : model->named_parameters()) {
+    checkpoint.tensor(stored_name(checkpoint, parameter.key(), config),
+                      parameter.value().sizes().vec());
+  }
+}
+
+torch::ScalarType stored_type(const Checkpoint& checkpoint) {
+  std::map<torch::ScalarType, size_t> bytes;
+  for (const std::string& name : checkpoint.names()) {
+    const Tensor tensor = checkpoint.tensor(name);
+    if (tensor.is_floating_point()) bytes[tensor.scalar_type()] += tensor.nbytes();
+  }
+  HYPENET_CHECK(!bytes.empty(), checkpoint.folder().string(),
+                ": expected weights of floating point, found none");
+  return std::ranges::max_element(bytes, {}, [](const auto& item) { return item.second; })->first;
+}
+
 CausalLm load_model(const Checkpoint& checkpoint, std::optional<torch::ScalarType> type,
                     torch::Device device) {
-  const std::string place = (checkpoint.folder() / "config.json").string();
-  return load_model(checkpoint, parse_model_config(checkpoint.config(), place), type, device);
+  return load_model(checkpoint, read_model_config(checkpoint), type, device);
 }
 
 CausalLm load_model(const Checkpoint& checkpoint, const ModelConfig& config,
@@ -39,7 +124,8 @@ CausalLm load_model(const Checkpoint& checkpoint, const ModelConfig& config,
   check_names(checkpoint, *model);
   const torch::NoGradGuard no_grad;
   for (auto& parameter : model->named_parameters()) {
-    const Tensor stored = checkpoint.tensor(parameter.key(), parameter.value().sizes().vec());
+    const Tensor stored = checkpoint.tensor(stored_name(checkpoint, parameter.key(), config),
+                                            parameter.value().sizes().vec());
     // A copy in any case: the stored tensor is a view of a read-only mapping.
     parameter.value().set_data(stored.to(device, type.value_or(stored.scalar_type()), false, true));
   }

@@ -1,11 +1,29 @@
-// Filling a model whose config is not quite the folder's.
+// A folder's config as its tensors have it, and filling a model whose config is not quite the
+// folder's.
 #pragma once
 
+#include <functional>
 #include <optional>
+#include <string>
 
 #include "model/causal_lm.h"
 
 namespace hypenet {
+
+/// Told what a user should know and no error says.
+using TellNote = std::function<void(const std::string& text)>;
+
+/// config.json of the folder, but where it ties the head to the embedding and the folder holds
+/// another head, the head counts (as in transformers 5): the config comes back untied, and `tell`
+/// hears it. Throws Error as parse_model_config does. Reads two tensors where both are stored.
+ModelConfig read_model_config(const Checkpoint& checkpoint, const TellNote& tell = {});
+
+/// Throws Error unless the folder holds the tensors of this model and, but for a tied head's second
+/// copy and old frequency tables, no others.
+void check_tensors(const Checkpoint& checkpoint, const ModelConfig& config);
+
+/// The type that most bytes of the weights are stored in.
+torch::ScalarType stored_type(const Checkpoint& checkpoint);
 
 /// As load_model of model/causal_lm.h, but config.json's place is taken by `config`: one that
 /// differs in what no weight depends on (attn_logits_scaling), and was checked.

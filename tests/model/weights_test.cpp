@@ -1,10 +1,11 @@
 // Between models and checkpoint folders: names, round trips, and errors that name file and tensor.
+#include "model/weights.h"
+
 #include <gtest/gtest.h>
 
 #include <filesystem>
 #include <set>
 
-#include "model/causal_lm.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/tiny_model.h"
@@ -100,16 +101,85 @@ TEST(Weights, loaded_parameters_are_trainable_copies_of_the_asked_type) {
   }
 }
 
-TEST(Weights, a_tied_model_passes_over_a_stored_copy_of_its_head) {
+/// A tied model's folder with a head beside it; its notes as they are told.
+struct WithHead {
+  explicit WithHead(const Tensor& head, bool has_embedding = true) {
+    CheckpointContents contents;
+    contents.config = to_json(model->config());
+    contents.tensors = named_weights(*model, torch::kFloat32);
+    if (!has_embedding) contents.tensors.erase(contents.tensors.begin());
+    if (head.defined()) contents.tensors.emplace_back("lm_head.weight", head);
+    write_checkpoint(folder.path() / "m", contents);
+  }
+  Tensor embedding() const { return model->head_weight().detach(); }
+  ModelConfig read() {
+    return read_model_config(Checkpoint(folder.path() / "m"),
+                             [this](const std::string& text) { notes.push_back(text); });
+  }
+
+  TemporaryFolder folder;
+  CausalLm model = CausalLm(tiny_teacher_config());
+  std::vector<std::string> notes;
+};
+
+TEST(Weights, a_stored_head_that_differs_is_used_and_told) {
+  const Tensor head = torch::randn({64, 32});
+  WithHead files(head);
+  EXPECT_FALSE(files.read().tie_word_embeddings);
+  ASSERT_EQ(files.notes.size(), 1u);
+  EXPECT_NE(files.notes[0].find("config.json: tie_word_embeddings is true, but lm_head.weight"),
+            std::string::npos);
+  CausalLm loaded = load_model(Checkpoint(files.folder / "m"));
+  EXPECT_TRUE(torch::equal(loaded->head_weight(), head));
+  // Saved, it says what it is.
+  save(files.folder / "again", *loaded, torch::kFloat32);
+  const Checkpoint again(files.folder / "again");
+  EXPECT_EQ(again.config().at("tie_word_embeddings"), false);
+  EXPECT_TRUE(torch::equal(load_model(again)->head_weight(), head));
+}
+
+TEST(Weights, the_reported_checkpoint_s_logits_are_those_of_its_head) {
+  const Checkpoint checkpoint(HYPENET_TEST_DATA "/tied-head-differs");
+  CausalLm model = load_model(checkpoint);
+  const torch::NoGradGuard no_grad;
+  const Tensor ids = torch::arange(1, 4).view({1, 3});
+  const Tensor expected = model->hidden(ids).matmul(checkpoint.tensor("lm_head.weight").t());
+  EXPECT_TRUE(torch::allclose(model(ids), expected));
+}
+
+TEST(Weights, a_tied_head_alone_is_the_embedding) {
+  const Tensor head = torch::randn({64, 32});
+  WithHead files(head, /*has_embedding=*/false);
+  EXPECT_TRUE(files.read().tie_word_embeddings);
+  EXPECT_TRUE(torch::equal(load_model(Checkpoint(files.folder / "m"))->head_weight(), head));
+}
+
+TEST(Weights, the_type_is_the_one_that_most_bytes_are_stored_in) {
   const TemporaryFolder folder;
-  CausalLm model(tiny_teacher_config());
-  CheckpointContents contents;
-  contents.config = to_json(model->config());
-  contents.tensors = named_weights(*model, torch::kFloat32);
-  contents.tensors.emplace_back("lm_head.weight", torch::zeros({64, 32}));
-  write_checkpoint(folder.path() / "m", contents);
-  CausalLm loaded = load_model(Checkpoint(folder.path() / "m"));
-  EXPECT_TRUE(torch::equal(loaded->head_weight(), model->head_weight()));
+  const auto type_of = [&](const NamedTensors& tensors) {
+    write_checkpoint(folder / "m", {.config = Json::object(), .tensors = tensors});
+    return stored_type(Checkpoint(folder / "m"));
+  };
+  const Tensor large = torch::ones({9}), small = torch::ones({2});
+  EXPECT_EQ(type_of({{"a", large}, {"b", small.to(torch::kBFloat16)}}), torch::kFloat32);
+  EXPECT_EQ(type_of({{"a", small}, {"b", large.to(torch::kBFloat16)}}), torch::kBFloat16);
+  EXPECT_EQ(type_of({{"a", large.to(torch::kFloat16)}, {"b", large.to(torch::kInt64)}}),
+            torch::kFloat16);
+}
+
+TEST(Weights, a_tied_model_passes_over_an_equal_copy_of_its_head) {
+  TemporaryFolder folder;
+  for (const auto type : {torch::kFloat32, torch::kFloat64}) {
+    CausalLm model(tiny_teacher_config());
+    CheckpointContents contents;
+    contents.config = to_json(model->config());
+    contents.tensors = named_weights(*model, torch::kFloat32);
+    contents.tensors.emplace_back("lm_head.weight", model->head_weight().detach().to(type));
+    write_checkpoint(folder / "m", contents);
+    EXPECT_TRUE(read_model_config(Checkpoint(folder / "m")).tie_word_embeddings);
+    CausalLm loaded = load_model(Checkpoint(folder / "m"));
+    EXPECT_TRUE(torch::equal(loaded->head_weight(), model->head_weight()));
+  }
 }
 
 TEST(WeightsErrors, name_file_and_tensor) {
@@ -132,6 +202,15 @@ TEST(WeightsErrors, name_file_and_tensor) {
   bad = good;
   bad.tensors.emplace_back("model.layers.2.mlp.up_proj.weight", torch::zeros({2, 2}));
   EXPECT_ERROR(load(bad), "1: tensor model.layers.2.mlp.up_proj.weight: expected only tensors of");
+  EXPECT_ERROR(load(bad), "as well (config.json: num_hidden_layers is 2)");
+  bad = good;
+  bad.tensors.emplace_back("model.layers.0.self_attn.q_proj.bias", torch::zeros({64}));
+  EXPECT_ERROR(load(bad), "found this one as well (config.json: attention_bias is false)");
+  bad = good;
+  bad.config["tie_word_embeddings"] = false;
+  EXPECT_ERROR(load(bad),
+               "tensor lm_head.weight: expected in the checkpoint, found none "
+               "(config.json: tie_word_embeddings is false)");
   bad = good;
   bad.tensors.back().second = torch::zeros({31});
   EXPECT_ERROR(load(bad), "tensor model.norm.weight: expected shape [32], found [31]");

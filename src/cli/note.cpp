@@ -1,0 +1,10 @@
+// A note's line.
+#include "cli/note.h"
+
+#include <iostream>
+
+namespace hypenet {
+
+void print_note(const std::string& text) { std::cerr << "note: " << text << std::endl; }
+
+}  // namespace hypenet
