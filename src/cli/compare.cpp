@@ -17,6 +17,7 @@
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/model_folder.h"
+#include "cli/note.h"
 #include "cli/numbers.h"
 #include "cli/progress.h"
 #include "eval/measures.h"
@@ -47,7 +48,8 @@ std::pair<std::string, std::string> names_of(const CompareCommand& command) {
 
 std::vector<std::vector<int32_t>> windows_of(const CompareCommand& command) {
   const Tokenizer tokenizer = Tokenizer::load(command.a.folder);
-  const std::vector<int32_t> text = read_held_out(command.text, command.text_field, tokenizer);
+  const std::vector<int32_t> text =
+      read_held_out(command.text, command.text_field, tokenizer, print_note);
   std::vector<ScoredRow> rows = text_rows(text, command.context, command.windows);
   std::vector<std::vector<int32_t>> windows;
   windows.reserve(rows.size());

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/note.h"
 #include "cli/numbers.h"
 #include "cli/progress.h"
 #include "data/documents.h"
@@ -21,6 +22,7 @@ namespace {
 
 struct TokenizeCommand {
   std::filesystem::path tokenizer, out;
+  std::string on_bad = "skip";
   TokenizeOptions options;
   std::vector<std::filesystem::path> paths;
 };
@@ -40,15 +42,18 @@ void tokenize(const TokenizeCommand& command) {
   const auto seconds = [&] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   };
-  const auto files = document_files(command.paths);
+  TokenizeOptions options = command.options;
+  options.on_bad = parse_on_bad_document(command.on_bad, "--on-bad-document");
+  const auto files = document_files(command.paths, print_note);
   const Tokenizer tokenizer = Tokenizer::load(command.tokenizer);
   Progress progress;
   const auto report = [&](const TokenizeProgress& done) {
     throw_if_interrupted();
     progress.show("tokenize: " + describe(done, seconds()));
   };
-  const auto done = tokenize_corpus(files, tokenizer, command.out, command.options, report);
+  const auto done = tokenize_corpus(files, tokenizer, command.out, options, report);
   progress.finish("tokenize: " + describe(done, seconds()));
+  if (done.bad.bad() > 0) print_note(done.bad.summary());
   std::cout << command.out.string() << '\n';
 }
 
@@ -68,6 +73,11 @@ void add_data_command(CLI::App& app) {
   command->add_option("--text-field", options->options.text_field, "JSON field or Parquet column")
       ->capture_default_str();
   command->add_option("--max-tokens", options->options.max_tokens, "stop after so many (0: all)")
+      ->capture_default_str();
+  command
+      ->add_option("--on-bad-document", options->on_bad,
+                   "a document that cannot be read: skip (and count), or fail")
+      ->check(CLI::IsMember({"skip", "fail"}))
       ->capture_default_str();
   command
       ->add_option("PATHS", options->paths, "files or folders: .txt, .jsonl (also .gz) or .parquet")

@@ -14,6 +14,7 @@
 #include "base/files.h"
 #include "base/version.h"
 #include "cli/commands.h"
+#include "cli/note.h"
 #include "cli/numbers.h"
 #include "halo/run.h"
 
@@ -178,7 +179,7 @@ void run_eval(EvalCommand command) {
   const OpenFolder folder(command.measure.model.folder);
   std::vector<int32_t> text;
   if (!command.text.empty())
-    text = read_held_out(command.text, command.text_field, folder.tokenizer);
+    text = read_held_out(command.text, command.text_field, folder.tokenizer, print_note);
   std::vector<Task> tasks = load_eval_tasks(command, folder);
   NeedlePrompts needles;
   if (command.has(kNeedleGridTask)) needles = load_needle_grid(command, folder, text);

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "cli/interrupt.h"
+#include "cli/note.h"
 #include "cli/numbers.h"
 #include "cli/progress.h"
 #include "data/byte_writer.h"
@@ -172,7 +173,7 @@ void generate_corpus(const CorpusFlags& flags, const CorpusSampling& asked) {
     return;
   }
   CorpusFile corpus(flags.file, settings, flags.tokens, tokenizer);
-  const Beginnings beginnings(flags.text, flags.text_field);
+  const Beginnings beginnings(flags.text, flags.text_field, print_note);
   Engine engine(open_model(asked.model, checkpoint), memory_of(asked.memory, options));
   CorpusProgress progress(corpus.tokens(), flags.tokens);
   const int64_t before = corpus.tokens();

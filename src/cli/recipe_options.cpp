@@ -11,6 +11,12 @@ void add_recipe_options(CLI::App& command, RecipeOptions& options) {
                      "text to train on: files or folders (.txt, .jsonl, .gz, .parquet)");
   command.add_option("--validation", options.source.validation,
                      "held-out text; without it the end of the training text");
+  command.add_option("--text-field", options.source.text_field,
+                     "JSON field or Parquet column of the text, instead of the recipe's");
+  command
+      .add_option("--on-bad-document", options.source.on_bad_document,
+                  "a document that cannot be read: skip (and count), or fail")
+      ->check(CLI::IsMember({"skip", "fail"}));
   command.add_option("--out", options.out, "folder for all results (default: out/<recipe>)");
   command.add_option("--set", options.source.settings, "change a recipe's key: section.key=value")
       ->take_all();

@@ -6,6 +6,7 @@
 
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/note.h"
 #include "cli/recipe_options.h"
 #include "halo/selection.h"
 
@@ -52,9 +53,9 @@ void run(const SweepCommand& command) {
   SweepJob job = command.job;
   job.memory_bytes = command.memory_gib << 30;
   job.journal = command.scores.string() + ".journal";
-  const std::vector<int32_t> held_out = command.data.empty()
-                                            ? std::vector<int32_t>()
-                                            : read_held_out(command.data, "text", tokenizer);
+  const std::vector<int32_t> held_out =
+      command.data.empty() ? std::vector<int32_t>()
+                           : read_held_out(command.data, "text", tokenizer, print_note);
   write_scores(command.scores, sweep_checkpoints(job, config, held_out,
                                                  static_cast<uint64_t>(command.seed), options));
   std::cout << command.scores.string() << '\n';

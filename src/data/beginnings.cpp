@@ -30,13 +30,17 @@ bool is_beginning(std::string_view text, size_t at) {
 }  // namespace
 
 Beginnings::Beginnings(const std::vector<std::filesystem::path>& paths,
-                       const std::string& text_field) {
-  for (const auto& file : document_files(paths)) {
-    for_each_document(file, text_field, [&](std::string_view document) {
+                       const std::string& text_field,
+                       const std::function<void(const std::string&)>& tell) {
+  BadDocuments bad;
+  for (const auto& file : document_files(paths, tell)) {
+    for_each_document(file, text_field, bad, [&](std::string_view document) {
       add(document);
       return true;
     });
   }
+  bad.check_some_are_good();
+  if (tell && bad.bad() > 0) tell(bad.summary());
   HYPENET_CHECK(!starts_.empty(), paths.empty() ? "text" : paths.front().string(),
                 ": expected text, found none");
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,9 +13,10 @@ namespace hypenet {
 /// The documents of some files, in memory, and the beginnings of their paragraphs and sentences.
 class Beginnings {
  public:
-  /// Reads files or folders as for_each_document does. Throws Error as it does, and when there is
-  /// no text.
-  Beginnings(const std::vector<std::filesystem::path>& paths, const std::string& text_field);
+  /// Reads files or folders as for_each_document does. Bad documents are left out; `tell` hears
+  /// which, and which files of a folder are. Throws Error as it does, and when there is no text.
+  Beginnings(const std::vector<std::filesystem::path>& paths, const std::string& text_field,
+             const std::function<void(const std::string& text)>& tell = {});
 
   /// How many there are; at least one.
   int64_t size() const { return static_cast<int64_t>(starts_.size()); }

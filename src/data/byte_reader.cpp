@@ -5,10 +5,12 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/file_kind.h"
 
 namespace hypenet {
 namespace {
 
+constexpr std::string_view kGzip = "gzip data";
 constexpr unsigned kBufferBytes = 1 << 18;
 
 }  // namespace
@@ -17,10 +19,15 @@ ByteReader::ByteReader(const std::filesystem::path& file, bool compressed)
     : name_(file.string()), buffer_(kBufferBytes, '\0') {
   errno = 0;
   file_ = gzopen(file.c_str(), "rb");
-  HYPENET_CHECK(file_ != nullptr, name_, ": cannot open: ", std::strerror(errno));
+  const int reason = errno;
+  if (file_ == nullptr) {
+    check_file_kind(file, "a file", kGzip);
+    throw Error(concat(name_, ": cannot open: ", std::strerror(reason)));
+  }
   gzbuffer(file_, kBufferBytes);
   if (compressed && gzdirect(file_) == 1) {
     gzclose_r(file_);
+    check_file_kind(file, kGzip, kGzip);
     throw Error(concat(name_, ": expected gzip data, found none"));
   }
 }
@@ -33,8 +40,12 @@ std::string_view ByteReader::next() {
   const char* reason = gzerror(file_, &status);
   // zlib reports a gzip file that stops early as Z_BUF_ERROR, beside the bytes it could still read.
   if (status == Z_ERRNO) reason = std::strerror(errno);
-  HYPENET_CHECK(count >= 0 && (status == Z_OK || status == Z_STREAM_END), name_,
-                ": expected readable data to the end, found: ", reason);
+  if (count < 0 || (status != Z_OK && status != Z_STREAM_END)) {
+    const std::string found = reason;
+    check_file_kind(name_, "a file", kGzip);
+    throw Error(concat(name_, ": expected readable data to the end, found: ", found,
+                       status == Z_BUF_ERROR ? " (an incomplete download?)" : ""));
+  }
   return {buffer_.data(), static_cast<size_t>(count)};
 }
 

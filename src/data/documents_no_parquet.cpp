@@ -14,7 +14,7 @@ void throw_without_parquet(const std::filesystem::path& file) {
              ".venv and configure with HYPENET_PARQUET=ON)"));
 }
 
-void for_each_parquet_document(const std::filesystem::path& file, const std::string&,
+void for_each_parquet_document(const std::filesystem::path& file, const std::string&, BadDocuments&,
                                const std::function<bool(std::string_view)>&) {
   throw_without_parquet(file);
 }

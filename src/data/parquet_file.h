@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/file_kind.h"
 
 namespace hypenet {
 
@@ -26,12 +27,19 @@ T take(arrow::Result<T> result, const std::string& file) {
   throw Error(concat(file, ": cannot read as Parquet: ", reason.substr(0, reason.find('\n'))));
 }
 
+/// Throws that Error for a status that is none of success.
+inline void check(const arrow::Status& status, const std::string& file) {
+  if (!status.ok()) take(arrow::Result<int>(status), file);
+}
+
 /// A reader of the file, batch by batch.
 inline std::unique_ptr<parquet::arrow::FileReader> open_parquet(const std::string& file) {
-  const auto input = take(arrow::io::ReadableFile::Open(file), file);
-  auto reader = take(parquet::arrow::OpenFile(input, arrow::default_memory_pool()), file);
-  reader->set_batch_size(kParquetRowsAtOnce);
-  return reader;
+  return read_as("a Parquet file", "a Parquet file", file, [&] {
+    const auto input = take(arrow::io::ReadableFile::Open(file), file);
+    auto reader = take(parquet::arrow::OpenFile(input, arrow::default_memory_pool()), file);
+    reader->set_batch_size(kParquetRowsAtOnce);
+    return reader;
+  });
 }
 
 /// The numbers of all its row groups.

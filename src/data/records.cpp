@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "data/byte_reader.h"
+#include "data/json_lines.h"
 #include "data/records_parquet.h"
 
 namespace hypenet {
@@ -33,12 +34,21 @@ bool use_at(const std::string& place, const Json& record, const Use& use) {
   return call_at(place, record, use);
 }
 
+Json parse_line(const std::string& line, int64_t number, const std::string& file) {
+  try {
+    return parse_json(line, concat(file, ":", number));
+  } catch (const Error&) {
+    if (number == 1) check_first_line(line, file);
+    throw;
+  }
+}
+
 void use_lines(const std::filesystem::path& file, bool compressed, const Use& use) {
   ByteReader reader(file, compressed);
   for_each_line(reader, [&](const std::string& line, int64_t number) {
-    if (line.find_first_not_of(" \t\r") == line.npos) return true;
+    if (is_blank(line)) return true;
     const std::string place = concat(file.string(), ":", number);
-    return use_at(place, parse_json(line, place), use);
+    return use_at(place, parse_line(line, number, file.string()), use);
   });
 }
 

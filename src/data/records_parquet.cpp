@@ -1,10 +1,12 @@
 // Rows of a Parquet file as JSON objects, one record batch in memory at a time.
 #include "data/records_parquet.h"
 
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "data/parquet_file.h"
+#include "data/parquet_text.h"
 #include "text/unicode.h"
 
 namespace hypenet {
@@ -17,11 +19,11 @@ Json number_at(const arrow::Array& array, int64_t i) {
   return static_cast<const Array&>(array).Value(i);
 }
 
-template <class Array>
 Json string_at(const arrow::Array& array, int64_t i, const std::string& place) {
-  const std::string_view text = static_cast<const Array&>(array).GetView(i);
-  HYPENET_CHECK(is_utf8(text), place, ": expected text in UTF-8, found other bytes");
-  return std::string(text);
+  const std::optional<std::string_view> text = text_at(array, i);
+  if (!text) return nullptr;
+  HYPENET_CHECK(is_utf8(*text), place, ": expected text in UTF-8, found other bytes");
+  return std::string(*text);
 }
 
 template <class Array>
@@ -46,6 +48,7 @@ Json struct_at(const arrow::Array& array, int64_t i, const std::string& place) {
 
 Json value_at(const arrow::Array& array, int64_t i, const std::string& place) {
   if (array.IsNull(i)) return nullptr;
+  if (is_string_like(*array.type())) return string_at(array, i, place);
   switch (array.type_id()) {
     case arrow::Type::BOOL:
       return number_at<arrow::BooleanArray>(array, i);
@@ -69,16 +72,16 @@ Json value_at(const arrow::Array& array, int64_t i, const std::string& place) {
       return number_at<arrow::FloatArray>(array, i);
     case arrow::Type::DOUBLE:
       return number_at<arrow::DoubleArray>(array, i);
-    case arrow::Type::STRING:
-    case arrow::Type::BINARY:
-      return string_at<arrow::BinaryArray>(array, i, place);
-    case arrow::Type::LARGE_STRING:
-    case arrow::Type::LARGE_BINARY:
-      return string_at<arrow::LargeBinaryArray>(array, i, place);
     case arrow::Type::LIST:
       return list_at<arrow::ListArray>(array, i, place);
     case arrow::Type::LARGE_LIST:
       return list_at<arrow::LargeListArray>(array, i, place);
+    case arrow::Type::FIXED_SIZE_LIST:
+      return list_at<arrow::FixedSizeListArray>(array, i, place);
+    case arrow::Type::DICTIONARY: {
+      const auto& dictionary = static_cast<const arrow::DictionaryArray&>(array);
+      return value_at(*dictionary.dictionary(), dictionary.GetValueIndex(i), place);
+    }
     case arrow::Type::STRUCT:
       return struct_at(array, i, place);
     default:

@@ -9,6 +9,7 @@
 #include <limits>
 #include <optional>
 
+#include "base/file_kind.h"
 #include "base/json.h"
 #include "data/documents.h"
 
@@ -43,6 +44,7 @@ struct DatasetEntry {
   std::string tokenizer;
   int64_t documents = 0, tokens = 0;
   std::vector<ShardEntry> shards;
+  Json left_out;  // BadDocuments::to_json; absent where none was
   template <class Visitor>
   void visit(Visitor&& field) {
     field("vocab_size", vocab_size);
@@ -51,6 +53,7 @@ struct DatasetEntry {
     field("documents", documents);
     field("tokens", tokens);
     field("shards", shards);
+    field("left_out", left_out);
   }
 };
 
@@ -178,7 +181,7 @@ TokenizeProgress tokenize_corpus(const std::vector<fs::path>& files, const Token
                 options.shard_tokens);
   FolderWriter folder(out, dataset_kind());
   ShardsWriter shards(folder.path(), bytes_per_token(tokenizer.vocab_size()), options.shard_tokens);
-  TokenizeProgress progress;
+  TokenizeProgress progress{.bad = BadDocuments(options.on_bad)};
   const int64_t limit =
       options.max_tokens > 0 ? options.max_tokens : std::numeric_limits<int64_t>::max();
 
@@ -195,14 +198,21 @@ TokenizeProgress tokenize_corpus(const std::vector<fs::path>& files, const Token
     return progress.tokens < limit;
   };
   for (const fs::path& file : files) {
-    if (progress.tokens < limit) for_each_document(file, options.text_field, use);
+    if (progress.tokens < limit) for_each_document(file, options.text_field, progress.bad, use);
   }
+  progress.bad.check_some_are_good();
   HYPENET_CHECK(progress.tokens > 0, out.string(), ": expected documents with text, found none in ",
                 files.size(), " files");
-  const DatasetEntry dataset = {
-      tokenizer.vocab_size(), *eos,           vocabulary_fingerprint(tokenizer), progress.documents,
-      progress.tokens,        shards.finish()};
-  write_json(folder.path() / kDatasetFile, write_fields(dataset));
+  const DatasetEntry dataset = {tokenizer.vocab_size(),
+                                *eos,
+                                vocabulary_fingerprint(tokenizer),
+                                progress.documents,
+                                progress.tokens,
+                                shards.finish(),
+                                progress.bad.to_json()};
+  Json json = write_fields(dataset);
+  if (progress.bad.bad() == 0) json.erase("left_out");
+  write_json(folder.path() / kDatasetFile, json);
   folder.commit();
   return progress;
 }
@@ -213,9 +223,11 @@ TokenDataset::TokenDataset(const fs::path& folder) : folder_(folder) {
   fingerprint_ = dataset.tokenizer;
   for (const ShardEntry& entry : dataset.shards) {
     const fs::path path = folder / entry.file;
-    auto file = std::make_unique<MappedFile>(path);
-    const int64_t bytes = check_shard(file->bytes(), entry.tokens, path.string());
-    shards_.push_back({std::move(file), tokens_, entry.tokens, bytes});
+    read_as("a token shard", "a token shard", path, [&] {
+      auto file = std::make_unique<MappedFile>(path);
+      const int64_t bytes = check_shard(file->bytes(), entry.tokens, path.string());
+      shards_.push_back({std::move(file), tokens_, entry.tokens, bytes});
+    });
     tokens_ += entry.tokens;
   }
 }

@@ -11,6 +11,7 @@
 
 #include "base/files.h"
 #include "base/folder_writer.h"
+#include "data/bad_documents.h"
 #include "text/tokenizer.h"
 
 namespace hypenet {
@@ -19,19 +20,21 @@ struct TokenizeOptions {
   std::string text_field = "text";
   int64_t shard_tokens = int64_t{1} << 28;
   int64_t max_tokens = 0;  // stop after so many; 0 means all
+  OnBadDocument on_bad = OnBadDocument::kSkip;
 };
 
 struct TokenizeProgress {
   int64_t documents = 0, tokens = 0, bytes = 0;
+  BadDocuments bad = BadDocuments();
 };
 
 /// A token dataset, as tokenize_corpus writes it (base/folder_writer.h).
 FolderKind dataset_kind();
 
 /// Tokenizes the documents of `files` into folder `out` (shards and dataset.json, written
-/// temporary-then-rename), each followed by EOS; documents without text are left out. Throws Error
-/// for an empty corpus, a tokenizer that names no EOS, or a folder that is there and no earlier
-/// dataset.
+/// temporary-then-rename), each followed by EOS; documents without text are left out, likewise bad
+/// ones unless they are to fail. Throws Error for an empty corpus, one of bad documents alone, a
+/// tokenizer that names no EOS, or a folder that is there and no earlier dataset.
 TokenizeProgress tokenize_corpus(const std::vector<std::filesystem::path>& files,
                                  const Tokenizer& tokenizer, const std::filesystem::path& out,
                                  const TokenizeOptions& options,

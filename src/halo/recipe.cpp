@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <set>
 
+#include "base/json_text.h"
+#include "data/bad_documents.h"
 #include "halo/distill.h"
 #include "halo/select.h"
 #include "model/config.h"
@@ -21,9 +23,9 @@ void apply_setting(Json& json, const std::string& setting) {
   std::string pointer = concat("/", setting.substr(0, equals));
   std::replace(pointer.begin(), pointer.end(), '.', '/');
   const std::string text = setting.substr(equals + 1);
-  const Json value = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const std::optional<Json> value = try_parse_json(text);
   try {
-    json[Json::json_pointer(pointer)] = value.is_discarded() ? Json(text) : value;
+    json[Json::json_pointer(pointer)] = value.value_or(Json(text));
   } catch (const nlohmann::json::exception&) {
     throw Error(concat("--set ", setting,
                        ": expected the path of a key, found one that leads through a value"));
@@ -45,6 +47,10 @@ void resolve(DataConfig& data, const RecipeSource& source) {
     data.validation.clear(), data.long_train.clear();
   }
   if (!source.validation.empty()) data.validation = source.validation;
+  if (!source.text_field.empty()) data.text_field = source.text_field;
+  if (!source.on_bad_document.empty()) data.on_bad_document = source.on_bad_document;
+  parse_on_bad_document(data.on_bad_document,
+                        concat(source.path.string(), ": data: on_bad_document"));
   HYPENET_CHECK(!data.train.empty(), source.path.string(),
                 ": data: train: expected at least one path, found none (give --data)");
 }

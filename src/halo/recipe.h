@@ -97,13 +97,15 @@ struct DataConfig {
   std::vector<std::string> long_train;  // of a conversion's stage 3, whose rows are long; none:
                                         // train
   std::string text_field = "text";
-  int64_t max_tokens = 0;  // of train, likewise of long_train; 0: all
+  std::string on_bad_document = "skip";  // a document that cannot be read: "skip" | "fail"
+  int64_t max_tokens = 0;                // of train, likewise of long_train; 0: all
   template <class Visitor>
   void visit(Visitor&& field) {
     field("train", train);
     field("validation", validation);
     field("long_train", long_train);
     field("text_field", text_field);
+    field("on_bad_document", on_bad_document);
     field("max_tokens", max_tokens);
   }
 };
@@ -175,6 +177,8 @@ struct RecipeSource {
   std::string teacher = {};  // replaces the recipe's, from the working folder; empty: keeps it
   std::vector<std::string> data = {};        // replaces data.train likewise
   std::vector<std::string> validation = {};  // replaces data.validation likewise
+  std::string text_field = {};               // replaces data.text_field; empty: keeps it
+  std::string on_bad_document = {};          // replaces data.on_bad_document; empty: keeps it
 };
 
 /// Whether a sweep's task runs on held-out text: recall, text or lazy.

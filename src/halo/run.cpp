@@ -20,21 +20,38 @@ constexpr int64_t kHeldOutShare = 50;
 
 constexpr std::string_view kStopped = "interrupted; the same command goes on from here";
 
+TellNote note_to(const RunOptions& options) {
+  return [observer = options.observer](const std::string& text) {
+    if (observer) observer->on_note(text);
+  };
+}
+
 void tokenize_training_text(const fs::path& folder, const DataConfig& data,
                             const Tokenizer& tokenizer, const RunOptions& options) {
   TokenizeOptions tokenize;
   tokenize.text_field = data.text_field;
   tokenize.max_tokens = data.max_tokens;
+  tokenize.on_bad = parse_on_bad_document(data.on_bad_document, "data: on_bad_document");
   const auto report = [&](const TokenizeProgress& progress) {
     check_stop(options);
     if (options.observer) options.observer->on_progress("tokenize", progress.tokens, 0);
   };
-  const TokenizeProgress done = tokenize_corpus(
-      document_files({data.train.begin(), data.train.end()}), tokenizer, folder, tokenize, report);
-  if (options.observer) {
-    options.observer->on_note(
-        concat("tokens: ", done.tokens, " tokens of ", done.documents, " documents"));
-  }
+  const TellNote tell = note_to(options);
+  const TokenizeProgress done =
+      tokenize_corpus(document_files({data.train.begin(), data.train.end()}, tell), tokenizer,
+                      folder, tokenize, report);
+  tell(concat("tokens: ", done.tokens, " tokens of ", done.documents, " documents"));
+  if (done.bad.bad() > 0) tell(done.bad.summary());
+}
+
+/// Settings of a text as they are written today: keys that came after it was tokenized have their
+/// defaults.
+Json completed_data(const Json& settings, const fs::path& place) {
+  DataConfig data;
+  read_fields(settings, place.string(), data);
+  Json completed = write_fields(data);
+  completed.erase("long_train");
+  return completed;
 }
 
 /// The tokens of data.train in out/<name>, made now or before.
@@ -45,7 +62,7 @@ std::shared_ptr<TokenDataset> prepare_text(const std::string& name, const DataCo
   Json settings = write_fields(data);
   settings.erase("long_train");
   if (fs::exists(folder)) {
-    check_same_settings(folder, settings, read_json(record));
+    check_same_settings(folder, settings, completed_data(read_json(record), record));
   } else {
     write_json(record, settings);
     tokenize_training_text(folder, data, tokenizer, options);
@@ -115,21 +132,25 @@ void check_stop(const RunOptions& options) {
 }
 
 std::vector<int32_t> read_held_out(const std::vector<std::string>& paths,
-                                   const std::string& text_field, const Tokenizer& tokenizer) {
+                                   const std::string& text_field, const Tokenizer& tokenizer,
+                                   const TellNote& tell, OnBadDocument on_bad) {
   if (paths.size() == 1 && fs::exists(fs::path(paths.front()) / "dataset.json"))
     return read_shards(paths.front());
   constexpr auto kMost = static_cast<size_t>(kHeldOutTokens);
   std::vector<int32_t> tokens;
-  for (const auto& file : document_files({paths.begin(), paths.end()})) {
+  BadDocuments bad(on_bad);
+  for (const auto& file : document_files({paths.begin(), paths.end()}, tell)) {
     if (tokens.size() >= kMost) break;
-    for_each_document(file, text_field, [&](std::string_view text) {
+    for_each_document(file, text_field, bad, [&](std::string_view text) {
       const std::vector<int32_t> ids = tokenizer.encode(text);
       tokens.insert(tokens.end(), ids.begin(), ids.end());
       if (tokenizer.eos_id()) tokens.push_back(*tokenizer.eos_id());
       return tokens.size() < kMost;
     });
   }
+  bad.check_some_are_good();
   HYPENET_CHECK(!tokens.empty(), paths.front(), ": expected text, found none");
+  if (tell && bad.bad() > 0) tell(bad.summary());
   tokens.resize(std::min(tokens.size(), kMost));
   return tokens;
 }
@@ -141,7 +162,9 @@ Corpus prepare_corpus(const DataConfig& data, const Tokenizer& tokenizer,
   if (data.validation.empty()) {
     corpus.held_out = train->hold_out(std::min(kHeldOutTokens, train->tokens() / kHeldOutShare));
   } else {
-    corpus.held_out = read_held_out(data.validation, data.text_field, tokenizer);
+    corpus.held_out =
+        read_held_out(data.validation, data.text_field, tokenizer, note_to(options),
+                      parse_on_bad_document(data.on_bad_document, "data: on_bad_document"));
   }
   corpus.train = corpus.long_train = train;
   if (!data.long_train.empty()) {

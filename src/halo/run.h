@@ -14,6 +14,7 @@
 #include "data/token_shard.h"
 #include "halo/recipe.h"
 #include "model/causal_lm.h"
+#include "model/weights.h"
 #include "text/tokenizer.h"
 #include "train/loop.h"
 
@@ -39,9 +40,12 @@ struct Corpus {
 };
 
 /// Token ids of held-out text, at most 2^20: files or folders of documents, each followed by EOS,
-/// or one folder of token shards. Throws Error when there is none.
+/// or one folder of token shards. Bad documents are left out; `tell` hears which, and which files
+/// of a folder are. Throws Error when there is none.
 std::vector<int32_t> read_held_out(const std::vector<std::string>& paths,
-                                   const std::string& text_field, const Tokenizer& tokenizer);
+                                   const std::string& text_field, const Tokenizer& tokenizer,
+                                   const TellNote& tell = {},
+                                   OnBadDocument on_bad = OnBadDocument::kSkip);
 
 /// Tokenizes the recipe's text into out/tokens, and that of stage 3, where it is another, into
 /// out/tokens-long (once; a finished folder of the same settings is used again).

@@ -12,7 +12,9 @@
 namespace hypenet {
 namespace {
 namespace fs = std::filesystem;
+using testing::AllOf;
 using testing::ElementsAre;
+using testing::HasSubstr;
 
 const fs::path kFixtures = HYPENET_TEST_DATA "/documents";
 
@@ -82,10 +84,93 @@ TEST_F(Documents, broken_lines_are_named_by_number) {
     EXPECT_ERROR(documents(file), file.string() + ":3: " + text);
   };
   expect(R"({"text": )", "expected JSON, found a syntax error at byte 10");
-  expect("{\"text\": \"\xff\"}", "expected JSON, found a syntax error at byte 11");
+  expect("{\"text\": \"\xff\"}", "expected JSON, found bytes that are no UTF-8 at byte 11");
+  expect(R"({"text":"a\ud83d b"})", "expected JSON, found a lone surrogate at byte 17");
+  expect(std::string("{\"text\":\"one\"}\0\0{\"text\":\"two\"}", 31),
+         "expected JSON, found a NUL byte at byte 15");
   expect(R"(["text"])", "expected an object, found an array");
-  expect(R"({"txt": "one"})", "expected field text, found none");
+  expect(R"({"txt": "one", "id": 2})", "expected field text, found none; there are: txt, id");
+  expect(R"({"text": null})", "text: expected a string, found null");
   expect(R"({"text": 1})", "text: expected a string, found an integer");
+}
+
+TEST_F(Documents, bad_ones_are_left_out_and_counted) {
+  const std::string good = R"({"text": "one"})"
+                           "\n";
+  const fs::path file = write("a.jsonl", good + "{\"text\":\"a\\ud83d b\"}\n" + good +
+                                             "{\"text\": null}\n{\"text\":\"\\ude00\"}\n[]\n{}\n");
+  BadDocuments bad;
+  std::vector<std::string> texts;
+  for_each_document(file, "text", bad, [&](std::string_view text) {
+    texts.emplace_back(text);
+    return true;
+  });
+  EXPECT_THAT(texts, ElementsAre("one", "one"));
+  EXPECT_EQ(bad.good(), 2);
+  EXPECT_EQ(bad.bad(), 5);
+  EXPECT_THAT(bad.summary(),
+              AllOf(HasSubstr("warning: 5 of 7 documents left out: "),
+                    HasSubstr("2 for a lone surrogate (first: " + file.string() + ":2: expected"),
+                    HasSubstr("1 for no field text"), HasSubstr("1 for no object"),
+                    HasSubstr("1 for null instead of a string")));
+  EXPECT_EQ(bad.to_json()["a lone surrogate"]["documents"], 2);
+  EXPECT_NO_THROW(bad.check_some_are_good());
+}
+
+TEST_F(Documents, bad_ones_alone_are_an_error_that_names_the_first) {
+  BadDocuments bad;
+  const auto use = [](std::string_view) { return true; };
+  for_each_document(write("a.jsonl", "{\"body\": \"x\"}\n{\"body\": \"y\"}\n"), "text", bad, use);
+  EXPECT_ERROR(bad.check_some_are_good(),
+               "a.jsonl:1: expected field text, found none; there are: body (so are all 2");
+}
+
+TEST(BadDocuments, are_warned_of_above_one_in_a_thousand) {
+  BadDocuments bad;
+  for (int i = 0; i < 999; ++i) bad.add_good();
+  EXPECT_EQ(bad.summary(), "");
+  bad.add_bad("null", "a:1: null");
+  EXPECT_EQ(bad.summary(), "1 of 1000 documents left out: 1 for null (first: a:1: null)");
+  bad.add_bad("null", "a:2: null");
+  EXPECT_EQ(bad.summary(), "warning: 2 of 1001 documents left out: 2 for null (first: a:1: null)");
+  BadDocuments none(OnBadDocument::kFail);
+  EXPECT_ERROR(none.add_bad("null", "a:1: null"), "a:1: null");
+  EXPECT_ERROR(parse_on_bad_document("stop", "x"), "x: expected fail or skip, found \"stop\"");
+}
+
+TEST_F(Documents, files_that_are_something_else_are_no_bad_documents) {
+  const auto expect = [&](const std::string& name, const std::string& bytes,
+                          const std::string& text) {
+    BadDocuments bad;
+    EXPECT_ERROR(
+        for_each_document(write(name, bytes), "text", bad, [](std::string_view) { return true; }),
+        name + ": expected " + text);
+  };
+  const std::string pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0000\n";
+  for (const char* name : {"a.jsonl", "a.txt", "a.txt.gz", "a.jsonl.gz"}) {
+    expect(name, pointer,
+           (std::string(name).ends_with("gz")    ? "gzip data"
+            : std::string(name).ends_with("txt") ? "text in UTF-8"
+                                                 : "JSON lines") +
+               std::string(", found a Git LFS pointer (run git lfs pull)"));
+  }
+  expect("a.jsonl", "<!DOCTYPE html>\n", "JSON lines, found an HTML page");
+  expect("a.jsonl", "[\n{}\n]", "JSON lines, found a JSON array (write one object a line)");
+  expect("a.jsonl", "[{\"text\": \"a\"}]", "JSON lines, found a JSON array");
+  expect("a.jsonl", "{\n\"text\": \"a\"}", "JSON lines, found an object over several lines");
+  expect("a.txt",
+         std::string("\xFF\xFE"
+                     "a\0",
+                     4),
+         "text in UTF-8, found UTF-16 text");
+  expect("a.txt.gz", "", "gzip data, found an empty file");
+  if (has_parquet()) expect("a.parquet", pointer, "a Parquet file, found a Git LFS pointer");
+  EXPECT_THAT(documents(write("b.txt", "<html> and {text} alike")), ElementsAre(testing::_));
+}
+
+TEST_F(Documents, a_byte_order_mark_is_no_text) {
+  EXPECT_THAT(documents(write("a.txt", "\xEF\xBB\xBFone")), ElementsAre("one"));
+  EXPECT_THAT(documents(write("a.jsonl", "\xEF\xBB\xBF{\"text\": \"one\"}")), ElementsAre("one"));
 }
 
 TEST_F(Documents, broken_gzip_files_are_named) {
@@ -109,6 +194,35 @@ TEST_F(Documents, parquet_rows_are_one_document_each) {
   if (!has_parquet()) GTEST_SKIP() << "built without Parquet";
   EXPECT_THAT(documents(kFixtures / "good.parquet"), ElementsAre("one", "zwei é", "line\nthree"));
   EXPECT_THAT(documents(kFixtures / "large.parquet"), ElementsAre("one", "two"));
+}
+
+TEST_F(Documents, parquet_strings_of_every_type_are_read) {
+  if (!has_parquet()) GTEST_SKIP() << "built without Parquet";
+  EXPECT_THAT(documents(kFixtures / "dictionary.parquet"), ElementsAre("one", "two"));
+  for (const char* column : {"text", "large", "view", "bytes"}) {
+    BadDocuments bad;
+    std::vector<std::string> texts;
+    for_each_document(kFixtures / "strings.parquet", column, bad, [&](std::string_view text) {
+      texts.emplace_back(text);
+      return true;
+    });
+    EXPECT_THAT(texts, ElementsAre("one", "zwei é", "one")) << column;
+    EXPECT_EQ(bad.bad(), 1) << column;
+  }
+}
+
+TEST_F(Documents, parquet_columns_that_are_no_strings_are_named_with_the_others) {
+  if (!has_parquet()) GTEST_SKIP() << "built without Parquet";
+  const fs::path nested = kFixtures / "nested.parquet";
+  const std::string columns =
+      "; the columns are: text struct<body: string, id: int64>, lines list<element: string>, title";
+  EXPECT_ERROR(
+      documents(nested),
+      "nested.parquet: text: expected strings, found struct<body: string, id: int64>" + columns);
+  EXPECT_ERROR(documents(nested, "lines"), "lines: expected strings, found list<element: string>");
+  EXPECT_ERROR(documents(nested, "text.body"),
+               "expected a column text.body, found none of that name" + columns);
+  EXPECT_THAT(documents(nested, "title"), ElementsAre("x"));
 }
 
 TEST_F(Documents, parquet_stops_when_told_to) {
@@ -147,6 +261,47 @@ TEST_F(Documents, folders_are_walked_in_sorted_order) {
               ElementsAre(folder_ / "b/a.txt.gz", folder_ / "b/z.jsonl", folder_ / "c.txt"));
   EXPECT_THAT(document_files({folder_ / "c.txt", folder_ / "b"}),
               ElementsAre(folder_ / "c.txt", folder_ / "b/a.txt.gz", folder_ / "b/z.jsonl"));
+}
+
+TEST_F(Documents, links_to_folders_are_followed_once) {
+  fs::create_directories(folder_ / "data/b");
+  fs::create_directories(folder_ / "elsewhere");
+  write("data/b/1.txt", "");
+  write("elsewhere/2.txt", "");
+  fs::create_directory_symlink("../elsewhere", folder_ / "data/c");
+  fs::create_directory_symlink("../../elsewhere", folder_ / "data/b/again");
+  fs::create_directory_symlink("..", folder_ / "data/b/circle");
+  EXPECT_THAT(document_files({folder_ / "data"}),
+              ElementsAre(folder_ / "data/b/1.txt", folder_ / "data/b/again/2.txt"));
+  fs::create_directory_symlink("data", folder_ / "link");
+  EXPECT_EQ(document_files({folder_ / "link"}).size(), 2u);
+}
+
+TEST_F(Documents, files_left_alone_are_told_by_ending) {
+  std::vector<std::string> notes;
+  const auto tell = [&](const std::string& text) { notes.push_back(text); };
+  write("a.txt", "");
+  document_files({folder_.path()}, tell);
+  EXPECT_TRUE(notes.empty());
+  for (const char* name : {"b.csv", "README.md", "c.md", ".gitattributes", "d.json.gz", "LICENSE"})
+    write(name, "");
+  fs::create_symlink("none", folder_ / "gone.md");
+  EXPECT_THAT(document_files({folder_.path()}, tell), ElementsAre(folder_ / "a.txt"));
+  EXPECT_THAT(notes, ElementsAre(folder_.path().string() +
+                                 ": 7 files left alone: .md 2, .csv 1, .json.gz 1, hidden 1, "
+                                 "link to a missing file 1, no ending 1"));
+  fs::remove(folder_ / "a.txt");
+  EXPECT_ERROR(document_files({folder_.path()}),
+               "or .parquet, found none; 7 files left alone: .md 2");
+}
+
+TEST_F(Documents, a_link_to_a_missing_document_is_an_error) {
+  write("a.txt", "");
+  fs::create_symlink("../blobs/1", folder_ / "b.jsonl");
+  EXPECT_ERROR(document_files({folder_.path()}),
+               "b.jsonl: expected a file, found a link to a missing file (../blobs/1)");
+  EXPECT_ERROR(document_files({folder_ / "b.jsonl"}),
+               "expected a file or a folder, found a link to a missing file (../blobs/1)");
 }
 
 TEST_F(Documents, paths_without_documents_are_named) {

@@ -86,9 +86,23 @@ TEST_F(TokenizeCorpus, a_failure_leaves_the_old_dataset) {
   tokenize();
   write_file(folder_ / "b.txt", "");
   write_file(folder_ / "a.jsonl", "{\"text\": \"fine\"}\n{}\n");
-  EXPECT_ERROR(tokenize(), "a.jsonl:2: expected field text, found none");
+  EXPECT_ERROR(tokenize({.on_bad = OnBadDocument::kFail}),
+               "a.jsonl:2: expected field text, found none");
   EXPECT_EQ(read_all(TokenDataset(out_)), expected_);
   EXPECT_FALSE(fs::exists(folder_ / "out.hypenet-partial"));
+}
+
+TEST_F(TokenizeCorpus, bad_documents_are_left_out_and_recorded) {
+  const std::string good = read_file(folder_ / "a.jsonl");
+  tokenize();
+  EXPECT_FALSE(read_json(out_ / "dataset.json").contains("left_out"));
+  write_file(folder_ / "a.jsonl", "{\"text\": null}\n" + good);
+  EXPECT_EQ(tokenize().bad.bad(), 1);
+  EXPECT_EQ(read_all(TokenDataset(out_)), expected_);
+  const Json left_out = read_json(out_ / "dataset.json")["left_out"];
+  EXPECT_EQ(left_out["null instead of a string"]["documents"], 1);
+  EXPECT_EQ(left_out["null instead of a string"]["first"],
+            (folder_ / "a.jsonl").string() + ":1: text: expected a string, found null");
 }
 
 TEST_F(TokenizeCorpus, an_empty_corpus_is_an_error) {
@@ -171,6 +185,12 @@ TEST_F(TokenDatasetFolder, broken_shards_are_named) {
   expect("/shard1.bin: expected 2 or 4 bytes a token, found 3");
   fs::remove(folder_ / "shard1.bin");
   expect("/shard1.bin: cannot open: No such file");
+}
+
+TEST_F(TokenDatasetFolder, a_shard_that_is_something_else_is_named) {
+  write_dataset(folder_.path(), {.shards = {{1, 2, 3}, {4, 5}}});
+  write_file(folder_ / "shard1.bin", "version https://git-lfs.github.com/spec/v1\n");
+  expect("/shard1.bin: expected a token shard, found a Git LFS pointer");
 }
 
 TEST_F(TokenDatasetFolder, a_broken_dataset_file_is_named) {

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 
 #include "base/files.h"
@@ -41,6 +42,22 @@ std::set<std::string> equal_tensors(const fs::path& a, const fs::path& b) {
 }
 
 size_t tensors(const fs::path& folder) { return Checkpoint(folder).names().size(); }
+
+class NoteObserver : public Observer {
+ public:
+  void on_step(const StepReport&) override {}
+  void on_note(const std::string& text) override { notes_.push_back(text); }
+  void on_progress(const std::string&, int64_t, int64_t) override {}
+
+  int64_t count(const std::string& part) const {
+    return std::count_if(notes_.begin(), notes_.end(), [&](const std::string& note) {
+      return note.find(part) != std::string::npos;
+    });
+  }
+
+ private:
+  std::vector<std::string> notes_;
+};
 
 class Pipeline : public testing::Test {
  protected:
@@ -111,6 +128,61 @@ TEST_F(Pipeline, stage_3_alone_reads_the_text_of_its_own) {
   EXPECT_EQ(TokenDataset(folder_ / "two/tokens-long").tokens(),
             static_cast<int64_t>(read_file(folder_ / "long.txt").size()) + 1)
       << "and an end of text";
+}
+
+TEST_F(Pipeline, a_head_that_config_json_ties_in_vain_is_converted) {
+  const HaloRecipe recipe = conversion();
+  const fs::path teacher = folder_ / "teacher/model.safetensors";
+  const SafetensorsFile weights(teacher);
+  NamedTensors tensors;
+  for (const std::string& name : weights.names()) tensors.emplace_back(name, weights.tensor(name));
+  tensors.emplace_back("lm_head.weight", torch::randn({testing_support::kByteTokens, 32}));
+  write_safetensors(teacher, tensors);
+  NoteObserver observer;
+  convert(recipe, {.out = folder_ / "out", .observer = &observer});
+  EXPECT_EQ(observer.count("tie_word_embeddings is true, but lm_head.weight differs"), 1);
+  EXPECT_EQ(equal_tensors(folder_ / "out/1-transfer", folder_ / "teacher").count("lm_head.weight"),
+            1u);
+  for (const char* stage : {"1-transfer", "2-align", "4-hybrid", "6-finetune", "model"}) {
+    const Checkpoint checkpoint(folder_ / "out" / stage);
+    EXPECT_TRUE(checkpoint.contains("lm_head.weight")) << stage;
+    EXPECT_EQ(checkpoint.config()["tie_word_embeddings"], false) << stage;
+  }
+}
+
+TEST_F(Pipeline, a_teacher_of_other_tensors_than_its_config_is_refused_before_anything_is_made) {
+  const HaloRecipe recipe = conversion();
+  const fs::path teacher = folder_ / "teacher/model.safetensors";
+  const SafetensorsFile weights(teacher);
+  NamedTensors tensors;
+  for (const std::string& name : weights.names()) tensors.emplace_back(name, weights.tensor(name));
+  tensors.emplace_back("model.layers.0.self_attn.sinks", torch::ones({4}));
+  write_safetensors(teacher, tensors);
+  EXPECT_ERROR(convert_into("out", recipe), "teacher: tensor model.layers.0.self_attn.sinks: ");
+  EXPECT_FALSE(fs::exists(folder_ / "out"));
+}
+
+TEST_F(Pipeline, text_tokenized_before_newer_keys_is_used_again) {
+  PretrainRecipe recipe = pretraining();
+  pretrain(recipe, {.out = folder_ / "out"});
+  Json settings = read_json(folder_ / "out/tokens.json");
+  EXPECT_EQ(settings.erase("on_bad_document"), 1u);
+  write_json(folder_ / "out/tokens.json", settings);
+  EXPECT_NO_THROW(pretrain(recipe, {.out = folder_ / "out"}));
+  recipe.data.on_bad_document = "fail";
+  EXPECT_ERROR(pretrain(recipe, {.out = folder_ / "out"}), "on_bad_document: expected");
+}
+
+TEST_F(Pipeline, bad_documents_of_the_text_are_noted_or_fail) {
+  write_file(folder_ / "bad.jsonl", "{\"text\": null}\n");
+  PretrainRecipe recipe = pretraining();
+  recipe.data.train.push_back((folder_ / "bad.jsonl").string());
+  NoteObserver observer;
+  pretrain(recipe, {.out = folder_ / "out", .observer = &observer});
+  EXPECT_EQ(observer.count("1 of 2 documents left out: 1 for null instead of a string"), 1);
+  recipe.data.on_bad_document = "fail";
+  EXPECT_ERROR(pretrain(recipe, {.out = folder_ / "other"}),
+               "bad.jsonl:1: text: expected a string, found null");
 }
 
 TEST_F(Pipeline, what_a_stage_freezes_is_looked_up_before_anything_is_made) {
