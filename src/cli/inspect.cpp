@@ -66,7 +66,11 @@ Parameters count_parameters(const Checkpoint& checkpoint, const ModelConfig& con
   const std::vector<std::string> kinds = mixer_names(config);
   Parameters parameters;
   for (const std::string& kind : kinds) parameters.mixers[kind] = 0;
+  const bool is_tied =
+      config.tie_word_embeddings && checkpoint.contains("model.embed_tokens.weight");
   for (const std::string& name : checkpoint.names()) {
+    // A second copy of the embedding, and old frequency tables, are no parameters.
+    if ((is_tied && name == "lm_head.weight") || name.ends_with(".inv_freq")) continue;
     const int64_t count = checkpoint.tensor(name).numel();
     parameters.total += count;
     if (name == "model.embed_tokens.weight" || name == "lm_head.weight") {
@@ -198,6 +202,11 @@ struct InspectOptions {
 void inspect(const InspectOptions& options) {
   const Checkpoint checkpoint(options.folder);
   const ModelConfig config = read_model_config(checkpoint, print_note);
+  try {
+    check_tensors(checkpoint, config);
+  } catch (const Error& error) {
+    print_note(error.what());
+  }
   if (options.is_json) {
     std::cout << as_json(checkpoint, config).dump(2) << '\n';
   } else {

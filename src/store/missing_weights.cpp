@@ -64,6 +64,9 @@ std::string describe_other_weights(const fs::path& folder) {
   }
   std::error_code ignored;
   if (fs::exists(folder / "model" / "config.json", ignored)) return "a folder model: name that one";
+  if (fs::exists(folder / "snapshots", ignored)) {
+    return "a folder of the hub's cache: name the one in its snapshots";
+  }
   return "";
 }
 

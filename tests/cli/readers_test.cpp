@@ -104,6 +104,28 @@ TEST_F(Readers, a_stored_head_that_differs_is_noted_by_every_command) {
   EXPECT_THAT(inspected.error, HasSubstr(note));
 }
 
+TEST_F(Readers, inspect_counts_parameters_and_notes_tensors_that_no_model_has) {
+  const auto total = [&](std::string* error = nullptr) {
+    const ProgramResult result = run_program({"inspect", folder().string(), "--json"});
+    EXPECT_EQ(result.code, 0) << result.error;
+    if (error) *error = result.error;
+    return Json::parse(result.out)["parameters"]["total"].get<int64_t>();
+  };
+  const int64_t before = total();
+  const Checkpoint old(folder());
+  NamedTensors tensors;
+  for (const std::string& name : old.names()) tensors.emplace_back(name, old.tensor(name).clone());
+  tensors.emplace_back("lm_head.weight", old.tensor("model.embed_tokens.weight").clone());
+  write_safetensors(folder() / "model.safetensors", tensors);
+  std::string error;
+  EXPECT_EQ(total(&error), before) << "an equal copy of a tied head is no parameter";
+  EXPECT_THAT(error, IsEmpty());
+  tensors.emplace_back("model.layers.9.mlp.up_proj.weight", torch::ones({2}));
+  write_safetensors(folder() / "model.safetensors", tensors);
+  total(&error);
+  EXPECT_THAT(error, HasSubstr("tensor model.layers.9.mlp.up_proj.weight: expected only tensors"));
+}
+
 TEST_F(Readers, bad_documents_are_skipped_with_a_warning_or_fail) {
   const std::string bad = write("a.jsonl", "{\"text\":\"a\\ud83d b\"}\n{\"text\":\"two\"}\n");
   const ProgramResult skipped = tokenize({bad});

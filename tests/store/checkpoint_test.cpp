@@ -152,7 +152,7 @@ TEST_F(CheckpointFolder, missing_parts_are_named) {
   EXPECT_ERROR(Checkpoint(path_), path_.string() + ": expected a model folder, found nothing");
   write(1 << 20);
   EXPECT_ERROR(Checkpoint(path_ / "config.json"),
-               "config.json: expected a model folder, found a file");
+               "config.json: expected a model folder, found a file: JSON");
   fs::remove(path_ / "config.json");
   EXPECT_ERROR(Checkpoint(path_), "config.json: cannot open: No such file");
   write_file(path_ / "config.json", "[]");
