@@ -159,7 +159,8 @@ std::vector<fs::path> find_data(const DataFiles& files, const std::vector<fs::pa
   }
   if (searched.empty()) searched = "no folder (--data-dir names none)";
   throw Error(concat(task, ": expected ", expected, ", found none in ", searched,
-                     "; it can be had from https://huggingface.co/datasets/", files.dataset));
+                     "; it can be had from https://huggingface.co/datasets/", files.dataset,
+                     files.has_script ? kDataScript : ""));
 }
 
 void for_each_record(const std::vector<fs::path>& files, int64_t limit,

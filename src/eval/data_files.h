@@ -19,7 +19,12 @@ struct DataFiles {
   std::string dataset = {};              // on the Hugging Face hub: "allenai/ai2_arc"
   std::vector<std::string> hub = {};     // within the data set: "ARC-Easy/test-*.parquet"
   std::vector<std::string> others = {};  // other layouts, within a data folder
+  bool has_script = false;               // scripts/eval-data makes it
 };
+
+/// What ends the error for a missing file that scripts/eval-data makes.
+inline constexpr const char* kDataScript =
+    "; or scripts/eval-data DIR makes it, for --data-dir DIR";
 
 /// The paths that a split of a data set of one configuration may have on the hub: Parquet and JSON
 /// lines, in a folder of the configuration's name (empty: it has none), in data, in default or in

@@ -54,7 +54,8 @@ std::string read_essays(const std::vector<fs::path>& data, const std::string& ta
       .dataset = "baber/paul_graham_essays",
       .hub = hub_paths("", "train"),
       .others = {"ruler/PaulGrahamEssays.json", "PaulGrahamEssays.json",
-                 "needle/paul_graham_essays.jsonl", "paul_graham_essays.jsonl"}};
+                 "needle/paul_graham_essays.jsonl", "paul_graham_essays.jsonl"},
+      .has_script = true};
   std::string text;
   for (const fs::path& file : find_data(files, data, task)) {
     if (file.filename() == "PaulGrahamEssays.json") {
@@ -74,7 +75,8 @@ PunktParameters read_punkt(const std::vector<fs::path>& data, const std::string&
                                             "tokenizers/punkt_tab/english"};
   return PunktParameters::load(
       find_path(data, folders, task,
-                "https://github.com/nltk/nltk_data (packages/tokenizers/punkt_tab.zip, unpacked)"));
+                concat("https://github.com/nltk/nltk_data (packages/tokenizers/punkt_tab.zip, ",
+                       "unpacked)", kDataScript)));
 }
 
 /// Documents are numbered as they come, and sorted when all are known.

@@ -301,12 +301,14 @@ TEST(Ruler, a_missing_file_is_named_with_the_folders_and_its_source) {
   TaskOptions options = options_for(4096, 1);
   options.data = {folder.path()};
   EXPECT_ERROR(load_ruler_task("niah_single_2", options), "PaulGrahamEssays.json");
+  EXPECT_ERROR(load_ruler_task("niah_single_2", options), "or scripts/eval-data DIR makes it");
   EXPECT_ERROR(load_ruler_task("niah_single_2", options), folder.path().string());
   EXPECT_ERROR(load_ruler_task("ruler_qa_squad", options), "dev-v2.0.json");
   EXPECT_ERROR(load_ruler_task("ruler_qa_hotpot", options), "hotpot_dev_distractor_v1.json");
   std::filesystem::copy(kFolder / "PaulGrahamEssays.json", folder / "PaulGrahamEssays.json");
   EXPECT_ERROR(load_ruler_task("niah_single_2", options),
                "niah_single_2/4096: expected nltk/punkt_tab/english or punkt_tab/english");
+  EXPECT_ERROR(load_ruler_task("niah_single_2", options), "or scripts/eval-data DIR makes it");
 }
 
 }  // namespace
