@@ -89,7 +89,7 @@ TaskItem choice_item(const ChoiceDocument& document, const std::string& context_
     EvalRequest& request = item.requests.emplace_back();
     const bool is_context = !document.ending.empty();
     request.context = context_before + (is_context ? choice : document.question);
-    request.continuation = concat(" ", is_context ? document.ending : choice);
+    request.continuation = document.delimiter + (is_context ? document.ending : choice);
     item.lengths.push_back(code_points(choice));
   }
   return item;

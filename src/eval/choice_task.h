@@ -20,6 +20,7 @@ struct ChoiceDocument {
   std::string question = {};
   std::vector<std::string> choices = {};
   std::string ending = {};
+  std::string delimiter = " ";  // before each choice, or before the ending
   int64_t gold = -1;
 };
 
@@ -34,7 +35,8 @@ struct ChoiceTask {
   std::string description = {};  // before the first example
 };
 
-/// The document's requests: " " and each choice after the context, or the ending after each choice.
+/// The document's requests: each choice after the context, or the ending after each choice, with
+/// the delimiter between.
 TaskItem choice_item(const ChoiceDocument& document, const std::string& context_before = {});
 
 /// Reads the data and makes the requests. Throws Error as load_tasks does.

@@ -25,11 +25,15 @@ void check_fields(const Json& record, std::initializer_list<const char*> known) 
 }
 
 TaskItem read_choices(const Json& record) {
-  check_fields(record, {"id", "context", "choices", "answer"});
+  check_fields(record, {"id", "context", "choices", "answer", "target_delimiter"});
   ChoiceDocument document{.id = id_field(record, {"id"}),
                           .question = text_field(record, "context"),
                           .choices = texts_field(record, "choices"),
+                          .delimiter = {},
                           .gold = integer_field(record, "answer")};
+  if (record.contains("target_delimiter")) {
+    document.delimiter = text_field(record, "target_delimiter");
+  }
   const auto count = static_cast<int64_t>(document.choices.size());
   HYPENET_CHECK(count > 0, "choices: expected at least one, found none");
   HYPENET_CHECK(document.gold >= 0 && document.gold < count, "answer: expected 0 to ", count - 1,

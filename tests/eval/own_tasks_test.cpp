@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "base/files.h"
+#include "base/json.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
 
@@ -32,8 +33,28 @@ TEST_F(OwnTasks, choices_are_scored_as_multiple_choice) {
   EXPECT_EQ(task.items[0].id, "s");
   EXPECT_EQ(task.items[1].id, "1");
   EXPECT_EQ(task.items[0].gold, 1);
-  EXPECT_EQ(task.items[0].requests[1], (EvalRequest{.context = "Sky?", .continuation = " grün"}));
+  EXPECT_EQ(task.items[0].requests[1], (EvalRequest{.context = "Sky?", .continuation = "grün"}));
   EXPECT_THAT(task.items[0].lengths, ElementsAre(4, 4));
+}
+
+TEST_F(OwnTasks, choices_are_scored_as_the_file_has_them_but_for_a_delimiter_of_its_own) {
+  const auto request = [&](const std::string& context, const std::string& choice,
+                           const std::string& more) {
+    const Json item = {{"context", context}, {"choices", {choice}}, {"answer", 0}};
+    std::string line = item.dump();
+    line.insert(line.size() - 1, more);
+    return load(line).items.at(0);
+  };
+  EXPECT_EQ(request("The sky is", " blue", "").requests[0],
+            (EvalRequest{.context = "The sky is", .continuation = " blue"}));
+  EXPECT_EQ(request("print(", "x)", "").requests[0],
+            (EvalRequest{.context = "print(", .continuation = "x)"}));
+  const std::string spaced = R"(, "target_delimiter": " ")";
+  const TaskItem item = request("The sky is", "blue", spaced);
+  EXPECT_EQ(item.requests[0], (EvalRequest{.context = "The sky is", .continuation = " blue"}));
+  EXPECT_THAT(item.lengths, ElementsAre(4));  // as in the harness, without the delimiter
+  EXPECT_EQ(request("Q", "A", R"(, "target_delimiter": "\n\n")").requests[0].continuation, "\n\nA");
+  EXPECT_ERROR(request("Q", "A", R"(, "target_delimiter": 1)"), "own.jsonl:1: target_delimiter");
 }
 
 TEST_F(OwnTasks, completions_are_scored_by_what_they_contain) {
@@ -71,6 +92,8 @@ TEST_F(OwnTasks, what_is_not_an_item_is_named_by_line) {
                "own.jsonl:1: answer: expected 0 to 0, found 1");
   EXPECT_ERROR(load(R"({"context": "a", "answer": "b", "max_token": 5})"),
                "own.jsonl:1: unknown field max_token");
+  EXPECT_ERROR(load(R"({"context": "a", "answer": "b", "target_delimiter": " "})"),
+               "own.jsonl:1: unknown field target_delimiter");
   EXPECT_ERROR(load(R"({"context": "a", "answer": "b", "max_tokens": 0})"),
                "max_tokens: expected 1 to 1048576, found 0");
   EXPECT_ERROR(load(R"({"context": "a", "answer": "b", "max_tokens": 1048577})"),
