@@ -85,12 +85,19 @@ Parameters count_parameters(const Checkpoint& checkpoint, const ModelConfig& con
   return parameters;
 }
 
-/// A cache without tokens is the recurrent states alone.
-Cache measure_cache(const ModelConfig& config, int64_t tokens) {
+/// The types of memory for weights as they are stored (CausalLm::memory_types): with bfloat16
+/// weights keys and values are bfloat16, on a CPU too.
+MemoryTypes memory_types(const Checkpoint& checkpoint) {
+  const auto type = checkpoint.tensor("model.embed_tokens.weight").scalar_type();
+  return {.cache = type == torch::kBFloat16 ? torch::kBFloat16 : torch::kFloat32,
+          .state = torch::kFloat32};
+}
+
+Cache measure_cache(const ModelConfig& config, const MemoryTypes& types, int64_t tokens) {
   ModelConfig transformer = config;
   std::fill(transformer.mixer_types.begin(), transformer.mixer_types.end(), MixerType::kAttention);
-  const int64_t states = cache_bytes(config, 0);
-  return {tokens, cache_bytes(config, tokens) - states, states, cache_bytes(transformer, tokens)};
+  return {tokens, page_bytes(config, types, tokens), slot_bytes(config, types),
+          page_bytes(transformer, types, tokens)};
 }
 
 std::vector<WeightFile> list_files(const fs::path& folder) {
@@ -125,10 +132,10 @@ std::string describe_mixers(const std::vector<std::string>& names) {
   return text;
 }
 
-Table cache_table(const ModelConfig& config) {
+Table cache_table(const ModelConfig& config, const MemoryTypes& types) {
   Table table{{"tokens", "keys and values", "states", "together", "all layers attention"}, {}};
   for (const int64_t tokens : kContexts) {
-    const Cache cache = measure_cache(config, tokens);
+    const Cache cache = measure_cache(config, types, tokens);
     table.rows.push_back({readable_tokens(tokens), readable_bytes(cache.keys_and_values),
                           readable_bytes(cache.states),
                           readable_bytes(cache.keys_and_values + cache.states),
@@ -165,8 +172,13 @@ void print_text(const Checkpoint& checkpoint, const ModelConfig& config) {
     const auto layers = std::count(kinds.begin(), kinds.end(), kind);
     table.rows.push_back({fmt::format("in {} {} mixers", layers, kind), with_commas(count)});
   }
-  std::cout << format_table(table) << "\ncache of one sequence:\n"
-            << format_table(cache_table(config)) << '\n'
+  const MemoryTypes types = memory_types(checkpoint);
+  std::cout << format_table(table)
+            << fmt::format(
+                   "\ncache of one sequence (keys and values {}, states {}{}):\n",
+                   type_name(types.cache), type_name(types.state),
+                   types.cache == torch::kBFloat16 ? "" : "; keys and values half of that on a GPU")
+            << format_table(cache_table(config, types)) << '\n'
             << format_table(file_table(list_files(checkpoint.folder())));
 }
 
@@ -179,8 +191,11 @@ Json as_json(const Checkpoint& checkpoint, const ModelConfig& config) {
                         {"embedding", parameters.embedding},
                         {"non_embedding", parameters.total - parameters.embedding},
                         {"mixers", parameters.mixers}};
+  const MemoryTypes types = memory_types(checkpoint);
+  json["cache_types"] = {{"keys_and_values", type_name(types.cache)},
+                         {"states", type_name(types.state)}};
   for (const int64_t tokens : kContexts) {
-    const Cache cache = measure_cache(config, tokens);
+    const Cache cache = measure_cache(config, types, tokens);
     json["cache"].push_back({{"tokens", tokens},
                              {"key_value_bytes", cache.keys_and_values},
                              {"state_bytes", cache.states},

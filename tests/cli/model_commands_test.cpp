@@ -58,12 +58,12 @@ TEST_F(ModelCommands, inspect_counts_what_the_model_has) {
   EXPECT_EQ(json["parameters"]["non_embedding"], total - 264 * 32);
   EXPECT_EQ(json["parameters"]["mixers"]["attn"], attention);
   EXPECT_EQ(json["parameters"]["mixers"]["lightning-attn"], lightning);
-  // One attention layer: keys and values of 2 heads of 16, 2 bytes each. Two states of 4 heads,
-  // float32.
+  // One attention layer: keys and values of 2 heads of 16, float32 as the weights. Two states of
+  // 4 heads, float32.
   EXPECT_EQ(json["cache"][0]["tokens"], 4096);
-  EXPECT_EQ(json["cache"][0]["key_value_bytes"], 4096 * 2 * 2 * 16 * 2);
+  EXPECT_EQ(json["cache"][0]["key_value_bytes"], 4096 * 2 * 2 * 16 * 4);
   EXPECT_EQ(json["cache"][0]["state_bytes"], 2 * 4 * 16 * 16 * 4);
-  EXPECT_EQ(json["cache"][2]["all_attention_bytes"], 3 * int64_t{1048576} * 2 * 2 * 16 * 2);
+  EXPECT_EQ(json["cache"][2]["all_attention_bytes"], 3 * int64_t{1048576} * 2 * 2 * 16 * 4);
   EXPECT_EQ(json["files"][0]["name"], "model.safetensors");
   EXPECT_EQ(json["files"][0]["bytes"], fs::file_size(folder() / "model.safetensors"));
   EXPECT_GT(json["files"][0]["tensors"]["float32"], 0);
@@ -75,6 +75,29 @@ TEST_F(ModelCommands, inspect_reads_well) {
   EXPECT_THAT(result.out, AllOf(HasSubstr("mixers: 0 lightning-attn, 1 attn, 2 lightning-attn"),
                                 HasSubstr("in 2 lightning-attn mixers"), HasSubstr("128K"),
                                 HasSubstr("all layers attention"), HasSubstr("model.safetensors")));
+}
+
+TEST_F(ModelCommands, inspect_counts_the_cache_in_the_types_that_run) {
+  const std::string teacher = HYPENET_SOURCE "/models/tiny-teacher";  // bfloat16
+  const ProgramResult result = run_program({"inspect", teacher, "--json"});
+  ASSERT_EQ(result.code, 0) << result.error;
+  const Json json = Json::parse(result.out);
+  EXPECT_EQ(json["cache_types"], (Json{{"keys_and_values", "bfloat16"}, {"states", "float32"}}));
+  const auto types_of = [](const fs::path& place, torch::ScalarType type) {
+    const Checkpoint checkpoint(place);
+    CausalLm model = load_model(checkpoint, parse_model_config(checkpoint.config(), "config.json"),
+                                type, torch::kCPU);
+    model->set_compute_type(torch::kFloat32);
+    return std::pair(page_bytes(model->config(), model->memory_types(), 4096),
+                     slot_bytes(model->config(), model->memory_types()));
+  };
+  EXPECT_EQ(json["cache"][0]["key_value_bytes"], types_of(teacher, torch::kBFloat16).first);
+  const Json plain = Json::parse(run_program({"inspect", folder().string(), "--json"}).out);
+  const auto [cache, states] = types_of(folder(), torch::kFloat32);
+  EXPECT_EQ(plain["cache"][0]["key_value_bytes"], cache);
+  EXPECT_EQ(plain["cache"][0]["state_bytes"], states);
+  EXPECT_THAT(run_program({"inspect", teacher}).out,
+              HasSubstr("cache of one sequence (keys and values bfloat16, states float32):"));
 }
 
 TEST_F(ModelCommands, logits_are_those_of_the_model) {
