@@ -18,6 +18,7 @@
 #include "cli/generate_corpus.h"
 #include "cli/generation_options.h"
 #include "cli/interrupt.h"
+#include "cli/length_warning.h"
 #include "cli/model_folder.h"
 #include "cli/numbers.h"
 #include "cli/progress.h"
@@ -140,7 +141,13 @@ void generate(const GenerateCommand& command) {
   options.stop_ids = stop_ids(checkpoint, tokenizer);
   std::vector<Request> requests;
   requests.reserve(prompts.size());
-  for (const std::string& prompt : prompts) requests.push_back({tokenizer.encode(prompt), options});
+  size_t longest = 0;
+  for (const std::string& prompt : prompts) {
+    requests.push_back({tokenizer.encode(prompt), options});
+    longest = std::max(longest, requests.back().prompt.size());
+  }
+  warn_of_length("prompt and --tokens", static_cast<int64_t>(longest) + options.max_tokens,
+                 engine.config());
   if (is_one && !command.json) {
     const auto tokens = static_cast<int64_t>(requests[0].prompt.size());
     const int64_t sequence = engine.submit(std::move(requests[0]));

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "cli/commands.h"
+#include "cli/length_warning.h"
 #include "cli/model_folder.h"
 #include "store/safetensors.h"
 
@@ -45,6 +46,7 @@ void write_logits(const LogitsCommand& command) {
     HYPENET_CHECK(id >= 0 && id < vocab_size, "--ids: expected ids from 0 to ", vocab_size - 1,
                   ", found ", id);
   }
+  warn_of_length("--ids", static_cast<int64_t>(ids.size()), model->config());
   const torch::NoGradGuard no_grad;
   model->eval();
   const Tensor tokens = torch::tensor(ids, torch::kInt64).unsqueeze(0);  // [1, T]

@@ -52,8 +52,10 @@ EncodedRequest encode_continuation(const Tokenizer& tokenizer, const EvalRequest
   const std::vector<int32_t> whole = tokenizer.encode(request.context + request.continuation);
   const auto context = static_cast<int64_t>(row.size());
   const int64_t scored = static_cast<int64_t>(whole.size()) - context;
-  HYPENET_CHECK(scored > 0, "eval: continuation ", excerpt(request.continuation),
-                ": expected at least one token after its context, found none");
+  HYPENET_CHECK(
+      scored > 0, "eval: continuation ", excerpt(request.continuation),
+      ": expected at least one token after its context, found none (both together make the "
+      "context's tokens)");
   HYPENET_CHECK(scored <= max_length, "eval: continuation ", excerpt(request.continuation),
                 ": expected at most ", max_length, " tokens, found ", scored);
   if (row.empty()) row.push_back(prefix_token(tokenizer));
@@ -88,7 +90,7 @@ EncodedRequest encode_prompt(const Tokenizer& tokenizer, const EvalRequest& requ
   check_answer_fits("eval", request, max_length);
   std::vector<int32_t> prompt = tokenizer.encode(request.context);
   if (prompt.empty()) prompt.push_back(prefix_token(tokenizer));
-  const bool is_cut = keep_last(prompt, max_length - request.max_tokens);
+  const bool is_cut = keep_last(prompt, std::max(max_length, request.length) - request.max_tokens);
   return {.prompt = std::move(prompt), .is_cut = is_cut};
 }
 
@@ -163,9 +165,10 @@ std::vector<EncodedRequest> encode_requests(const Tokenizer& tokenizer,
 }
 
 void check_answer_fits(const std::string& place, const EvalRequest& request, int64_t max_length) {
-  HYPENET_CHECK(request.max_tokens > 0 && request.max_tokens < max_length, place,
-                ": tokens of an answer: expected 1 to ", max_length - 1, " (the model reads ",
-                max_length, "), found ", request.max_tokens);
+  const int64_t read = std::max(max_length, request.length);
+  HYPENET_CHECK(request.max_tokens > 0 && request.max_tokens < read, place,
+                ": tokens of an answer: expected 1 to ", read - 1, " (the model reads ", read,
+                "), found ", request.max_tokens);
 }
 
 std::string cut_answer(std::string text, std::span<const std::string> until) {

@@ -22,9 +22,10 @@ struct EncodedRequest {
 
 /// Specification "evaluation", 1: context's trailing space moves, the continuation begins where as
 /// many tokens as the context has end, no context is the prefix token (BOS, else EOS), and what is
-/// longer than the model reads (`max_length` tokens, and one more that is only predicted) is cut on
-/// the left or, rolling, scored in windows. Throws Error when a request leaves nothing to score or
-/// its continuation (its max_tokens) does not fit.
+/// longer than the model reads (`max_length` tokens, and one more that is only predicted; of what
+/// is generated at least the request's length) is cut on the left or, rolling, scored in windows.
+/// Throws Error when a request leaves nothing to score or its continuation (its max_tokens) does
+/// not fit.
 EncodedRequest encode_request(const Tokenizer& tokenizer, const EvalRequest& request,
                               int64_t max_length);
 

@@ -17,6 +17,9 @@ struct EvalRequest {
   std::string continuation = {};
   std::vector<std::string> until = {};
   int64_t max_tokens = 0;
+  // Tokens that context and answer were made to fill, read whole even where that is more than the
+  // model was made for; 0: made for no length.
+  int64_t length = 0;
 
   bool operator==(const EvalRequest&) const = default;
 };

@@ -71,8 +71,10 @@ Task make_task(const std::string& task, int64_t length, const TaskOptions& optio
   for (RulerSample& sample : samples) {
     TaskItem& item = made.items.emplace_back();
     item.id = std::to_string(made.items.size() - 1);
-    item.requests = {
-        {.kind = RequestKind::kGenerate, .context = sample.prompt(), .max_tokens = answer_tokens}};
+    item.requests = {{.kind = RequestKind::kGenerate,
+                      .context = sample.prompt(),
+                      .max_tokens = answer_tokens,
+                      .length = length}};
     item.references = std::move(sample.references);
   }
   return made;

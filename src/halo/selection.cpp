@@ -134,8 +134,7 @@ void check_selection(const HaloRecipe& recipe, const ModelConfig& teacher,
   if (!sweep) return;
   check_sweep(*sweep, "sweep");
   sweep->limit = 1;  // an item of each task says enough
-  const std::vector<Task> tasks =
-      load_sweep_tasks(*sweep, tokenizer, teacher.max_position_embeddings);
+  const std::vector<Task> tasks = load_sweep_tasks(*sweep, tokenizer);
   const auto rule = parse_selection_rule(recipe.select.rule);
   if (rule == SelectionRule::kPilot) return;  // of what candidates there are
   LayerScores scores;

@@ -127,11 +127,15 @@ LayerScores sweep_layers(const SweepInputs& inputs, const SweepConfig& config,
                          const SweepReport& report) {
   std::vector<SweepColumn> columns;
   // What takes long comes last; what a data file lacks is said first.
-  const std::vector<Task> tasks = load_sweep_tasks(
-      config, inputs.tokenizer, inputs.variants.teacher()->config().max_position_embeddings);
+  const std::vector<Task> tasks = load_sweep_tasks(config, inputs.tokenizer);
   const bool reads_text = std::any_of(config.tasks.begin(), config.tasks.end(), is_on_held_out);
   HYPENET_CHECK(!reads_text || !inputs.held_out.empty(),
                 "sweep: tasks recall, text and lazy: expected held-out text, found none");
+  if (inputs.note) {
+    for (const auto& note : sweep_length_notes(config, inputs.variants.teacher()->config())) {
+      inputs.note(note);
+    }
+  }
   for (const std::string& name : config.tasks) {
     if (name == "recall") {
       const auto rows = recall_rows(NeedleTask(inputs.tokenizer), inputs.held_out,

@@ -41,10 +41,12 @@ using SweepReport = std::function<void(const std::string& part, int64_t done, in
 LayerScores sweep_layers(const SweepInputs& inputs, const SweepConfig& config,
                          const SweepReport& report);
 
-/// The tasks of the evaluation room that config.tasks names. Throws Error as load_tasks does, and
-/// for RULER's prompts of more than `max_length` tokens.
-std::vector<Task> load_sweep_tasks(const SweepConfig& config, const Tokenizer& tokenizer,
-                                   int64_t max_length);
+/// The tasks of the evaluation room that config.tasks names. Throws Error as load_tasks does.
+std::vector<Task> load_sweep_tasks(const SweepConfig& config, const Tokenizer& tokenizer);
+
+/// What there is to say about prompts and windows longer than the teacher was made for, a sentence
+/// each (model/length_note.h).
+std::vector<std::string> sweep_length_notes(const SweepConfig& config, const ModelConfig& teacher);
 
 /// The columns that sweep_layers gives for these tasks and those on held-out text, in no order.
 std::vector<std::string> sweep_columns(const SweepConfig& config, const std::vector<Task>& tasks);

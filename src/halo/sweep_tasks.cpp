@@ -5,6 +5,7 @@
 #include "eval/ruler.h"
 #include "halo/sweep.h"
 #include "halo/variant_evaluator.h"
+#include "model/length_note.h"
 
 namespace hypenet {
 namespace {
@@ -105,18 +106,22 @@ bool is_of_ruler(const std::string& name) {
 
 }  // namespace
 
-std::vector<Task> load_sweep_tasks(const SweepConfig& config, const Tokenizer& tokenizer,
-                                   int64_t max_length) {
+std::vector<std::string> sweep_length_notes(const SweepConfig& config, const ModelConfig& teacher) {
+  std::vector<std::string> notes;
+  const auto add = [&](const char* place, int64_t tokens) {
+    if (auto note = length_note(place, tokens, teacher)) notes.push_back(std::move(*note));
+  };
+  if (std::ranges::any_of(config.tasks, is_on_held_out)) add("sweep: context", config.context);
+  if (std::ranges::any_of(config.tasks, is_of_ruler)) {
+    add("sweep: lengths", std::ranges::max(config.lengths));
+  }
+  return notes;
+}
+
+std::vector<Task> load_sweep_tasks(const SweepConfig& config, const Tokenizer& tokenizer) {
   std::vector<std::string> names;
   std::remove_copy_if(config.tasks.begin(), config.tasks.end(), std::back_inserter(names),
                       is_on_held_out);
-  if (std::any_of(names.begin(), names.end(), is_of_ruler)) {
-    for (const int64_t length : config.lengths) {
-      HYPENET_CHECK(length <= max_length, "sweep: lengths: expected at most ", max_length,
-                    " tokens, which the model reads (config.json: max_position_embeddings), found ",
-                    length);
-    }
-  }
   return load_tasks(names, {.data = {config.task_data.begin(), config.task_data.end()},
                             .limit = config.limit,
                             .version = config.version,

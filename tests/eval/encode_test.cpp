@@ -171,6 +171,18 @@ TEST(EncodeTest, prompts_leave_room_for_the_answer_and_keep_their_space) {
                "tokens of an answer: expected 1 to 6 (the model reads 7), found 7");
 }
 
+TEST(EncodeTest, a_prompt_made_for_a_length_is_read_whole_beyond_what_the_model_was_made_for) {
+  const Tokenizer tokenizer = byte_tokenizer();
+  EvalRequest request = prompt("0123456789", 4);
+  request.length = 14;
+  EXPECT_THAT(encode_request(tokenizer, request, 7).prompt, ElementsAreArray(bytes("0123456789")));
+  EXPECT_FALSE(encode_request(tokenizer, request, 7).is_cut);
+  request.length = 13;
+  EXPECT_THAT(encode_request(tokenizer, request, 7).prompt, ElementsAreArray(bytes("123456789")));
+  request.length = 5;  // less than the model reads
+  EXPECT_THAT(encode_request(tokenizer, request, 64).prompt, ElementsAreArray(bytes("0123456789")));
+}
+
 TEST(EncodeTest, answers_are_cut_at_each_stop_in_turn) {
   EXPECT_EQ(cut_answer(" 1945.\nNext: 3", std::vector<std::string>{"\n"}), " 1945.");
   EXPECT_EQ(cut_answer("a b\nc", std::vector<std::string>{"\n", " "}), "a");
