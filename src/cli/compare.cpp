@@ -16,9 +16,11 @@
 #include "base/json.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/length_warning.h"
 #include "cli/model_folder.h"
 #include "cli/note.h"
 #include "cli/numbers.h"
+#include "cli/outputs.h"
 #include "cli/progress.h"
 #include "eval/measures.h"
 #include "eval/model_report.h"
@@ -128,15 +130,19 @@ Json json_of(const CompareCommand& command, const ModelConfig& a, const ModelCon
            {{"kl", kl}, {"agreement", agreement}, {"loss_a", loss_a}, {"loss_b", loss_b}}}};
 }
 
+std::vector<Output> outputs_of(const CompareCommand& command) {
+  return {{"--plot", command.plot}, {"--json", command.json}};
+}
+
 void check(const CompareCommand& command) {
   constexpr int64_t kMostTokens = int64_t{1} << 24, kMostWindows = 1'000'000;
   HYPENET_CHECK(command.context >= 1 && command.context <= kMostTokens, "--context: expected 1 to ",
                 kMostTokens, ", found ", command.context);
   HYPENET_CHECK(command.windows >= 1 && command.windows <= kMostWindows,
                 "--windows: expected 1 to ", kMostWindows, ", found ", command.windows);
-  for (const auto& output : {command.plot, command.json}) {
-    if (output) check_writable(*output);
-  }
+  parse_device(command.a.device.device);
+  if (command.a.type != kAutomaticType) parse_type(command.a.type);
+  check_outputs(outputs_of(command), {command.text.begin(), command.text.end()});
 }
 
 void run_compare(const CompareCommand& command) {
@@ -144,6 +150,11 @@ void run_compare(const CompareCommand& command) {
   const Checkpoint of_a(command.a.folder), of_b(command.b);
   const auto windows = windows_of(command);
   check_tokenizers(command, windows.front());
+  const ModelConfig config_b =
+      parse_model_config(of_b.config(), (command.b / "config.json").string());
+  warn_of_length("--context, " + command.a.folder.string(), command.context,
+                 open_config(command.a, of_a));
+  warn_of_length("--context, " + command.b.string(), command.context, config_b);
   CausalLm a = open_model(command.a, of_a);
   ModelOptions options = command.a;
   options.folder = command.b;
@@ -165,6 +176,7 @@ void run_compare(const CompareCommand& command) {
     write_json(*command.json,
                json_of(command, a->config(), b->config(), windows.size(), positions));
   }
+  tell_written("compare", outputs_of(command));
 }
 
 }  // namespace

@@ -14,8 +14,10 @@
 #include "base/files.h"
 #include "base/version.h"
 #include "cli/commands.h"
+#include "cli/generation_options.h"
 #include "cli/note.h"
 #include "cli/numbers.h"
+#include "cli/outputs.h"
 #include "halo/run.h"
 
 namespace hypenet {
@@ -30,6 +32,7 @@ constexpr const char* kExamples = R"(Examples:
   hypenet eval teacher --tasks needle-grid --contexts 4096,8192 --compare-with student --plot grid.svg)";
 
 constexpr int64_t kMostTokens = int64_t{1} << 24, kMostPrompts = 1'000'000;
+constexpr int64_t kMostSeed = UINT32_MAX;  // of the generators that RULER draws with
 
 void check_at_least(const char* flag, int64_t value, int64_t least) {
   HYPENET_CHECK(value >= least, flag, ": expected at least ", least, ", found ", value);
@@ -59,7 +62,7 @@ void check_numbers(const EvalCommand& command) {
   if (command.limit) check_at_least("--limit", *command.limit, 1);
   if (command.shots) check_at_least("--shots", *command.shots, 0);
   if (command.samples) check_between("--samples", *command.samples, 1, kMostPrompts);
-  check_between("--max-length", command.measure.max_length, 0, kMostTokens);
+  if (command.max_length) check_between("--max-length", *command.max_length, 0, kMostTokens);
   check_between("--context", command.context, 1, kMostTokens);
   check_between("--windows", command.windows, 1, kMostPrompts);
   check_between("--prompts", command.prompts, 1, kMostPrompts);
@@ -70,24 +73,47 @@ void check_numbers(const EvalCommand& command) {
     check_between("--contexts", context, 1, kMostTokens);
   }
   check_between("--task-version", command.task_version, 0, 1);
+  if (command.seed) check_between("--seed", *command.seed, 0, kMostSeed);
 }
 
-void check(const EvalCommand& command) {
-  HYPENET_CHECK(!command.measure.model.folder.empty(), "DIR: expected a model folder, found none");
+/// The files that are written at the end.
+std::vector<Output> outputs_of(const EvalCommand& command) {
+  return {{"--out", command.out}, {"--log-samples", command.log_samples}, {"--plot", command.plot}};
+}
+
+/// --list takes nothing else, not even what would be wrong.
+void check_alone(const CLI::App& app) {
+  for (const CLI::Option* option : app.get_options()) {
+    const std::string name = option->get_name();
+    HYPENET_CHECK(option->count() == 0 || name == "--list" || name == "DIR", name,
+                  ": has no effect with --list");
+  }
+}
+
+void check_model(const EvalCommand& command) {
+  const ModelOptions& model = command.measure.model;
+  HYPENET_CHECK(!model.folder.empty(), "DIR: expected a model folder, found none");
+  parse_device(model.device.device);
+  if (model.type != kAutomaticType) parse_type(model.type);
+  engine_options({.gib = command.measure.memory_gib, .context = 0}, 1);
+}
+
+void check(const CLI::App& app, const EvalCommand& command) {
+  check_model(command);
   HYPENET_CHECK(!command.tasks.empty(), "--tasks: expected names of tasks, found none; --list ",
                 "shows them");
-  const bool needs_text = command.has(kTextTask) || command.has(kRecallTask);
-  HYPENET_CHECK(!needs_text || !command.text.empty(), "--text: expected held-out text for the ",
-                "tasks text and recall, found none");
   check_numbers(command);
   check_one_of("--ll-dtype", command.ll_dtype, "float32", "bf16");
   check_one_of("--ruler-rule", command.ruler_rule, "ruler", "harness");
-  const bool draws = command.has(kNeedleGridTask);
-  HYPENET_CHECK(draws || !command.compare_with, "--compare-with: expected the task needle-grid");
-  HYPENET_CHECK(draws || !command.plot, "--plot: expected the task needle-grid");
-  for (const auto& output : {command.out, command.log_samples, command.plot}) {
-    if (output) check_writable(*output);
-  }
+  parse_needle_haystack(command.needle);
+  refuse_unread(app, eval_task_options(command, 0, 0), command.tasks, command.needle);
+  const bool needs_text = command.has(kTextTask) || command.has(kRecallTask) ||
+                          (command.has(kNeedleGridTask) && command.needle == "facts");
+  HYPENET_CHECK(!needs_text || !command.text.empty(), "--text: expected held-out text for the ",
+                "tasks text and recall and for --needle facts, found none");
+  std::vector<fs::path> inputs(command.text.begin(), command.text.end());
+  inputs.insert(inputs.end(), command.tasks.begin(), command.tasks.end());  // own items
+  check_outputs(outputs_of(command), inputs);
 }
 
 void drop_duplicates(std::vector<int64_t>& values) {
@@ -121,6 +147,7 @@ Json settings_json(const EvalCommand& command, MeasuredModel& model) {
           {"max_length", model.max_length()},
           {"tasks", command.tasks},
           {"data_dirs", folders},
+          {"text", command.text},
           {"task_version", command.task_version},
           {"ruler_rule", command.ruler_rule},
           {"lengths", command.lengths},
@@ -142,8 +169,9 @@ void write_results(const EvalCommand& command, const Findings& findings,
                    std::span<const TaskResult> groups, double seconds) {
   Json json = results_json(findings.tasks, groups);
   json["needle_grids"] = Json::array();
-  for (const NeedleGrid& grid : findings.grids)
+  for (const NeedleGrid& grid : findings.grids) {
     json["needle_grids"].push_back(needle_grid_json(grid));
+  }
   json["config"] = findings.settings;
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   json["date"] = std::chrono::duration_cast<std::chrono::seconds>(now).count();
@@ -165,103 +193,75 @@ void show(const EvalCommand& command, const Findings& findings, double seconds) 
   }
 }
 
-void run_eval(EvalCommand command) {
-  if (command.lists_tasks) return list_tasks();
-  check(command);
-  drop_duplicates(command.lengths);
-  drop_duplicates(command.contexts);
-  const auto start = std::chrono::steady_clock::now();
-  command.measure.batch_tokens = parse_batch(command.batch);
-  command.measure.sums_in_bf16 = command.ll_dtype == "bf16";
-  const bool keeps_answers = command.out && !is_stream(*command.out);
-  if (keeps_answers) command.measure.journal = command.out->string() + ".journal";
+/// What the tasks need, read and checked before the model is opened.
+struct Prepared {
+  std::vector<int32_t> text = {};
+  std::vector<Task> tasks = {};
+  NeedlePrompts needles = {};
+};
 
-  const OpenFolder folder(command.measure.model.folder);
-  std::vector<int32_t> text;
-  if (!command.text.empty())
-    text = read_held_out(command.text, command.text_field, folder.tokenizer, print_note);
-  std::vector<Task> tasks = load_eval_tasks(command, folder);
-  NeedlePrompts needles;
-  if (command.has(kNeedleGridTask)) needles = load_needle_grid(command, folder, text);
+Prepared prepare(const EvalCommand& command, const OpenFolder& folder) {
+  Prepared prepared;
+  if (!command.text.empty()) {
+    prepared.text = read_held_out(command.text, command.text_field, folder.tokenizer, print_note);
+  }
+  check_text_measures(command, prepared.text, folder.tokenizer);
+  prepared.tasks = load_eval_tasks(command, folder);
+  if (command.has(kNeedleGridTask)) {
+    prepared.needles = load_needle_grid(command, folder, prepared.text);
+  }
+  warn_of_lengths(command, folder.config);
+  return prepared;
+}
 
+Findings measure(const EvalCommand& command, const OpenFolder& folder, Prepared prepared) {
   auto model =
       std::make_unique<MeasuredModel>(command.measure, folder.checkpoint, folder.tokenizer);
   Findings findings{.settings = settings_json(command, *model)};
-  findings.tasks = run_text_measures(command, text, folder.tokenizer, *model);
-  ScoredTasks scored = run_eval_tasks(command, std::move(tasks), *model);
+  const std::vector<TaskOption> options =
+      eval_task_options(command, model->max_length(), std::ssize(prepared.text));
+  findings.tasks = run_text_measures(command, prepared.text, folder.tokenizer, *model);
+  ScoredTasks scored = run_eval_tasks(command, std::move(prepared.tasks), *model);
   std::ranges::move(scored.results, std::back_inserter(findings.tasks));
   findings.samples = std::move(scored.samples);
   if (command.has(kNeedleGridTask)) {
-    findings.grids = run_needle_grids(command, needles, std::move(model));
+    findings.grids = run_needle_grids(command, prepared.needles, std::move(model));
   }
+  for (TaskResult& task : findings.tasks) task.settings = settings_of_task(options, task.name);
+  for (NeedleGrid& grid : findings.grids) {
+    grid.settings = settings_of_task(options, kNeedleGridTask, command.needle);
+  }
+  return findings;
+}
+
+void run_eval(const CLI::App& app, EvalCommand command) {
+  if (command.lists_tasks) {
+    check_alone(app);
+    return list_tasks();
+  }
+  check(app, command);
+  drop_duplicates(command.lengths);
+  drop_duplicates(command.contexts);
+  const auto start = std::chrono::steady_clock::now();
+  command.measure.max_length = command.max_length.value_or(0);
+  command.measure.batch_tokens = parse_batch(command.batch);
+  command.measure.sums_in_bf16 = command.ll_dtype == "bf16";
+  const bool keeps_answers = command.out && !is_stream(*command.out) && command.has_requests();
+  if (keeps_answers) command.measure.journal = command.out->string() + ".journal";
+
+  const OpenFolder folder(command.measure.model.folder);
+  const Findings findings = measure(command, folder, prepare(command, folder));
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   show(command, findings, seconds);
+  tell_written("eval", outputs_of(command));
   std::cerr << "eval: " << readable_seconds(seconds);
   if (keeps_answers) {
-    std::cerr << "; answers are kept in " << command.measure.journal.string()
+    std::cerr << "; answers" << (command.has_text_measures() ? " but those of text and recall" : "")
+              << " are kept in " << command.measure.journal.string()
               << " for further tasks of this model";
   }
   std::cerr << std::endl;
-}
-
-void add_task_options(CLI::App& command, EvalCommand& options) {
-  command.add_option("--tasks", options.tasks, "names, and files of own items: a,b,items.jsonl")
-      ->delimiter(',');
-  command.add_flag("--list", options.lists_tasks, "print the names of all tasks");
-  command.add_option("--data-dir", options.data, "folder with the data sets' files (repeatable)");
-  command.add_option("--limit", options.limit, "items of a task at most, the first ones");
-  command.add_option("--shots", options.shots, "solved examples before each item");
-  command.add_option("--max-length", options.measure.max_length,
-                     "tokens of a row at most (0: the model's max_position_embeddings)");
-  command.add_option("--batch", options.batch, "tokens of a scoring batch")->capture_default_str();
-  command.add_option("--lengths", options.lengths, "of RULER's prompts, tokens: 4096,8192")
-      ->delimiter(',')
-      ->capture_default_str();
-  command.add_option("--samples", options.samples,
-                     "prompts a RULER task and length (500), or a cell of the needle grid (5)");
-  command
-      .add_option("--task-version", options.task_version,
-                  "0 or 1, of fda, swde and squad_completion")
-      ->capture_default_str();
-  command
-      .add_option("--ruler-rule", options.ruler_rule,
-                  "ruler, or harness: RULER's prompts as lm-evaluation-harness makes them")
-      ->capture_default_str();
-  command
-      .add_option("--ll-dtype", options.ll_dtype,
-                  "float32, or bf16: log-likelihoods rounded as lm-evaluation-harness does")
-      ->capture_default_str();
-  command.add_option("--seed", options.seed,
-                     "of RULER's and the grid's samples (42), of recall (0)");
-  command.add_option("--out", options.out, "results.json; FILE.journal keeps finished answers");
-  command.add_option("--log-samples", options.log_samples,
-                     "a JSON line an item: requests, answers");
-}
-
-void add_text_options(CLI::App& command, EvalCommand& options) {
-  command.add_option("--text", options.text, "held-out text: files, folders, or token shards");
-  command.add_option("--text-field", options.text_field, "JSON field or Parquet column")
-      ->capture_default_str();
-  command.add_option("--context", options.context, "text: tokens of a window")
-      ->capture_default_str();
-  command.add_option("--windows", options.windows, "text: windows")->capture_default_str();
-  command
-      .add_option("--contexts", options.contexts,
-                  "recall, needle-grid: lengths of prompts, tokens: 256,512")
-      ->delimiter(',');
-  command.add_option("--needles", options.needles, "recall: facts in a prompt, 1 to 8")
-      ->capture_default_str();
-  command.add_option("--prompts", options.prompts, "recall: prompts a length")
-      ->capture_default_str();
-  command.add_option("--depths", options.depths, "needle-grid: depths from 0 to 100 %")
-      ->capture_default_str();
-  command
-      .add_option("--needle", options.needle,
-                  "needle-grid: what hides the fact: essays, repeated, or facts (in --text)")
-      ->capture_default_str();
-  command.add_option("--compare-with", options.compare_with, "needle-grid: a second model folder");
-  command.add_option("--plot", options.plot, "needle-grid: SVG file to write");
 }
 
 }  // namespace
@@ -272,12 +272,9 @@ void add_eval_command(CLI::App& app) {
       app.add_subcommand("eval", "score a model on published tasks, recall and text");
   add_model_options(*command, options->measure.model);
   command->get_option("DIR")->required(false);  // --list needs none
-  command->add_option("--memory", options->measure.memory_gib,
-                      "GiB for caches and states of what is generated (0: what fits)");
-  add_task_options(*command, *options);
-  add_text_options(*command, *options);
+  add_eval_options(*command, *options);
   command->footer(kExamples);
-  command->callback([options] { run_eval(*options); });
+  command->callback([options, command] { run_eval(*command, *options); });
 }
 
 }  // namespace hypenet

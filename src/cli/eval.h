@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cli/measured_model.h"
+#include "cli/task_options.h"
 #include "eval/needle_grid.h"
 #include "eval/results.h"
 #include "eval/task.h"
@@ -25,12 +26,11 @@ struct EvalCommand {
   std::vector<std::string> tasks = {};
   bool lists_tasks = false;
   std::vector<std::filesystem::path> data = {};
-  std::optional<int64_t> limit = {}, shots = {}, samples = {};
+  std::optional<int64_t> limit = {}, shots = {}, samples = {}, max_length = {}, seed = {};
   std::string batch = "auto", ll_dtype = "float32";
   std::vector<int64_t> lengths = {4096};
   int64_t task_version = 0;
   std::string ruler_rule = "ruler";
-  std::optional<uint64_t> seed = {};
   std::optional<std::filesystem::path> out = {}, log_samples = {};
 
   std::vector<std::string> text = {};
@@ -43,7 +43,17 @@ struct EvalCommand {
   std::optional<std::filesystem::path> compare_with = {}, plot = {};
 
   bool has(const std::string& task) const;
+  bool has_text_measures() const { return has(kTextTask) || has(kRecallTask); }
+  /// Whether there are requests, whose answers a journal keeps: of all tasks but text and recall.
+  bool has_requests() const;
 };
+
+/// Adds every flag but those of the model.
+void add_eval_options(CLI::App& command, EvalCommand& options);
+
+/// Which tasks read which flags. `max_length` and `text_tokens` are recorded as they turned out.
+std::vector<TaskOption> eval_task_options(const EvalCommand& command, int64_t max_length,
+                                          int64_t text_tokens);
 
 /// A model folder's tokenizer and files, before its weights are read.
 struct OpenFolder {
@@ -54,12 +64,21 @@ struct OpenFolder {
   Tokenizer tokenizer;
 };
 
-/// Throws Error for prompts longer than the model reads; they would lose their beginning.
-void check_reads(const char* flag, const std::vector<int64_t>& lengths, const EvalCommand& command,
-                 const ModelConfig& config);
+/// Throws Error for prompts longer than --max-length; they would lose their beginning.
+void check_reads(const char* flag, const std::vector<int64_t>& lengths, const EvalCommand& command);
 
-/// The tasks with requests, from their data files; throws Error for RULER lengths that the model
-/// does not read, and for answers that leave no room for their prompt.
+/// The lengths of the needle grid's prompts.
+std::vector<int64_t> grid_contexts(const EvalCommand& command);
+
+/// A warning where a flag asks for more tokens than the model was made for: of that of the most.
+void warn_of_lengths(const EvalCommand& command, const ModelConfig& config);
+
+/// Throws Error for text that is too short, and for recall prompts that cannot be made.
+void check_text_measures(const EvalCommand& command, const std::vector<int32_t>& text,
+                         const Tokenizer& tokenizer);
+
+/// The tasks with requests, from their data files; throws Error for RULER lengths beyond
+/// --max-length, and for answers that leave no room for their prompt.
 std::vector<Task> load_eval_tasks(const EvalCommand& command, const OpenFolder& folder);
 
 /// The results of tasks, and the lines of --log-samples.
@@ -75,7 +94,7 @@ std::vector<TaskResult> run_text_measures(const EvalCommand& command,
                                           const std::vector<int32_t>& text,
                                           const Tokenizer& tokenizer, MeasuredModel& model);
 
-/// The prompts of the needle grid; throws Error for contexts that the model does not read.
+/// The prompts of the needle grid; throws Error for contexts beyond --max-length.
 NeedlePrompts load_needle_grid(const EvalCommand& command, const OpenFolder& folder,
                                const std::vector<int32_t>& text);
 

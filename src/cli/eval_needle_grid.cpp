@@ -1,9 +1,11 @@
 // The needle grid of one model, or of two side by side.
 #include <unistd.h>
 
+#include <algorithm>
 #include <iostream>
 
 #include "cli/eval.h"
+#include "cli/length_warning.h"
 
 namespace hypenet {
 namespace {
@@ -20,17 +22,18 @@ NeedlePrompts load_needle_grid(const EvalCommand& command, const OpenFolder& fol
                                const std::vector<int32_t>& text) {
   NeedleGridOptions options;
   options.haystack = parse_needle_haystack(command.needle);
-  if (!command.contexts.empty()) options.contexts = command.contexts;
+  options.contexts = grid_contexts(command);
   options.depths = command.depths;
   if (command.samples) options.samples = *command.samples;
-  if (command.seed) options.seed = *command.seed;
+  if (command.seed) options.seed = static_cast<uint64_t>(*command.seed);
   options.data = command.data;
   options.tokenizer = &folder.tokenizer;
   options.prose = text;
   options.facts = command.needles;
-  check_reads("--contexts", options.contexts, command, folder.config);
+  check_reads("--contexts", options.contexts, command);
   if (command.compare_with) {
-    check_reads("--contexts", options.contexts, command, OpenFolder(*command.compare_with).config);
+    warn_of_length(concat("--contexts, ", command.compare_with->string()),
+                   std::ranges::max(options.contexts), OpenFolder(*command.compare_with).config);
   }
   return make_needle_prompts(options);
 }

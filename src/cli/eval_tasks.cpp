@@ -5,10 +5,10 @@
 
 #include "base/error.h"
 #include "cli/eval.h"
+#include "cli/length_warning.h"
 #include "cli/numbers.h"
 #include "eval/encode.h"
 #include "eval/measures.h"
-#include "eval/ruler.h"
 
 namespace hypenet {
 namespace {
@@ -69,9 +69,17 @@ int64_t tokens_read(const EvalCommand& command, const ModelConfig& config) {
   return chosen > 0 ? chosen : config.max_position_embeddings;
 }
 
-bool is_of_ruler(const std::string& name) {
-  const std::vector<std::string>& own = ruler_task_names();
-  return name == "ruler" || std::find(own.begin(), own.end(), name) != own.end();
+bool has_ruler(const EvalCommand& command) {
+  return std::ranges::any_of(
+      command.tasks, [](const std::string& name) { return (kinds_of(name) & ~kAnyRuler) == 0; });
+}
+
+std::vector<int64_t> recall_contexts(const EvalCommand& command) {
+  return command.contexts.empty() ? std::vector<int64_t>{256, 512, 1024, 2048} : command.contexts;
+}
+
+RecallOptions recall_options(const EvalCommand& command, int64_t context, int64_t prompts) {
+  return {context, command.needles, prompts, static_cast<uint64_t>(command.seed.value_or(0))};
 }
 
 }  // namespace
@@ -80,18 +88,49 @@ bool EvalCommand::has(const std::string& task) const {
   return std::find(tasks.begin(), tasks.end(), task) != tasks.end();
 }
 
+bool EvalCommand::has_requests() const {
+  return std::ranges::any_of(
+      tasks, [](const std::string& task) { return task != kTextTask && task != kRecallTask; });
+}
+
+std::vector<int64_t> grid_contexts(const EvalCommand& command) {
+  return command.contexts.empty() ? NeedleGridOptions().contexts : command.contexts;
+}
+
 OpenFolder::OpenFolder(const std::filesystem::path& folder)
     : checkpoint(folder),
       config(parse_model_config(checkpoint.config(), (folder / "config.json").string())),
       tokenizer(open_tokenizer(folder, config)) {}
 
-void check_reads(const char* flag, const std::vector<int64_t>& lengths, const EvalCommand& command,
-                 const ModelConfig& config) {
-  const int64_t reads = tokens_read(command, config);
+void check_reads(const char* flag, const std::vector<int64_t>& lengths,
+                 const EvalCommand& command) {
+  const int64_t most = command.measure.max_length;
+  if (most == 0) return;
   for (const int64_t length : lengths) {
-    HYPENET_CHECK(length <= reads, flag, ": expected at most ", reads,
-                  " tokens, which the model reads (config.json: max_position_embeddings, or ",
-                  "--max-length), found ", length);
+    HYPENET_CHECK(length <= most, flag, ": expected at most ", most, " tokens (--max-length), ",
+                  "found ", length);
+  }
+}
+
+void warn_of_lengths(const EvalCommand& command, const ModelConfig& config) {
+  std::pair<int64_t, const char*> longest = {command.measure.max_length, "--max-length"};
+  const auto add = [&](int64_t tokens, const char* flag) {
+    longest = std::max(longest, {tokens, flag}, [](auto a, auto b) { return a.first < b.first; });
+  };
+  if (command.has(kTextTask)) add(command.context, "--context");
+  if (command.has(kRecallTask)) add(std::ranges::max(recall_contexts(command)), "--contexts");
+  if (has_ruler(command)) add(std::ranges::max(command.lengths), "--lengths");
+  if (command.has(kNeedleGridTask)) add(std::ranges::max(grid_contexts(command)), "--contexts");
+  warn_of_length(longest.second, longest.first, config);
+}
+
+void check_text_measures(const EvalCommand& command, const std::vector<int32_t>& text,
+                         const Tokenizer& tokenizer) {
+  if (command.has(kTextTask)) text_rows(text, command.context, 1);
+  if (!command.has(kRecallTask)) return;
+  const NeedleTask task(tokenizer);
+  for (const int64_t context : recall_contexts(command)) {
+    recall_rows(task, text, recall_options(command, context, 1));
   }
 }
 
@@ -107,11 +146,10 @@ std::vector<Task> load_eval_tasks(const EvalCommand& command, const OpenFolder& 
                       .version = command.task_version,
                       .lengths = command.lengths};
   if (command.samples) options.samples = *command.samples;
-  if (command.seed) options.seed = *command.seed;
+  if (command.seed) options.seed = static_cast<uint64_t>(*command.seed);
   options.ruler_as_harness = command.ruler_rule == "harness";
   options.tokenizer = &folder.tokenizer;
-  const bool has_ruler = std::any_of(names.begin(), names.end(), is_of_ruler);
-  if (has_ruler) check_reads("--lengths", command.lengths, command, folder.config);
+  if (has_ruler(command)) check_reads("--lengths", command.lengths, command);
   std::vector<Task> tasks = load_tasks(names, options);
   check_answers_fit(tasks, tokens_read(command, folder.config));
   return tasks;
@@ -155,11 +193,8 @@ std::vector<TaskResult> run_text_measures(const EvalCommand& command,
   }
   if (!command.has(kRecallTask)) return results;
   const NeedleTask task(tokenizer);
-  std::vector<int64_t> contexts = command.contexts;
-  if (contexts.empty()) contexts = {256, 512, 1024, 2048};
-  for (const int64_t context : contexts) {
-    const RecallOptions options{context, command.needles, command.prompts,
-                                command.seed.value_or(0)};
+  for (const int64_t context : recall_contexts(command)) {
+    const RecallOptions options = recall_options(command, context, command.prompts);
     const auto what = concat("recall prompts of ", readable_tokens(context), " tokens");
     const RecallMeasure measure = measure_recall(model.engine(), task, text, options,
                                                  model.score_options(what, command.prompts));

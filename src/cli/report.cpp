@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "cli/commands.h"
+#include "cli/outputs.h"
 #include "eval/markdown.h"
 #include "eval/model_report.h"
 
@@ -20,7 +21,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kExamples = R"(Example:
+constexpr const char* kExamples = R"(Examples:
+  hypenet report --out results.html --teacher teacher=out/tiny/results.json \
+    --model HypeNet=out/tiny/results.json,eval.json
   hypenet report --out results.html --images images --markdown results.md \
     --model "teacher=eval_teacher.json" --model "after stage 2=eval_2.json,ruler_2.json" \
     --compare "after stage 2=compare_2.json" --bench decode.json --training "stage 2=metrics.jsonl")";
@@ -29,7 +32,7 @@ struct ReportCommand {
   std::string title = "Results";
   fs::path out;
   std::optional<fs::path> images, markdown;
-  std::vector<std::string> models, comparisons, training;  // NAME=FILE
+  std::vector<std::string> teachers, models, comparisons, training;  // NAME=FILE
   std::vector<fs::path> speeds;
 };
 
@@ -78,28 +81,59 @@ const fs::path& only_file(const char* flag, const NamedFiles& named) {
   return named.files.front();
 }
 
-ModelReportData read_data(const ReportCommand& command) {
-  ModelReportData data;
-  for (const NamedFiles& named : parse_all("--model", command.models)) {
-    data.models.push_back(read_model_results(named.name, read_files(named.files)));
+/// The files of each flag, by the names that the page gives them.
+struct Inputs {
+  std::vector<NamedFiles> teachers, models, comparisons, training;
+
+  std::vector<fs::path> all() const {
+    std::vector<fs::path> files;
+    for (const auto* named : {&teachers, &models, &comparisons, &training}) {
+      for (const NamedFiles& some : *named) {
+        files.insert(files.end(), some.files.begin(), some.files.end());
+      }
+    }
+    return files;
   }
-  for (const NamedFiles& named : parse_all("--compare", command.comparisons)) {
+};
+
+Inputs parse_inputs(const ReportCommand& command) {
+  Inputs inputs = {parse_all("--teacher", command.teachers), parse_all("--model", command.models),
+                   parse_all("--compare", command.comparisons),
+                   parse_all("--training", command.training)};
+  for (const NamedFiles& teacher : inputs.teachers) {
+    HYPENET_CHECK(
+        std::ranges::find(inputs.models, teacher.name, &NamedFiles::name) == inputs.models.end(),
+        "--teacher: expected another name than --model has, found ", teacher.name);
+  }
+  return inputs;
+}
+
+ModelReportData read_data(const ReportCommand& command, const Inputs& inputs) {
+  ModelReportData data;
+  const auto add_models = [&](const std::vector<NamedFiles>& all, ConversionSide side) {
+    for (const NamedFiles& named : all) {
+      const std::vector<ResultFile> files = read_files(named.files);
+      const bool has_teacher = std::ranges::any_of(
+          files, [](const ResultFile& file) { return is_conversion(file.json); });
+      HYPENET_CHECK(side == ConversionSide::kStudent || has_teacher, "--teacher: ", named.name,
+                    ": expected the results.json of a conversion, found others (--model takes "
+                    "those of hypenet eval)");
+      data.models.push_back(read_model_results(named.name, files, side));
+    }
+  };
+  add_models(inputs.teachers, ConversionSide::kTeacher);
+  add_models(inputs.models, ConversionSide::kStudent);
+  for (const NamedFiles& named : inputs.comparisons) {
     const fs::path& path = only_file("--compare", named);
     data.comparisons.push_back(read_comparison(named.name, {path.string(), read_json(path)}));
   }
   data.speeds = read_decode_speeds(read_files(command.speeds));
-  for (const NamedFiles& named : parse_all("--training", command.training)) {
+  for (const NamedFiles& named : inputs.training) {
     const fs::path& path = only_file("--training", named);
     std::ranges::move(read_training(named.name, path.string(), read_file(path)),
                       std::back_inserter(data.curves));
   }
   return data;
-}
-
-/// Without ".", ".." and a separator at the end.
-fs::path plain_path(const fs::path& path) {
-  const fs::path plain = fs::absolute(path).lexically_normal();
-  return plain.has_filename() ? plain : plain.parent_path();
 }
 
 /// A folder, or one that can be made: the first part of its path that is there is a folder.
@@ -108,19 +142,22 @@ void check_images(const fs::path& folder) {
   while (!fs::exists(existing) && existing.has_relative_path()) existing = existing.parent_path();
   HYPENET_CHECK(fs::is_directory(existing), "--images: ", folder.string(),
                 ": expected a folder, found a file, ", existing.string());
+  check_writable(existing / "image.svg");
 }
 
-void check(const ReportCommand& command) {
-  HYPENET_CHECK(!command.models.empty() || !command.comparisons.empty() ||
-                    !command.speeds.empty() || !command.training.empty(),
-                "report: expected --model, --compare, --bench or --training, found none");
-  check_writable(command.out);
+std::vector<Output> outputs_of(const ReportCommand& command) {
+  return {{"--out", command.out}, {"--markdown", command.markdown}};
+}
+
+void check(const ReportCommand& command, const Inputs& inputs) {
+  HYPENET_CHECK(
+      !command.teachers.empty() || !command.models.empty() || !command.comparisons.empty() ||
+          !command.speeds.empty() || !command.training.empty(),
+      "report: expected --model, --teacher, --compare, --bench or --training, found ", "none");
+  std::vector<fs::path> read = inputs.all();
+  read.insert(read.end(), command.speeds.begin(), command.speeds.end());
+  check_outputs(outputs_of(command), read);
   if (command.images) check_images(*command.images);
-  if (!command.markdown) return;
-  check_writable(*command.markdown);
-  HYPENET_CHECK(plain_path(*command.markdown) != plain_path(command.out),
-                "--markdown: expected another file than --out, found ", command.markdown->string(),
-                " in both");
 }
 
 void write_images(const fs::path& folder, const Report& report) {
@@ -138,13 +175,19 @@ std::string image_folder(const ReportCommand& command) {
 }
 
 void run_report(const ReportCommand& command) {
-  check(command);
-  const Report report = model_report(command.title, read_data(command));
+  const Inputs inputs = parse_inputs(command);
+  check(command, inputs);
+  const Report report = model_report(command.title, read_data(command, inputs));
+  std::vector<Output> written = outputs_of(command);
   write_report(command.out, report);
-  if (command.images) write_images(*command.images, report);
+  if (command.images) {
+    write_images(*command.images, report);
+    written.push_back({"--images", *command.images / "*.svg"});
+  }
   if (command.markdown) {
     write_file(*command.markdown, format_markdown(report, image_folder(command)));
   }
+  tell_written("report", written);
 }
 
 }  // namespace
@@ -158,7 +201,10 @@ void add_report_command(CLI::App& app) {
   command->add_option("--markdown", options->markdown, "file to write: the tables as Markdown");
   command->add_option("--title", options->title, "of the page")->capture_default_str();
   command->add_option("--model", options->models,
-                      "NAME=results.json of hypenet eval, or NAME=a.json,b.json (repeatable)");
+                      "NAME=results.json of hypenet eval, or of a conversion, whose HypeNet it "
+                      "is; or NAME=a.json,b.json (repeatable)");
+  command->add_option("--teacher", options->teachers,
+                      "NAME=results.json of a conversion: its teacher (repeatable)");
   command->add_option("--compare", options->comparisons,
                       "NAME=JSON of hypenet compare (repeatable)");
   command->add_option("--bench", options->speeds, "JSON of hypenet bench decode (repeatable)");

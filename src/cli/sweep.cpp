@@ -7,7 +7,9 @@
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/note.h"
+#include "cli/outputs.h"
 #include "cli/recipe_options.h"
+#include "cli/task_options.h"
 #include "halo/selection.h"
 
 namespace hypenet {
@@ -33,13 +35,44 @@ struct SweepCommand {
   DeviceOptions device;
 };
 
+/// Which tasks read which flags.
+std::vector<TaskOption> task_options() {
+  constexpr TaskKinds kHeldOut = kTextKind | kRecallKind | kLazyKind;
+  constexpr const char *kHeldOutTasks = "recall, text and lazy",
+                       *kItems = "tasks of items (data sets, RULER and files of own items)";
+  return {{"--data", kHeldOut, kHeldOutTasks},
+          {"--data-dir", kAnyDataSet, "tasks with a data set"},
+          {"--limit", kAnyItems, kItems},
+          {"--lengths", kAnyRuler, "RULER's tasks"},
+          {"--task-version", kCompletionKind, "fda, swde and squad_completion"},
+          {"--likelihoods", kAnyItems & ~kWikitextKind, "tasks of items with a right answer"},
+          {"--context", kHeldOut, kHeldOutTasks},
+          {"--needles", kRecallKind, "recall"},
+          {"--prompts", kRecallKind, "recall"},
+          {"--windows", kTextKind | kLazyKind, "text and lazy"},
+          {"--seed", kRecallKind, "recall"},
+          {"--memory", kAnyGenerated, "tasks whose answers are generated"}};
+}
+
 bool reads_text(const SweepConfig& config) {
   return std::any_of(config.tasks.begin(), config.tasks.end(), is_on_held_out);
 }
 
-void run(const SweepCommand& command) {
+/// What could only fail when the sweep is done.
+void check(const CLI::App& app, const SweepCommand& command) {
+  HYPENET_CHECK(command.seed >= 0, "--seed: expected 0 or more, found ", command.seed);
+  SweepConfig config = command.config;
+  if (!command.precision.empty()) config.precision = command.precision;
+  check_sweep(config, "sweep");
+  parse_device(command.device.device);
+  refuse_unread(app, task_options(), config.tasks);
   HYPENET_CHECK(!command.data.empty() || !reads_text(command.config),
                 "--data: expected held-out text for the tasks recall, text and lazy, found none");
+  check_outputs({{"--scores", command.scores}}, {command.data.begin(), command.data.end()});
+}
+
+void run(const CLI::App& app, const SweepCommand& command) {
+  check(app, command);
   const Tokenizer tokenizer = Tokenizer::load(command.job.teacher);
   RunProgress progress;
   RunOptions options;
@@ -111,7 +144,7 @@ void add_sweep_command(CLI::App& app) {
       ->capture_default_str();
   add_device_options(*command, options->device);
   command->footer(kExample);
-  command->callback([options] { run(*options); });
+  command->callback([options, command] { run(*command, *options); });
 }
 
 }  // namespace hypenet

@@ -308,12 +308,15 @@ Report model_report(const std::string& title, const ModelReportData& data) {
   for (const ModelResults& model : data.models) {
     report.subtitle += concat(report.subtitle.empty() ? "" : ", ", model.name);
   }
+  const std::string difference = settings_difference(data.models);
+  if (!difference.empty()) report.parts.emplace_back(difference);
   append(report, task_section(data.models));
   append(report, length_section(data.models));
   append(report, grid_section(data.models));
   append(report, comparison_section(data.comparisons));
   append(report, decode_section(data.speeds));
   append(report, training_section(data.curves));
+  append(report, settings_section(data.models));
   append(report, origin_section(data));
   const std::vector<std::string> names = names_of(data);
   for (ReportPart& part : report.parts) {

@@ -32,6 +32,13 @@ std::vector<ReportPart> task_section(const std::vector<ModelResults>& models);
 /// RULER's tasks and recall: a row a task and model, a column a length, and a chart a task.
 std::vector<ReportPart> length_section(const std::vector<ModelResults>& models);
 
+/// How each task was measured, where the files say so: a row a task, a column a model.
+std::vector<ReportPart> settings_section(const std::vector<ModelResults>& models);
+
+/// A paragraph that names what two models were measured on in different ways; empty where there is
+/// no such task.
+std::string settings_difference(const std::vector<ModelResults>& models);
+
 /// Needle grids: means over depths, and pictures.
 std::vector<ReportPart> grid_section(const std::vector<ModelResults>& models);
 

@@ -70,7 +70,8 @@ std::vector<TaskItem> ruler_items(const NeedleGridOptions& options, int64_t cont
     TaskItem& item = items.emplace_back();
     item.requests = {{.kind = RequestKind::kGenerate,
                       .context = sample.prompt(),
-                      .max_tokens = subject.answer_tokens}};
+                      .max_tokens = subject.answer_tokens,
+                      .length = context}};
     item.references = std::move(sample.references);
   }
   return items;
@@ -117,7 +118,8 @@ class FactPrompts {
     TaskItem item;
     item.requests = {{.kind = RequestKind::kGenerate,
                       .context = std::move(prompt),
-                      .max_tokens = kAnswerDigits}};
+                      .max_tokens = kAnswerDigits,
+                      .length = context}};
     item.references = {answers[0]};
     return item;
   }
@@ -269,6 +271,7 @@ Json needle_grid_json(const NeedleGrid& grid) {
   Json json = {{"name", grid.name},       {"contexts", grid.contexts}, {"depths", grid.depths},
                {"samples", grid.samples}, {"shares", grid.shares},     {"mean", grid.mean()}};
   if (!grid.haystack.empty()) json["haystack"] = grid.haystack;
+  if (!grid.settings.is_null()) json["settings"] = grid.settings;
   return json;
 }
 

@@ -58,6 +58,7 @@ struct NeedleGrid {
   std::vector<std::vector<double>> shares = {};  // [context][depth], 0 to 1
   int64_t samples = 0;
   std::string haystack = {};  // as parse_needle_haystack takes it; empty: unknown
+  Json settings = nullptr;    // how it was measured, by name; null: unknown
 
   double mean() const;
 };
@@ -73,7 +74,7 @@ NeedleGrid run_needle_grid(
     const std::function<std::vector<EvalAnswer>(std::span<const EvalRequest>)>& answer);
 
 /// The grid for a results file: {"name", "haystack", "contexts", "depths", "samples", "shares",
-/// "mean"}.
+/// "mean"}, and "settings" where they are known.
 Json needle_grid_json(const NeedleGrid& grid);
 
 /// One panel a grid, side by side, with one colour scale and its legend, as an SVG element (also

@@ -105,7 +105,44 @@ std::vector<TaskResult> read_tasks(const ResultFile& file) {
       task.of = read_value<std::vector<std::string>>(
           file.json.at("group_subtasks").at(name), concat(file.place, ": group_subtasks: ", name));
     }
+    if (file.json.contains("task_settings") && file.json.at("task_settings").contains(name)) {
+      task.settings = file.json.at("task_settings").at(name);
+    }
     std::ranges::move(split_lengths(task), std::back_inserter(tasks));
+  }
+  return tasks;
+}
+
+/// A conversion's perplexity and recall as the tasks of eval that measure the same.
+std::vector<TaskResult> read_conversion(const ResultFile& file, ConversionSide side) {
+  const char* key = side == ConversionSide::kTeacher ? "teacher" : "hypenet";
+  const Json& measured = member(file.json, key, file.place);
+  const std::string place = concat(file.place, ": ", key);
+  const Json settings = file.json.value("settings", Json::object()).value("evaluate", Json());
+  const auto settings_of = [&](std::initializer_list<const char*> names) {
+    Json chosen = Json::object();
+    for (const char* name : names) {
+      if (settings.is_object() && settings.contains(name)) chosen[name] = settings.at(name);
+    }
+    return chosen.empty() ? Json() : chosen;
+  };
+  TaskResult text{.name = concat("text/", read_member<int64_t>(measured, "context", place)),
+                  .shots = 0,
+                  .count = kUnknown,
+                  .settings = settings_of({"context", "windows"})};
+  for (const char* metric : {"perplexity", "next_token_accuracy"}) {
+    text.metrics.push_back({.name = metric, .value = read_member<double>(measured, metric, place)});
+  }
+  std::vector<TaskResult> tasks = {std::move(text)};
+  for (const Json& point : member(measured, "recall", place)) {
+    const std::string here = place + ": recall";
+    TaskResult& task = tasks.emplace_back();
+    task.name = concat("recall/", read_member<int64_t>(point, "context", here));
+    task.count = kUnknown;
+    task.settings = settings_of({"needles", "prompts"});
+    task.metrics = {{.name = "exact",
+                     .value = read_member<double>(point, "share", here),
+                     .error = read_member<double>(point, "error", here)}};
   }
   return tasks;
 }
@@ -117,6 +154,7 @@ NeedleGrid read_grid(const Json& json, const std::string& place) {
                   .shares = read_member<std::vector<std::vector<double>>>(json, "shares", place),
                   .samples = read_member<int64_t>(json, "samples", place)};
   if (json.contains("haystack")) grid.haystack = read_member<std::string>(json, "haystack", place);
+  if (json.contains("settings")) grid.settings = json.at("settings");
   const bool is_whole =
       grid.shares.size() == grid.contexts.size() && !grid.shares.empty() && !grid.depths.empty() &&
       std::ranges::all_of(grid.shares,
@@ -155,6 +193,15 @@ ResultOrigin read_origin(const Json& json) {
           .commit = cell_text(json, "git_hash")};
 }
 
+/// The folder of a conversion's teacher, or of the HypeNet beside its results.json.
+ResultOrigin read_conversion_origin(const ResultFile& file, ConversionSide side) {
+  ResultOrigin origin;
+  origin.folder = side == ConversionSide::kTeacher
+                      ? cell_text(file.json.value("settings", Json::object()), "teacher")
+                      : (std::filesystem::path(file.place).parent_path() / "model").string();
+  return origin;
+}
+
 /// "teacher" of out/x/teacher/, "x/model" of out/x/model.
 std::string folder_name(const std::string& folder) {
   std::filesystem::path path = std::filesystem::path(folder).lexically_normal();
@@ -165,7 +212,13 @@ std::string folder_name(const std::string& folder) {
 
 }  // namespace
 
-ModelResults read_model_results(const std::string& name, std::span<const ResultFile> files) {
+bool is_conversion(const Json& json) {
+  return json.is_object() && !json.contains("results") && json.contains("teacher") &&
+         json.contains("hypenet");
+}
+
+ModelResults read_model_results(const std::string& name, std::span<const ResultFile> files,
+                                ConversionSide side) {
   ModelResults results{.name = name};
   std::map<std::string, std::string> places;  // of tasks and grids: the file
   const auto claim = [&](const std::string& what, const std::string& place) {
@@ -174,7 +227,8 @@ ModelResults read_model_results(const std::string& name, std::span<const ResultF
                   " does not have, found it in ", found->second, " too");
   };
   for (const ResultFile& file : files) {
-    for (TaskResult& task : read_tasks(file)) {
+    const bool has_both = is_conversion(file.json);
+    for (TaskResult& task : has_both ? read_conversion(file, side) : read_tasks(file)) {
       claim(task.name, file.place);
       results.tasks.push_back(std::move(task));
     }
@@ -185,7 +239,8 @@ ModelResults read_model_results(const std::string& name, std::span<const ResultF
             file.place);
       results.grids.push_back(std::move(grid));
     }
-    const ResultOrigin origin = read_origin(file.json);
+    const ResultOrigin origin =
+        has_both ? read_conversion_origin(file, side) : read_origin(file.json);
     const bool is_known = std::ranges::find(results.origins, origin) != results.origins.end();
     if (!is_known) results.origins.push_back(origin);
   }

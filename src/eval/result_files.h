@@ -40,10 +40,17 @@ struct ModelResults {
   std::vector<ResultOrigin> origins = {};
 };
 
-/// Merges results.json files (eval/results.h; the harness's own have the same shape, but for RULER,
-/// whose metrics are lengths: "4096,none" of niah_single_1 becomes the task niah_single_1/4096, -1
-/// none). Throws Error for a task, or a needle grid of the same prompts, that is in two of them.
-ModelResults read_model_results(const std::string& name, std::span<const ResultFile> files);
+/// Whose measurements are taken of a conversion's results.json (halo/results.h), which has both.
+enum class ConversionSide { kStudent, kTeacher };
+
+bool is_conversion(const Json& json);
+
+/// Merges results.json files (eval/results.h; a conversion's; the harness's own have the same
+/// shape, but for RULER, whose metrics are lengths: "4096,none" of niah_single_1 becomes the task
+/// niah_single_1/4096, -1 none). Throws Error for a task, or a needle grid of the same prompts,
+/// that is in two of them.
+ModelResults read_model_results(const std::string& name, std::span<const ResultFile> files,
+                                ConversionSide side = ConversionSide::kStudent);
 
 /// What `hypenet compare --json` wrote of a teacher and a student.
 struct ModelComparison {

@@ -209,6 +209,7 @@ Json results_json(std::span<const TaskResult> tasks, std::span<const TaskResult>
     json["versions"][result.name] = result.version;
     json["n-shot"][result.name] = result.shots;
     json["n-samples"][result.name] = {{"original", result.count}, {"effective", result.count}};
+    if (!result.settings.is_null()) json["task_settings"][result.name] = result.settings;
   };
   for (const TaskResult& task : tasks) add(task);
   for (const TaskResult& group : groups) {

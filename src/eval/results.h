@@ -22,6 +22,7 @@ struct TaskResult {
   int64_t version = 0, shots = 0;
   int64_t count = 0;  // items
   std::vector<Metric> metrics = {};
+  Json settings = nullptr;  // how it was measured, by name; null: unknown
 };
 
 /// The result of a task, and `items` the scores of each item, from one answer a request, in the
@@ -42,7 +43,8 @@ std::vector<TaskResult> group_results(std::span<const TaskResult> tasks);
 Table results_table(std::span<const TaskResult> tasks, std::span<const TaskResult> groups);
 
 /// results, groups, group_subtasks, versions, n-shot, n-samples in the harness's shape
-/// ("acc,none", "acc_stderr,none"). Partial groups are left out: their names promise all tasks.
+/// ("acc,none", "acc_stderr,none"), and task_settings. Partial groups are left out: their names
+/// promise all tasks.
 Json results_json(std::span<const TaskResult> tasks, std::span<const TaskResult> groups);
 
 /// The task's items as JSON lines: task, number and id of the item, what was right, requests,

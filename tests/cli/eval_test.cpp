@@ -181,12 +181,22 @@ TEST_F(EvalCommandTest, bad_requests_are_one_line) {
   expect_error_line(eval({"--tasks", tasks, "--ll-dtype", "fp8"}), "--ll-dtype: expected float32");
   expect_error_line(eval({"--tasks", tasks, "--ruler-rule", "own"}),
                     "--ruler-rule: expected ruler");
-  expect_error_line(eval({"--tasks", tasks, "--plot", "x.svg"}), "--plot: expected the task");
   for (const std::string flag : {"--samples", "--context", "--contexts", "--lengths", "--prompts",
                                  "--windows", "--max-length", "--depths"}) {
     expect_error_line(eval({"--tasks", tasks, flag, "9223372036854775807"}), flag + ": expected ");
   }
   expect_error_line(eval({"--tasks", tasks, "--needles=9"}), "--needles: expected 1 to 8");
+}
+
+TEST_F(EvalCommandTest, a_files_choices_are_scored_as_they_stand) {
+  write_file(root_ / "code.jsonl",
+             R"~({"context": "print(", "choices": ["x)", " y)"], "answer": 0}
+{"context": "The sky is", "choices": ["blue"], "answer": 0, "target_delimiter": " "}
+)~");
+  ASSERT_EQ(eval({"--tasks", file("code.jsonl"), "--log-samples", file("samples.jsonl")}).code, 0);
+  EXPECT_THAT(read_file(root_ / "samples.jsonl"),
+              AllOf(HasSubstr(R"~([["print(","x)"],["print("," y)"]])~"),
+                    HasSubstr(R"~([["The sky is"," blue"]])~")));
 }
 
 TEST_F(EvalCommandTest, missing_files_are_named) {
@@ -307,13 +317,113 @@ TEST_F(TextCommandTest, ruler_runs_a_length_once_and_by_the_rule_that_is_asked_f
   EXPECT_NE(samples[0], samples[1]);
 }
 
-TEST_F(TextCommandTest, prompts_longer_than_the_model_reads_are_refused) {
-  const std::string expected = "expected at most 4096 tokens, which the model reads (config.json: ";
-  expect_error_line(eval({"--tasks", "niah_single_1", "--lengths", "8192"}),
+TEST_F(TextCommandTest, lengths_beyond_the_models_are_one_warning_in_every_task_and_command) {
+  testing_support::write_tiny_model(folder(), 4096, 3);
+  Json config = read_json(folder() / "config.json");
+  config["max_position_embeddings"] = 128;
+  write_json(folder() / "config.json", config);
+  const auto expect_warning = [](const ProgramResult& result, const std::string& place,
+                                 const std::string& tokens) {
+    EXPECT_EQ(result.code, 0) << result.error;
+    const std::string text = concat("hypenet: warning: ", place, ": ", tokens,
+                                    " tokens are more than the 128 that this model was made for "
+                                    "(config.json: max_position_embeddings)\n");
+    const size_t found = result.error.find(text);
+    ASSERT_NE(found, std::string::npos) << result.error;
+    EXPECT_EQ(result.error.find("warning", found + text.size()), std::string::npos) << result.error;
+    EXPECT_THAT(result.error, Not(HasSubstr("lost their beginning")));
+  };
+  const std::string text = file("text.txt");
+  expect_warning(eval({"--tasks", "text", "--text", text, "--context", "150", "--windows", "1"}),
+                 "--context", "150");
+  expect_warning(eval({"--tasks", "recall", "--text", text, "--contexts", "150,200", "--prompts",
+                       "1", "--needles", "1"}),
+                 "--contexts", "200");
+  expect_warning(eval({"--tasks", "niah_single_1", "--lengths", "512", "--samples", "1"}),
+                 "--lengths", "512");
+  expect_warning(eval({"--tasks", "needle-grid", "--needle", "facts", "--text", text, "--contexts",
+                       "200", "--depths", "2", "--samples", "1"}),
+                 "--contexts", "200");
+  expect_warning(
+      run_program({"generate", folder().string(), "--prompt", "a b c", "--tokens", "126"}),
+      "prompt and --tokens", "129");
+  std::string ids = "1";
+  for (int i = 0; i < 128; ++i) ids += ",2";
+  expect_warning(
+      run_program({"logits", folder().string(), "--ids", ids, "--out", file("logits.safetensors")}),
+      "--ids", "129");
+  testing_support::write_tiny_model(root_ / "long", 4096, 4);  // reads 4096
+  fs::copy_file(folder() / "tokenizer.json", root_ / "long/tokenizer.json");
+  expect_warning(run_program({"compare", folder().string(), file("long"), "--text", text,
+                              "--context", "150", "--windows", "1"}),
+                 "--context, " + folder().string(), "150");
+}
+
+TEST_F(TextCommandTest, prompts_longer_than_what_was_asked_for_are_refused) {
+  const std::string expected = "expected at most 512 tokens (--max-length), found 1024";
+  expect_error_line(eval({"--tasks", "niah_single_1", "--lengths", "1024", "--max-length", "512"}),
                     "--lengths: " + expected);
   expect_error_line(eval({"--tasks", "needle-grid", "--needle", "facts", "--text", file("text.txt"),
-                          "--contexts", "8192"}),
+                          "--contexts", "1024", "--max-length", "512"}),
                     "--contexts: " + expected);
+}
+
+TEST_F(TextCommandTest, results_say_how_each_task_was_measured) {
+  ASSERT_EQ(eval({"--tasks",    "text,recall,niah_single_1," + file("choices.jsonl"),
+                  "--text",     file("text.txt"),
+                  "--context",  "64",
+                  "--windows",  "2",
+                  "--contexts", "150",
+                  "--prompts",  "1",
+                  "--needles",  "1",
+                  "--seed",     "7",
+                  "--lengths",  "512",
+                  "--samples",  "1",
+                  "--out",      file("results.json")})
+                .code,
+            0);
+  const Json json = read_json(root_ / "results.json");
+  const Json& settings = json["task_settings"];
+  EXPECT_EQ(settings["text/64"]["text"], Json({file("text.txt")}));
+  EXPECT_GT(settings["text/64"]["text_tokens"], 100);
+  EXPECT_EQ(settings["text/64"]["windows"], 2);
+  EXPECT_EQ(settings["text/64"]["context"], 64);
+  EXPECT_FALSE(settings["text/64"].contains("seed"));
+  EXPECT_EQ(settings["recall/150"]["needles"], 1);
+  EXPECT_EQ(settings["recall/150"]["prompts"], 1);
+  EXPECT_EQ(settings["recall/150"]["seed"], 7);
+  EXPECT_EQ(settings["recall/150"]["text"], Json({file("text.txt")}));
+  EXPECT_EQ(settings["niah_single_1/512"]["seed"], 7);
+  EXPECT_EQ(settings["niah_single_1/512"]["ruler_rule"], "ruler");
+  EXPECT_EQ(settings[file("choices.jsonl")]["max_length"], 4096);
+  EXPECT_TRUE(settings[file("choices.jsonl")]["limit"].is_null());
+}
+
+TEST_F(TextCommandTest, a_journal_is_kept_of_what_has_answers_alone) {
+  const std::vector<std::string> measure = {"--text", file("text.txt"),    "--context",
+                                            "64",     "--windows",         "2",
+                                            "--out",  file("results.json")};
+  const auto run = [&](const std::string& tasks) {
+    std::vector<std::string> options = measure;
+    options.insert(options.end(), {"--tasks", tasks});
+    const ProgramResult result = eval(options);
+    EXPECT_EQ(result.code, 0) << result.error;
+    return result.error;
+  };
+  EXPECT_THAT(run("text"), Not(HasSubstr("answers")));
+  EXPECT_FALSE(fs::exists(root_ / "results.json.journal"));
+  EXPECT_THAT(run("text," + file("choices.jsonl")),
+              HasSubstr("answers but those of text and recall are kept in "));
+  EXPECT_TRUE(fs::exists(root_ / "results.json.journal"));
+}
+
+TEST_F(TextCommandTest, text_that_cannot_be_measured_is_refused_before_anything_runs) {
+  const std::string text = file("text.txt");
+  const ProgramResult result = eval({"--tasks", "text,recall", "--text", text, "--context", "64",
+                                     "--windows", "1", "--contexts", "150,8", "--prompts", "1"});
+  EXPECT_EQ(result.code, 1);
+  EXPECT_THAT(result.error, Not(HasSubstr("windows of text")));
+  EXPECT_EQ(result.error.find('\n'), result.error.size() - 1) << result.error;
 }
 
 TEST_F(TextCommandTest, a_model_compared_with_itself_is_itself) {

@@ -68,7 +68,9 @@ TEST_F(ReportCommandTest, results_become_a_page_pictures_and_markdown) {
                    "after stage 2=" + file("compare.json"), "--bench", file("decode.json"),
                    "--training", "stage 2=" + file("metrics.jsonl")});
   ASSERT_EQ(result.code, 0) << result.error;
-  EXPECT_EQ(result.out + result.error, "");
+  EXPECT_EQ(result.out, "");
+  EXPECT_EQ(result.error, concat("report: wrote ", file("page.html"), ", ", file("docs/tables.md"),
+                                 ", ", file("images/*.svg"), "\n"));
   EXPECT_THAT(read_file(root_ / "page.html"),
               AllOf(HasSubstr("<h1>Two models</h1>"), HasSubstr("<th>the teacher</th>"),
                     HasSubstr("choices.jsonl</td><td>acc_norm</td><td>0</td><td>2</td>"),
@@ -93,6 +95,38 @@ TEST_F(ReportCommandTest, files_of_one_model_are_separated_by_commas) {
   expect_error_line(report({"--model", both + "," + file("a.json")}), "a.json: piqa: expected");
 }
 
+TEST_F(ReportCommandTest, a_conversions_results_are_two_columns) {
+  const auto side = [](double perplexity) {
+    return Json{{"context", 512},
+                {"perplexity", perplexity},
+                {"next_token_accuracy", 0.25},
+                {"recall", {{{"context", 256}, {"share", 0.5}, {"error", 0.05}}}},
+                {"cache", Json::array()}};
+  };
+  write_json(root_ / "results.json", {{"settings", {{"teacher", "models/t"}}},
+                                      {"attention_layers", {1}},
+                                      {"teacher", side(10)},
+                                      {"hypenet", side(11.5)}});
+  const std::string results = file("results.json");
+  const ProgramResult result = report({"--teacher", "T=" + results, "--model", "H=" + results});
+  ASSERT_EQ(result.code, 0) << result.error;
+  EXPECT_THAT(read_file(root_ / "page.html"),
+              AllOf(HasSubstr("<th>T</th><th>H</th>"), HasSubstr("<td>10.00</td><td>11.50</td>"),
+                    HasSubstr("recall"), HasSubstr("models/t")));
+  write_json(root_ / "a.json", {{"results", Json::object()}});
+  expect_error_line(report({"--teacher", "T=" + file("a.json")}),
+                    "--teacher: T: expected the results.json of a conversion, found others");
+  expect_error_line(report({"--teacher", "x=" + results, "--model", "x=" + results}),
+                    "--teacher: expected another name than --model has, found x");
+}
+
+TEST_F(ReportCommandTest, what_is_read_is_not_written_over) {
+  write_json(root_ / "page.html", {{"results", {{"piqa", {{"acc_norm,none", 0.5}}}}}});
+  expect_error_line(report({"--model", "m=" + file("page.html")}),
+                    "--out: expected another file than those that are read");
+  EXPECT_TRUE(read_json(root_ / "page.html").contains("results"));
+}
+
 TEST_F(ReportCommandTest, links_lead_from_the_markdown_file_to_the_pictures) {
   write_file(root_ / "metrics.jsonl", kMetrics);
   fs::create_directory(root_ / "docs");
@@ -109,7 +143,8 @@ TEST_F(ReportCommandTest, links_lead_from_the_markdown_file_to_the_pictures) {
 TEST_F(ReportCommandTest, bad_requests_are_one_line_and_write_nothing) {
   write_json(root_ / "a.json", {{"results", Json::object()}});
   const std::string a = file("a.json");
-  expect_error_line(report({}), "report: expected --model, --compare, --bench or --training");
+  expect_error_line(report({}),
+                    "report: expected --model, --teacher, --compare, --bench or --training");
   expect_error_line(report({"--model", a}), "--model: expected NAME=FILE, found \"" + a);
   expect_error_line(report({"--model", "=" + a}), "--model: expected NAME=FILE");
   expect_error_line(report({"--model", "m=" + a + ","}), "--model: m: expected files separated by");
