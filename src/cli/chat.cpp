@@ -2,11 +2,13 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <iostream>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -14,9 +16,11 @@
 #include "cli/commands.h"
 #include "cli/generation_options.h"
 #include "cli/interrupt.h"
+#include "cli/line_editor.h"
 #include "cli/line_reader.h"
 #include "cli/model_folder.h"
 #include "cli/numbers.h"
+#include "cli/suggestion.h"
 #include "engine/engine.h"
 #include "text/chat_template.h"
 
@@ -27,11 +31,16 @@ constexpr const char* kHelp = R"(:stats   speed and memory of the last answer
 :reset   forget the conversation
 :quit    leave (so does the end of the input, and Ctrl-C twice)
 Ctrl-C stops an answer.
+Alt-Enter, or \ before Enter, begins a further line of the message; a pasted text is one message.
+Up and Down go through what was said before, Ctrl-R searches it; it is written nowhere.
 )";
+
+constexpr const char* kCommands[] = {":help", ":stats", ":reset", ":quit", ":q"};
 
 struct ChatCommand {
   ModelOptions model{.folder = {}, .type = kAutomaticType, .device = {}};
-  std::string system, template_name;
+  std::optional<std::string> system;
+  std::string template_name;
   int64_t tokens = 1024;
   bool no_thinking = false;
   SamplingFlags sampling;
@@ -59,45 +68,90 @@ std::vector<int32_t> chat_stop_ids(const Checkpoint& checkpoint, const Tokenizer
   return ids;
 }
 
+/// The conversation's fixed part: the system message, if there is one, and how templates answer it.
+struct Setting {
+  ChatTemplate chat;
+  ChatOptions options;
+  std::optional<std::string> system;
+
+  std::vector<ChatMessage> beginning() const {
+    if (!system) return {};
+    return {{"system", *system}};
+  }
+
+  std::string render(std::vector<ChatMessage> history) const {
+    return chat.render(history, options);
+  }
+};
+
+std::string example_of(const Setting& setting) {
+  auto messages = setting.beginning();
+  messages.push_back({"user", "Hello"});
+  return setting.render(messages);
+}
+
+/// Throws Error for a flag that changes nothing in what the model reads.
+Setting chat_setting(const ChatCommand& command) {
+  Setting setting{open_template(command), {}, {}};
+  const std::string plain = example_of(setting);
+  const std::string whose = command.template_name.empty()
+                                ? concat("the chat template of ", command.model.folder.string())
+                                : concat("--template ", command.template_name);
+  setting.options.enable_thinking = !command.no_thinking;
+  HYPENET_CHECK(!command.no_thinking || example_of(setting) != plain,
+                "--no-thinking: has no effect with ", whose,
+                ", which asks for no thoughts; Qwen3's own does");
+  const std::string unspoken = example_of(setting);
+  setting.system = command.system;
+  const bool has_roles = !setting.chat.end_of_turn().empty();
+  HYPENET_CHECK(!command.system || (has_roles && example_of(setting) != unspoken),
+                "--system: has no effect with ", whose,
+                ", which has no place for it; --template chatml or llama3 has one");
+  return setting;
+}
+
 /// What was said, and how fast the last answer came.
 class Conversation {
  public:
-  Conversation(const ChatCommand& command, Engine& engine, const Tokenizer& tokenizer,
-               ChatTemplate chat, GenerateOptions options)
+  Conversation(Engine& engine, const MemoryFlags& memory, const Tokenizer& tokenizer,
+               Setting setting, GenerateOptions options)
       : engine_(engine),
+        memory_(memory),
         tokenizer_(tokenizer),
-        template_(std::move(chat)),
-        options_(std::move(options)),
-        system_(command.system) {
-    chat_options_.enable_thinking = !command.no_thinking;
+        setting_(std::move(setting)),
+        options_(std::move(options)) {
     reset();
   }
 
-  void reset() {
-    history_.clear();
-    if (!system_.empty()) history_.push_back({"system", system_});
-  }
+  void reset() { history_ = setting_.beginning(); }
 
-  /// Prints the answer as it comes. What does not fit is said, and forgotten.
-  void ask(const std::string& text, const std::atomic<bool>& stop) {
+  /// Prints the answer as it comes. What does not fit is said, and forgotten; then it is false.
+  bool ask(const std::string& text, const std::atomic<bool>& stop) {
     history_.push_back({"user", text});
-    const std::vector<int32_t> prompt =
-        tokenizer_.encode(template_.render(history_, chat_options_));
+    const std::vector<int32_t> prompt = tokenizer_.encode(setting_.render(history_));
+    GenerateOptions options = options_;
     int64_t sequence = 0;
+    prompt_tokens_ = static_cast<int64_t>(prompt.size());
     try {
-      sequence = engine_.submit({prompt, options_});
+      options.max_tokens = answer_tokens(engine_, memory_, prompt_tokens_, options_.max_tokens);
+      sequence = engine_.submit({prompt, options});
     } catch (const Error& error) {
       history_.pop_back();
       const bool has_past = !history_.empty() && history_.back().role == "assistant";
       std::cerr << "hypenet: " << error.what()
                 << (has_past ? "; :reset forgets the conversation" : "") << std::endl;
-      return;
+      return false;
     }
-    prompt_tokens_ = static_cast<int64_t>(prompt.size());
     last_ = stream_answer(engine_, tokenizer_, sequence, prompt_tokens_, stop);
     std::cout << std::endl;
+    if (last_->finish == FinishReason::kLength && options.max_tokens < options_.max_tokens) {
+      std::cerr << "hypenet: the answer ends before --tokens, at the end of "
+                << what_ends_context(engine_, memory_) << "; :reset forgets the conversation"
+                << std::endl;
+    }
     history_.push_back({"assistant", last_->text});
     ++options_.sampling.seed;  // the same question may have another answer
+    return true;
   }
 
   void print_stats() const {
@@ -126,19 +180,19 @@ class Conversation {
 
  private:
   Engine& engine_;
+  MemoryFlags memory_;
   const Tokenizer& tokenizer_;
-  ChatTemplate template_;
+  Setting setting_;
   GenerateOptions options_;
-  ChatOptions chat_options_;
-  std::string system_;
   std::vector<ChatMessage> history_;
   std::optional<Answer> last_;
   int64_t prompt_tokens_ = 0;
 };
 
-/// False: the user leaves.
-bool obey(const std::string& line, Conversation& conversation) {
-  if (line == ":quit" || line == ":q") return false;
+enum class Obeyed { kDone, kUnknown, kLeaves };
+
+Obeyed obey(const std::string& line, Conversation& conversation) {
+  if (line == ":quit" || line == ":q") return Obeyed::kLeaves;
   if (line == ":help") {
     std::cout << kHelp << std::flush;
   } else if (line == ":stats") {
@@ -146,20 +200,27 @@ bool obey(const std::string& line, Conversation& conversation) {
   } else if (line == ":reset") {
     conversation.reset();
   } else {
-    std::cout << "unknown command " << line << "; :help lists them" << std::endl;
+    std::cerr << "hypenet: unknown command " << line
+              << did_you_mean(line, {std::begin(kCommands), std::end(kCommands)})
+              << ":help lists them" << std::endl;
+    return Obeyed::kUnknown;
   }
-  return true;
+  return Obeyed::kDone;
 }
 
-void converse(Conversation& conversation) {
-  const InterruptWatch watch = watch_interrupts();
-  const bool is_terminal = ::isatty(STDIN_FILENO) == 1;
-  LineReader reader(STDIN_FILENO, watch.descriptor);
+/// Lines that begin with a colon are for the program; a longer message is for the model.
+bool is_command(const std::string& text) {
+  return text.starts_with(':') && text.find('\n') == std::string::npos;
+}
+
+/// Returns the number of messages and commands that came to nothing.
+int64_t converse(Conversation& conversation, LineSource& lines, const InterruptWatch& watch,
+                 bool is_terminal) {
   bool was_interrupted = false;
-  std::string line;
+  int64_t failures = 0;
+  std::string text;
   while (std::cout.good()) {
-    if (is_terminal) std::cout << "> " << std::flush;
-    const LineStatus status = reader.read(line);
+    const LineStatus status = lines.read(text);
     if (status == LineStatus::kEnd) break;
     if (status == LineStatus::kInterrupted) {
       take_interrupt();
@@ -169,34 +230,53 @@ void converse(Conversation& conversation) {
       continue;
     }
     was_interrupted = false;
-    if (line.empty()) continue;
-    if (line[0] != ':') {
-      conversation.ask(line, watch.flag);
+    if (text.empty()) continue;
+    if (is_command(text)) {
+      const Obeyed obeyed = obey(text, conversation);
+      if (obeyed == Obeyed::kLeaves) return failures;
+      failures += obeyed == Obeyed::kUnknown ? 1 : 0;
+    } else {
+      failures += conversation.ask(text, watch.flag) ? 0 : 1;
       take_interrupt();  // it has ended the answer, and is no first one here
-    } else if (!obey(line, conversation)) {
-      return;
     }
   }
   if (is_terminal) std::cout << std::endl;
+  return failures;
+}
+
+/// A person at a terminal edits; a pipe, and a terminal that cannot move its cursor, give lines.
+std::unique_ptr<LineSource> open_lines(bool is_terminal, const InterruptWatch& watch) {
+  const char* const kind = std::getenv("TERM");
+  const bool can_edit = kind != nullptr && std::string_view(kind) != "dumb";
+  if (is_terminal && can_edit && ::isatty(STDOUT_FILENO) == 1) {
+    return std::make_unique<LineEditor>(watch.descriptor);
+  }
+  return std::make_unique<LineReader>(STDIN_FILENO, watch.descriptor, is_terminal ? "> " : "");
 }
 
 void chat(const ChatCommand& command) {
   HYPENET_CHECK(command.tokens > 0, "--tokens: expected at least 1, found ", command.tokens);
   GenerateOptions options;
   options.max_tokens = command.tokens;
+  const Checkpoint checkpoint(command.model.folder);
   options.sampling = sampling_options(command.sampling, configured_sampling(command.model.folder));
   const EngineOptions memory = engine_options(command.memory, 1);
-  const Checkpoint checkpoint(command.model.folder);
-  ChatTemplate chat = open_template(command);
+  Setting setting = chat_setting(command);
   Engine engine(open_model(command.model, checkpoint), memory);
   const Tokenizer tokenizer = open_tokenizer(command.model.folder, engine.config());
-  options.stop_ids = chat_stop_ids(checkpoint, tokenizer, chat);
-  if (::isatty(STDIN_FILENO) == 1) {
+  options.stop_ids = chat_stop_ids(checkpoint, tokenizer, setting.chat);
+  const bool is_terminal = ::isatty(STDIN_FILENO) == 1;
+  if (is_terminal) {
     std::cout << command.model.folder.string() << "; :help lists commands, Ctrl-C stops an answer"
               << std::endl;
   }
-  Conversation conversation(command, engine, tokenizer, std::move(chat), std::move(options));
-  converse(conversation);
+  Conversation conversation(engine, command.memory, tokenizer, std::move(setting),
+                            std::move(options));
+  const InterruptWatch watch = watch_interrupts();
+  const auto lines = open_lines(is_terminal, watch);
+  const int64_t failures = converse(conversation, *lines, watch, is_terminal);
+  // Each was told where it came; a script sees the exit code.
+  if (failures > 0 && !is_terminal) throw CLI::RuntimeError(1);
 }
 
 }  // namespace

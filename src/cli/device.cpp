@@ -1,8 +1,11 @@
 // Where and in which type the subcommands compute.
 #include "cli/device.h"
 
+#include <cctype>
 #include <charconv>
 #include <cstdlib>
+#include <functional>
+#include <set>
 
 #include "base/error.h"
 #include "base/processors.h"
@@ -37,10 +40,16 @@ torch::Device parse_device(std::string_view text) {
 }
 
 torch::ScalarType parse_type(std::string_view text) {
-  if (text == "float32") return torch::kFloat32;
-  if (text == "bfloat16") return torch::kBFloat16;
-  if (text == "float64") return torch::kFloat64;
-  throw Error(concat("--dtype: expected float32, bfloat16 or float64, found \"", text, "\""));
+  using Names = std::set<std::string, std::less<>>;
+  std::string name(text);
+  for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  if (name.starts_with("torch.")) name.erase(0, 6);
+  if (Names{"float32", "fp32", "f32", "float", "single"}.contains(name)) return torch::kFloat32;
+  if (Names{"bfloat16", "bf16"}.contains(name)) return torch::kBFloat16;
+  if (Names{"float64", "fp64", "f64", "double"}.contains(name)) return torch::kFloat64;
+  const bool is_half = Names{"float16", "fp16", "f16", "half"}.contains(name);
+  throw Error(concat("--dtype: expected float32, bfloat16 or float64, found \"", text, "\"",
+                     is_half ? "; nothing is computed in float16, and bfloat16 has its size" : ""));
 }
 
 std::string type_name(torch::ScalarType type) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -11,7 +12,6 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/files.h"
 #include "base/json.h"
 #include "cli/answer.h"
 #include "cli/commands.h"
@@ -22,6 +22,7 @@
 #include "cli/model_folder.h"
 #include "cli/numbers.h"
 #include "cli/progress.h"
+#include "cli/prompts.h"
 #include "engine/engine.h"
 
 namespace hypenet {
@@ -31,8 +32,8 @@ constexpr int64_t kSideBySide = 16, kDefaultTokens = 128;
 
 struct GenerateCommand {
   ModelOptions model{.folder = {}, .type = kAutomaticType, .device = {}};
-  std::string prompt;
-  std::filesystem::path prompt_file;
+  std::optional<std::string> prompt;
+  std::optional<std::filesystem::path> prompt_file;
   std::optional<int64_t> tokens;
   SamplingFlags sampling;
   MemoryFlags memory;
@@ -41,24 +42,11 @@ struct GenerateCommand {
 };
 
 std::vector<std::string> read_prompts(const GenerateCommand& command) {
-  if (command.prompt_file.empty()) {
-    HYPENET_CHECK(!command.prompt.empty(),
-                  "--prompt: expected some text, found none (or --prompt-file)");
-    return {command.prompt};
-  }
-  const std::string text = read_file(command.prompt_file), place = command.prompt_file.string();
-  std::vector<std::string> prompts;
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = std::min(text.find('\n', at), text.size());
-    std::string line = text.substr(at, end - at);
-    if (line.ends_with('\r')) line.pop_back();
-    HYPENET_CHECK(!line.empty(), place, ":", prompts.size() + 1,
-                  ": expected a prompt, found an empty line");
-    prompts.push_back(std::move(line));
-    at = end + 1;
-  }
-  HYPENET_CHECK(!prompts.empty(), place, ": expected a prompt a line, found none");
-  return prompts;
+  if (command.prompt_file) return read_prompt_lines(*command.prompt_file);
+  HYPENET_CHECK(command.prompt,
+                "generate: expected --prompt TEXT, --prompt-file FILE (\"-\" is a "
+                "pipe) or --corpus FILE, found none");
+  return {read_prompt(*command.prompt)};
 }
 
 GenerateOptions generate_options(const GenerateCommand& command) {
@@ -101,7 +89,8 @@ Json describe(const std::string& prompt, const Request& request, const Completio
 
 void generate_together(Engine& engine, const Tokenizer& tokenizer,
                        const std::vector<std::string>& prompts,
-                       const std::vector<Request>& requests, bool json) {
+                       const std::vector<Request>& requests, bool json,
+                       const std::function<void(const Request&, FinishReason)>& told) {
   const auto start = std::chrono::steady_clock::now();
   const auto completions = run(engine, requests);
   const double seconds =
@@ -109,6 +98,7 @@ void generate_together(Engine& engine, const Tokenizer& tokenizer,
   size_t tokens = 0;
   for (const Completion& completion : completions) tokens += completion.ids.size();
   for (size_t i = 0; i < prompts.size(); ++i) {
+    told(requests[i], completions[i].finish);
     if (!json) {
       std::cout << tokenizer.decode(completions[i].ids, true) << '\n';
       continue;
@@ -119,6 +109,34 @@ void generate_together(Engine& engine, const Tokenizer& tokenizer,
     std::cout << line.dump(-1, ' ', false, Json::error_handler_t::replace) << '\n';
   }
   std::cout.flush();
+}
+
+/// What each prompt asks the engine for. Each answer's tokens are what `options` say, or what is
+/// left of the context.
+std::vector<Request> make_requests(Engine& engine, const Tokenizer& tokenizer,
+                                   const std::vector<std::string>& prompts,
+                                   const GenerateOptions& options, const MemoryFlags& memory) {
+  std::vector<Request> requests;
+  requests.reserve(prompts.size());
+  int64_t longest = 0;
+  for (const std::string& prompt : prompts) {
+    Request request{tokenizer.encode(prompt), options};
+    request.options.max_tokens = answer_tokens(
+        engine, memory, static_cast<int64_t>(request.prompt.size()), options.max_tokens);
+    longest = std::max(longest, static_cast<int64_t>(request.prompt.size()) +
+                                    request.options.max_tokens);
+    requests.push_back(std::move(request));
+  }
+  warn_of_length("prompt and --tokens", longest, engine.config());
+  return requests;
+}
+
+/// Says which answers the end of the context cut short.
+void note_cut(Engine& engine, const MemoryFlags& memory, int64_t cut, size_t all) {
+  if (cut == 0) return;
+  std::cerr << "hypenet: "
+            << (all == 1 ? "the answer ends" : concat(cut, " of ", all, " answers end"))
+            << " before --tokens, at the end of " << what_ends_context(engine, memory) << std::endl;
 }
 
 void generate(const GenerateCommand& command) {
@@ -132,30 +150,28 @@ void generate(const GenerateCommand& command) {
   }
   GenerateOptions options = generate_options(command);
   const std::vector<std::string> prompts = read_prompts(command);
-  const bool is_one = prompts.size() == 1;
   const EngineOptions memory = engine_options(
       command.memory, std::min<int64_t>(static_cast<int64_t>(prompts.size()), kSideBySide));
   const Checkpoint checkpoint(command.model.folder);
   Engine engine(open_model(command.model, checkpoint), memory);
   const Tokenizer tokenizer = open_tokenizer(command.model.folder, engine.config());
   options.stop_ids = stop_ids(checkpoint, tokenizer);
-  std::vector<Request> requests;
-  requests.reserve(prompts.size());
-  size_t longest = 0;
-  for (const std::string& prompt : prompts) {
-    requests.push_back({tokenizer.encode(prompt), options});
-    longest = std::max(longest, requests.back().prompt.size());
-  }
-  warn_of_length("prompt and --tokens", static_cast<int64_t>(longest) + options.max_tokens,
-                 engine.config());
-  if (is_one && !command.json) {
+  const auto requests = make_requests(engine, tokenizer, prompts, options, command.memory);
+  int64_t cut = 0;
+  const auto count_cut = [&](const Request& request, FinishReason finish) {
+    const bool is_short = request.options.max_tokens < options.max_tokens;
+    cut += is_short && finish == FinishReason::kLength ? 1 : 0;
+  };
+  if (prompts.size() == 1 && !command.json) {
     const auto tokens = static_cast<int64_t>(requests[0].prompt.size());
-    const int64_t sequence = engine.submit(std::move(requests[0]));
-    stream_answer(engine, tokenizer, sequence, tokens, interrupt_flag());
+    const int64_t sequence = engine.submit(requests[0]);
+    count_cut(requests[0],
+              stream_answer(engine, tokenizer, sequence, tokens, interrupt_flag()).finish);
     std::cout << std::endl;
   } else {
-    generate_together(engine, tokenizer, prompts, requests, command.json);
+    generate_together(engine, tokenizer, prompts, requests, command.json, count_cut);
   }
+  note_cut(engine, command.memory, cut, prompts.size());
   throw_if_interrupted();
 }
 
@@ -165,9 +181,13 @@ void add_generate_command(CLI::App& app) {
   const auto options = std::make_shared<GenerateCommand>();
   CLI::App* command = app.add_subcommand("generate", "continue a prompt, or many side by side");
   add_model_options(*command, options->model);
-  CLI::Option* prompt = command->add_option("--prompt", options->prompt, "text to continue");
+  CLI::Option* prompt = command->add_option("--prompt", options->prompt,
+                                            "text to continue; \"-\": all of standard input");
   CLI::Option* prompt_file =
-      command->add_option("--prompt-file", options->prompt_file, "a file with a prompt a line")
+      command
+          ->add_option("--prompt-file", options->prompt_file,
+                       "a prompt a line; .jsonl: objects with a text prompt; \"-\": standard "
+                       "input")
           ->excludes(prompt);
   command->add_option("--tokens", options->tokens,
                       "tokens of an answer at most (128; with --corpus 512)");

@@ -34,7 +34,17 @@ void check(const CorpusFlags& flags) {
                 flags.file.string());
   check_writable(flags.file);
   HYPENET_CHECK(flags.tokens > 0, "--corpus-tokens: expected at least 1, found ", flags.tokens);
+  const auto files = document_files(flags.text);
+  const bool has_fields = std::any_of(files.begin(), files.end(), [](const fs::path& file) {
+    const std::string ending =
+        (file.extension() == ".gz" ? file.stem() : file).extension().string();
+    return ending != ".txt";
+  });
+  HYPENET_CHECK(has_fields || !flags.text_field,
+                "--text-field: has no effect on plain text; .jsonl and .parquet files have fields");
 }
+
+std::string text_field(const CorpusFlags& flags) { return flags.text_field.value_or("text"); }
 
 TeacherTextOptions text_options(const CorpusFlags& flags, const CorpusSampling& asked) {
   SamplingOptions defaults;
@@ -43,8 +53,8 @@ TeacherTextOptions text_options(const CorpusFlags& flags, const CorpusSampling& 
   options.least_prompt = flags.prompt_tokens.front();
   options.most_prompt = flags.prompt_tokens.back();
   options.answer.max_tokens = asked.tokens.value_or(kDefaultTokens);
-  options.answer.sampling = sampling_options(asked.sampling, defaults);
-  options.seed = asked.sampling.seed;
+  options.answer.sampling = sampling_options(asked.sampling, defaults, /*seeds_more=*/true);
+  options.seed = asked.sampling.seed.value_or(0);
   const bool is_gpu = asked.model.device.device.starts_with("cuda");
   options.sequences = flags.sequences.value_or(is_gpu ? kGpuSequences : kCpuSequences);
   check_teacher_text(options);
@@ -77,7 +87,7 @@ Json settings_of(const CorpusFlags& flags, const TeacherTextOptions& options, co
   return {{"model", checksums(model_files(model))},
           {"attn_logits_scaling", to_json(scaling)},
           {"text", checksums(document_files(flags.text))},
-          {"text_field", flags.text_field},
+          {"text_field", text_field(flags)},
           {"corpus_tokens", flags.tokens},
           {"prompt_tokens", {options.least_prompt, options.most_prompt}},
           {"tokens", options.answer.max_tokens},
@@ -145,7 +155,7 @@ CLI::Option* add_corpus_options(CLI::App& command, CorpusFlags& flags) {
   CLI::Option* text = command.add_option(
       "--text", flags.text, "files or folders whose sentences' beginnings are the prompts");
   CLI::Option* field =
-      command.add_option("--text-field", flags.text_field, "JSON field or Parquet column");
+      command.add_option("--text-field", flags.text_field, "JSON field or Parquet column (text)");
   CLI::Option* tokens =
       command.add_option("--corpus-tokens", flags.tokens, "tokens of prompts and answers in all");
   CLI::Option* prompts =
@@ -155,7 +165,7 @@ CLI::Option* add_corpus_options(CLI::App& command, CorpusFlags& flags) {
   CLI::Option* sequences = command.add_option(
       "--sequences", flags.sequences, "documents side by side (1024 on a GPU, 16 on a CPU)");
   for (CLI::Option* option : {text, field, tokens, prompts, sequences}) option->needs(corpus);
-  field->capture_default_str(), prompts->capture_default_str();
+  prompts->capture_default_str();
   return corpus->needs(text)->needs(tokens);
 }
 
@@ -173,7 +183,7 @@ void generate_corpus(const CorpusFlags& flags, const CorpusSampling& asked) {
     return;
   }
   CorpusFile corpus(flags.file, settings, flags.tokens, tokenizer);
-  const Beginnings beginnings(flags.text, flags.text_field, print_note);
+  const Beginnings beginnings(flags.text, text_field(flags), print_note);
   Engine engine(open_model(asked.model, checkpoint), memory_of(asked.memory, options));
   CorpusProgress progress(corpus.tokens(), flags.tokens);
   const int64_t before = corpus.tokens();

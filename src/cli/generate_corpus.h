@@ -16,8 +16,8 @@ namespace hypenet {
 struct CorpusFlags {
   std::filesystem::path file = {};  // empty: no corpus was asked for
   std::vector<std::filesystem::path> text = {};
-  std::string text_field = "text";
-  int64_t tokens = 0;  // of the whole corpus
+  std::optional<std::string> text_field = {};  // "text" where none is given
+  int64_t tokens = 0;                          // of the whole corpus
   std::vector<int64_t> prompt_tokens = {2, 32};
   std::optional<int64_t> sequences = {};
 };

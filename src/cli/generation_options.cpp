@@ -1,12 +1,16 @@
 // Flags and files of sampling go through the same checks.
 #include "cli/generation_options.h"
 
+#include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <functional>
 #include <string>
+#include <utility>
 
 #include "base/error.h"
 #include "base/json.h"
+#include "cli/numbers.h"
 
 namespace hypenet {
 namespace {
@@ -33,6 +37,28 @@ std::string flag_name(const char* key) {
   return name;
 }
 
+uint64_t parse_seed(const std::string& text) {
+  uint64_t seed = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, seed);
+  HYPENET_CHECK(error == std::errc() && stop == end,
+                "--seed: expected an integer of 0 to 18446744073709551615, found \"", text, "\"");
+  return seed;
+}
+
+/// At temperature 0 nothing is drawn.
+void check_has_effect(const SamplingFlags& flags, bool seeds_more) {
+  const std::pair<const char*, bool> given[] = {{"top_k", flags.top_k.has_value()},
+                                                {"top_p", flags.top_p.has_value()},
+                                                {"min_p", flags.min_p.has_value()},
+                                                {"seed", flags.seed && !seeds_more}};
+  for (const auto& [key, is_given] : given) {
+    HYPENET_CHECK(!is_given, flag_name(key),
+                  ": has no effect at temperature 0, which takes the likeliest token; with "
+                  "--temperature above 0 it has one");
+  }
+}
+
 }  // namespace
 
 void add_sampling_options(CLI::App& command, SamplingFlags& flags) {
@@ -43,18 +69,22 @@ void add_sampling_options(CLI::App& command, SamplingFlags& flags) {
                      "draw from tokens at least this share as likely as the likeliest");
   command.add_option("--repetition-penalty", flags.repetition_penalty,
                      "divides the chances of tokens that occurred (1: none)");
-  command.add_option("--seed", flags.seed, "of the random choice")->capture_default_str();
+  command.add_option_function<std::string>(
+      "--seed", [&flags](const std::string& text) { flags.seed = parse_seed(text); },
+      "of the random choice (0)");
 }
 
-SamplingOptions sampling_options(const SamplingFlags& flags, const SamplingOptions& defaults) {
+SamplingOptions sampling_options(const SamplingFlags& flags, const SamplingOptions& defaults,
+                                 bool seeds_more) {
   SamplingOptions options = defaults;
   options.temperature = flags.temperature.value_or(defaults.temperature);
   options.top_k = flags.top_k.value_or(defaults.top_k);
   options.top_p = flags.top_p.value_or(defaults.top_p);
   options.min_p = flags.min_p.value_or(defaults.min_p);
   options.repetition_penalty = flags.repetition_penalty.value_or(defaults.repetition_penalty);
-  options.seed = flags.seed;
+  options.seed = flags.seed.value_or(0);
   check(options, flag_name);
+  if (options.temperature == 0) check_has_effect(flags, seeds_more);
   return options;
 }
 
@@ -82,9 +112,10 @@ SamplingOptions configured_sampling(const std::filesystem::path& folder) {
 }
 
 void add_memory_options(CLI::App& command, MemoryFlags& flags) {
-  command
-      .add_option("--memory", flags.gib, "GiB for caches and states (0: what a GPU has left, or 4)")
-      ->capture_default_str();
+  command.add_option_function<std::string>(
+      "--memory",
+      [&flags](const std::string& text) { flags.bytes = parse_bytes(text, "--memory"); },
+      "for caches and states: 8G, 512M, or a number of GiB (0: what a GPU has left, or 4 GiB)");
   command
       .add_option("--context", flags.context,
                   "tokens of prompt and answer at most (0: what the memory holds)")
@@ -92,15 +123,32 @@ void add_memory_options(CLI::App& command, MemoryFlags& flags) {
 }
 
 EngineOptions engine_options(const MemoryFlags& flags, int64_t max_sequences) {
-  constexpr double kGib = 1 << 30, kMostGib = 1 << 20;
-  HYPENET_CHECK(flags.gib >= 0 && flags.gib <= kMostGib, "--memory: expected 0 to ", kMostGib,
-                " GiB, found ", flags.gib);
-  HYPENET_CHECK(flags.context >= 0, "--context: expected 0 or more, found ", flags.context);
+  constexpr int64_t kMostTokens = int64_t{1} << 24;  // the engine's own bound
+  HYPENET_CHECK(flags.context >= 0 && flags.context <= kMostTokens, "--context: expected 0 to ",
+                with_commas(kMostTokens), ", found ", flags.context);
   EngineOptions options;
-  options.memory_bytes = static_cast<int64_t>(flags.gib * kGib);
+  options.memory_bytes = flags.bytes;
   options.max_context = flags.context;
   options.max_sequences = max_sequences;
   return options;
+}
+
+std::string what_ends_context(Engine& engine, const MemoryFlags& flags) {
+  if (flags.context > 0 && engine.longest_sequence() == flags.context) {
+    return concat("--context ", flags.context);
+  }
+  return concat("--memory", flags.bytes > 0 ? " " + readable_bytes(flags.bytes) : "",
+                ", which holds ", with_commas(engine.longest_sequence()), " tokens");
+}
+
+int64_t answer_tokens(Engine& engine, const MemoryFlags& flags, int64_t prompt_tokens,
+                      int64_t asked) {
+  const int64_t longest = engine.longest_sequence();
+  HYPENET_CHECK(prompt_tokens < longest, "prompt: expected at most ", with_commas(longest - 1),
+                " tokens, which leave one for the answer of ", what_ends_context(engine, flags),
+                ", found ", with_commas(prompt_tokens), "; a larger ",
+                flags.context == longest ? "--context" : "--memory", " takes it");
+  return std::min(asked, longest - prompt_tokens);
 }
 
 }  // namespace hypenet

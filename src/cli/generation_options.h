@@ -5,8 +5,9 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <string>
 
-#include "engine/options.h"
+#include "engine/engine.h"
 
 namespace hypenet {
 
@@ -14,15 +15,18 @@ namespace hypenet {
 struct SamplingFlags {
   std::optional<double> temperature, top_p, min_p, repetition_penalty;
   std::optional<int64_t> top_k;
-  uint64_t seed = 0;
+  std::optional<uint64_t> seed;  // 0 where none is given
 };
 
 /// Adds --temperature, --top-k, --top-p, --min-p, --repetition-penalty and --seed; `flags` must
 /// outlive the parsing.
 void add_sampling_options(CLI::App& command, SamplingFlags& flags);
 
-/// The defaults with the flags in their places. Throws Error naming the flag for an impossible one.
-SamplingOptions sampling_options(const SamplingFlags& flags, const SamplingOptions& defaults);
+/// The defaults with the flags in their places. Throws Error naming the flag for an impossible one,
+/// and for one that chooses among tokens where the temperature is 0. `seeds_more`: the seed is not
+/// of the choice of tokens alone.
+SamplingOptions sampling_options(const SamplingFlags& flags, const SamplingOptions& defaults,
+                                 bool seeds_more = false);
 
 /// For chat: temperature 0.7 and top_p 0.95, and whatever generation_config.json says otherwise
 /// (do_sample, temperature, top_k, top_p, min_p, repetition_penalty). Throws Error naming file and
@@ -30,8 +34,7 @@ SamplingOptions sampling_options(const SamplingFlags& flags, const SamplingOptio
 SamplingOptions configured_sampling(const std::filesystem::path& folder);
 
 struct MemoryFlags {
-  double gib = 0;
-  int64_t context = 0;
+  int64_t bytes = 0, context = 0;
 };
 
 /// Adds --memory and --context; `flags` must outlive the parsing.
@@ -40,5 +43,13 @@ void add_memory_options(CLI::App& command, MemoryFlags& flags);
 /// The engine's options for so many sequences side by side. Throws Error naming the flag for an
 /// impossible one.
 EngineOptions engine_options(const MemoryFlags& flags, int64_t max_sequences);
+
+/// Tokens that an answer to a prompt of so many may have: `asked`, or fewer where --context or the
+/// memory ends before. Throws Error naming the options where nothing is left for an answer.
+int64_t answer_tokens(Engine& engine, const MemoryFlags& flags, int64_t prompt_tokens,
+                      int64_t asked);
+
+/// What ended an answer that was given fewer tokens than asked for: "--context 512", or "--memory".
+std::string what_ends_context(Engine& engine, const MemoryFlags& flags);
 
 }  // namespace hypenet

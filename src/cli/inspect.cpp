@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "cli/commands.h"
 #include "cli/device.h"
+#include "cli/model_facts.h"
 #include "cli/note.h"
 #include "cli/numbers.h"
 #include "eval/report.h"
@@ -164,6 +165,10 @@ void print_text(const Checkpoint& checkpoint, const ModelConfig& config) {
       architecture_name(config.architecture), config.num_hidden_layers, config.hidden_size,
       config.num_attention_heads, config.num_key_value_heads, config.head_dim);
   std::cout << "mixers: " << describe_mixers(kinds) << "\n\n";
+  for (const ModelFact& fact : model_facts(checkpoint, config)) {
+    std::cout << fmt::format("{:<26}{}\n", fact.name, fact.text);
+  }
+  std::cout << '\n';
   Table table{{"parameters", "number"}, {}};
   table.rows.push_back({"all", with_commas(parameters.total)});
   table.rows.push_back({"embedding", with_commas(parameters.embedding)});
@@ -187,6 +192,7 @@ Json as_json(const Checkpoint& checkpoint, const ModelConfig& config) {
   Json json = {{"architecture", architecture_name(config.architecture)},
                {"num_hidden_layers", config.num_hidden_layers},
                {"mixer_types", mixer_names(config)}};
+  for (const ModelFact& fact : model_facts(checkpoint, config)) json[fact.key] = fact.value;
   json["parameters"] = {{"total", parameters.total},
                         {"embedding", parameters.embedding},
                         {"non_embedding", parameters.total - parameters.embedding},
@@ -223,7 +229,8 @@ void inspect(const InspectOptions& options) {
     print_note(error.what());
   }
   if (options.is_json) {
-    std::cout << as_json(checkpoint, config).dump(2) << '\n';
+    std::cout << as_json(checkpoint, config).dump(2, ' ', false, Json::error_handler_t::replace)
+              << '\n';
   } else {
     print_text(checkpoint, config);
   }
@@ -233,8 +240,8 @@ void inspect(const InspectOptions& options) {
 
 void add_inspect_command(CLI::App& app) {
   const auto options = std::make_shared<InspectOptions>();
-  CLI::App* command =
-      app.add_subcommand("inspect", "show parameters, mixers, cache sizes and files of a model");
+  CLI::App* command = app.add_subcommand(
+      "inspect", "show what a model folder holds: sizes, mixers, tokenizer, cache, files");
   command->add_option("DIR", options->folder, "model folder")->required();
   command->add_flag("--json", options->is_json, "print JSON");
   command->footer("Example:\n  hypenet inspect out/tiny/model");

@@ -3,6 +3,7 @@
 #include "cli/interrupt.h"
 
 #include <sys/eventfd.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -30,6 +31,14 @@ sigset_t interrupts() {
   ::sigemptyset(&signals);
   ::sigaddset(&signals, SIGINT);
   ::sigaddset(&signals, SIGTERM);
+  return signals;
+}
+
+sigset_t changes_of_terminal() {
+  sigset_t signals;
+  ::sigemptyset(&signals);
+  ::sigaddset(&signals, SIGWINCH);
+  ::sigaddset(&signals, SIGCONT);
   return signals;
 }
 
@@ -83,8 +92,9 @@ int make_wake_descriptor() {
 }  // namespace
 
 void route_interrupts() {
-  const sigset_t signals = interrupts();
+  const sigset_t signals = interrupts(), changes = changes_of_terminal();
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  ::pthread_sigmask(SIG_BLOCK, &changes, nullptr);
   std::thread(wait_for_interrupts).detach();
 }
 
@@ -101,6 +111,13 @@ void throw_if_interrupted() {
 InterruptWatch watch_interrupts() {
   static const int kDescriptor = make_wake_descriptor();
   return {interrupted, kDescriptor};
+}
+
+int terminal_changes() {
+  static const sigset_t kSignals = changes_of_terminal();
+  static const int kDescriptor = ::signalfd(-1, &kSignals, SFD_NONBLOCK | SFD_CLOEXEC);
+  HYPENET_CHECK(kDescriptor >= 0, "signalfd: expected a descriptor, found none");
+  return kDescriptor;
 }
 
 bool take_interrupt() {

@@ -3,14 +3,17 @@
 #include <malloc.h>
 
 #include <exception>
+#include <filesystem>
 #include <iostream>
 #include <new>
 #include <string>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/version.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/usage_error.h"
 #include "halo/run.h"
 
 namespace hypenet {
@@ -23,21 +26,29 @@ constexpr const char* kExample = R"(Example, from a teacher to text:
   hypenet inspect out/tiny/model
   hypenet generate out/tiny/model --prompt "The sun" --tokens 40)";
 
+constexpr const char* kWelcome =
+    R"(hypenet turns Transformers into hybrid linear-attention models, and runs both. First steps:
+  hypenet inspect models/tiny-teacher
+  hypenet generate models/tiny-teacher --prompt "The sun" --tokens 40
+  hypenet convert --recipe recipes/tiny.json --out out/tiny
+hypenet --help lists the commands.)";
+
 int fail(std::string_view text, int code = kFailed) {
   // Errors of libraries carry stack traces in the lines after the first.
   std::cerr << "hypenet: " << text.substr(0, text.find('\n')) << std::endl;
   return code;
 }
 
-/// A wrong command line: what is wrong, and whose help to read.
-int fail_usage(const CLI::App& app, const CLI::ParseError& error) {
-  std::string command = "hypenet";
-  for (const CLI::App* used = &app; !used->get_subcommands().empty();) {
-    used = used->get_subcommands().front();
-    command += " " + used->get_name();
-  }
-  const std::string text = error.what();
-  return fail(concat(text.substr(0, text.find('\n')), "; see ", command, " --help"));
+/// "PATH: cannot open directory: Permission denied"; libstdc++ has "filesystem error: " before it
+/// and the paths in brackets behind.
+std::string readable(const std::filesystem::filesystem_error& error) {
+  const std::string text = error.what(), reason = error.code().message();
+  const size_t begin = text.find("cannot ");
+  const bool is_told = begin != std::string::npos && begin < text.find('[');
+  const std::string what =
+      is_told ? text.substr(begin, text.find(": " + reason, begin) - begin) : "cannot look at it";
+  const std::string other = error.path2().empty() ? "" : concat(" (", error.path2().string(), ")");
+  return concat(error.path1().string(), ": ", what, other, ": ", reason);
 }
 
 void add_commands(CLI::App& app) {
@@ -60,7 +71,14 @@ void add_commands(CLI::App& app) {
   add_bench_command(app);
 }
 
+/// Who asks nothing is told what there is to ask.
+int greet() {
+  std::cerr << kWelcome << std::endl;
+  return kFailed;
+}
+
 int run(int argc, char** argv) {
+  if (argc < 2) return greet();
   CLI::App app(
       "HypeNet: turns Transformers into hybrid linear-attention models by HALO, and runs them");
   add_commands(app);
@@ -74,7 +92,7 @@ int run(int argc, char** argv) {
   } catch (const CLI::RuntimeError& end) {
     return end.get_exit_code();
   } catch (const CLI::ParseError& error) {
-    return fail_usage(app, error);
+    return fail(usage_error(app, error));
   }
 }
 
@@ -99,6 +117,8 @@ int run_and_report(int argc, char** argv) {
     return run(argc, argv);
   } catch (const Interrupted& interrupted) {
     return fail(interrupted.what(), kInterrupted);
+  } catch (const std::filesystem::filesystem_error& error) {
+    return fail(readable(error));
   } catch (const std::bad_alloc&) {
     return fail("out of memory");
   } catch (const std::exception& error) {

@@ -1,9 +1,8 @@
-// Digits in groups, bytes and tokens in units.
+// Digits in groups, tokens and times in units.
 #include "cli/numbers.h"
 
 #include <fmt/format.h>
 
-#include <array>
 #include <cmath>
 
 namespace hypenet {
@@ -13,15 +12,6 @@ std::string with_commas(int64_t value) {
   const size_t first = value < 0 ? 1 : 0;
   for (size_t place = digits.size(); place > first + 3;) digits.insert(place -= 3, ",");
   return digits;
-}
-
-std::string readable_bytes(int64_t bytes) {
-  constexpr std::array<const char*, 5> kUnits = {"KiB", "MiB", "GiB", "TiB", "PiB"};
-  if (bytes < 1024) return fmt::format("{} B", bytes);
-  double value = static_cast<double>(bytes) / 1024;
-  size_t unit = 0;
-  for (; value >= 1023.95 && unit + 1 < kUnits.size(); ++unit) value /= 1024;
-  return fmt::format("{:.1f} {}", value, kUnits[unit]);
 }
 
 std::string readable_tokens(int64_t tokens) {

@@ -219,6 +219,11 @@ EngineStats Engine::stats() const {
   return stats;
 }
 
+int64_t Engine::longest_sequence() {
+  core_->prepare();
+  return core_->memory->most_tokens();
+}
+
 int64_t Engine::submit(Request request) {
   check_request(request, config().vocab_size);
   core_->prepare();

@@ -38,6 +38,10 @@ class Engine {
   const ModelConfig& config() const;
   EngineStats stats() const;
 
+  /// Tokens of prompt and answer that a sequence may have, by max_context and by what the memory
+  /// holds. Takes the memory; throws Error as the first submit does where it is too small.
+  int64_t longest_sequence();
+
   /// Queues a request and returns its number. Throws Error for an empty prompt, an id outside the
   /// vocabulary, impossible settings, or a request that would not fit if it ran alone; the first
   /// one also with the numbers when EngineOptions do not hold every state and one page.

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/readable_bytes.h"
 
 namespace hypenet {
 namespace {
@@ -36,9 +37,10 @@ MemorySizes sizes_of(CausalLm& model, const EngineOptions& options) {
   const int64_t bytes = budget(options, model->head_weight().device());
   const int64_t states = options.max_sequences * slot_bytes(model->config(), types);
   const int64_t page = page_bytes(model->config(), types, options.page_tokens);
-  HYPENET_CHECK(bytes >= states + page, "engine: memory: expected at least ", states + page,
-                " bytes for the states of ", options.max_sequences, " sequences (", states,
-                ") and a page of ", options.page_tokens, " tokens (", page, "), found ", bytes);
+  HYPENET_CHECK(bytes >= states + page, "engine: memory: expected at least ",
+                readable_bytes(states + page), " for the states of ", options.max_sequences,
+                " sequences (", readable_bytes(states), ") and a page of ", options.page_tokens,
+                " tokens (", readable_bytes(page), "), found ", readable_bytes(bytes));
   const int64_t longest = options.max_context > 0 ? options.max_context : kMostTokens;
   const int64_t most =
       options.max_sequences * ((longest + options.page_tokens - 1) / options.page_tokens);
@@ -56,9 +58,9 @@ DecodeState allocate(CausalLm& model, const MemorySizes& sizes) {
   } catch (const c10::Error& error) {
     const int64_t states = sizes.slots * slot_bytes(model->config(), types);
     const int64_t pages = sizes.pages * page_bytes(model->config(), types, sizes.page_tokens);
-    throw Error(concat("engine: memory: expected ", states + pages, " free bytes on ", device.str(),
-                       " for states (", states, ") and pages (", pages,
-                       "), found: ", error.what_without_backtrace()));
+    throw Error(concat("engine: memory: expected ", readable_bytes(states + pages), " free on ",
+                       device.str(), " for states (", readable_bytes(states), ") and pages (",
+                       readable_bytes(pages), "), found: ", error.what_without_backtrace()));
   }
 }
 
@@ -99,7 +101,7 @@ void Memory::check_fits(int64_t tokens) const {
   HYPENET_CHECK(tokens <= most_tokens_,
                 "engine: a sequence of prompt and answer: expected at most ", most_tokens_,
                 " tokens (", pages(), " pages of ", state_.sizes.page_tokens, " tokens, ",
-                state_.bytes(), " bytes in all), found ", tokens);
+                readable_bytes(state_.bytes()), " in all), found ", tokens);
 }
 
 std::optional<Lease> Memory::lease(int64_t tokens) {

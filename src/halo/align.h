@@ -15,6 +15,7 @@ class AlignObjective : public Objective {
   /// keep requires_grad.
   AlignObjective(CausalLm teacher, CausalLm twins);
   Tensor accumulate(const Batch& batch, double weight) override;
+  std::string loss_name() const override { return "squared error"; }
   std::string first_nonfinite(const Batch& batch) override;
 
  private:

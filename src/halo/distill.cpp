@@ -47,6 +47,10 @@ Tensor DistillObjective::accumulate(const Batch& batch, double weight) {
   return result.loss;
 }
 
+std::string DistillObjective::loss_name() const {
+  return answers_ == AnswersFrom::kText ? "KL, answers from the text" : "KL";
+}
+
 std::string DistillObjective::first_nonfinite(const Batch& batch) {
   const std::string in_teacher = first_nonfinite_layer(teacher_, batch.ids);
   return in_teacher.empty() ? first_nonfinite_layer(student_, batch.ids) : "teacher " + in_teacher;

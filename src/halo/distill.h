@@ -34,6 +34,7 @@ class DistillObjective : public Objective {
  public:
   DistillObjective(CausalLm teacher, CausalLm student, AnswersFrom answers = AnswersFrom::kTeacher);
   Tensor accumulate(const Batch& batch, double weight) override;
+  std::string loss_name() const override;
   std::string first_nonfinite(const Batch& batch) override;
 
  private:

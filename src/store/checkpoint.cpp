@@ -7,6 +7,7 @@
 
 #include "base/file_kind.h"
 #include "base/version.h"
+#include "store/folder_hint.h"
 #include "store/missing_weights.h"
 
 namespace hypenet {
@@ -60,15 +61,6 @@ void check_shards_are_there(const fs::path& index, const std::map<std::string, s
                        kind.empty() ? "no such file" : kind, " (", missing.size(), " of ",
                        shards.size(), " shards missing: an incomplete download?)"));
   }
-}
-
-void check_is_folder(const fs::path& folder) {
-  std::error_code ignored;
-  if (fs::is_directory(folder, ignored)) return;
-  const std::string kind = kind_of_file(folder);
-  std::string found = kind.empty() ? "nothing" : kind;
-  if (fs::exists(folder, ignored)) found = kind.empty() ? "a file" : concat("a file: ", kind);
-  throw Error(concat(folder.string(), ": expected a model folder, found ", found));
 }
 
 void check_config_is_there(const fs::path& folder) {
@@ -125,7 +117,7 @@ void write_weights(const fs::path& folder, const NamedTensors& tensors, int64_t 
 }  // namespace
 
 Checkpoint::Checkpoint(fs::path folder) : folder_(std::move(folder)) {
-  check_is_folder(folder_);
+  check_model_folder(folder_);
   check_config_is_there(folder_);
   config_ = read_json(folder_ / kConfig);
   HYPENET_CHECK(config_.is_object(), (folder_ / kConfig).string(), ": expected an object, found ",

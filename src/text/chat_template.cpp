@@ -156,6 +156,18 @@ std::string ChatTemplate::render(std::span<const ChatMessage> messages,
   throw Error("chat: unknown family");
 }
 
+std::string_view ChatTemplate::family_name() const {
+  switch (family_) {
+    case Family::kPlain:
+      return "none";
+    case Family::kChatMl:
+      return "ChatML";
+    case Family::kLlama3:
+      return "Llama 3";
+  }
+  throw Error("chat: unknown family");
+}
+
 std::string_view ChatTemplate::end_of_turn() const {
   switch (family_) {
     case Family::kPlain:

@@ -43,6 +43,9 @@ class ChatTemplate {
   /// no messages and for other roles.
   std::string render(std::span<const ChatMessage> messages, const ChatOptions& options = {}) const;
 
+  /// "ChatML", "Llama 3", or "none".
+  std::string_view family_name() const;
+
   /// The token that ends a turn, like <|im_end|>; empty for "none".
   std::string_view end_of_turn() const;
 

@@ -11,6 +11,7 @@ class CrossEntropyObjective : public Objective {
  public:
   explicit CrossEntropyObjective(CausalLm model) : model_(std::move(model)) {}
   Tensor accumulate(const Batch& batch, double weight) override;
+  std::string loss_name() const override { return "cross-entropy"; }
   std::string first_nonfinite(const Batch& batch) override;
 
  private:

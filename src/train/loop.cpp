@@ -165,7 +165,9 @@ class Loop {
       meter_.add(numbers.loss);
       const int64_t done = settled_ + 1;
       if (done % job_.config.log_every != 0 && done != job_.config.steps) continue;
-      report(meter_.report(done, rate(settled_), numbers.gradient_norm));
+      StepReport told = meter_.report(done, rate(settled_), numbers.gradient_norm);
+      told.loss_name = objective_.loss_name();
+      report(told);
     }
   }
 

@@ -69,6 +69,9 @@ class Objective {
   /// not applied), a detached scalar on the device.
   virtual Tensor accumulate(const Batch& batch, double weight) = 0;
 
+  /// What the loss is, for reports: "KL", "cross-entropy".
+  virtual std::string loss_name() const { return "loss"; }
+
   /// The name of the first part of the model whose output on this batch is not finite; empty when
   /// all are finite.
   virtual std::string first_nonfinite(const Batch& batch) = 0;
@@ -80,6 +83,7 @@ struct StepReport {
   int64_t step = 0, steps = 0;  // steps done, of all
   double loss = 0;              // mean since the last report
   double learning_rate = 0, gradient_norm = 0, tokens_per_second = 0, seconds_left = 0;
+  std::string loss_name = "loss";  // Objective::loss_name
 };
 
 /// Where progress goes; the command line draws it.

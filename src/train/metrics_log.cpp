@@ -40,6 +40,7 @@ void MetricsLog::write(const StepReport& report) {
                      {"step", report.step},
                      {"steps", report.steps},
                      {"loss", report.loss},
+                     {"loss_name", report.loss_name},
                      {"learning_rate", report.learning_rate},
                      {"gradient_norm", report.gradient_norm},
                      {"tokens_per_second", report.tokens_per_second}};

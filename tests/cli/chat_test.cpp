@@ -107,13 +107,13 @@ TEST_F(ChatCommandTest, reset_forgets_all_but_the_system_message) {
 
 TEST_F(ChatCommandTest, stats_show_speed_and_memory) {
   const ProgramResult result =
-      run(":stats\nHi\n:stats\n:help\n:fly\n", {"--temperature", "0", "--template", "none"});
+      run(":stats\nHi\n:stats\n:help\n", {"--temperature", "0", "--template", "none"});
   ASSERT_EQ(result.code, 0) << result.error;
   // Two states of 4 heads, float32; keys and values of 2 heads of 16, 14 tokens, float32.
-  EXPECT_THAT(result.out,
-              AllOf(HasSubstr("no answer yet; states 8.0 KiB\n"), HasSubstr("prompt: 2 tokens in "),
-                    HasSubstr("memory: KV 3.5 KiB for 14 tokens, states 8.0 KiB\n"),
-                    HasSubstr(":reset"), HasSubstr("unknown command :fly; :help lists them\n")));
+  EXPECT_THAT(
+      result.out,
+      AllOf(HasSubstr("no answer yet; states 8.0 KiB\n"), HasSubstr("prompt: 2 tokens in "),
+            HasSubstr("memory: KV 3.5 KiB for 14 tokens, states 8.0 KiB\n"), HasSubstr(":reset")));
   // Not ContainsRegex, which would end at the answer's zero bytes.
   const std::regex speed("answer: 12 tokens in [0-9.]+ s, [0-9.]+ tokens/s \\(length\\)\n");
   EXPECT_TRUE(std::regex_search(result.out, speed)) << result.out;
@@ -145,10 +145,43 @@ TEST_F(ChatCommandTest, what_does_not_fit_is_said_and_the_program_goes_on) {
   const std::string longer(100, 'x');
   const ProgramResult result =
       run(concat(longer, "\nHi\n", longer, "\n"), {"--temperature", "0", "--context", "64"});
-  EXPECT_EQ(result.code, 0);
+  EXPECT_EQ(result.code, 1);  // turns of a script that came to nothing
   EXPECT_EQ(result.out, answer({{"user", "Hi"}}) + "\n");
-  EXPECT_THAT(result.error, ContainsRegex("expected at most 64 tokens .*, found [0-9]+\n"));
+  EXPECT_THAT(result.error,
+              HasSubstr("hypenet: prompt: expected at most 63 tokens, which leave one for the "
+                        "answer of --context 64, found "));
   EXPECT_THAT(result.error, EndsWith("; :reset forgets the conversation\n"));
+}
+
+TEST_F(ChatCommandTest, an_answer_ends_where_the_context_does) {
+  const std::string whole = answer({{"user", "Hi"}});
+  const ProgramResult result = run_program_with_input(
+      {"chat", folder().string(), "--temperature", "0", "--context", "64"}, "Hi\n");
+  EXPECT_EQ(result.code, 0);
+  EXPECT_TRUE(result.out.starts_with(whole)) << result.out;
+  EXPECT_EQ(result.error,
+            "hypenet: the answer ends before --tokens, at the end of --context 64; :reset forgets "
+            "the conversation\n");
+}
+
+TEST_F(ChatCommandTest, an_unknown_command_is_a_failed_turn_of_a_script) {
+  const ProgramResult result = run(":fly\n:hepl\n", {"--temperature", "0"});
+  EXPECT_EQ(result.code, 1);
+  EXPECT_THAT(result.out, IsEmpty());
+  EXPECT_EQ(result.error,
+            "hypenet: unknown command :fly; :help lists them\n"
+            "hypenet: unknown command :hepl; did you mean :help? :help lists them\n");
+}
+
+TEST_F(ChatCommandTest, flags_that_change_nothing_are_refused) {
+  expect_error_line(run("Hi\n", {"--template", "none", "--system", "Be brief."}),
+                    "--system: has no effect with --template none");
+  expect_error_line(run("Hi\n", {"--no-thinking"}),
+                    "--no-thinking: has no effect with the chat "
+                    "template of " +
+                        folder().string());
+  expect_error_line(run("Hi\n", {"--temperature", "0", "--seed", "1"}),
+                    "--seed: has no effect at temperature 0");
 }
 
 TEST_F(ChatCommandTest, a_template_that_is_not_there_or_not_known_is_an_error) {

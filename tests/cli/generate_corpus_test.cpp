@@ -123,5 +123,15 @@ TEST_F(GenerateCorpus, what_makes_no_sense_is_refused) {
   EXPECT_FALSE(fs::exists(root_ / "x.jsonl.journal"));
 }
 
+TEST_F(GenerateCorpus, a_field_of_plain_text_is_refused) {
+  write_file(root_ / "text.txt", kText);
+  std::vector<std::string> asked = command("x.jsonl", {"--corpus-tokens", "300"});
+  *std::find(asked.begin(), asked.end(), (root_ / "text.jsonl").string()) =
+      (root_ / "text.txt").string();
+  expect_error_line(run_program(asked),
+                    "--text-field: has no effect on plain text; .jsonl and .parquet files have "
+                    "fields");
+}
+
 }  // namespace
 }  // namespace hypenet

@@ -51,12 +51,42 @@ TEST(GenerationOptions, impossible_values_are_named_where_they_stand) {
                "--repetition-penalty: expected more than 0, found 0");
 }
 
-TEST(GenerationOptions, memory_is_in_gib) {
-  const EngineOptions options = engine_options({.gib = 1.5, .context = 100}, 3);
-  EXPECT_EQ(options.memory_bytes, int64_t{3} << 29);
+TEST(GenerationOptions, what_chooses_among_tokens_is_refused_where_none_is_drawn) {
+  const char* const kWhy = ": has no effect at temperature 0, which takes the likeliest token";
+  const SamplingOptions greedy;
+  SamplingFlags flags;
+  flags.seed = 3;
+  EXPECT_ERROR(sampling_options(flags, greedy), concat("--seed", kWhy));
+  EXPECT_EQ(sampling_options(flags, greedy, /*seeds_more=*/true).seed, 3U);
+  flags = {};
+  flags.top_p = 0.5;
+  EXPECT_ERROR(sampling_options(flags, greedy), concat("--top-p", kWhy));
+  flags.temperature = 0.5;
+  EXPECT_EQ(sampling_options(flags, greedy).top_p, 0.5);
+  flags = {};
+  flags.repetition_penalty = 1.2;
+  EXPECT_EQ(sampling_options(flags, greedy).repetition_penalty, 1.2);
+}
+
+TEST(GenerationOptions, flags_are_read_in_their_ranges) {
+  SamplingFlags sampling;
+  MemoryFlags memory;
+  CLI::App app;
+  add_sampling_options(app, sampling);
+  add_memory_options(app, memory);
+  app.parse("--seed 18446744073709551615 --memory 512M --context 100");
+  EXPECT_EQ(sampling.seed, UINT64_MAX);
+  const EngineOptions options = engine_options(memory, 3);
+  EXPECT_EQ(options.memory_bytes, int64_t{512} << 20);
   EXPECT_EQ(options.max_context, 100);
   EXPECT_EQ(options.max_sequences, 3);
-  EXPECT_ERROR(engine_options({.gib = -1, .context = 0}, 1), "--memory: expected 0 to ");
+  EXPECT_ERROR(app.parse("--seed=-1"),
+               "--seed: expected an integer of 0 to 18446744073709551615, "
+               "found \"-1\"");
+  EXPECT_ERROR(app.parse("--seed=1.5"), "--seed: expected an integer");
+  EXPECT_ERROR(app.parse("--memory=-1"), "--memory: expected a size such as 8G");
+  EXPECT_ERROR(engine_options({.bytes = 0, .context = 1 << 25}, 1),
+               "--context: expected 0 to 16,777,216, found 33554432");
 }
 
 }  // namespace

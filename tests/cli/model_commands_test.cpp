@@ -100,6 +100,37 @@ TEST_F(ModelCommands, inspect_counts_the_cache_in_the_types_that_run) {
               HasSubstr("cache of one sequence (keys and values bfloat16, states float32):"));
 }
 
+TEST_F(ModelCommands, inspect_tells_what_the_config_and_the_tokenizer_say) {
+  Json config = read_json(folder() / "config.json");
+  config["attn_logits_scaling"] = "hype 7";
+  config["max_position_embeddings"] = 4096;
+  write_json(folder() / "config.json", config);
+  write_json(folder() / "generation_config.json", {{"eos_token_id", {256, 10}}});
+  write_file(folder() / "chat_template.jinja", "{{ messages }}");
+  const ProgramResult text = run_program({"inspect", folder().string()});
+  ASSERT_EQ(text.code, 0) << text.error;
+  for (const char* line :
+       {"vocabulary                264\n", "context length            4,096 tokens\n",
+        "RoPE base                 10000, in lightning-attn layers\n",
+        "biases                    none\n", "attention logits scaling  hype 7\n",
+        "end of text               10 \n, 256 <|endoftext|>\n",
+        "tokenizer                 byte-level BPE, 257 tokens\n",
+        "chat_template.jinja: expected a ChatML or Llama 3 template"}) {
+    EXPECT_THAT(text.out, HasSubstr(line));
+  }
+  write_file(folder() / "chat_template.jinja", "");
+  fs::remove(folder() / "tokenizer.json");
+  const ProgramResult result = run_program({"inspect", folder().string(), "--json"});
+  ASSERT_EQ(result.code, 0) << result.error;
+  const Json json = Json::parse(result.out);
+  EXPECT_EQ(json["vocab_size"], 264);
+  EXPECT_EQ(json["max_position_embeddings"], 4096);
+  EXPECT_EQ(json["attn_logits_scaling"], "hype 7");
+  EXPECT_EQ(json["biases"], Json::array());
+  EXPECT_EQ(json["tokenizer"], nullptr);
+  EXPECT_EQ(json["chat_template"], nullptr);
+}
+
 TEST_F(ModelCommands, logits_are_those_of_the_model) {
   const fs::path file = root_ / "logits.safetensors";
   const ProgramResult result =
@@ -155,7 +186,7 @@ TEST_F(ModelCommands, logits_have_the_scaling_that_is_asked_for) {
 
 TEST_F(ModelCommands, logits_reject_bad_ids) {
   const std::string file = (root_ / "x").string();
-  for (const std::string ids : {"", "1,,2", "1,", "one", "1 2"}) {
+  for (const std::string ids : {"", " ", "1,,2", "1,", ",1", "one", "1x", "1;2", "[1", "1.5"}) {
     expect_error_line(run_program({"logits", folder().string(), "--ids", ids, "--out", file}),
                       "--ids: ");
   }
@@ -164,6 +195,45 @@ TEST_F(ModelCommands, logits_reject_bad_ids) {
                       "--ids: expected ids from 0 to 263, found ");
   }
   EXPECT_FALSE(fs::exists(file));
+}
+
+TEST_F(ModelCommands, logits_take_ids_as_people_write_them_and_text) {
+  const fs::path file = root_ / "logits.safetensors";
+  const auto logits = [&](const std::string& option, const std::string& value) {
+    const ProgramResult result =
+        run_program({"logits", folder().string(), option, value, "--out", file.string()});
+    EXPECT_EQ(result.code, 0) << result.error;
+    EXPECT_EQ(result.out, file.string() + ": logits [3, 264], float32, of the ids 65,98,32\n");
+    return SafetensorsFile(file).tensor("logits").clone();
+  };
+  const Tensor expected = logits("--ids", "65,98,32");
+  for (const std::string ids : {"65, 98, 32", "65 98 32", "[65, 98, 32]", " 65 ,98\t32 "}) {
+    EXPECT_TRUE(torch::equal(logits("--ids", ids), expected)) << ids;
+  }
+  EXPECT_TRUE(torch::equal(logits("--prompt", "Ab "), expected));
+  const ProgramResult piped = testing_support::run_program_with_input(
+      {"logits", folder().string(), "--prompt", "-", "--out", file.string()}, "Ab \n");
+  EXPECT_EQ(piped.code, 0) << piped.error;
+  EXPECT_TRUE(torch::equal(SafetensorsFile(file).tensor("logits"), expected));
+  expect_error_line(run_program({"logits", folder().string(), "--out", file.string()}),
+                    "logits: expected --ids 1,2,3 or --prompt TEXT, found neither");
+  expect_error_line(run_program({"logits", folder().string(), "--ids", "1", "--out",
+                                 (root_ / "no" / "x").string()}),
+                    "no");
+}
+
+TEST_F(ModelCommands, types_have_their_other_names) {
+  const fs::path file = root_ / "logits.safetensors";
+  for (const std::string type : {"bf16", "fp32", "F32", "float", "double", "torch.bfloat16"}) {
+    EXPECT_EQ(run_program({"logits", folder().string(), "--ids", "3", "--out", file.string(),
+                           "--dtype", type})
+                  .code,
+              0)
+        << type;
+  }
+  expect_error_line(run_program({"logits", folder().string(), "--ids", "3", "--out", file.string(),
+                                 "--dtype", "half"}),
+                    "found \"half\"; nothing is computed in float16, and bfloat16 has its size");
 }
 
 TEST_F(ModelCommands, devices_and_types_that_are_not_there_are_errors) {
@@ -224,9 +294,47 @@ TEST_F(ModelCommands, generate_rejects_bad_requests) {
   expect_error_line(run("x", "--temperature", "-1"), "--temperature: expected 0 or more");
   expect_error_line(run("x", "--top-p", "0"), "--top-p: expected more than 0 and at most 1");
   expect_error_line(run("x", "--context", "-1"), "--context: expected 0 or more");
-  expect_error_line(run("x", "--memory", "0.000001"), "engine: memory: expected at least ");
-  expect_error_line(run("x", "--context", "8"), "expected at most 8 tokens");
+  expect_error_line(run("x", "--memory", "1K"), "engine: memory: expected at least ");
+  expect_error_line(run("x", "--memory", "1K"), " KiB), found 1.0 KiB");
+  expect_error_line(run("a long prompt", "--context", "8"),
+                    "prompt: expected at most 7 tokens, which leave one for the answer of "
+                    "--context 8, found 13; a larger --context takes it");
+  expect_error_line(run("x", "--seed", "-1"), "--seed: expected an integer of 0 to ");
+  expect_error_line(run("x", "--seed", "1"), "--seed: has no effect at temperature 0");
   expect_error_line(run("x", "--prompt-file", "f"), "--prompt-file");
+}
+
+TEST_F(ModelCommands, an_answer_ends_with_the_context) {
+  const Tokenizer tokenizer = Tokenizer::load(folder());
+  const std::vector<int32_t> seven = continuation("x", 7);
+  ASSERT_EQ(seven.size(), 7U);
+  const ProgramResult result =
+      run_program({"generate", folder().string(), "--prompt", "x", "--context", "8"});
+  EXPECT_EQ(result.code, 0);
+  EXPECT_EQ(result.out, tokenizer.decode(seven, true) + "\n");
+  EXPECT_EQ(result.error, "hypenet: the answer ends before --tokens, at the end of --context 8\n");
+  const ProgramResult asked = run_program(
+      {"generate", folder().string(), "--prompt", "x", "--context", "8", "--tokens", "7"});
+  EXPECT_EQ(asked.out, result.out);
+  EXPECT_THAT(asked.error, IsEmpty());
+}
+
+TEST_F(ModelCommands, generate_reads_prompts_from_a_pipe) {
+  const Tokenizer tokenizer = Tokenizer::load(folder());
+  const auto answer = [&](const std::string& prompt) {
+    return tokenizer.decode(continuation(prompt, 6), true) + "\n";
+  };
+  const auto run = [&](const std::string& option, const std::string& text) {
+    return testing_support::run_program_with_input(
+        {"generate", folder().string(), option, "-", "--tokens", "6"}, text);
+  };
+  EXPECT_EQ(run("--prompt", "Once\nupon\n").out, answer("Once\nupon"));
+  EXPECT_EQ(run("--prompt-file", "Once\nupon\n").out, answer("Once") + answer("upon"));
+  EXPECT_EQ(run("--prompt-file", "{\"prompt\": \"Once\\nupon\"}\n{\"prompt\": \"x\"}\n").out,
+            answer("Once\nupon") + answer("x"));
+  expect_error_line(run("--prompt", "\n"), "standard input: expected some text, found none");
+  expect_error_line(run("--prompt-file", ""), "standard input: expected a prompt a line");
+  expect_error_line(run("--prompt-file", "a\n\n"), "standard input:2: expected a prompt");
 }
 
 TEST_F(ModelCommands, generate_answers_the_lines_of_a_file_in_their_order) {
@@ -282,7 +390,8 @@ TEST_F(ModelCommands, generate_rejects_files_without_prompts) {
   expect_error_line(run(""), "prompts.txt: expected a prompt a line, found none");
   expect_error_line(run_program({"generate", folder().string(), "--prompt-file", "no/such"}),
                     "no/such");
-  expect_error_line(run_program({"generate", folder().string()}), "--prompt: expected some text");
+  expect_error_line(run_program({"generate", folder().string()}),
+                    "generate: expected --prompt TEXT, --prompt-file FILE");
 }
 
 TEST_F(ModelCommands, a_vocabulary_larger_than_the_embedding_is_an_error) {

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
 
@@ -92,13 +93,69 @@ TEST(ProgramTest, version_names_the_program) {
   EXPECT_THAT(result.out, StartsWith("hypenet 0."));
 }
 
+TEST(ProgramTest, without_words_it_says_what_it_is) {
+  const ProgramResult result = run_program({});
+  EXPECT_EQ(result.code, 1);
+  EXPECT_THAT(result.out, IsEmpty());
+  EXPECT_THAT(result.error, StartsWith("hypenet turns Transformers into hybrid linear-attention"));
+  EXPECT_THAT(result.error, HasSubstr("hypenet inspect models/tiny-teacher\n"));
+  EXPECT_THAT(result.error, EndsWith("hypenet --help lists the commands.\n"));
+}
+
 TEST(ProgramTest, usage_errors_are_one_line_with_the_help_to_read) {
-  expect_failure({}, "see hypenet --help");
-  expect_failure({"fly"}, "see hypenet --help");
   expect_failure({"select"}, "--scores is required; see hypenet select --help");
   expect_failure({"data", "tokenize", "--out", "x"}, "see hypenet data tokenize --help");
-  expect_failure({"inspect", "x", "--fast"}, "--fast; see hypenet inspect --help");
-  expect_failure({"generate", "x", "--prompt", "y", "--tokens", "many"}, "--tokens");
+  expect_failure({"data"}, "hypenet data: expected a command (tokenize");
+  expect_failure({"generate", "x", "--prompt", "y", "--tokens", "many"},
+                 "--tokens: expected an integer, found \"many\"; see hypenet generate --help");
+  expect_failure({"generate", "x", "--prompt", "y", "--temperature", "hot"},
+                 "--temperature: expected a number, found \"hot\"");
+}
+
+TEST(ProgramTest, unknown_words_are_named_and_near_ones_suggested) {
+  expect_failure({"evel", "x"},
+                 "hypenet: unknown command \"evel\"; did you mean eval? hypenet "
+                 "--help lists the commands");
+  expect_failure({"fly"}, "hypenet: unknown command \"fly\"; hypenet --help lists the commands");
+  expect_failure({"data", "tokenise"}, "unknown command \"tokenise\"; did you mean tokenize?");
+  expect_failure({"--verzion"}, "unknown option \"--verzion\"; did you mean --version?");
+  // Before what is missing is asked for.
+  expect_failure({"generate", "x", "--promt", "The sun"},
+                 "unknown option \"--promt\"; did you mean --prompt? hypenet generate --help lists "
+                 "the options");
+  expect_failure({"inspect", "--jsn=1"}, "unknown option \"--jsn\"; did you mean --json?");
+  expect_failure({"inspect", "x", "--fast"}, "unknown option \"--fast\"; hypenet inspect --help");
+  expect_failure({"inspect", "x", "y"}, "unexpected argument \"y\"; hypenet inspect --help");
+}
+
+TEST(ProgramTest, a_name_of_the_hub_and_a_conversions_folder_are_explained) {
+  const TemporaryFolder folder;
+  fs::create_directory(folder / "model");
+  write_file(folder / "model" / "config.json", "{}");
+  for (const std::string command : {"inspect", "chat", "logits", "eval", "generate"}) {
+    const auto arguments = [&](const std::string& model) {
+      std::vector<std::string> all = {command, model};
+      if (command == "generate") all.insert(all.end(), {"--prompt", "x"});
+      if (command == "logits") all.insert(all.end(), {"--ids", "1", "--out", "x"});
+      if (command == "eval") all.insert(all.end(), {"--tasks", "piqa"});
+      return all;
+    };
+    expect_failure(arguments("Qwen/Qwen3-1.7B"),
+                   "hf download Qwen/Qwen3-1.7B --local-dir Qwen3-1.7B");
+    expect_failure(arguments(folder.path().string()), (folder / "model").string());
+  }
+}
+
+TEST(ProgramTest, errors_of_the_file_system_are_readable) {
+  const TemporaryFolder folder;
+  const fs::path one = folder / "one", other = folder / "other";
+  fs::create_symlink(other, one);
+  fs::create_symlink(one, other);
+  const std::string reason = "Too many levels of symbolic links";
+  expect_failure({"generate", "x", "--corpus", (folder / "x.jsonl").string(), "--corpus-tokens",
+                  "1", "--text", one.string()},
+                 one.string() + ": cannot look at it: " + reason + "\n");
+  expect_failure({"inspect", one.string()}, reason);
 }
 
 TEST(ProgramTest, select_prints_the_published_layers) {

@@ -1,11 +1,13 @@
 // Progress lines and readable numbers.
 #include "cli/progress.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <sstream>
 
 #include "cli/numbers.h"
+#include "cli/run_progress.h"
 
 namespace hypenet {
 namespace {
@@ -36,6 +38,28 @@ TEST(ProgressTest, an_unfinished_line_is_ended) {
   EXPECT_EQ(out.str(), "\r\x1b[Khalf\n");
 }
 
+TEST(RunProgressTest, losses_and_pieces_have_names) {
+  testing::internal::CaptureStderr();
+  {
+    RunProgress progress;
+    progress.on_step({.stage = "distill",
+                      .step = 10,
+                      .steps = 10,
+                      .loss = 0.25,
+                      .learning_rate = 1e-3,
+                      .loss_name = "KL"});
+    progress.on_progress("sweep recall", 353, 353);
+  }
+  {
+    RunProgress progress;
+    progress.on_progress("tokenize", 353, 0);
+  }
+  const std::string lines = testing::internal::GetCapturedStderr();
+  EXPECT_THAT(lines, testing::HasSubstr("distill: step 10/10, KL 0.2500, lr 1.00e-03"));
+  EXPECT_THAT(lines, testing::HasSubstr("sweep recall: 353 of 353 rows\n"));
+  EXPECT_THAT(lines, testing::HasSubstr("tokenize: 353 tokens\n"));
+}
+
 TEST(NumbersTest, digits_come_in_groups) {
   EXPECT_EQ(with_commas(0), "0");
   EXPECT_EQ(with_commas(999), "999");
@@ -45,11 +69,7 @@ TEST(NumbersTest, digits_come_in_groups) {
   EXPECT_EQ(with_commas(-1234), "-1,234");
 }
 
-TEST(NumbersTest, bytes_and_tokens_have_units) {
-  EXPECT_EQ(readable_bytes(512), "512 B");
-  EXPECT_EQ(readable_bytes(1536), "1.5 KiB");
-  EXPECT_EQ(readable_bytes((int64_t{1} << 30) - 1), "1.0 GiB");
-  EXPECT_EQ(readable_bytes(int64_t{4} << 40), "4.0 TiB");
+TEST(NumbersTest, tokens_have_units) {
   EXPECT_EQ(readable_tokens(256), "256");
   EXPECT_EQ(readable_tokens(4096), "4K");
   EXPECT_EQ(readable_tokens(5000), "5,000");

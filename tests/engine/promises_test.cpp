@@ -226,7 +226,7 @@ TEST_F(Requests, that_never_fit_are_refused_with_the_numbers) {
   engine.submit(request(60, 4));
   Engine small(model_, {.memory_bytes = 1000});
   EXPECT_ERROR(small.submit(request(1, 1)),
-               "engine: memory: expected at least 163840 bytes for the states of 16 sequences "
+               "engine: memory: expected at least 160.0 KiB for the states of 16 sequences "
                "(131072) and a page of 128 tokens (32768), found 1000");
 }
 

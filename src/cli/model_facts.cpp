@@ -1,0 +1,131 @@
+// Each fact as people read it, and as programs do.
+#include "cli/model_facts.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <optional>
+#include <utility>
+
+#include "base/error.h"
+#include "cli/model_folder.h"
+#include "cli/numbers.h"
+#include "text/chat_template.h"
+#include "text/stop_ids.h"
+
+namespace hypenet {
+namespace {
+
+/// What a folder has, or the reason why it cannot be used.
+template <class Part>
+struct Found {
+  std::optional<Part> part = {};
+  std::string reason = {};
+};
+
+template <class Open>
+auto try_to_open(const Open& open) -> Found<decltype(open())> {
+  try {
+    return {open(), {}};
+  } catch (const Error& error) {
+    return {{}, error.what()};
+  }
+}
+
+ModelFact context_fact(const ModelConfig& config) {
+  const int64_t tokens = config.max_position_embeddings;
+  return {"context length", tokens > 0 ? with_commas(tokens) + " tokens" : "not given",
+          "max_position_embeddings", tokens > 0 ? Json(tokens) : Json()};
+}
+
+/// Which kinds of mixer turn queries and keys by their position.
+std::vector<std::string> turned_mixers(const ModelConfig& config) {
+  std::vector<std::string> kinds;
+  for (const auto& [type, is_turned] :
+       {std::pair(MixerType::kAttention, config.attn_use_rope),
+        std::pair(MixerType::kLightning, config.lightning_use_rope)}) {
+    const auto& types = config.mixer_types;
+    const bool is_there = std::find(types.begin(), types.end(), type) != types.end();
+    if (is_turned && is_there) kinds.emplace_back(to_string(type));
+  }
+  return kinds;
+}
+
+ModelFact rope_fact(const ModelConfig& config) {
+  const auto kinds = turned_mixers(config);
+  if (kinds.empty()) return {"RoPE base", "none", "rope_theta", {}};
+  std::string text =
+      fmt::format("{:.10g}, in {} layers", config.rope_theta, fmt::join(kinds, " and "));
+  if (const auto& scaling = config.rope_scaling) {
+    text += fmt::format("; Llama 3 scaling by {:g} beyond {} tokens", scaling->factor,
+                        with_commas(scaling->original_max_position_embeddings));
+  }
+  return {"RoPE base", text, "rope_theta", config.rope_theta};
+}
+
+ModelFact bias_fact(const ModelConfig& config) {
+  std::vector<std::string> places;
+  if (config.attention_bias) places = {"q_proj", "k_proj", "v_proj"};
+  if (config.attention_output_bias) places.emplace_back("o_proj");
+  const std::string text = places.empty() ? "none" : fmt::format("{}", fmt::join(places, ", "));
+  return {"biases", text, "biases", places};
+}
+
+ModelFact scaling_fact(const ModelConfig& config) {
+  const Json scaling = to_json(config.attn_logits_scaling);
+  const std::string text = scaling.is_null()     ? "none"
+                           : scaling.is_string() ? scaling.get<std::string>()
+                                                 : scaling.dump();
+  return {"attention logits scaling", text, "attn_logits_scaling", scaling};
+}
+
+ModelFact tokenizer_fact(const Found<Tokenizer>& tokenizer) {
+  if (!tokenizer.part) return {"tokenizer", tokenizer.reason, "tokenizer", {}};
+  const int64_t tokens = tokenizer.part->vocab_size();
+  return {"tokenizer",
+          "byte-level BPE, " + with_commas(tokens) + " tokens",
+          "tokenizer",
+          {{"kind", "byte-level BPE"}, {"tokens", tokens}}};
+}
+
+ModelFact stop_fact(const Checkpoint& checkpoint, const Found<Tokenizer>& tokenizer) {
+  if (!tokenizer.part) return {"end of text", "unknown without a tokenizer", "eos_token_ids", {}};
+  const auto ids = try_to_open([&] { return stop_ids(checkpoint, *tokenizer.part); });
+  if (!ids.part) return {"end of text", ids.reason, "eos_token_ids", {}};
+  std::vector<std::string> names;
+  for (const int32_t id : *ids.part) {
+    names.push_back(fmt::format("{} {}", id, tokenizer.part->token_bytes(id)));
+  }
+  const std::string text = names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", "));
+  return {"end of text", text, "eos_token_ids", *ids.part};
+}
+
+ModelFact template_fact(const std::filesystem::path& folder) {
+  const auto chat = try_to_open([&] { return ChatTemplate::load(folder); });
+  if (!chat.part) return {"chat template", chat.reason, "chat_template", {}};
+  const std::string family(chat.part->family_name());
+  return {"chat template", family, "chat_template", family};
+}
+
+}  // namespace
+
+std::vector<ModelFact> model_facts(const Checkpoint& checkpoint, const ModelConfig& config) {
+  const auto tokenizer = try_to_open([&] { return open_tokenizer(checkpoint.folder(), config); });
+  const bool is_tied = config.tie_word_embeddings;
+  return {
+      {"vocabulary", with_commas(config.vocab_size), "vocab_size", config.vocab_size},
+      context_fact(config),
+      {"feed-forward size", with_commas(config.intermediate_size), "intermediate_size",
+       config.intermediate_size},
+      rope_fact(config),
+      {"head", is_tied ? "tied to the embedding" : "of its own", "tie_word_embeddings", is_tied},
+      bias_fact(config),
+      scaling_fact(config),
+      stop_fact(checkpoint, tokenizer),
+      tokenizer_fact(tokenizer),
+      template_fact(checkpoint.folder())};
+}
+
+}  // namespace hypenet
