@@ -68,7 +68,7 @@ std::vector<int32_t> chat_stop_ids(const Checkpoint& checkpoint, const Tokenizer
   return ids;
 }
 
-/// The conversation's fixed part: the system message, if there is one, and how templates answer it.
+/// What a conversation keeps: its template, and the system message if there is one.
 struct Setting {
   ChatTemplate chat;
   ChatOptions options;
@@ -79,7 +79,7 @@ struct Setting {
     return {{"system", *system}};
   }
 
-  std::string render(std::vector<ChatMessage> history) const {
+  std::string render(const std::vector<ChatMessage>& history) const {
     return chat.render(history, options);
   }
 };

@@ -14,8 +14,7 @@ namespace hypenet {
 /// machine does not have.
 torch::Device parse_device(std::string_view text);
 
-/// "float32", "bfloat16" or "float64", or what else they are called ("bf16", "fp32", "double", in
-/// either case); throws Error naming the choices.
+/// Any name of float32, bfloat16 or float64 ("bf16", "double"); throws Error naming the choices.
 torch::ScalarType parse_type(std::string_view text);
 
 /// "float32", "bfloat16", "int64" ...

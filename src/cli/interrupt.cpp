@@ -3,7 +3,6 @@
 #include "cli/interrupt.h"
 
 #include <sys/eventfd.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -13,6 +12,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "cli/terminal_changes.h"
 #include "halo/run.h"
 
 namespace hypenet {
@@ -31,14 +31,6 @@ sigset_t interrupts() {
   ::sigemptyset(&signals);
   ::sigaddset(&signals, SIGINT);
   ::sigaddset(&signals, SIGTERM);
-  return signals;
-}
-
-sigset_t changes_of_terminal() {
-  sigset_t signals;
-  ::sigemptyset(&signals);
-  ::sigaddset(&signals, SIGWINCH);
-  ::sigaddset(&signals, SIGCONT);
   return signals;
 }
 
@@ -92,7 +84,7 @@ int make_wake_descriptor() {
 }  // namespace
 
 void route_interrupts() {
-  const sigset_t signals = interrupts(), changes = changes_of_terminal();
+  const sigset_t signals = interrupts(), changes = terminal_signals();
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   ::pthread_sigmask(SIG_BLOCK, &changes, nullptr);
   std::thread(wait_for_interrupts).detach();
@@ -111,13 +103,6 @@ void throw_if_interrupted() {
 InterruptWatch watch_interrupts() {
   static const int kDescriptor = make_wake_descriptor();
   return {interrupted, kDescriptor};
-}
-
-int terminal_changes() {
-  static const sigset_t kSignals = changes_of_terminal();
-  static const int kDescriptor = ::signalfd(-1, &kSignals, SFD_NONBLOCK | SFD_CLOEXEC);
-  HYPENET_CHECK(kDescriptor >= 0, "signalfd: expected a descriptor, found none");
-  return kDescriptor;
 }
 
 bool take_interrupt() {

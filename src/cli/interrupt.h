@@ -5,11 +5,11 @@
 
 namespace hypenet {
 
-/// Leaves SIGINT and SIGTERM to one thread of their own, and what terminal_changes tells to nobody:
-/// a handler would run on the stack of whatever thread it meets, and oneDNN's kernels point theirs
-/// into the heap, where a handler's frame lands in memory of others. Called once, before any other
-/// thread starts: threads inherit what they block. Until interrupt_flag or watch_interrupts is
-/// called both do what the system does.
+/// Leaves SIGINT and SIGTERM to one thread of their own: a handler would run on the stack of
+/// whatever thread it meets, and oneDNN's kernels point theirs into the heap, where a handler's
+/// frame lands in memory of others. Called once, before any other thread starts: threads inherit
+/// what they block. Until interrupt_flag or watch_interrupts is called both do what the system
+/// does.
 void route_interrupts();
 
 /// A flag that SIGINT and SIGTERM set from the first call on. A second signal ends the program at
@@ -29,11 +29,6 @@ struct InterruptWatch {
 /// From the first call on, SIGINT does nothing but this, however often; SIGTERM ends the program.
 /// Throws Error when the system has no descriptor left.
 InterruptWatch watch_interrupts();
-
-/// A descriptor that is readable (its bytes are of no interest) after the terminal got another
-/// size, and after the program was stopped (Ctrl-Z) and goes on. Throws Error when the system has
-/// no descriptor left.
-int terminal_changes();
 
 /// Whether SIGINT came since the last call.
 bool take_interrupt();

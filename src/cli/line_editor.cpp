@@ -16,7 +16,7 @@
 #include <string_view>
 
 #include "base/error.h"
-#include "cli/interrupt.h"
+#include "cli/terminal_changes.h"
 
 namespace hypenet {
 namespace {

@@ -68,6 +68,15 @@ std::string unreadable_number(const CLI::App& app, const std::string& text) {
   return concat(name, ": expected ", kind->second, ", found \"", text.substr(end + 3), "\"");
 }
 
+/// CLI11's "--a excludes --b" does not say that both were given.
+std::string both_given(std::string text) {
+  constexpr std::string_view kExcludes = " excludes ";
+  const size_t at = text.find(kExcludes);
+  if (at != std::string::npos)
+    text.replace(at, kExcludes.size(), " cannot be given together with ");
+  return text;
+}
+
 }  // namespace
 
 std::string usage_error(const CLI::App& app, const CLI::ParseError& error) {
@@ -82,8 +91,11 @@ std::string usage_error(const CLI::App& app, const CLI::ParseError& error) {
     return concat(call, ": expected a command (", CLI::detail::join(commands, ", "),
                   "), found none; see ", call, " --help");
   }
-  return concat(unreadable_number(*chain.back(), text.substr(0, text.find('\n'))), "; see ", call,
-                " --help");
+  const std::string line = text.substr(0, text.find('\n'));
+  const std::string readable = error.get_name() == "ExcludesError"
+                                   ? both_given(line)
+                                   : unreadable_number(*chain.back(), line);
+  return concat(readable, "; see ", call, " --help");
 }
 
 }  // namespace hypenet

@@ -112,6 +112,14 @@ TEST(ProgramTest, usage_errors_are_one_line_with_the_help_to_read) {
                  "--temperature: expected a number, found \"hot\"");
 }
 
+TEST(ProgramTest, options_that_do_not_go_together_are_named) {
+  expect_failure(
+      {"generate", "x", "--prompt", "y", "--prompt-file", "z"},
+      "--prompt-file cannot be given together with --prompt; see hypenet generate --help");
+  expect_failure({"generate", "x", "--prompt", "y", "--sequences", "2"},
+                 "--sequences requires --corpus");
+}
+
 TEST(ProgramTest, unknown_words_are_named_and_near_ones_suggested) {
   expect_failure({"evel", "x"},
                  "hypenet: unknown command \"evel\"; did you mean eval? hypenet "

@@ -223,11 +223,13 @@ TEST_F(Requests, that_never_fit_are_refused_with_the_numbers) {
   Engine engine(model_, {.max_context = 64, .page_tokens = 64});
   EXPECT_ERROR(engine.submit(request(60, 5)),
                "engine: a sequence of prompt and answer: expected at most 64 tokens");
+  EXPECT_EQ(engine.longest_sequence(), 64);
   engine.submit(request(60, 4));
+  EXPECT_EQ(Engine(model_, {.memory_bytes = 196608, .max_sequences = 1}).longest_sequence(), 640);
   Engine small(model_, {.memory_bytes = 1000});
   EXPECT_ERROR(small.submit(request(1, 1)),
                "engine: memory: expected at least 160.0 KiB for the states of 16 sequences "
-               "(131072) and a page of 128 tokens (32768), found 1000");
+               "(128.0 KiB) and a page of 128 tokens (32.0 KiB), found 1000 B");
 }
 
 TEST_F(Requests, can_be_cancelled_waiting_or_running) {
