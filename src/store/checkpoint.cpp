@@ -6,8 +6,8 @@
 #include <set>
 
 #include "base/file_kind.h"
+#include "base/folder_hint.h"
 #include "base/version.h"
-#include "store/folder_hint.h"
 #include "store/missing_weights.h"
 
 namespace hypenet {

@@ -7,6 +7,7 @@
 #include <unordered_set>
 
 #include "base/error.h"
+#include "base/folder_hint.h"
 #include "base/json.h"
 #include "text/added_tokens.h"
 #include "text/bpe.h"
@@ -107,6 +108,8 @@ Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
 Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 
 Tokenizer Tokenizer::load(const std::filesystem::path& folder) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(folder / "tokenizer.json", ignored)) check_model_folder(folder);
   auto impl = std::make_unique<Impl>(read_tokenizer_file(folder / "tokenizer.json"));
   impl->read_config(folder / "tokenizer_config.json");
   return Tokenizer(std::move(impl));

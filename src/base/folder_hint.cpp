@@ -1,5 +1,5 @@
 // A path that cannot be looked into is left to the error of reading it.
-#include "store/folder_hint.h"
+#include "base/folder_hint.h"
 
 #include <algorithm>
 #include <regex>

@@ -1,5 +1,5 @@
 // Paths that are nearly model folders.
-#include "store/folder_hint.h"
+#include "base/folder_hint.h"
 
 #include <gtest/gtest.h>
 
