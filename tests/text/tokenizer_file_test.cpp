@@ -126,7 +126,9 @@ TEST(TokenizerFile, merges_may_be_strings_after_a_version_line) {
 
 TEST(TokenizerFile, a_missing_folder_is_named) {
   const TemporaryFolder folder;
-  EXPECT_ERROR(Tokenizer::load(folder / "absent"), (folder / "absent" / "tokenizer.json").string());
+  EXPECT_ERROR(Tokenizer::load(folder / "absent"),
+               (folder / "absent").string() + ": expected a model folder, found nothing");
+  EXPECT_ERROR(Tokenizer::load(folder.path()), (folder / "tokenizer.json").string());
 }
 
 TEST(TokenizerFile, a_truncated_file_is_named) {
