@@ -52,7 +52,9 @@ void check_model_folder(const fs::path& folder) {
     const std::string kind = kind_of_file(folder);
     const std::string found = kind.empty() ? "" : concat(": ", kind);
     throw Error(concat(folder.string(), ": expected a model folder, found ",
-                       is_there ? concat("a file", found) : kind.empty() ? "nothing" : kind));
+                       is_there       ? concat("a file", found)
+                       : kind.empty() ? "nothing"
+                                      : kind));
   }
   if (fs::exists(folder / kConfig, failed) || failed) return;
   std::string inside;

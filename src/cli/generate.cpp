@@ -123,8 +123,8 @@ std::vector<Request> make_requests(Engine& engine, const Tokenizer& tokenizer,
     Request request{tokenizer.encode(prompt), options};
     request.options.max_tokens = answer_tokens(
         engine, memory, static_cast<int64_t>(request.prompt.size()), options.max_tokens);
-    longest = std::max(longest, static_cast<int64_t>(request.prompt.size()) +
-                                    request.options.max_tokens);
+    longest =
+        std::max(longest, static_cast<int64_t>(request.prompt.size()) + request.options.max_tokens);
     requests.push_back(std::move(request));
   }
   warn_of_length("prompt and --tokens", longest, engine.config());

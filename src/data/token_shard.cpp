@@ -167,9 +167,7 @@ std::string vocabulary_fingerprint(const Tokenizer& tokenizer) {
   return fmt::format("{:016x}", hash);
 }
 
-FolderKind dataset_kind() {
-  return {"an earlier token dataset", kDatasetFile, {"tokens-*.bin"}};
-}
+FolderKind dataset_kind() { return {"an earlier token dataset", kDatasetFile, {"tokens-*.bin"}}; }
 
 TokenizeProgress tokenize_corpus(const std::vector<fs::path>& files, const Tokenizer& tokenizer,
                                  const fs::path& out, const TokenizeOptions& options,

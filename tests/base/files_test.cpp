@@ -115,7 +115,8 @@ TEST(FileWriter, leaves_what_others_call_partial_and_writes_through_links) {
 
 TEST(FileWriter, folder_that_does_not_exist_is_an_error) {
   const TemporaryFolder folder;
-  EXPECT_ERROR(FileWriter(folder.path() / "none" / "x"), "x.hypenet-partial: cannot create: No such file");
+  EXPECT_ERROR(FileWriter(folder.path() / "none" / "x"),
+               "x.hypenet-partial: cannot create: No such file");
 }
 
 TEST(FileWriter, full_disk_is_an_error_with_the_systems_reason) {
