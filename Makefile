@@ -1,6 +1,6 @@
 # The front door: `make demo` and `make test` set everything up, build and run. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup configure program build test demo demo-clean check lint sanitize format clean
+.PHONY: help setup configure program build test demo demo-clean check lint sanitize fuzz format clean
 
 # With the CUDA compiler present, the program hypenet-cuda is linked too; it is never needed without a GPU.
 NVCC := $(firstword $(shell command -v nvcc) $(wildcard $(CUDA_HOME)/bin/nvcc /usr/local/cuda/bin/nvcc))
@@ -44,11 +44,14 @@ check: setup  ## format, layers and style
 lint: configure  ## clang-tidy
 	@scripts/lint
 
-sanitize: setup  ## tests under the address and undefined-behaviour sanitizers
+sanitize: setup  ## tests and fuzz targets under the address and undefined-behaviour sanitizers
 	@scripts/sanitize
+
+fuzz: setup  ## every reader's fuzz target, ten minutes each
+	@scripts/fuzz
 
 format:  ## clang-format over all C++ files
 	@scripts/format
 
 clean:  ## remove the builds; .venv and out stay
-	rm -rf build build-cpu build-cpu-debug
+	rm -rf build build-cpu build-cpu-debug build-fuzz

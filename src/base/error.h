@@ -8,10 +8,10 @@
 namespace hypenet {
 
 /// A failure that a user can understand: one line that names the place, what was expected and what
-/// was found.
+/// was found. Control characters, which come from files and names, become escapes.
 class Error : public std::runtime_error {
  public:
-  using std::runtime_error::runtime_error;
+  explicit Error(const std::string& text);
 };
 
 /// Joins its arguments as an output stream would print them.

@@ -11,7 +11,8 @@ namespace hypenet {
 namespace {
 
 constexpr double kMostTicks = 7;
-constexpr double kLargest = 1e300;  // differences of larger values overflow
+// Differences of larger values overflow; what is less than its inverse counts as zero.
+constexpr double kLargest = 1e300;
 
 struct Unit {
   double size;
@@ -62,8 +63,8 @@ std::string binary_label(double value) {
 std::pair<double, double> range_of(const std::vector<double>& values) {
   const auto [low, high] = std::minmax_element(values.begin(), values.end());
   const double magnitude = std::max(std::abs(*low), std::abs(*high));
-  if (*high - *low > 1e-9 * magnitude) return {*low, *high};
-  const double room = magnitude > 0 ? magnitude / 2 : 1;
+  if (*high - *low > std::max(1e-9 * magnitude, 1 / kLargest)) return {*low, *high};
+  const double room = magnitude > 1 / kLargest ? magnitude / 2 : 1;
   return {*low - room, *high + room};
 }
 

@@ -46,6 +46,11 @@ TEST(AxisTest, one_value_gets_room) {
   }
 }
 
+TEST(AxisTest, values_too_small_to_divide_count_as_zero) {
+  expect_sound(linear_axis({5e-324}), {5e-324});
+  expect_sound(linear_axis({0, 5e-324}), {0, 5e-324});
+}
+
 TEST(AxisTest, labels_are_the_expected_ones) {
   EXPECT_THAT(linear_axis({0.02, 0.97}).labels,
               ElementsAre("0.0", "0.2", "0.4", "0.6", "0.8", "1.0"));

@@ -1,0 +1,83 @@
+// Targets of the files that make a model: weights, config, recipes and the states of training.
+#include "fuzz/target.h"
+#include "halo/recipe.h"
+#include "model/config.h"
+#include "store/checkpoint.h"
+#include "tests/support/token_dataset.h"
+#include "train/loop.h"
+
+namespace hypenet::fuzz {
+namespace {
+
+/// Touches a tensor's first and last byte.
+void touch(const Tensor& tensor) {
+  if (tensor.numel() == 0) return;
+  const auto* bytes = static_cast<const volatile char*>(tensor.data_ptr());
+  const auto first = bytes[0], last = bytes[tensor.nbytes() - 1];
+  static_cast<void>(first), static_cast<void>(last);
+}
+
+class NoObjective : public Objective {
+ public:
+  Tensor accumulate(const Batch&, double) override { return {}; }
+  std::string first_nonfinite(const Batch&) override { return {}; }
+};
+
+}  // namespace
+
+void read_safetensors(std::string_view input) {
+  const SafetensorsFile file(put("model.safetensors", input));
+  for (const std::string& name : file.names()) {
+    attempt([&] { touch(file.tensor(name)); });
+  }
+}
+
+/// model.safetensors.index.json --- config.json; two shards are there
+void read_checkpoint(std::string_view input) {
+  static const bool is_ready = [] {
+    write_safetensors(folder() / "a.safetensors", {{"a", torch::zeros({2, 2})}});
+    write_safetensors(folder() / "b.safetensors", {{"b", torch::zeros({3})}});
+    return true;
+  }();
+  static_cast<void>(is_ready);
+  const auto part = parts(input, 2);
+  put("model.safetensors.index.json", part[0]);
+  put("config.json", part[1].empty() ? "{}" : part[1]);
+  const Checkpoint checkpoint(folder());
+  for (const std::string& name : checkpoint.names()) {
+    attempt([&] { touch(checkpoint.tensor(name)); });
+  }
+}
+
+void read_config(std::string_view input) {
+  const ModelConfig config = parse_model_config(parse_json(input, "config.json"), "config.json");
+  parse_model_config(to_json(config), "as written");
+}
+
+/// a recipe --- an option of --set
+void read_recipe(std::string_view input) {
+  const auto part = parts(input, 2);
+  RecipeSource source{.path = put("recipe.json", part[0])};
+  if (!part[1].empty()) source.settings = {std::string(part[1])};
+  attempt([&] { read_halo_recipe(source); });
+  attempt([&] { read_pretrain_recipe(source); });
+}
+
+/// metrics.jsonl --- align.state.safetensors, of a stage without steps
+void read_state(std::string_view input) {
+  static const Batches batches = [] {
+    write_dataset(folder() / "tokens", {.shards = {{1, 2, 3, 4}}});
+    const auto dataset = std::make_shared<const TokenDataset>(folder() / "tokens");
+    return Batches(dataset, nullptr, {.context = 2});
+  }();
+  const auto part = parts(input, 2);
+  put("metrics.jsonl", part[0]);
+  put("align.state.safetensors", part[1]);
+  TrainJob job{.stage = "align", .folder = folder(), .settings = {{"seed", 1}}};
+  job.config.steps = 0;
+  job.parameters = {{"w", torch::zeros({2})}};
+  NoObjective objective;
+  train(job, batches, objective);
+}
+
+}  // namespace hypenet::fuzz

@@ -1,0 +1,59 @@
+// Targets of the room text. Tokenizers must encode any text, patterns find an end in any text.
+#include "fuzz/target.h"
+#include "text/chat_template.h"
+#include "text/pattern.h"
+#include "text/sentences.h"
+#include "text/stop_ids.h"
+#include "text/tokenizer.h"
+#include "text/unicode.h"
+
+namespace hypenet::fuzz {
+
+/// tokenizer.json --- tokenizer_config.json --- config.json --- a text
+void read_tokenizer(std::string_view input) {
+  const auto part = parts(input, 4);
+  put("tokenizer.json", part[0]);
+  put("tokenizer_config.json", part[1].empty() ? "{}" : part[1]);
+  put("config.json", part[2].empty() ? "{}" : part[2]);
+  const Tokenizer tokenizer = Tokenizer::load(folder());
+  attempt([&] { read_stop_ids(folder(), tokenizer); });
+  for (const std::string_view text : {std::string_view("It's 12 o'clock.\n\n  na\u00efve \u4e2d"),
+                                      std::string_view("<|endoftext|>\xff\xe4\xb8"), part[3]}) {
+    attempt([&] { tokenizer.decode(tokenizer.encode(text), /*skip_special_tokens=*/true); });
+  }
+}
+
+/// an expression --- a text
+void read_pattern(std::string_view input) {
+  const auto part = parts(input, 2);
+  const Pattern pattern = Pattern::regex(part[0], "fuzz");
+  const std::string text = replace_invalid_utf8(part[1]);
+  Pattern::Search search(pattern);
+  search.start(text);
+  while (search.next()) {
+  }
+}
+
+/// chat_template.jinja --- tokenizer_config.json
+void read_chat_template(std::string_view input) {
+  const auto part = parts(input, 2);
+  const auto file = put("chat_template.jinja", part[0]);
+  if (part[0].empty()) std::filesystem::remove(file);
+  put("tokenizer_config.json", part[1].empty() ? "{}" : part[1]);
+  const ChatTemplate chat = ChatTemplate::load(folder());
+  const std::vector<ChatMessage> messages = {
+      {"system", "Be brief."}, {"user", "Hi"}, {"assistant", "Hello"}, {"user", "Why?"}};
+  chat.render(messages);
+}
+
+/// abbrev_types.txt --- collocations.tab --- sent_starters.txt --- ortho_context.tab --- a text
+void read_punkt(std::string_view input) {
+  const auto part = parts(input, 5);
+  put("abbrev_types.txt", part[0]);
+  put("collocations.tab", part[1]);
+  put("sent_starters.txt", part[2]);
+  put("ortho_context.tab", part[3]);
+  SentenceSplitter(PunktParameters::load(folder())).split(part[4]);
+}
+
+}  // namespace hypenet::fuzz
