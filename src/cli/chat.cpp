@@ -16,12 +16,14 @@
 #include "cli/commands.h"
 #include "cli/generation_options.h"
 #include "cli/interrupt.h"
+#include "cli/length_warning.h"
 #include "cli/line_editor.h"
 #include "cli/line_reader.h"
 #include "cli/model_folder.h"
 #include "cli/numbers.h"
 #include "cli/suggestion.h"
 #include "engine/engine.h"
+#include "model/length_note.h"
 #include "text/chat_template.h"
 
 namespace hypenet {
@@ -144,6 +146,7 @@ class Conversation {
     }
     last_ = stream_answer(engine_, tokenizer_, sequence, prompt_tokens_, stop);
     std::cout << std::endl;
+    warn_once();
     if (last_->finish == FinishReason::kLength && options.max_tokens < options_.max_tokens) {
       std::cerr << "hypenet: the answer ends before --tokens, at the end of "
                 << what_ends_context(engine_, memory_) << "; :reset forgets the conversation"
@@ -179,6 +182,14 @@ class Conversation {
   }
 
  private:
+  /// Of more tokens than the model was made for: the first time that a conversation has them.
+  void warn_once() {
+    const int64_t held = prompt_tokens_ + last_->tokens;
+    const bool is_long = length_note("", held, engine_.config()).has_value();
+    if (is_long && !was_long_) warn_of_length("conversation", held, engine_.config());
+    was_long_ = is_long;
+  }
+
   Engine& engine_;
   MemoryFlags memory_;
   const Tokenizer& tokenizer_;
@@ -187,6 +198,7 @@ class Conversation {
   std::vector<ChatMessage> history_;
   std::optional<Answer> last_;
   int64_t prompt_tokens_ = 0;
+  bool was_long_ = false;
 };
 
 enum class Obeyed { kDone, kUnknown, kLeaves };

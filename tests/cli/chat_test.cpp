@@ -164,6 +164,17 @@ TEST_F(ChatCommandTest, an_answer_ends_where_the_context_does) {
             "the conversation\n");
 }
 
+TEST_F(ChatCommandTest, a_conversation_beyond_the_models_length_is_told_once) {
+  Json config = read_json(folder() / "config.json");
+  config["max_position_embeddings"] = 64;
+  write_json(folder() / "config.json", config);
+  const ProgramResult result = run("Hi\nHi\n", {"--temperature", "0"});
+  EXPECT_EQ(result.code, 0) << result.error;
+  const std::string warning = "hypenet: warning: conversation: ";
+  EXPECT_TRUE(result.error.starts_with(warning)) << result.error;
+  EXPECT_EQ(result.error.find(warning, 1), std::string::npos) << result.error;
+}
+
 TEST_F(ChatCommandTest, an_unknown_command_is_a_failed_turn_of_a_script) {
   const ProgramResult result = run(":fly\n:hepl\n", {"--temperature", "0"});
   EXPECT_EQ(result.code, 1);
