@@ -168,7 +168,7 @@ TEST_F(ChatCommandTest, a_conversation_beyond_the_models_length_is_told_once) {
   Json config = read_json(folder() / "config.json");
   config["max_position_embeddings"] = 64;
   write_json(folder() / "config.json", config);
-  const ProgramResult result = run("Hi\nHi\n", {"--temperature", "0"});
+  const ProgramResult result = run("Hi\nHi\nHi\n", {"--temperature", "0"});
   EXPECT_EQ(result.code, 0) << result.error;
   const std::string warning = "hypenet: warning: conversation: ";
   EXPECT_TRUE(result.error.starts_with(warning)) << result.error;
