@@ -217,6 +217,7 @@ Prepared prepare(const EvalCommand& command, const OpenFolder& folder) {
 Findings measure(const EvalCommand& command, const OpenFolder& folder, Prepared prepared) {
   auto model =
       std::make_unique<MeasuredModel>(command.measure, folder.checkpoint, folder.tokenizer);
+  note_joined_words(prepared.tasks);
   Findings findings{.settings = settings_json(command, *model)};
   const std::vector<TaskOption> options =
       eval_task_options(command, model->max_length(), std::ssize(prepared.text));

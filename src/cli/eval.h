@@ -81,6 +81,10 @@ void check_text_measures(const EvalCommand& command, const std::vector<int32_t>&
 /// --max-length, and for answers that leave no room for their prompt.
 std::vector<Task> load_eval_tasks(const EvalCommand& command, const OpenFolder& folder);
 
+/// A line on standard error for a file of own items all of whose choices join the last word of
+/// their context: most likely spaces were forgotten.
+void note_joined_words(const std::vector<Task>& tasks);
+
 /// The results of tasks, and the lines of --log-samples.
 struct ScoredTasks {
   std::vector<TaskResult> results = {};

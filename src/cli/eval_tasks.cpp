@@ -1,6 +1,8 @@
 // The parts of an evaluation, one after the other: text, recall, and tasks with requests; what is
 // scored comes before what is generated, because that takes the engine's memory.
 #include <algorithm>
+#include <cctype>
+#include <iostream>
 #include <iterator>
 
 #include "base/error.h"
@@ -9,6 +11,7 @@
 #include "cli/numbers.h"
 #include "eval/encode.h"
 #include "eval/measures.h"
+#include "eval/own_tasks.h"
 
 namespace hypenet {
 namespace {
@@ -62,6 +65,13 @@ void check_answers_fit(const std::vector<Task>& tasks, int64_t max_length) {
       }
     }
   }
+}
+
+/// Whether context and continuation meet in the middle of a word.
+bool joins_words(const EvalRequest& request) {
+  const auto is_letter = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; };
+  return !request.context.empty() && !request.continuation.empty() &&
+         is_letter(request.context.back()) && is_letter(request.continuation.front());
 }
 
 int64_t tokens_read(const EvalCommand& command, const ModelConfig& config) {
@@ -153,6 +163,18 @@ std::vector<Task> load_eval_tasks(const EvalCommand& command, const OpenFolder& 
   std::vector<Task> tasks = load_tasks(names, options);
   check_answers_fit(tasks, tokens_read(command, folder.config));
   return tasks;
+}
+
+void note_joined_words(const std::vector<Task>& tasks) {
+  for (const Task& task : tasks) {
+    if (!is_own_task(task.name) || task.scoring != Scoring::kMultipleChoice) continue;
+    const bool joins_all = std::ranges::all_of(task.items, [](const TaskItem& item) {
+      return std::ranges::all_of(item.requests, joins_words);
+    });
+    if (!joins_all) continue;
+    std::cerr << "eval: " << task.name << ": every choice goes on with its context's last word; "
+              << "\"target_delimiter\": \" \" in an item puts a space between" << std::endl;
+  }
 }
 
 ScoredTasks run_eval_tasks(const EvalCommand& command, std::vector<Task> tasks,

@@ -193,10 +193,15 @@ TEST_F(EvalCommandTest, a_files_choices_are_scored_as_they_stand) {
              R"~({"context": "print(", "choices": ["x)", " y)"], "answer": 0}
 {"context": "The sky is", "choices": ["blue"], "answer": 0, "target_delimiter": " "}
 )~");
-  ASSERT_EQ(eval({"--tasks", file("code.jsonl"), "--log-samples", file("samples.jsonl")}).code, 0);
+  const ProgramResult result =
+      eval({"--tasks", file("code.jsonl"), "--log-samples", file("samples.jsonl")});
+  ASSERT_EQ(result.code, 0) << result.error;
   EXPECT_THAT(read_file(root_ / "samples.jsonl"),
               AllOf(HasSubstr(R"~([["print(","x)"],["print("," y)"]])~"),
                     HasSubstr(R"~([["The sky is"," blue"]])~")));
+  EXPECT_THAT(result.error, Not(HasSubstr("target_delimiter")));
+  EXPECT_THAT(eval({"--tasks", file("choices.jsonl")}).error,
+              HasSubstr("choices.jsonl: every choice goes on with its context's last word"));
 }
 
 TEST_F(EvalCommandTest, missing_files_are_named) {
