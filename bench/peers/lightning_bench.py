@@ -4,7 +4,8 @@
 
 Needs a GPU, torch, triton and flash-linear-attention 0.4.2. First both are held against a float64 reference and against
 each other; then each is recorded as a CUDA graph and timed by triton's do_bench (median; the L2 cache is flushed before
-every call). Prints Markdown rows: ms, and the floor: every tensor through memory once at 4.3 TB/s.
+every call). Prints Markdown rows: ms, and the floor: every tensor through memory once at the rate of a
+copy, read and written, in the same run.
 """
 import argparse
 import ctypes
@@ -13,8 +14,6 @@ import math
 import torch
 from fla.ops.simple_gla import chunk_simple_gla
 from triton.testing import do_bench
-
-BANDWIDTH = 4.3e12  # bytes a second: a copy on an H200, read and written
 
 
 class Pass(ctypes.Structure):
@@ -116,11 +115,19 @@ def timed(work):
     return do_bench(graph.replay, warmup=50, rep=200, return_mode="median")
 
 
+def copy_rate():
+    """Bytes a second of a copy on this device, read and written."""
+    source = torch.randn(2 ** 29, device="cuda")
+    target = torch.empty_like(source)
+    return 2 * source.nbytes / (timed(lambda: torch.neg(source, out=target)) * 1e-3)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("library")
     parser.add_argument("--quick", action="store_true", help="no FLA in float32")
     arguments = parser.parse_args()
+    bandwidth = copy_rate()
     for H, d in ((16, 128), (9, 64)):
         decay, scale = slopes(H).cuda(), d ** -0.5
         ours = Ours(arguments.library, decay, scale)
@@ -144,7 +151,7 @@ def main():
                 del wide
                 bf16 = timed(lambda: run_fla(q, k, v, do, both))
                 own = timed(lambda: (ours.forward(q, k, v), ours.backward(q, k, v, do) if both else None))
-                floor = (11 if both else 4) * q.numel() * 2 / BANDWIDTH * 1e3
+                floor = (11 if both else 4) * q.numel() * 2 / bandwidth * 1e3
                 row[both] = f"{slow:.3f} / {bf16:.3f} / {own:.3f} / {floor:.3f}"
             print(f"| {B} x {T} | {row[False]} | {row[True]} |", flush=True)
 

@@ -11,6 +11,7 @@
 #include "cli/bench.h"
 #include "cli/bench_inference.h"
 #include "cli/interrupt.h"
+#include "cli/kernel_timing.h"
 #include "cli/numbers.h"
 #include "cli/progress.h"
 #include "engine/runner.h"
@@ -127,7 +128,7 @@ void bench_decode(const BenchDecode& options) {
   HYPENET_CHECK(options.steps > 0, "--steps: expected 1 or more, found ", options.steps);
   const torch::Device device = use_device(options.common.device);
   const torch::NoGradGuard no_grad;
-  const double bandwidth = read_bandwidth(device);
+  const double bandwidth = memory_rate(device);
   std::vector<SpeedPoint> points;
   Table table{{"shape", "context", "ms a token", "device ms", "device busy", "floor ms",
                "floor / ms", "tokens/s", "GB read"},
@@ -154,8 +155,9 @@ void bench_decode(const BenchDecode& options) {
   progress.finish("bench decode: done");
   std::cout << fmt::format(
                    "decode, {} sequences side by side, weights {}, {}; floor: weights, cache and "
-                   "states at {:.3g} GB/s\n\n",
-                   options.batch, options.common.type, device.str(), bandwidth / 1e9)
+                   "states at {:.4g} GB/s, {} in this run\n\n",
+                   options.batch, options.common.type, device.str(), bandwidth / 1e9,
+                   device.is_cuda() ? "a copy's rate" : "a read's rate")
             << format_table(table);
   write_results(options.common, "Decode: milliseconds a token", points);
 }

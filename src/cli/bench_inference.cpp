@@ -6,9 +6,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
-#include "cli/bench.h"
 #include "cli/bench_shapes.h"
-#include "cli/read_bandwidth.h"
 
 namespace hypenet {
 namespace {
@@ -71,13 +69,17 @@ void check(const BenchInference& options) {
   }
 }
 
+torch::ScalarType compute_type(const BenchInference& options, torch::Device device) {
+  const torch::ScalarType weights = parse_type(options.type);
+  const bool is_mixed = weights == torch::kBFloat16 && !device.is_cuda();
+  return is_mixed ? torch::kFloat32 : weights;
+}
+
 CausalLm inference_model(const std::string& shape, const BenchInference& options,
                          torch::Device device) {
   torch::manual_seed(0);
-  const torch::ScalarType weights = parse_type(options.type);
-  CausalLm model = random_model(inference_shape(shape), weights, device);
-  const bool is_mixed = weights == torch::kBFloat16 && !device.is_cuda();
-  model->set_compute_type(is_mixed ? torch::kFloat32 : weights);
+  CausalLm model = random_model(inference_shape(shape), parse_type(options.type), device);
+  model->set_compute_type(compute_type(options, device));
   model->eval();
   model->set_logits_scaling(model->config().attn_logits_scaling);
   return model;
@@ -113,10 +115,6 @@ int64_t step_weight_bytes(CausalLm& model) {
     bytes += parameter.value().numel() * static_cast<int64_t>(parameter.value().element_size());
   }
   return bytes;
-}
-
-double read_bandwidth(torch::Device device) {
-  return device.is_cuda() ? kPeakBandwidth : read_bandwidth();
 }
 
 }  // namespace hypenet

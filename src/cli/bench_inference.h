@@ -29,7 +29,10 @@ void add_inference_options(CLI::App& command, BenchInference& options);
 /// Throws Error for contexts that are not positive, or none.
 void check(const BenchInference& options);
 
-/// Random weights of --dtype; arithmetic is float32 beside bfloat16 weights on a CPU.
+/// The type that these options multiply in: that of the weights, but float32 on a CPU.
+torch::ScalarType compute_type(const BenchInference& options, torch::Device device);
+
+/// Random weights of --dtype, which compute in compute_type.
 CausalLm inference_model(const std::string& shape, const BenchInference& options,
                          torch::Device device);
 
@@ -47,9 +50,5 @@ void write_results(const BenchInference& options, const std::string& title,
 
 /// Bytes of the weights that one step reads: all but an embedding that is not the head too.
 int64_t step_weight_bytes(CausalLm& model);
-
-/// Bytes a second at which memory can be read: a GPU's as known (kPeakBandwidth), a CPU's as
-/// measured now with all threads.
-double read_bandwidth(torch::Device device);
 
 }  // namespace hypenet

@@ -426,28 +426,40 @@ void add_softmax_attention(Cases& cases, const char* name, AttentionBackend back
 
 }  // namespace
 
+KernelCase product_case(int64_t n, const torch::TensorOptions& options) {
+  const auto element_bytes = static_cast<double>(options.dtype().itemsize());
+  return {"matrix product",
+          fmt::format("{} x {} x {}", n, n, n),
+          {2 * product_of({n, n, n}), 3 * product_of({n, n}) * element_bytes},
+          [=]() -> KernelCall {
+            const Tensor a = torch::randn({n, n}, options), b = torch::randn({n, n}, options);
+            return [=] {
+              const torch::NoGradGuard no_grad;
+              return Tensors{product(a, b)};
+            };
+          }};
+}
+
+KernelCase copy_case(const torch::TensorOptions& options) {
+  const int64_t count = options.device().is_cuda() ? int64_t{1} << 30 : int64_t{1} << 22;
+  const double bytes = product_of({count}) * static_cast<double>(options.dtype().itemsize());
+  return {"copy",
+          fmt::format("{} MiB", static_cast<int64_t>(bytes) >> 20),
+          {0, 2 * bytes},
+          [=]() -> KernelCall {
+            // Through a kernel: a graph's own copies run at two thirds of the rate (2.8 of 4.3 TB/s
+            // on an H200). Written once before, so that all its pages exist.
+            const Tensor from = torch::randn({count}, options);
+            Tensor to = torch::zeros({count}, options);
+            return [=]() mutable -> Tensors { return {at::neg_out(to, from)}; };
+          }};
+}
+
 std::vector<KernelCase> ceiling_cases(const KernelSizes& sizes) {
-  Cases cases{{sizes}};
   // A GPU's ceilings are full size in quick runs too: they take milliseconds.
   const int64_t n = sizes.device.is_cuda() ? 8192 : 512;
-  const auto options = cases.options();
-  cases.add("matrix product", fmt::format("{} x {} x {}", n, n, n),
-            {2 * product_of({n, n, n}), 3 * product_of({n, n}) * cases.element_bytes()}, [=] {
-              const Tensor a = torch::randn({n, n}, options), b = torch::randn({n, n}, options);
-              return [=] {
-                const torch::NoGradGuard no_grad;
-                return Tensors{product(a, b)};
-              };
-            });
-  const int64_t count = sizes.device.is_cuda() ? int64_t{1} << 30 : int64_t{1} << 22;
-  const double bytes = product_of({count}) * cases.element_bytes();
-  cases.add("copy", fmt::format("{} MiB", static_cast<int64_t>(bytes) >> 20), {0, 2 * bytes}, [=] {
-    // Through a kernel: a graph's own copies run at two thirds of the rate (2.8 of 4.3 TB/s on an
-    // H200). Written once before, so that all its pages exist.
-    const Tensor from = torch::randn({count}, options);
-    Tensor to = torch::zeros({count}, options);
-    return [=]() mutable -> Tensors { return {at::neg_out(to, from)}; };
-  });
+  Cases cases{{sizes}};
+  cases.all = {product_case(n, cases.options()), copy_case(cases.options())};
   if (sizes.device.is_cpu()) add_read(cases);
   return cases.all;
 }

@@ -12,6 +12,7 @@
 #include "cli/bench.h"
 #include "cli/bench_inference.h"
 #include "cli/interrupt.h"
+#include "cli/kernel_timing.h"
 #include "cli/model_flops.h"
 #include "cli/numbers.h"
 #include "cli/progress.h"
@@ -66,6 +67,7 @@ void bench_prefill(const BenchPrefill& options) {
   check(options.common);
   const torch::Device device = use_device(options.common.device);
   const auto& contexts = options.common.contexts;
+  const double rate = product_rate(device, compute_type(options.common, device));
   std::vector<SpeedPoint> points;
   Table table{
       {"shape", "context", "ms", "tokens/s", "floor ms", "floor / ms", "TFLOP/s", "peak memory"},
@@ -81,7 +83,7 @@ void bench_prefill(const BenchPrefill& options) {
       const double ms = measure(model, context, options.chunk);
       const double flops =
           total_flops(prefill_flops(model->config(), context)) * static_cast<double>(context);
-      const double floor = flops / kPeakFlops * 1e3;
+      const double floor = flops / rate * 1e3;
       points.push_back({shape, context, ms, floor});
       table.rows.push_back(
           {shape, with_commas(context), fmt::format("{:.1f}", ms),
@@ -93,9 +95,9 @@ void bench_prefill(const BenchPrefill& options) {
   }
   progress.finish("bench prefill: done");
   std::cout << fmt::format(
-                   "prefill of one prompt, weights {}, {}; floor: the arithmetic at {:.0f} "
-                   "TFLOP/s\n\n",
-                   options.common.type, device.str(), kPeakFlops / 1e12)
+                   "prefill of one prompt, weights {}, {}; floor: the arithmetic at {:.3g} "
+                   "TFLOP/s, a large product's rate in this run\n\n",
+                   options.common.type, device.str(), rate / 1e12)
             << format_table(table);
   write_results(options.common, "Prefill: milliseconds to the first token", points);
 }

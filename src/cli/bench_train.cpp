@@ -12,6 +12,7 @@
 #include "cli/bench_shapes.h"
 #include "cli/device.h"
 #include "cli/interrupt.h"
+#include "cli/kernel_timing.h"
 #include "cli/model_flops.h"
 #include "cli/numbers.h"
 #include "cli/run_progress.h"
@@ -154,8 +155,9 @@ Table flops_table(const std::vector<FlopsPart>& parts) {
   return table;
 }
 
+/// `ceiling` is the FLOP/s of a large product of the stage's type.
 Table result_table(const Timing& timing, const StageConfig& config, double flops_a_token,
-                   torch::Device device) {
+                   double ceiling, torch::Device device) {
   const double rate = static_cast<double>(config.sequences * config.context) / timing.step_seconds;
   Table table{{"measure", "value"}, {}};
   const auto add = [&](const char* name, const std::string& value) {
@@ -165,8 +167,9 @@ Table result_table(const Timing& timing, const StageConfig& config, double flops
   add("ms a step", fmt::format("{:.2f}", timing.step_seconds * 1e3));
   add("ms of the host to queue a step", fmt::format("{:.2f}", timing.host_seconds * 1e3));
   add("TFLOP/s", fmt::format("{:.3g}", rate * flops_a_token / 1e12));
+  add("TFLOP/s of a large product in this run", fmt::format("{:.3g}", ceiling / 1e12));
+  add("share of it", fmt::format("{:.1f} %", rate * flops_a_token / ceiling * 100));
   if (!device.is_cuda()) return table;
-  add("share of 710 TFLOP/s", fmt::format("{:.1f} %", rate * flops_a_token / kPeakFlops * 100));
   const PeakBytes peak = peak_device_bytes(device);
   add("peak memory of tensors", readable_bytes(peak.allocated));
   add("peak memory taken", readable_bytes(peak.reserved));
@@ -194,6 +197,7 @@ void bench_train(const BenchTrain& options) {
   const BenchShape shape = bench_shape(options.shape);
   const torch::Device device = use_device(options.device);
   const StageConfig config = stage_config(options, shape, device);
+  const double ceiling = product_rate(device, config.compute_type());
   const int64_t L = shape.teacher.num_hidden_layers;
   const std::vector<int64_t> kept =
       options.stage == 1 ? std::vector<int64_t>() : shape.attention_layers;
@@ -225,7 +229,7 @@ void bench_train(const BenchTrain& options) {
       config.precision, device.str(), timing.is_recorded ? "CUDA graph" : "call by call",
       config.activation_checkpointing ? ", activation checkpointing" : "", timing.last.loss);
   std::cout << format_table(flops_table(parts)) << '\n'
-            << format_table(result_table(timing, config, total_flops(parts), device));
+            << format_table(result_table(timing, config, total_flops(parts), ceiling, device));
 }
 
 }  // namespace

@@ -75,7 +75,9 @@ TEST_P(BenchTrainStage, prints_what_it_counts_and_measures) {
   EXPECT_THAT(result.error, IsEmpty());
   EXPECT_THAT(result.out, AllOf(HasSubstr("tiny, stage "), HasSubstr("2 x 16 tokens a step"),
                                 HasSubstr("MFLOP a token"), ContainsRegex("tokens/s +[1-9]"),
-                                ContainsRegex("TFLOP/s +[0-9]")));
+                                ContainsRegex("TFLOP/s +[0-9]"),
+                                ContainsRegex("large product in this run +[0-9.e-]+"),
+                                ContainsRegex("share of it +[0-9.]+ %")));
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -85,6 +87,17 @@ INSTANTIATE_TEST_SUITE_P(
                     std::vector<std::string>{"--stage", "2", "--precision", "bfloat16"},
                     std::vector<std::string>{"--stage", "3", "--activation-checkpointing"}),
     [](const auto& info) { return "case" + std::to_string(info.index); });
+
+TEST(BenchInference, has_floors_at_rates_that_it_measured_itself) {
+  for (const char* bench : {"prefill", "decode"}) {
+    const ProgramResult result = run_program(
+        {"bench", bench, "--shape", "hypenet-tiny", "--context", "32", "--threads", "1"});
+    EXPECT_EQ(result.code, 0) << result.error;
+    EXPECT_THAT(result.out,
+                ContainsRegex("at [0-9.e+-]+ (GB/s|TFLOP/s), a[^\n]* rate in this run"));
+    EXPECT_THAT(result.out, ContainsRegex("hypenet-tiny +32 +[0-9.]+"));
+  }
+}
 
 TEST(BenchTrain, wrong_requests_are_one_line) {
   const auto expect_failure = [](std::vector<std::string> arguments, const std::string& text) {
