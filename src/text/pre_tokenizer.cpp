@@ -57,8 +57,8 @@ void emit(std::string_view text, const std::vector<Span>& spans, SplitBehavior b
 
 PreTokenizer::PreTokenizer(const SplitRule& rule) : rule_(rule) {
   if (!rule.pattern) return;
-  pattern_ = rule.is_literal ? Pattern::literal(*rule.pattern, rule.place)
-                             : Pattern::regex(*rule.pattern, rule.place);
+  pattern_ =
+      rule.is_literal ? Pattern::literal(*rule.pattern) : Pattern::regex(*rule.pattern, rule.place);
 }
 
 std::vector<std::string_view> PreTokenizer::split(const std::vector<std::string_view>& pieces,

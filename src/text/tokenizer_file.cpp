@@ -18,6 +18,10 @@ namespace {
 constexpr const char* kByteLevelPattern =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
+// What Digits splits at: numbers as Rust tells them, whose Unicode (17) is one later than that of
+// the expressions.
+constexpr const char* kDigitsPattern = R"([\p{N}\x{11DE0}-\x{11DE9}\x{16FF4}-\x{16FF6}])";
+
 // Ids beyond this are a damaged file: tables are as long as the largest id.
 constexpr int64_t kLargestId = (1 << 24) - 1;
 
@@ -161,7 +165,7 @@ SplitRule digits_rule(const Part& part) {
   DigitsFields fields;
   read_fields(*part.json, part.place, fields);
   SplitRule rule;
-  rule.pattern = R"(\p{N})";
+  rule.pattern = kDigitsPattern;
   rule.behavior = fields.individual_digits ? SplitBehavior::kIsolated : SplitBehavior::kContiguous;
   return rule;
 }

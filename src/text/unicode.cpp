@@ -1,16 +1,15 @@
-// UTF-8 by hand; categories and normalisation from utf8proc.
+// UTF-8 by hand; words from the pinned table, the normalisation of old characters from utf8proc.
 #include "text/unicode.h"
 
 #include <utf8proc.h>
 
-#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <iterator>
 #include <memory>
 
 #include "base/error.h"
+#include "text/unicode_table.h"
 
 namespace hypenet {
 
@@ -47,31 +46,6 @@ bool is_inert(char32_t code) {
                        property->category == UTF8PROC_CATEGORY_ME;
   const bool has_decomposition = property->decomp_seqindex != UINT16_MAX;
   return !is_mark && !has_decomposition && property->combining_class == 0;
-}
-
-struct Range {
-  char32_t first, last;
-};
-
-// Marks that came after Unicode 9, whose tables the `tokenizers` library normalises by: to it they
-// are plain characters, neither put in order nor composed, and ids must not differ from its own.
-constexpr Range kLaterMarks[] = {
-    {0x7FD, 0x7FD},     {0x898, 0x89F},     {0x8CA, 0x8D3},     {0x9FE, 0x9FE},
-    {0xC3C, 0xC3C},     {0xD3B, 0xD3C},     {0xEBA, 0xEBA},     {0x1715, 0x1715},
-    {0x1ABF, 0x1ACE},   {0x1DF6, 0x1DFA},   {0xA82C, 0xA82C},   {0x10D24, 0x10D27},
-    {0x10EAB, 0x10EAC}, {0x10EFD, 0x10EFF}, {0x10F46, 0x10F50}, {0x10F82, 0x10F85},
-    {0x11070, 0x11070}, {0x1133B, 0x1133B}, {0x1145E, 0x1145E}, {0x11839, 0x1183A},
-    {0x11930, 0x11930}, {0x1193D, 0x1193E}, {0x11943, 0x11943}, {0x119E0, 0x119E0},
-    {0x11A34, 0x11A34}, {0x11A47, 0x11A47}, {0x11A99, 0x11A99}, {0x11D42, 0x11D42},
-    {0x11D44, 0x11D45}, {0x11D97, 0x11D97}, {0x11F41, 0x11F42}, {0x16FF0, 0x16FF1},
-    {0x1E08F, 0x1E08F}, {0x1E130, 0x1E136}, {0x1E2AE, 0x1E2AE}, {0x1E2EC, 0x1E2EF},
-    {0x1E4EC, 0x1E4EF}};
-
-bool is_later_mark(char32_t code) {
-  const auto ends_before = [](const Range& range, char32_t c) { return range.last < c; };
-  const Range* range =
-      std::lower_bound(std::begin(kLaterMarks), std::end(kLaterMarks), code, ends_before);
-  return range != std::end(kLaterMarks) && range->first <= code;
 }
 
 std::string nfc_by_utf8proc(std::string_view text) {
@@ -158,7 +132,9 @@ std::string nfc(std::string_view text) {
   size_t done = 0;
   for (size_t at = 0; at < text.size();) {
     const Utf8Step step = read_utf8(text, at);
-    if (is_later_mark(step.code)) {
+    // To the `tokenizers` library what came after Unicode 9 is a plain character, neither put in
+    // order nor composed, whatever this machine's utf8proc knows of it.
+    if (!unicode_9_characters().contains(step.code)) {
       result += nfc_by_utf8proc(text.substr(done, at - done));
       result += text.substr(at, step.size);
       done = at + step.size;
@@ -209,28 +185,12 @@ bool is_python_space(char32_t code) {
 }
 
 bool is_word(char32_t code) {
-  switch (utf8proc_category(static_cast<utf8proc_int32_t>(code))) {
-    case UTF8PROC_CATEGORY_LU:
-    case UTF8PROC_CATEGORY_LL:
-    case UTF8PROC_CATEGORY_LT:
-    case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO:
-    case UTF8PROC_CATEGORY_MN:
-    case UTF8PROC_CATEGORY_MC:
-    case UTF8PROC_CATEGORY_ME:
-    case UTF8PROC_CATEGORY_ND:
-    case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_PC:
-      return true;
-    default:
-      break;
-  }
-  const bool is_join_control = code == 0x200C || code == 0x200D;
-  // Circled and squared letters are symbols that Unicode counts as alphabetic.
-  const bool is_enclosed_letter =
-      (code >= 0x24B6 && code <= 0x24E9) || (code >= 0x1F130 && code <= 0x1F149) ||
-      (code >= 0x1F150 && code <= 0x1F169) || (code >= 0x1F170 && code <= 0x1F189);
-  return is_join_control || is_enclosed_letter;
+  static const CodeSet kWords = [] {
+    CodeSet set = named_code_set("[:word:]").value();
+    set.add(named_code_set("Join_Control").value());
+    return set;
+  }();
+  return kWords.contains(code);
 }
 
 }  // namespace hypenet

@@ -32,7 +32,8 @@ size_t complete_utf8_size(std::string_view bytes);
 /// normalisation.
 bool is_surely_nfc(std::string_view text);
 
-/// The text in Normalization Form C; the text must be valid UTF-8.
+/// The text in Normalization Form C of Unicode 9, which the `tokenizers` library keeps to: later
+/// characters stay as they are. The text must be valid UTF-8.
 std::string nfc(std::string_view text);
 
 /// The lower-case and title-case forms that are one character; others give the character itself.
@@ -52,7 +53,8 @@ bool is_white_space(char32_t code);
 /// the four separators of ASCII.
 bool is_python_space(char32_t code);
 
-/// A word character of Unicode TR18: letters, marks, decimal digits, connectors, join controls.
+/// A word character of Unicode TR18, version 16: letters, marks, decimal digits, connectors, join
+/// controls.
 bool is_word(char32_t code);
 
 }  // namespace hypenet
