@@ -8,11 +8,11 @@
 
 #include "base/error.h"
 #include "base/folder_hint.h"
-#include "base/json.h"
 #include "text/added_tokens.h"
 #include "text/bpe.h"
 #include "text/byte_level.h"
 #include "text/pre_tokenizer.h"
+#include "text/token_files.h"
 #include "text/tokenizer_file.h"
 #include "text/unicode.h"
 
@@ -23,9 +23,7 @@ struct Tokenizer::Impl {
 
   void set_bytes(int32_t id, std::string_view entry);
   void add_token(const AddedToken& token, const std::string& place);
-  void read_config(const std::filesystem::path& path);
-  std::optional<int32_t> configured_id(const Json& config, const char* key,
-                                       const std::string& place) const;
+  std::optional<int32_t> id_of(const std::optional<std::string>& token) const;
 
   bool nfc = false;
   AddedTokenFinder raw_tokens, normalized_tokens;
@@ -80,26 +78,9 @@ void Tokenizer::Impl::add_token(const AddedToken& token, const std::string& plac
   normalized_tokens.add(token, nfc ? hypenet::nfc(token.content) : token.content);
 }
 
-std::optional<int32_t> Tokenizer::Impl::configured_id(const Json& config, const char* key,
-                                                      const std::string& place) const {
-  if (!config.contains(key) || config[key].is_null()) return std::nullopt;
-  const Json& entry = config[key];
-  const Json& content = entry.is_object() && entry.contains("content") ? entry["content"] : entry;
-  HYPENET_CHECK(content.is_string(), place, ": ", key, ": expected a string, found ",
-                json_kind(content));
-  const auto found = ids.find(content.get<std::string>());
-  HYPENET_CHECK(found != ids.end(), place, ": ", key,
-                ": expected a token of tokenizer.json, found ", content.get<std::string>());
-  return found->second;
-}
-
-void Tokenizer::Impl::read_config(const std::filesystem::path& path) {
-  if (!std::filesystem::exists(path)) return;
-  const Json config = read_json(path);
-  HYPENET_CHECK(config.is_object(), path.string(), ": expected an object, found ",
-                json_kind(config));
-  bos = configured_id(config, "bos_token", path.string());
-  eos = configured_id(config, "eos_token", path.string());
+std::optional<int32_t> Tokenizer::Impl::id_of(const std::optional<std::string>& token) const {
+  const auto found = token ? ids.find(*token) : ids.end();
+  return found == ids.end() ? std::nullopt : std::optional(found->second);
 }
 
 Tokenizer::Tokenizer(std::unique_ptr<const Impl> impl) : impl_(std::move(impl)) {}
@@ -110,8 +91,11 @@ Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 Tokenizer Tokenizer::load(const std::filesystem::path& folder) {
   std::error_code ignored;
   if (!std::filesystem::exists(folder / "tokenizer.json", ignored)) check_model_folder(folder);
-  auto impl = std::make_unique<Impl>(read_tokenizer_file(folder / "tokenizer.json"));
-  impl->read_config(folder / "tokenizer_config.json");
+  TokenizerFile file = read_tokenizer_file(folder / "tokenizer.json");
+  const NamedTokens named = read_token_files(folder, file);
+  auto impl = std::make_unique<Impl>(file);
+  impl->bos = impl->id_of(named.bos);
+  impl->eos = impl->id_of(named.eos);
   return Tokenizer(std::move(impl));
 }
 

@@ -18,9 +18,9 @@ namespace hypenet {
 /// may be shared between threads.
 class Tokenizer {
  public:
-  /// Reads <folder>/tokenizer.json, and tokenizer_config.json beside it where there is one
-  /// (bos_token, eos_token). Throws Error naming the file and the key when something is missing,
-  /// malformed or not supported.
+  /// Reads <folder>/tokenizer.json, and the files beside it that name tokens (text/token_files.h).
+  /// Throws Error naming the file and the key when something is missing, malformed or not
+  /// supported.
   static Tokenizer load(const std::filesystem::path& folder);
 
   ~Tokenizer();

@@ -137,16 +137,5 @@ TEST(TokenizerFile, a_truncated_file_is_named) {
   EXPECT_ERROR(load_text("[]"), "tokenizer.json: expected an object, found array");
 }
 
-TEST(TokenizerFile, a_config_that_names_an_unknown_token_is_refused) {
-  const TemporaryFolder folder;
-  write_file(folder / "tokenizer.json", small().dump());
-  write_file(folder / "tokenizer_config.json", R"({"eos_token": "<eos>"})");
-  EXPECT_ERROR(Tokenizer::load(folder.path()),
-               "tokenizer_config.json: eos_token: expected a token of tokenizer.json, found <eos>");
-  write_file(folder / "tokenizer_config.json", R"({"eos_token": 2})");
-  EXPECT_ERROR(Tokenizer::load(folder.path()),
-               "tokenizer_config.json: eos_token: expected a string, found an integer");
-}
-
 }  // namespace
 }  // namespace hypenet
