@@ -9,7 +9,7 @@ namespace hypenet {
 namespace {
 
 // Turns of a loop of a few dozen to 140 cycles each: docs/training.md, "Beside other work".
-char wait_briefly[] = "GOMP_SPINCOUNT=2000";
+char wait_briefly[] = "GOMP_SPINCOUNT=15000";
 
 // Those after the first few are there where no shell has started the program.
 constexpr std::string_view kLenders[] = {"_=",        "OLDPWD=", "SHLVL=", "PWD=",  "LOGNAME=",

@@ -23,7 +23,7 @@ std::string shown_with(const std::string& variables) {
 
 TEST(BriefWaiting, is_told_to_libgomp_in_the_place_of_any_harmless_variable) {
   for (const char* variables : {"_=x", "PATH=/bin", "HOME=/", "LANG=C USER=me"}) {
-    EXPECT_THAT(shown_with(variables), HasSubstr("GOMP_SPINCOUNT = '2000'")) << variables;
+    EXPECT_THAT(shown_with(variables), HasSubstr("GOMP_SPINCOUNT = '15000'")) << variables;
   }
 }
 
@@ -31,11 +31,11 @@ TEST(BriefWaiting, leaves_a_users_own_choice_alone) {
   EXPECT_THAT(shown_with("HOME=/ GOMP_SPINCOUNT=7"), HasSubstr("GOMP_SPINCOUNT = '7'"));
   EXPECT_THAT(shown_with("HOME=/ OMP_WAIT_POLICY=passive"), HasSubstr("GOMP_SPINCOUNT = '0'"));
   EXPECT_THAT(shown_with("HOME=/ OMP_WAIT_POLICY=active"),
-              AllOf(HasSubstr("OMP_WAIT_POLICY = 'ACTIVE'"), Not(HasSubstr("'2000'"))));
+              AllOf(HasSubstr("OMP_WAIT_POLICY = 'ACTIVE'"), Not(HasSubstr("'15000'"))));
 }
 
 TEST(BriefWaiting, is_libgomps_own_where_no_variable_lends_its_place) {
-  EXPECT_THAT(shown_with("LANG=C"), Not(HasSubstr("'2000'")));
+  EXPECT_THAT(shown_with("LANG=C"), Not(HasSubstr("'15000'")));
 }
 
 }  // namespace
