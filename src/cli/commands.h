@@ -13,6 +13,7 @@ void add_sweep_command(CLI::App& app);
 void add_select_command(CLI::App& app);
 void add_data_command(CLI::App& app);
 void add_inspect_command(CLI::App& app);
+void add_tokenize_command(CLI::App& app);
 void add_generate_command(CLI::App& app);
 void add_chat_command(CLI::App& app);
 void add_logits_command(CLI::App& app);

@@ -62,6 +62,7 @@ void add_commands(CLI::App& app) {
   add_select_command(app);
   add_data_command(app);
   add_inspect_command(app);
+  add_tokenize_command(app);
   add_generate_command(app);
   add_chat_command(app);
   add_logits_command(app);

@@ -76,11 +76,11 @@ INSTANTIATE_TEST_SUITE_P(
                     std::vector<std::string>{"train"}, std::vector<std::string>{"sweep"},
                     std::vector<std::string>{"select"}, std::vector<std::string>{"data"},
                     std::vector<std::string>{"data", "tokenize"},
-                    std::vector<std::string>{"inspect"}, std::vector<std::string>{"generate"},
-                    std::vector<std::string>{"chat"}, std::vector<std::string>{"logits"},
-                    std::vector<std::string>{"eval"}, std::vector<std::string>{"compare"},
-                    std::vector<std::string>{"report"}, std::vector<std::string>{"bench"},
-                    std::vector<std::string>{"bench", "train"}),
+                    std::vector<std::string>{"inspect"}, std::vector<std::string>{"tokenize"},
+                    std::vector<std::string>{"generate"}, std::vector<std::string>{"chat"},
+                    std::vector<std::string>{"logits"}, std::vector<std::string>{"eval"},
+                    std::vector<std::string>{"compare"}, std::vector<std::string>{"report"},
+                    std::vector<std::string>{"bench"}, std::vector<std::string>{"bench", "train"}),
     [](const auto& info) {
       std::string name = "hypenet";
       for (const auto& word : info.param) name += "_" + word;
