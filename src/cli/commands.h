@@ -9,6 +9,7 @@ namespace hypenet {
 
 void add_convert_command(CLI::App& app);
 void add_train_command(CLI::App& app);
+void add_recipe_command(CLI::App& app);
 void add_sweep_command(CLI::App& app);
 void add_select_command(CLI::App& app);
 void add_data_command(CLI::App& app);

@@ -58,6 +58,7 @@ void add_commands(CLI::App& app) {
   app.require_subcommand(1);
   add_convert_command(app);
   add_train_command(app);
+  add_recipe_command(app);
   add_sweep_command(app);
   add_select_command(app);
   add_data_command(app);

@@ -1,4 +1,4 @@
-// --recipe, --teacher, --data, --validation, --out and --set: what the commands that run a recipe
+// --recipe, --resume, --data, --validation, --out and --set: what the commands that run a recipe
 // share.
 #pragma once
 
@@ -15,11 +15,30 @@ namespace hypenet {
 struct RecipeOptions {
   RecipeSource source;
   std::filesystem::path out;  // empty: out/<recipe's file name>
+  std::filesystem::path
+      resume;  // the folder of a run, whose recipe it is; empty: a recipe is given
   DeviceOptions device;
 };
 
 /// Adds the options; `options` must outlive the parsing.
 void add_recipe_options(CLI::App& command, RecipeOptions& options);
+
+/// Where the recipe of `hypenet <command>` is: the file, or what the run to resume kept. Throws
+/// Error without either, or for a folder without a run of this command.
+RecipeSource recipe_source(const RecipeOptions& options, const std::string& command);
+
+/// What goes on with the run: "hypenet convert --resume out/tiny --device cuda".
+std::string resume_command(const RecipeOptions& options, const std::string& command);
+
+/// Runs the function; an Interrupted comes back with how to go on in its text.
+template <class Function>
+auto with_way_on(const std::string& way_on, const Function& function) {
+  try {
+    return function();
+  } catch (const Interrupted&) {
+    throw Interrupted(way_on);
+  }
+}
 
 /// Chooses device and output folder. `progress` must outlive the run.
 RunOptions run_options(const RecipeOptions& options, RunProgress& progress);

@@ -4,6 +4,7 @@
 #include <iostream>
 #include <memory>
 
+#include "base/files.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/note.h"

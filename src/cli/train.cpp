@@ -11,14 +11,20 @@ namespace {
 
 constexpr const char* kExample = R"(Example:
   hypenet train --recipe recipes/tiny-teacher.json --device cuda
+  hypenet train --resume out/tiny-teacher --device cuda
 
-Ctrl-C saves and stops; the same command goes on from there.)";
+Ctrl-C saves and stops; the same command goes on from there, and so does --resume.)";
 
 void run(const RecipeOptions& options) {
-  const PretrainRecipe recipe = read_pretrain_recipe(options.source);
+  const PretrainRecipe recipe = read_pretrain_recipe(recipe_source(options, "train"));
   RunProgress progress;
   const RunOptions run = run_options(options, progress);
-  std::cout << "model: " << pretrain(recipe, run).string() << '\n';
+  const std::string way_on = concat("interrupted; the same command goes on from here, and so does ",
+                                    resume_command(options, "train"));
+  const auto model = with_way_on(way_on, [&] { return pretrain(recipe, run); });
+  std::cout << "model:  " << model.string() << "\nlosses: " << (run.out / "metrics.jsonl").string()
+            << " (hypenet report --training draws them)\ntry:    hypenet generate "
+            << model.string() << " --prompt \"The sun\"\n";
 }
 
 }  // namespace

@@ -56,14 +56,19 @@ int64_t permuted(int64_t index, int64_t n, uint64_t key) {
   return static_cast<int64_t>(value);
 }
 
-Batches::Batches(std::shared_ptr<const TokenDataset> dataset, const Tokenizer* tokenizer,
-                 BatchOptions options)
-    : dataset_(std::move(dataset)), options_(options) {
+Batches::Batches(const BatchOptions& options) : options_(options) {
   const auto& [sequences, context, seed, mixture] = options_;
   HYPENET_CHECK(sequences > 0 && context > 0,
                 "batches: expected sequences and context above 0, found ", sequences, " and ",
                 context);
   check_shares(mixture);
+}
+
+Batches::Batches(std::shared_ptr<const TokenDataset> dataset, const Tokenizer* tokenizer,
+                 BatchOptions options)
+    : Batches(options) {
+  dataset_ = std::move(dataset);
+  const auto& [sequences, context, seed, mixture] = options_;
   corpus_sequences_ = dataset_->tokens() / context;
   HYPENET_CHECK(corpus_sequences_ > 0, dataset_->folder().string(),
                 ": expected at least one sequence of ", context, " tokens, found ",
@@ -76,9 +81,17 @@ Batches::Batches(std::shared_ptr<const TokenDataset> dataset, const Tokenizer* t
                 dataset_->folder().string(),
                 ": expected tokens of this tokenizer, found those of another one (fingerprint ",
                 dataset_->fingerprint(), ")");
-  if (mixture.needle > 0) prepare_needles(*tokenizer);
-  if (mixture.recall > 0) prepare_recall(*tokenizer);
-  if (mixture.copy > 0) prepare_copies(*tokenizer);
+  prepare(*tokenizer);
+}
+
+void Batches::check(const BatchOptions& options, const Tokenizer& tokenizer) {
+  Batches(options).prepare(tokenizer);
+}
+
+void Batches::prepare(const Tokenizer& tokenizer) {
+  if (options_.mixture.needle > 0) prepare_needles(tokenizer);
+  if (options_.mixture.recall > 0) prepare_recall(tokenizer);
+  if (options_.mixture.copy > 0) prepare_copies(tokenizer);
 }
 
 void Batches::prepare_needles(const Tokenizer& tokenizer) {

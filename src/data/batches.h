@@ -76,6 +76,9 @@ class Batches {
   Batches(std::shared_ptr<const TokenDataset> dataset, const Tokenizer* tokenizer,
           BatchOptions options);
 
+  /// Throws Error for all of that which needs no corpus to be found.
+  static void check(const BatchOptions& options, const Tokenizer& tokenizer);
+
   /// The batch of one step, on the CPU. Step s of `sequences` rows covers rows s * sequences .. of
   /// the order.
   Batch at(int64_t step) const { return at(step, 0, options_.sequences); }
@@ -88,6 +91,8 @@ class Batches {
     std::vector<int32_t> tokens;  // context + 1
     std::vector<AnswerSpan> answers;
   };
+  explicit Batches(const BatchOptions& options);  // without a corpus: to be checked alone
+  void prepare(const Tokenizer& tokenizer);
   Row row(int64_t index) const;
   std::vector<int32_t> prose_row(int64_t index) const;
   Row needle_row(Random& random) const;

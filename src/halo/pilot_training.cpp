@@ -118,7 +118,7 @@ class Pilots {
                 inputs_.tokenizer, *objective, options_);
     }
     const PilotRecord record = measure(student, name);
-    FolderWriter writer(folder, {"an earlier pilot", "run.json", {"result.json"}});
+    FolderWriter writer(folder, pilot_kind());
     write_json(writer.path() / "result.json", write_fields(record));
     write_json(writer.path() / "run.json", run_record(name, settings, {inputs_.aligned}));
     writer.commit();
@@ -143,6 +143,8 @@ class Pilots {
 };
 
 }  // namespace
+
+FolderKind pilot_kind() { return {"an earlier pilot", "run.json", {"result.json"}}; }
 
 std::vector<PilotResult> train_pilots(const SelectionInputs& inputs, const LayerScores& scores,
                                       const RunOptions& options) {

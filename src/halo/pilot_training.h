@@ -3,10 +3,14 @@
 
 #include <vector>
 
+#include "base/folder_writer.h"
 #include "halo/pilots.h"
 #include "halo/selection.h"
 
 namespace hypenet {
+
+/// The folder of a finished pilot (base/folder_writer.h).
+FolderKind pilot_kind();
 
 /// Trains every candidate (halo/pilots.h) for recipe.select.pilot.steps steps and measures it on
 /// the sweep's recall prompts and text windows. Each has a folder options.out/3-pilots/<layers>; a

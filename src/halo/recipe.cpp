@@ -32,15 +32,13 @@ void apply_setting(Json& json, const std::string& setting) {
   }
 }
 
-void resolve(std::string& path, const fs::path& folder) {
-  if (!path.empty() && fs::path(path).is_relative())
-    path = (folder / path).lexically_normal().string();
+void resolve(std::vector<std::string>& paths, const fs::path& folder) {
+  for (std::string& path : paths) path = absolute_path(path, folder);
 }
 
 void resolve(DataConfig& data, const RecipeSource& source) {
-  for (auto& path : data.train) resolve(path, source.path.parent_path());
-  for (auto& path : data.validation) resolve(path, source.path.parent_path());
-  for (auto& path : data.long_train) resolve(path, source.path.parent_path());
+  for (auto* paths : {&data.train, &data.validation, &data.long_train})
+    resolve(*paths, source.path.parent_path());
   if (!source.data.empty()) {
     // Held-out text of another corpus would say little about a model trained on this one.
     data.train = source.data;
@@ -51,17 +49,43 @@ void resolve(DataConfig& data, const RecipeSource& source) {
   if (!source.on_bad_document.empty()) data.on_bad_document = source.on_bad_document;
   parse_on_bad_document(data.on_bad_document,
                         concat(source.path.string(), ": data: on_bad_document"));
-  HYPENET_CHECK(!data.train.empty(), source.path.string(),
+  resolve(data.train, {}), resolve(data.validation, {});
+}
+
+void check_data(const DataConfig& data, const std::string& place) {
+  HYPENET_CHECK(!data.train.empty(), place,
                 ": data: train: expected at least one path, found none (give --data)");
+  HYPENET_CHECK(data.max_tokens >= 0, place, ": data: max_tokens: expected 0 or more, found ",
+                data.max_tokens);
+}
+
+/// The file's JSON with the command line's changes.
+Json read_changed(const RecipeSource& source) {
+  Json json = read_json(source.path);
+  if (json.is_object() && json.contains("recipe")) json = Json(json["recipe"]);  // a run's own
+  for (const auto& setting : source.settings) apply_setting(json, setting);
+  return json;
 }
 
 template <class Recipe>
-Recipe read_recipe(const RecipeSource& source) {
-  Json json = read_json(source.path);
-  for (const auto& setting : source.settings) apply_setting(json, setting);
+Recipe parse_recipe(const Json& json, const RecipeSource& source) {
   Recipe recipe;
   read_fields(json, source.path.string(), recipe);
   resolve(recipe.data, source);
+  return recipe;
+}
+
+HaloRecipe parse_halo_recipe(const Json& json, const RecipeSource& source) {
+  auto recipe = parse_recipe<HaloRecipe>(json, source);
+  recipe.teacher = absolute_path(recipe.teacher, source.path.parent_path());
+  resolve(recipe.sweep.task_data, source.path.parent_path());
+  if (!source.teacher.empty()) recipe.teacher = absolute_path(source.teacher);
+  return recipe;
+}
+
+PretrainRecipe parse_pretrain_recipe(const Json& json, const RecipeSource& source) {
+  auto recipe = parse_recipe<PretrainRecipe>(json, source);
+  recipe.tokenizer = absolute_path(recipe.tokenizer, source.path.parent_path());
   return recipe;
 }
 
@@ -71,10 +95,19 @@ void check_no_objective(const StageConfig& stage, const std::string& place) {
                 stage.objective, "\"");
 }
 
+void check_needles(int64_t needles, const std::string& place) {
+  HYPENET_CHECK(needles >= 1 && needles <= 8, place, ": needles: expected 1 to 8, found ", needles);
+}
+
 void check_evaluate(const EvaluateConfig& config, const std::string& place) {
   HYPENET_CHECK(config.context > 0 && config.windows > 0 && config.prompts > 0, place,
                 ": evaluate: expected positive context, windows and prompts, found ",
                 config.context, ", ", config.windows, ", ", config.prompts);
+  for (const int64_t context : config.contexts) {
+    HYPENET_CHECK(context > 0, place, ": evaluate: contexts: expected positive numbers, found ",
+                  context);
+  }
+  check_needles(config.needles, place + ": evaluate");
 }
 
 void check_tasks(const SweepConfig& config, const std::string& place) {
@@ -117,19 +150,29 @@ void check_sweep(const SweepConfig& config, const std::string& place) {
   HYPENET_CHECK(config.context > 0 && config.prompts > 0 && config.windows > 0, place,
                 ": expected positive context, prompts and windows, found ", config.context, ", ",
                 config.prompts, " and ", config.windows);
-  HYPENET_CHECK(config.needles >= 1 && config.needles <= 8, place,
-                ": needles: expected 1 to 8, found ", config.needles);
+  check_needles(config.needles, place);
   HYPENET_CHECK(config.limit >= 0, place, ": limit: expected 0 or more, found ", config.limit);
   HYPENET_CHECK(config.precision == "float32" || config.precision == "bfloat16", place,
                 ": precision: expected float32 or bfloat16, found \"", config.precision, "\"");
 }
 
+std::string absolute_path(const std::string& path, const fs::path& folder) {
+  if (path.empty()) return path;
+  const fs::path absolute = fs::absolute(folder / path).lexically_normal();
+  return (absolute.has_filename() ? absolute : absolute.parent_path()).string();
+}
+
+Json resolved_recipe(const RecipeSource& source) {
+  const Json json = read_changed(source);
+  if (json.is_object() && json.contains("phases"))
+    return write_fields(parse_pretrain_recipe(json, source));
+  return write_fields(parse_halo_recipe(json, source));
+}
+
 HaloRecipe read_halo_recipe(const RecipeSource& source) {
-  auto recipe = read_recipe<HaloRecipe>(source);
+  auto recipe = parse_halo_recipe(read_changed(source), source);
   const std::string place = source.path.string();
-  resolve(recipe.teacher, source.path.parent_path());
-  for (auto& path : recipe.sweep.task_data) resolve(path, source.path.parent_path());
-  if (!source.teacher.empty()) recipe.teacher = source.teacher;
+  check_data(recipe.data, place);
   HYPENET_CHECK(!recipe.teacher.empty(), place,
                 ": teacher: expected a model folder, found none (give --teacher)");
   check_stage(recipe.align, place + ": align");
@@ -151,16 +194,24 @@ HaloRecipe read_halo_recipe(const RecipeSource& source) {
 }
 
 PretrainRecipe read_pretrain_recipe(const RecipeSource& source) {
-  auto recipe = read_recipe<PretrainRecipe>(source);
+  auto recipe = parse_pretrain_recipe(read_changed(source), source);
   const std::string place = source.path.string();
-  resolve(recipe.tokenizer, source.path.parent_path());
+  check_data(recipe.data, place);
   HYPENET_CHECK(recipe.data.long_train.empty(), place,
                 ": data: long_train: expected none, as no phase is stage 3, found ",
                 recipe.data.long_train.size());
+  HYPENET_CHECK(!recipe.tokenizer.empty(), place,
+                ": tokenizer: expected a folder with tokenizer.json, found none");
   HYPENET_CHECK(!recipe.phases.empty(), place, ": phases: expected at least one, found none");
+  std::set<std::string> names = {"model", "seed", "training_tokens"};  // other keys of run.json
   for (const auto& phase : recipe.phases) {
-    HYPENET_CHECK(!phase.name.empty(), place,
-                  ": phases: expected a name for each, found an empty one");
+    HYPENET_CHECK(!phase.name.empty() && phase.name.find('/') == std::string::npos, place,
+                  ": phases: expected a name for each that a folder can have, found \"", phase.name,
+                  "\"");
+    HYPENET_CHECK(names.insert(phase.name).second, place,
+                  ": phases: expected names that differ, and none of model, seed and "
+                  "training_tokens, found \"",
+                  phase.name, "\"");
     check_stage(phase.stage, place + ": phases: " + phase.name);
     check_no_objective(phase.stage, place + ": phases: " + phase.name);
   }

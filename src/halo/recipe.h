@@ -172,7 +172,7 @@ struct PretrainRecipe {
 
 /// Where a recipe comes from and what the command line changes in it.
 struct RecipeSource {
-  std::filesystem::path path = {};
+  std::filesystem::path path = {};  // a recipe, or what a run kept of its own (halo/run_record.h)
   std::vector<std::string> settings = {};  // "section.key=value": JSON, or else a string
   std::string teacher = {};  // replaces the recipe's, from the working folder; empty: keeps it
   std::vector<std::string> data = {};        // replaces data.train likewise
@@ -184,8 +184,18 @@ struct RecipeSource {
 /// Whether a sweep's task runs on held-out text: recall, text or lazy.
 bool is_on_held_out(const std::string& task);
 
-/// Reads a conversion recipe. Paths inside it are relative to its own folder and come back
-/// resolved. Throws Error naming file and key for unknown keys, wrong kinds and impossible values.
+/// `path` seen from `folder`, which is seen from the working folder: absolute, without dots and a
+/// slash at the end, so that a run is the same from wherever it is called. An empty one stays.
+std::string absolute_path(const std::string& path, const std::filesystem::path& folder = {});
+
+/// A recipe with all keys, those that it leaves out at their defaults, of a conversion or (where it
+/// has phases) a training from scratch; teacher and text may be missing. Throws Error for unknown
+/// keys and wrong kinds.
+Json resolved_recipe(const RecipeSource& source);
+
+/// Reads a conversion recipe. Paths inside it are relative to its own folder, those of `source` to
+/// the working folder, and come back absolute. Throws Error naming file and key for unknown keys,
+/// wrong kinds and impossible values.
 HaloRecipe read_halo_recipe(const RecipeSource& source);
 
 /// Throws Error naming the key for settings of a sweep that make no sense.

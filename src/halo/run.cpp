@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/files.h"
+#include "base/folder_writer.h"
 #include "base/version.h"
 #include "data/batches.h"
 #include "data/documents.h"
@@ -54,6 +55,19 @@ Json completed_data(const Json& settings, const fs::path& place) {
   return completed;
 }
 
+/// Paths that an earlier program wrote as it saw them from its working folder.
+void make_absolute(Json& settings, std::initializer_list<const char*> keys) {
+  for (const char* key : keys) {
+    if (!settings.is_object() || !settings.contains(key)) continue;
+    Json& value = settings[key];
+    if (value.is_string()) value = absolute_path(value.get<std::string>());
+    if (!value.is_array()) continue;
+    for (Json& path : value) {
+      if (path.is_string()) path = absolute_path(path.get<std::string>());
+    }
+  }
+}
+
 /// The tokens of data.train in out/<name>, made now or before.
 std::shared_ptr<TokenDataset> prepare_text(const std::string& name, const DataConfig& data,
                                            const Tokenizer& tokenizer, const RunOptions& options) {
@@ -61,9 +75,15 @@ std::shared_ptr<TokenDataset> prepare_text(const std::string& name, const DataCo
   const fs::path record = options.out / (name + ".json");  // what the folder was made of
   Json settings = write_fields(data);
   settings.erase("long_train");
-  if (fs::exists(folder)) {
-    check_same_settings(folder, settings, completed_data(read_json(record), record));
+  if (fs::exists(folder / "dataset.json")) {
+    HYPENET_CHECK(fs::exists(record), folder.string(),
+                  ": expected no folder, or one that a run made, found one without ",
+                  record.string());
+    Json found = completed_data(read_json(record), record);
+    make_absolute(found, {"train", "validation"});
+    check_same_settings(folder, settings, found);
   } else {
+    check_folder(folder, dataset_kind());
     write_json(record, settings);
     tokenize_training_text(folder, data, tokenizer, options);
   }
@@ -93,15 +113,6 @@ void complete_stages(Json& settings, const std::string& place) {
   }
 }
 
-/// Settings as they are written today: keys that came after the run have their defaults, which do
-/// what it did.
-Json completed(Json settings, const fs::path& place) {
-  complete_stages(settings, concat(place.string(), ": settings"));
-  complete<SweepConfig>(settings, "sweep", place);
-  complete<SelectConfig>(settings, "select", place);
-  return settings;
-}
-
 bool is_in_a_name(const std::string& part, const CausalLm& model) {
   const auto names = model->named_parameters().keys();
   return std::any_of(names.begin(), names.end(),
@@ -126,6 +137,15 @@ std::vector<int32_t> read_shards(const fs::path& folder) {
 }
 
 }  // namespace
+
+Json completed_settings(Json settings, const fs::path& place) {
+  complete_stages(settings, concat(place.string(), ": settings"));
+  complete<SweepConfig>(settings, "sweep", place);
+  complete<SelectConfig>(settings, "select", place);
+  make_absolute(settings, {"teacher"});
+  if (settings.contains("sweep")) make_absolute(settings["sweep"], {"task_data"});
+  return settings;
+}
 
 void check_stop(const RunOptions& options) {
   if (options.stop && options.stop->load()) throw Interrupted(std::string(kStopped));
@@ -155,17 +175,19 @@ std::vector<int32_t> read_held_out(const std::vector<std::string>& paths,
   return tokens;
 }
 
-Corpus prepare_corpus(const DataConfig& data, const Tokenizer& tokenizer,
-                      const RunOptions& options) {
-  const auto train = prepare_text("tokens", data, tokenizer, options);
+Corpus prepare_corpus(const DataConfig& data, const Tokenizer& tokenizer, const RunOptions& options,
+                      const std::function<void(const std::vector<int32_t>&)>& check_held_out) {
   Corpus corpus;
-  if (data.validation.empty()) {
-    corpus.held_out = train->hold_out(std::min(kHeldOutTokens, train->tokens() / kHeldOutShare));
-  } else {
-    corpus.held_out =
-        read_held_out(data.validation, data.text_field, tokenizer, note_to(options),
-                      parse_on_bad_document(data.on_bad_document, "data: on_bad_document"));
-  }
+  const auto hold = [&](std::vector<int32_t> held_out) {
+    corpus.held_out = std::move(held_out);
+    if (check_held_out) check_held_out(corpus.held_out);
+  };
+  if (!data.validation.empty())
+    hold(read_held_out(data.validation, data.text_field, tokenizer, note_to(options),
+                       parse_on_bad_document(data.on_bad_document, "data: on_bad_document")));
+  const auto train = prepare_text("tokens", data, tokenizer, options);
+  if (data.validation.empty())
+    hold(train->hold_out(std::min(kHeldOutTokens, train->tokens() / kHeldOutShare)));
   corpus.train = corpus.long_train = train;
   if (!data.long_train.empty()) {
     DataConfig of_stage_3 = data;
@@ -175,12 +197,13 @@ Corpus prepare_corpus(const DataConfig& data, const Tokenizer& tokenizer,
   return corpus;
 }
 
-bool is_done(const fs::path& folder, const Json& settings) {
-  if (!fs::exists(folder)) return false;
+bool is_done(const fs::path& folder, const Json& settings, const std::string& or_else) {
+  if (!fs::exists(folder / "run.json")) return false;
   const Json run = read_json(folder / "run.json");
   HYPENET_CHECK(run.contains("settings"), (folder / "run.json").string(),
                 ": expected the key settings, found none");
-  check_same_settings(folder, settings, completed(run["settings"], folder / "run.json"));
+  check_same_settings(folder, settings, completed_settings(run["settings"], folder / "run.json"),
+                      or_else);
   return true;
 }
 
@@ -216,7 +239,7 @@ void run_stage(const StageRun& run, const std::shared_ptr<const TokenDataset>& t
                      .parameters = trainable_parameters(model),
                      .folder = options.out,
                      .settings = run.settings,
-                     .completed = completed,
+                     .completed = completed_settings,
                      .device = options.device,
                      .observer = options.observer,
                      .stop = options.stop,
@@ -225,6 +248,13 @@ void run_stage(const StageRun& run, const std::shared_ptr<const TokenDataset>& t
                         {run.config.sequences, run.config.context, run.seed, run.config.mixture});
   const TrainResult result = train(job, batches, objective);
   if (result == TrainResult::kInterrupted) throw Interrupted(std::string(kStopped));
+}
+
+void check_stage_state(const std::string& stage, const Json& settings, const RunOptions& options) {
+  check_saved_state({.stage = stage,
+                     .folder = options.out,
+                     .settings = settings,
+                     .completed = completed_settings});
 }
 
 CausalLm load_frozen(const Checkpoint& checkpoint, const StageConfig& stage, torch::Device device) {

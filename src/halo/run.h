@@ -48,13 +48,20 @@ std::vector<int32_t> read_held_out(const std::vector<std::string>& paths,
                                    OnBadDocument on_bad = OnBadDocument::kSkip);
 
 /// Tokenizes the recipe's text into out/tokens, and that of stage 3, where it is another, into
-/// out/tokens-long (once; a finished folder of the same settings is used again).
-Corpus prepare_corpus(const DataConfig& data, const Tokenizer& tokenizer,
-                      const RunOptions& options);
+/// out/tokens-long (once; a finished folder of the same settings is used again). `check_held_out`,
+/// which may be empty, gets the held-out text as soon as it is known, and may throw.
+Corpus prepare_corpus(const DataConfig& data, const Tokenizer& tokenizer, const RunOptions& options,
+                      const std::function<void(const std::vector<int32_t>&)>& check_held_out = {});
 
 /// Whether `folder` is already there with these settings in its run.json, where keys that came
-/// after it was made have their defaults. Throws Error when it was made with others.
-bool is_done(const std::filesystem::path& folder, const Json& settings);
+/// after it was made have their defaults. Throws Error when it was made with others that decide the
+/// result; `or_else` as of check_same_settings.
+bool is_done(const std::filesystem::path& folder, const Json& settings,
+             const std::string& or_else = "remove what it made");
+
+/// Settings as an earlier program wrote them into the file `place`, as this one writes them: keys
+/// that came after have their defaults, paths are absolute.
+Json completed_settings(Json settings, const std::filesystem::path& place);
 
 /// run.json of a stage: settings, program, parents.
 Json run_record(const std::string& stage, const Json& settings,
@@ -87,6 +94,9 @@ CausalLm load_frozen(const Checkpoint& checkpoint, const StageConfig& stage, tor
 /// Throws Error when the tokenizer has ids that the model has no embedding for.
 void check_vocabulary(const Tokenizer& tokenizer, const ModelConfig& config,
                       const std::string& place);
+
+/// Throws Error when the stage has a saved state of other settings (train/loop.h).
+void check_stage_state(const std::string& stage, const Json& settings, const RunOptions& options);
 
 /// Throws Interrupted when the stop flag is set.
 void check_stop(const RunOptions& options);

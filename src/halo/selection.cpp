@@ -17,12 +17,6 @@ namespace hypenet {
 namespace fs = std::filesystem;
 namespace {
 
-FolderKind sweep_kind() { return {"an earlier sweep", "run.json", {"scores.csv"}}; }
-
-FolderKind selection_kind() {
-  return {"an earlier selection", "run.json", {"selection.json", "scores.csv", "pilots.csv"}};
-}
-
 SweepReport observed(const RunOptions& options) {
   return [&options](const std::string& part, int64_t done, int64_t total) {
     check_stop(options);
@@ -73,6 +67,12 @@ LayerScores gather_evidence(const SelectionInputs& inputs, const fs::path& folde
 }
 
 }  // namespace
+
+FolderKind sweep_kind() { return {"an earlier sweep", "run.json", {"scores.csv"}}; }
+
+FolderKind selection_kind() {
+  return {"an earlier selection", "run.json", {"selection.json", "scores.csv", "pilots.csv"}};
+}
 
 LayerScores sweep_checkpoints(const SweepJob& job, const SweepConfig& config,
                               const std::vector<int32_t>& held_out, uint64_t seed,
@@ -133,6 +133,11 @@ void check_selection(const HaloRecipe& recipe, const ModelConfig& teacher,
   auto sweep = sweep_of(recipe);
   if (!sweep) return;
   check_sweep(*sweep, "sweep");
+  for (const std::string& folder : sweep->task_data) {
+    HYPENET_CHECK(fs::is_directory(folder), "sweep: task_data: ", folder,
+                  ": expected a folder of data sets, found ",
+                  fs::exists(folder) ? "a file" : "nothing");
+  }
   sweep->limit = 1;  // an item of each task says enough
   const std::vector<Task> tasks = load_sweep_tasks(*sweep, tokenizer);
   const auto rule = parse_selection_rule(recipe.select.rule);

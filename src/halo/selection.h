@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "base/folder_writer.h"
 #include "halo/recipe.h"
 #include "halo/run.h"
 #include "halo/scores.h"
@@ -12,6 +13,10 @@
 #include "store/checkpoint.h"
 
 namespace hypenet {
+
+/// 3-sweep/ and 3-select/, as they are written (base/folder_writer.h).
+FolderKind sweep_kind();
+FolderKind selection_kind();
 
 /// Two folders to sweep.
 struct SweepJob {

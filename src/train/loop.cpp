@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <optional>
 
 #include "base/error.h"
@@ -31,16 +32,25 @@ void save_state(const TrainJob& job, const AdamW& optimizer, int64_t step) {
                     {{"step", std::to_string(step)}, {"settings", job.settings.dump()}});
 }
 
+/// The saved state's metadata, of the same settings as the job's.
+std::map<std::string, std::string> checked_metadata(const TrainJob& job,
+                                                    const SafetensorsFile& file) {
+  const fs::path path = state_path(job.folder, job.stage);
+  const auto& metadata = file.metadata();
+  HYPENET_CHECK(metadata.contains("step") && metadata.contains("settings"), path.string(),
+                ": expected a saved training state, found other tensors");
+  const Json settings = parse_json(metadata.at("settings"), path.string());
+  check_same_settings(path, job.settings, job.completed ? job.completed(settings, path) : settings,
+                      concat("remove ", path.string()));
+  return metadata;
+}
+
 /// Restores parameters and optimizer; returns the step to go on with, 0 without a saved state.
 int64_t load_state(const TrainJob& job, AdamW& optimizer) {
   const fs::path path = state_path(job.folder, job.stage);
   if (!fs::exists(path)) return 0;
   const SafetensorsFile file(path);
-  const auto& metadata = file.metadata();
-  HYPENET_CHECK(metadata.contains("step") && metadata.contains("settings"), path.string(),
-                ": expected a saved training state, found other tensors");
-  const Json settings = parse_json(metadata.at("settings"), path.string());
-  check_same_settings(path, job.settings, job.completed ? job.completed(settings, path) : settings);
+  const auto metadata = checked_metadata(job, file);
   optimizer.load_state(file, path.string());
   return std::stoll(metadata.at("step"));
 }
@@ -92,14 +102,32 @@ class Meter {
   double loss_sum_ = 0;
 };
 
-/// Settings without those that decide how a step runs and not what comes out: a run may go on with
-/// others, after it ran out of memory for one.
+constexpr std::string_view kKeysOfRunning[] = {"micro_sequences", "activation_checkpointing",
+                                               "cuda_graph", "save_every", "log_every"};
+
+/// Settings without the keys of running.
 Json deciding(Json settings) {
   if (!settings.is_object()) return settings;
-  settings.erase("cuda_graph");
-  settings.erase("activation_checkpointing");
+  for (const std::string_view key : kKeysOfRunning) settings.erase(std::string(key));
   for (auto& item : settings.items()) item.value() = deciding(item.value());
   return settings;
+}
+
+void check_optimizer(const OptimizerConfig& config, const std::string& place) {
+  const auto check = [&](const char* key, double value, bool is_right, const char* expected) {
+    HYPENET_CHECK(is_right, place, ": ", key, ": expected ", expected, ", found ", value);
+  };
+  const auto zero_or_more = [&](const char* key, double value) {
+    check(key, value, value >= 0, "0 or more");
+  };
+  zero_or_more("peak_lr", config.peak_lr);
+  zero_or_more("final_lr", config.final_lr);
+  zero_or_more("warmup_steps", static_cast<double>(config.warmup_steps));
+  zero_or_more("weight_decay", config.weight_decay);
+  zero_or_more("clip", config.clip);
+  check("beta1", config.beta1, config.beta1 >= 0 && config.beta1 < 1, "0 to below 1");
+  check("beta2", config.beta2, config.beta2 >= 0 && config.beta2 < 1, "0 to below 1");
+  check("epsilon", config.epsilon, config.epsilon > 0, "a positive number");
 }
 
 /// The rows of each step that this rank computes.
@@ -234,6 +262,7 @@ void check_stage(const StageConfig& config, const std::string& place) {
   positive("context", config.context);
   positive("save_every", config.save_every);
   positive("log_every", config.log_every);
+  check_optimizer(config.optimizer, place + ": optimizer");
   HYPENET_CHECK(config.steps >= 0, place, ": steps: expected 0 or more, found ", config.steps);
   HYPENET_CHECK(config.micro_sequences >= 0, place, ": micro_sequences: expected 0 or more, found ",
                 config.micro_sequences);
@@ -245,10 +274,24 @@ void check_stage(const StageConfig& config, const std::string& place) {
       ": cuda_graph: expected \"auto\", \"on\" or \"off\", found \"", config.cuda_graph, "\"");
 }
 
-void check_same_settings(const fs::path& place, const Json& expected, const Json& found) {
-  const std::string difference = first_difference(deciding(expected), deciding(found));
+bool is_key_of_running(std::string_view key) {
+  return std::ranges::find(kKeysOfRunning, key) != std::end(kKeysOfRunning);
+}
+
+std::string first_deciding_difference(const Json& expected, const Json& found) {
+  return first_difference(deciding(expected), deciding(found));
+}
+
+void check_same_settings(const fs::path& place, const Json& expected, const Json& found,
+                         const std::string& or_else) {
+  const std::string difference = first_deciding_difference(expected, found);
   HYPENET_CHECK(difference.empty(), place.string(), ": made with other settings: ", difference,
-                "; repeat that command, choose another --out, or remove what it made");
+                "; repeat that command, choose another --out, or ", or_else);
+}
+
+void check_saved_state(const TrainJob& job) {
+  const fs::path path = state_path(job.folder, job.stage);
+  if (fs::exists(path)) checked_metadata(job, SafetensorsFile(path));
 }
 
 Batch to_device(const Batch& batch, torch::Device device) {

@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/json.h"
@@ -56,6 +57,10 @@ struct StageConfig {
   int64_t tokens() const { return steps * sequences * context; }
   torch::ScalarType compute_type() const;
 };
+
+/// Keys of StageConfig that decide how a stage runs and not what comes out, but for rounding: a run
+/// may go on with others, and a finished stage stays what it is.
+bool is_key_of_running(std::string_view key);
 
 /// Throws Error naming the key for sizes that make no sense; `place` is the recipe and section.
 void check_stage(const StageConfig& config, const std::string& place);
@@ -126,10 +131,17 @@ TrainResult train(const TrainJob& job, const Batches& batches, Objective& object
 /// Deletes the saved state of a stage whose result is written; `folder` and `stage` as in TrainJob.
 void remove_state(const std::filesystem::path& folder, const std::string& stage);
 
-/// Throws Error naming the first setting in which a file or folder made earlier differs from this
-/// run.
+/// Throws Error when a stage has a saved state that train would refuse: one of other settings.
+void check_saved_state(const TrainJob& job);
+
+/// The first setting that decides the result and in which the two differ; empty when there is none.
+std::string first_deciding_difference(const Json& expected, const Json& found);
+
+/// Throws Error naming the first such setting in which a file or folder made earlier differs from
+/// this run. `or_else` says what else a user can do than repeat that command or choose another
+/// --out.
 void check_same_settings(const std::filesystem::path& place, const Json& expected,
-                         const Json& found);
+                         const Json& found, const std::string& or_else = "remove what it made");
 
 /// Copies a batch to the device.
 Batch to_device(const Batch& batch, torch::Device device);

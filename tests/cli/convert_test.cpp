@@ -172,6 +172,58 @@ TEST_F(Convert, interrupted_by_ctrl_c_saves_and_goes_on) {
   EXPECT_TRUE(weights("stopped") == weights("whole"));
 }
 
+TEST_F(Convert, step_by_step_with_layers_of_ones_own_choice_and_from_another_folder) {
+  auto first = command("out");
+  first.insert(first.end(), {"--until", "align"});
+  const ProgramResult aligned = run_program(first);
+  ASSERT_EQ(aligned.code, 0) << aligned.error;
+  const std::string out = (folder_ / "out").string();
+  EXPECT_NE(aligned.out.find("hypenet convert --resume " + out), std::string::npos) << aligned.out;
+  EXPECT_FALSE(fs::exists(folder_ / "out/3-select"));
+
+  const auto resume = [&](const std::string& more) {
+    return RunningProgram({"-c", concat("cd / && " HYPENET_BINARY " convert --threads 1 --resume ",
+                                        out, " ", more)},
+                          "/bin/sh")
+        .wait();
+  };
+  const ProgramResult chosen = resume("--set 'select.layers=[1,6]' --set distill.save_every=100");
+  ASSERT_EQ(chosen.code, 0) << chosen.error;
+  EXPECT_EQ(read_json(folder_ / "out/3-select/selection.json")["layers"], Json({1, 6}));
+  EXPECT_EQ(resume("").code, 0) << "the choice is kept";
+
+  const ProgramResult refused = resume("--set 'select.layers=[2,5]'");
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_NE(refused.error.find("--from select"), std::string::npos) << refused.error;
+  const ProgramResult again = resume("--from select --set 'select.layers=[2,5]'");
+  ASSERT_EQ(again.code, 0) << again.error;
+  EXPECT_NE(again.error.find("removing 3-select, 4-hybrid, 5-distill, 6-finetune, model"),
+            std::string::npos)
+      << again.error;
+
+  auto whole = command("whole");
+  whole.insert(whole.end(), {"--set", "select.layers=[2,5]"});
+  ASSERT_EQ(run_program(whole).code, 0);
+  EXPECT_TRUE(weights("out") == weights("whole"));
+}
+
+TEST_F(Convert, a_folder_without_a_run_is_not_resumed) {
+  const auto expect_refused = [](const std::vector<std::string>& arguments,
+                                 const std::string& text) {
+    const ProgramResult result = run_program(arguments);
+    EXPECT_EQ(result.code, 1);
+    EXPECT_NE(result.error.find(text), std::string::npos) << result.error;
+    EXPECT_EQ(std::count(result.error.begin(), result.error.end(), '\n'), 1) << result.error;
+  };
+  expect_refused({"convert", "--resume", folder_.path().string()}, "found no recipe.json in it");
+  expect_refused({"convert", "--resume", "x", "--recipe", "y"}, "--resume");
+  expect_refused({"convert", "--resume", "x", "--out", "y"}, "--resume");
+  expect_refused({"convert"}, "expected a recipe file, or --resume");
+  auto unknown = command("out");
+  unknown.insert(unknown.end(), {"--until", "alignment"});
+  expect_refused(unknown, "--until: step: expected transfer, align");
+}
+
 TEST_F(Convert, bad_input_is_one_line_and_exit_code_1) {
   const auto expect_refused = [&](const std::vector<std::string>& more, const std::string& text) {
     auto arguments = command("bad");

@@ -66,7 +66,8 @@ TEST_F(Train, makes_a_transformer_that_generates) {
   const std::string weights = read_file(folder_ / "out/model/model.safetensors");
   std::filesystem::remove_all(folder_ / "out/2-b");
   std::filesystem::remove_all(folder_ / "out/model");
-  ASSERT_EQ(run_program(command("out", Json::object())).code, 0);
+  ASSERT_EQ(run_program({"train", "--resume", (folder_ / "out").string(), "--threads", "1"}).code,
+            0);
   EXPECT_TRUE(read_file(folder_ / "out/model/model.safetensors") == weights)
       << "the second phase goes on from the first";
 }

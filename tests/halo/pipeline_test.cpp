@@ -99,8 +99,12 @@ class Pipeline : public testing::Test {
     return recipe;
   }
 
-  void convert_into(const std::string& out, const HaloRecipe& recipe) const {
-    convert(recipe, {.out = folder_ / out});
+  void convert_into(const std::string& out, const HaloRecipe& recipe,
+                    const ConversionPlan& plan = {}) const {
+    convert(recipe, {.out = folder_ / out}, plan);
+  }
+  std::string weights(const std::string& folder) const {
+    return read_file(folder_ / folder / "model.safetensors");
   }
 
   PretrainRecipe pretraining() const {
@@ -205,6 +209,98 @@ TEST_F(Pipeline, what_a_stage_freezes_is_looked_up_before_anything_is_made) {
   EXPECT_ERROR(pretrain(from_scratch, {.out = folder_ / "scratch"}),
                "test: phases: b: frozen: expected part of a parameter's name, found \"mpl\"");
   EXPECT_FALSE(fs::exists(folder_ / "scratch/1-a"));
+}
+
+TEST_F(Pipeline, stops_after_a_step_and_makes_steps_anew) {
+  HaloRecipe recipe = conversion();
+  convert_into("out", recipe, {.until = ConversionStep::kAlign});
+  EXPECT_TRUE(fs::exists(folder_ / "out/2-align"));
+  EXPECT_FALSE(fs::exists(folder_ / "out/3-select"));
+  convert_into("out", recipe);
+  const std::string first = weights("out/model"), aligned = weights("out/2-align");
+  recipe.select.layers = {1};
+  EXPECT_ERROR(convert_into("out", recipe), "make it anew with --from select, which removes 3-sel");
+  convert_into("out", recipe, {.from = ConversionStep::kSelect});
+  EXPECT_TRUE(weights("out/2-align") == aligned);
+  EXPECT_FALSE(weights("out/model") == first);
+  recipe.select.layers = {0};
+  convert_into("out", recipe, {.from = ConversionStep::kSelect});
+  EXPECT_TRUE(weights("out/model") == first) << "as if nothing had been in between";
+  EXPECT_EQ(read_json(folder_ / "out/results.json")["attention_layers"], Json({0}));
+
+  EXPECT_ERROR(convert_into("new", recipe, {.from = ConversionStep::kSelect}),
+               "--from select: expected something to make anew, found nothing");
+  EXPECT_ERROR(convert_into("out", recipe,
+                            {.from = ConversionStep::kSelect, .until = ConversionStep::kAlign}),
+               "--until align: expected a step that is not before --from select");
+}
+
+TEST_F(Pipeline, a_finished_run_stays_what_it_is_whatever_decides_how_it_runs) {
+  HaloRecipe recipe = conversion();
+  convert_into("out", recipe);
+  const auto before = fs::last_write_time(folder_ / "out/results.json");
+  for (StageConfig* stage : {&recipe.align, &recipe.distill, &recipe.finetune})
+    stage->save_every = 7, stage->log_every = 3, stage->micro_sequences = 1;
+  convert_into("out", recipe);
+  EXPECT_EQ(fs::last_write_time(folder_ / "out/results.json"), before) << "nor is it measured anew";
+}
+
+TEST_F(Pipeline, what_could_only_fail_later_is_found_before_any_step) {
+  const auto expect_refused = [&](const HaloRecipe& recipe, const std::string& text) {
+    EXPECT_ERROR(convert_into("out", recipe), text);
+    EXPECT_FALSE(fs::exists(folder_ / "out/1-transfer")) << text;
+  };
+  const auto refuse = [&](const std::string& text, const std::function<void(HaloRecipe&)>& change) {
+    HaloRecipe recipe = conversion();
+    change(recipe);
+    expect_refused(recipe, text);
+  };
+  refuse("finetune: context: expected at most the",
+         [](HaloRecipe& recipe) { recipe.finetune.context = 100000; });
+  refuse("evaluate: held-out text: text windows: expected a text of at least 100001",
+         [](HaloRecipe& recipe) { recipe.evaluate.context = 100000; });
+  refuse("select: layers: expected layers of 0 to 1, found 2",
+         [](HaloRecipe& recipe) { recipe.select.layers = {2}; });
+  refuse("finetune: mixture: expected shares that add up to 1",
+         [](HaloRecipe& recipe) { recipe.finetune.mixture.copy = 0.5; });
+  refuse("distill: cuda_graph: expected \"auto\" or \"off\"",
+         [](HaloRecipe& recipe) { recipe.distill.cuda_graph = "on"; });
+  refuse("none: expected a folder of data sets, found nothing", [](HaloRecipe& recipe) {
+    recipe.select.layers.reset(), recipe.sweep.task_data = {"none"};
+  });
+  refuse("long: expected a file or a folder, found nothing",
+         [](HaloRecipe& recipe) { recipe.data.long_train = {"long"}; });
+
+  const HaloRecipe recipe = conversion();
+  fs::create_directories(folder_ / "out/model");
+  write_file(folder_ / "out/model/mine.txt", "mine");
+  expect_refused(recipe, "found one that holds mine.txt");
+  fs::remove_all(folder_ / "out");
+  fs::create_directories(folder_ / "out/report.html");
+  expect_refused(recipe, "report.html: expected a file, found a folder");
+  fs::remove_all(folder_ / "out");
+  fs::create_directories(folder_ / "out");
+  write_file(folder_ / "out/recipe.json", "{}");
+  expect_refused(recipe, "recipe.json: expected none, or one that a run wrote");
+  fs::remove_all(folder_ / "out");
+  write_file(folder_ / "out", "a file");
+  expect_refused(recipe, "cannot make the folder");
+}
+
+TEST_F(Pipeline, a_hypenet_or_a_part_of_a_model_is_no_teacher) {
+  HaloRecipe recipe = conversion();
+  convert_into("out", recipe);
+  recipe.teacher = (folder_ / "out/model").string();
+  EXPECT_ERROR(convert_into("other", recipe), "HypeNet");
+  EXPECT_FALSE(fs::exists(folder_ / "other"));
+
+  recipe.teacher = (folder_ / "teacher").string();
+  CausalLm teacher(byte_teacher_config());
+  NamedTensors tensors = named_weights(*teacher, torch::kFloat32);
+  tensors.pop_back();
+  write_safetensors(folder_ / "teacher/model.safetensors", tensors);
+  EXPECT_ERROR(convert_into("other", recipe), "expected");
+  EXPECT_FALSE(fs::exists(folder_ / "other"));
 }
 
 TEST_F(Pipeline, a_phase_trains_what_the_one_before_it_froze) {

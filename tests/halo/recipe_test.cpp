@@ -48,9 +48,12 @@ TEST(Recipe, paths_are_relative_to_the_recipe_and_the_command_line_wins) {
   EXPECT_TRUE(std::filesystem::exists(recipe.teacher)) << recipe.teacher;
   EXPECT_TRUE(std::filesystem::exists(recipe.data.train.front()));
   const auto other =
-      read_halo_recipe({.path = recipe_path("tiny"), .teacher = "mine", .data = {"a", "b"}});
-  EXPECT_EQ(other.teacher, "mine");
-  EXPECT_EQ(other.data.train, (std::vector<std::string>{"a", "b"}));
+      read_halo_recipe({.path = recipe_path("tiny"), .teacher = "mine/", .data = {"a", "./b/"}});
+  const auto here = [](const char* name) {
+    return (std::filesystem::current_path() / name).string();
+  };
+  EXPECT_EQ(other.teacher, here("mine"));
+  EXPECT_EQ(other.data.train, (std::vector<std::string>{here("a"), here("b")}));
   EXPECT_TRUE(other.data.validation.empty()) << "held-out text comes from the user's own then";
 }
 
@@ -74,6 +77,38 @@ TEST(Recipe, set_changes_a_key_and_refuses_unknown_ones) {
   EXPECT_ERROR(with("align.objective=kl"), "align: objective: expected none");
   EXPECT_ERROR(with("select.rule=best"), "best");
   EXPECT_ERROR(with("attn_logits_scaling=hyper"), "attn_logits_scaling");
+}
+
+TEST(Recipe, a_recipe_that_a_run_kept_is_read_and_changed_like_another) {
+  const TemporaryFolder folder;
+  const Json recipe = resolved_recipe({.path = recipe_path("tiny")});
+  write_json(folder / "recipe.json", {{"command", "convert"}, {"recipe", recipe}});
+  const auto again =
+      read_halo_recipe({.path = folder / "recipe.json", .settings = {"distill.steps=3"}});
+  EXPECT_EQ(again.teacher, recipe["teacher"]) << "absolute: from any folder";
+  EXPECT_EQ(again.align.steps, 250);
+  EXPECT_EQ(again.distill.steps, 3);
+}
+
+TEST(Recipe, resolved_has_all_keys_and_needs_no_teacher) {
+  const Json recipe = resolved_recipe({.path = recipe_path("hypenet-2b")});
+  EXPECT_EQ(recipe["teacher"], "");
+  EXPECT_EQ(recipe["sweep"]["lazy"]["queries"], 32);
+  const Json training = resolved_recipe({.path = recipe_path("tiny-teacher")});
+  EXPECT_EQ(training["phases"].size(), 3U);
+  EXPECT_ERROR(resolved_recipe({.path = recipe_path("tiny"), .settings = {"distill.step=3"}}),
+               "unknown key");
+}
+
+TEST(Recipe, values_that_no_stage_or_evaluation_can_have_are_named) {
+  const auto with = [](const std::string& setting) {
+    return read_halo_recipe({.path = recipe_path("tiny"), .settings = {setting}});
+  };
+  EXPECT_ERROR(with("evaluate.contexts=[256,0]"), "evaluate: contexts: expected positive numbers");
+  EXPECT_ERROR(with("evaluate.needles=9"), "evaluate: needles: expected 1 to 8, found 9");
+  EXPECT_ERROR(with("align.optimizer.peak_lr=-1"), "peak_lr: expected 0 or more, found -1");
+  EXPECT_ERROR(with("align.optimizer.beta1=1"), "beta1: expected 0 to below 1, found 1");
+  EXPECT_ERROR(with("data.max_tokens=-1"), "max_tokens: expected 0 or more, found -1");
 }
 
 TEST(Recipe, settings_of_a_sweep_that_make_no_sense_are_named) {

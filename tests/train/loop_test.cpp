@@ -240,6 +240,41 @@ TEST_F(TrainLoop, more_ranks_than_sequences_are_refused) {
                "stage: sequences: expected at least one for each of 3 ranks, found 2");
 }
 
+TEST_F(TrainLoop, keys_of_running_may_change_when_a_run_goes_on_and_others_may_not) {
+  const auto stopped_job = [&](CausalLm& model) {
+    TrainJob job = job_of(model, "out");
+    job.settings = {{"align", write_fields(config_)}};
+    return job;
+  };
+  CausalLm first = new_model(), second = new_model();
+  std::atomic<bool> stop = false;
+  Meddling meddling(first);
+  meddling.at = 3, meddling.action = [&] { stop = true; };
+  TrainJob job = stopped_job(first);
+  job.stop = &stop;
+  ASSERT_EQ(run(job, meddling), TrainResult::kInterrupted);
+
+  config_.save_every = 5, config_.log_every = 3, config_.micro_sequences = 1;
+  config_.cuda_graph = "off", config_.activation_checkpointing = true;
+  check_saved_state(stopped_job(second));
+  CrossEntropyObjective objective(second);
+  EXPECT_EQ(run(stopped_job(second), objective), TrainResult::kFinished);
+
+  config_.optimizer.clip = 2;
+  EXPECT_ERROR(check_saved_state(stopped_job(second)),
+               "made with other settings: align.optimizer.clip: expected 2.0, found 1.0");
+}
+
+TEST_F(TrainLoop, reports_say_which_loss_they_hold) {
+  CausalLm model = new_model();
+  CrossEntropyObjective objective(model);
+  run(model, "out", objective);
+  std::istringstream lines(read_file(folder_ / "out/metrics.jsonl"));
+  std::string line;
+  ASSERT_TRUE(std::getline(lines, line));
+  EXPECT_EQ(Json::parse(line)["loss_name"], "cross-entropy");
+}
+
 TEST_F(TrainLoop, what_is_made_of_the_parameters_follows_each_update) {
   CausalLm first = new_model(), second = new_model();
   std::atomic<bool> stop = false;
