@@ -14,9 +14,8 @@ namespace hypenet {
 
 struct RecipeOptions {
   RecipeSource source;
-  std::filesystem::path out;  // empty: out/<recipe's file name>
-  std::filesystem::path
-      resume;  // the folder of a run, whose recipe it is; empty: a recipe is given
+  std::filesystem::path out;     // empty: out/<recipe's file name>
+  std::filesystem::path resume;  // folder of a run whose recipe it is; empty: source.path is given
   DeviceOptions device;
 };
 

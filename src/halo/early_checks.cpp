@@ -122,15 +122,18 @@ void prepare_out(const RunOptions& options) {
   check_kept_recipe(out);
 }
 
-void check_text_files(const DataConfig& data) {
-  for (const auto* paths : {&data.train, &data.long_train, &data.validation}) {
-    if (paths == &data.validation && paths->size() == 1 &&
-        fs::exists(fs::path(paths->front()) / "dataset.json"))
-      continue;  // token shards
-    const auto files = document_files({paths->begin(), paths->end()});
-    HYPENET_CHECK(paths->empty() || !files.empty(), paths->front(),
+void check_text_files(const DataConfig& data, const fs::path& out) {
+  const auto check = [](const std::vector<std::string>& paths) {
+    const auto files = document_files({paths.begin(), paths.end()});
+    HYPENET_CHECK(paths.empty() || !files.empty(), paths.front(),
                   ": expected files of text, found none");
-  }
+  };
+  const auto are_shards = [](const fs::path& folder) {
+    return fs::exists(folder / "dataset.json");
+  };
+  if (!are_shards(out / "tokens")) check(data.train);
+  if (!are_shards(out / "tokens-long")) check(data.long_train);
+  if (data.validation.size() != 1 || !are_shards(data.validation.front())) check(data.validation);
 }
 
 }  // namespace hypenet

@@ -35,7 +35,7 @@ void check_held_out(const HaloRecipe& recipe, const Tokenizer& tokenizer,
 /// no run wrote, and for folders in the place of the run's files.
 void prepare_out(const RunOptions& options);
 
-/// Throws Error for text of the recipe that is not there.
-void check_text_files(const DataConfig& data);
+/// Throws Error for text of the recipe that is not there and not yet tokenized in `out`.
+void check_text_files(const DataConfig& data, const std::filesystem::path& out);
 
 }  // namespace hypenet

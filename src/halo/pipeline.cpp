@@ -95,7 +95,7 @@ class Conversion {
     check_stage_rows(recipe_.finetune, tokenizer_, options_.device, "finetune");
     if (is_to_make(ConversionStep::kSelect)) check_selection(recipe_, teacher_config_, tokenizer_);
     check_recall(recipe_, tokenizer_);
-    check_text_files(recipe_.data);
+    check_text_files(recipe_.data, options_.out);
   }
 
   bool is_again(ConversionStep step) const { return plan_.from && *plan_.from <= step; }

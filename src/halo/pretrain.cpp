@@ -60,7 +60,7 @@ void check_phases(const PretrainRecipe& recipe, const RunOptions& options,
     check_frozen(phase.stage, {model}, place_of(recipe, phase));
     check_stage_rows(phase.stage, tokenizer, options.device, place_of(recipe, phase));
   }
-  check_text_files(recipe.data);
+  check_text_files(recipe.data, options.out);
 }
 
 /// Phases that were finished or begun with other settings are found before any work.
