@@ -32,7 +32,7 @@ void read_scores(std::string_view input) {
   const auto part = parts(input, 2);
   const auto pilots = put("pilots.csv", part[1]);
   if (part[1].empty()) std::filesystem::remove(pilots);
-  const LayerScores scores = read_scores(put("scores.csv", part[0]));
+  const LayerScores scores = hypenet::read_scores(put("scores.csv", part[0]));
   write_scores(folder() / "written.csv", scores);
 }
 
