@@ -36,12 +36,11 @@ void read_scores(std::string_view input) {
   write_scores(folder() / "written.csv", scores);
 }
 
-/// results.json --- of compare --- of bench decode --- metrics.jsonl; then a report of what was read
+/// results.json --- of compare --- of bench decode --- metrics.jsonl; then a report of what was
+/// read
 void read_results(std::string_view input) {
   const auto part = parts(input, 4);
-  const auto json = [&](size_t i) {
-    return ResultFile{"results", parse_json(part[i], "results")};
-  };
+  const auto json = [&](size_t i) { return ResultFile{"results", parse_json(part[i], "results")}; };
   ModelReportData data;
   attempt([&] { data.models = {read_model_results("m", std::vector{json(0)})}; });
   attempt([&] { data.comparisons = {read_comparison("m", json(1))}; });

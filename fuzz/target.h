@@ -1,4 +1,5 @@
-// What the targets share: their table's rows, and the input as files in a folder of the process's own.
+// What the targets share: their table's rows, and the input as files in a folder of the process's
+// own.
 #pragma once
 
 #include <filesystem>

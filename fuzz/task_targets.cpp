@@ -24,9 +24,7 @@ constexpr TaskFile kTasks[] = {{"arc_easy", "ai2_arc/ARC-Easy/test.jsonl"},
 
 }  // namespace
 
-void read_own_task(std::string_view input) {
-  load_own_task(put("own.jsonl", input).string(), {});
-}
+void read_own_task(std::string_view input) { load_own_task(put("own.jsonl", input).string(), {}); }
 
 /// the name of a task --- its file, JSON lines
 void read_task(std::string_view input) {
@@ -46,8 +44,8 @@ void read_ruler(std::string_view input) {
                            "PaulGrahamEssays.json", "records/squad_v2/validation.jsonl"}) {
     put(name, input);
   }
-  for (const char* name : {"abbrev_types.txt", "collocations.tab", "sent_starters.txt",
-                           "ortho_context.tab"}) {
+  for (const char* name :
+       {"abbrev_types.txt", "collocations.tab", "sent_starters.txt", "ortho_context.tab"}) {
     put(std::filesystem::path("punkt_tab/english") / name, "");
   }
   attempt([&] { read_squad(data, "squad"); });

@@ -466,12 +466,10 @@ std::vector<KernelCase> ceiling_cases(const KernelSizes& sizes) {
 
 std::vector<KernelCase> kernel_cases(const KernelSizes& sizes) {
   Cases cases{{sizes}};
-  add_lightning(cases, 16, 128, 32, 512);
-  add_lightning(cases, 16, 128, 8, 4096);
-  add_lightning(cases, 16, 128, 2, 16384);
-  add_lightning(cases, 16, 128, 1, 131072);
-  add_lightning(cases, 9, 64, 32, 512);
-  add_lightning(cases, 9, 64, 8, 4096);
+  using Shape = std::pair<int64_t, int64_t>;  // B, T
+  for (const auto& [B, T] : {Shape{32, 512}, {8, 4096}, {2, 16384}, {1, 131072}})
+    add_lightning(cases, 16, 128, B, T);
+  for (const auto& [B, T] : {Shape{32, 512}, {8, 4096}}) add_lightning(cases, 9, 64, B, T);
   for (const int64_t B : {1, 8, 32}) add_lightning_step(cases, B);
   for (const int64_t T : {4096, 32768, 131072, 1048576}) add_attention_step(cases, 1, T);
   for (const int64_t T : {4096, 32768}) add_attention_step(cases, 64, T);
@@ -490,7 +488,7 @@ std::vector<KernelCase> kernel_cases(const KernelSizes& sizes) {
   add_vocabulary_losses(cases, 2048, 151936);
   add_vocabulary_losses(cases, 576, 49152);
   add_mean_squared_error(cases);
-  for (const auto& [B, T] : {std::pair<int64_t, int64_t>{32, 512}, {2, 16384}}) {
+  for (const auto& [B, T] : {Shape{32, 512}, {2, 16384}}) {
     if (sizes.device.is_cuda()) {
       add_softmax_attention(cases, "softmax attention cuDNN", AttentionBackend::kCudnn, B, T);
       add_softmax_attention(cases, "softmax attention flash", AttentionBackend::kFlash, B, T);

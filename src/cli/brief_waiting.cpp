@@ -1,14 +1,15 @@
 // libgomp's threads spin for milliseconds before they sleep, which takes a busy machine's time
-// slices from those that still work. How long is read from the environment once, when libgomp is
-// loaded: before main, and before the C library can add a variable. So one that no library looks
-// for lends its place in the list from before the first library is initialised until the last one
-// is. This file is linked into the program itself (.preinit_array is not allowed elsewhere).
+// slices from those that still work. Here they are told to sleep sooner, in the environment.
 #include <string_view>
 
 namespace hypenet {
 namespace {
 
 // Turns of a loop of a few dozen to 140 cycles each: docs/training.md, "Beside other work".
+// libgomp reads it once, when it is loaded: before main, and before the C library can add a
+// variable. So a variable that no library looks for lends its place in the list from before the
+// first library is initialised until the last one is. This file is linked into the program itself,
+// as .preinit_array is not allowed elsewhere.
 char wait_briefly[] = "GOMP_SPINCOUNT=15000";
 
 // Those after the first few are there where no shell has started the program.
