@@ -423,7 +423,6 @@ void add_softmax_attention(Cases& cases, const char* name, AttentionBackend back
                            }};
                  });
 }
-
 }  // namespace
 
 KernelCase product_case(int64_t n, const torch::TensorOptions& options) {
@@ -475,9 +474,8 @@ std::vector<KernelCase> kernel_cases(const KernelSizes& sizes) {
   for (const int64_t T : {4096, 32768}) add_attention_step(cases, 64, T);
   add_linear_steps(cases, 2048, 2048, 6144, 151936);
   add_linear_steps(cases, 576, 576, 1536, 49152);
-  for (const int64_t N : {1, 64}) {
+  for (const int64_t N : {1, 64})
     for (const bool is_greedy : {true, false}) add_sampling(cases, N, 151936, is_greedy);
-  }
   add_sampling(cases, 1, 49152, /*is_greedy=*/true);
   for (const int64_t N : {1, 64}) add_step_inputs(cases, N);
   for (const int64_t D : {2048, 576}) add_norms(cases, D);

@@ -219,7 +219,7 @@ std::vector<std::string> stale_descriptions() {
   }
   std::vector<std::string> stale;
   for (const auto& [name, about] : descriptions()) {
-    if (!known.contains(name)) stale.push_back(name);
+    if (!known.contains(name)) stale.emplace_back(name);
   }
   return stale;
 }
