@@ -167,9 +167,11 @@ bool is_in(const std::string& path, const std::string& section) {
 }
 
 std::string row(const std::string& name, const RecipeKey& key) {
-  std::string about(key.about);
-  for (size_t at = 0; (at = about.find('|', at)) != std::string::npos; at += 2)
-    about.insert(at, "\\");
+  std::string about;
+  for (const char character : key.about) {
+    if (character == '|') about.push_back('\\');
+    about.push_back(character);
+  }
   const bool is_section = key.kind.find("section") != std::string_view::npos;
   return concat("| `", name, "` | ", key.kind, " | ",
                 is_section ? "" : concat("`", key.value.dump(), "`"), " | ", about, " |\n");
