@@ -10,6 +10,7 @@
 #include "cli/bench.h"
 #include "cli/bench_shapes.h"
 #include "cli/device.h"
+#include "cli/generation_options.h"
 #include "cli/interrupt.h"
 #include "cli/progress.h"
 #include "engine/score.h"
@@ -28,7 +29,7 @@ struct BenchSweep {
   std::string shape = "hypenet-2b", type = "bfloat16";
   int64_t items = 64, prompt_tokens = 2000, answers = 48;
   int64_t questions = 256, context_tokens = 60, choice_tokens = 20, choices = 4;
-  int64_t memory_gib = 0;
+  int64_t memory_bytes = 0;
   DeviceOptions device;
 };
 
@@ -93,7 +94,7 @@ double generate_seconds(LayerVariants& variants, const BenchSweep& options, int6
         {random_ids(random, options.prompt_tokens, variants.teacher()->config().vocab_size),
          answer_tokens});
   }
-  VariantGenerator generator(variants, options.memory_gib << 30);
+  VariantGenerator generator(variants, options.memory_bytes);
   const std::vector<bool> all(static_cast<size_t>(variants.count()), true);
   return seconds([&] {
     for (size_t begin = 0; begin < prompts.size();) {
@@ -168,11 +169,9 @@ void add_bench_sweep_command(CLI::App& bench) {
   command->add_option("--choice-tokens", options->choice_tokens, "of a choice")
       ->capture_default_str();
   command->add_option("--choices", options->choices, "of a question")->capture_default_str();
-  command
-      ->add_option("--memory", options->memory_gib,
-                   "GiB for prompts (0: half of a GPU's free memory, or 2)")
-      ->check(CLI::Range(0, 1 << 20))
-      ->capture_default_str();
+  add_memory_option(
+      *command, options->memory_bytes,
+      "for prompts: 8G, 512M, or a number of GiB (0: half of a GPU's free memory, or 2 GiB)");
   add_device_options(*command, options->device);
   command->footer(
       "Example:\n  hypenet bench sweep --shape hypenet-2b --prompt-tokens 2000 --items 64 "

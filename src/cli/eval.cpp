@@ -95,7 +95,7 @@ void check_model(const EvalCommand& command) {
   HYPENET_CHECK(!model.folder.empty(), "DIR: expected a model folder, found none");
   parse_device(model.device.device);
   if (model.type != kAutomaticType) parse_type(model.type);
-  engine_options({.gib = command.measure.memory_gib, .context = 0}, 1);
+  engine_options({.bytes = command.measure.memory_bytes, .context = 0}, 1);
 }
 
 void check(const CLI::App& app, const EvalCommand& command) {

@@ -1,6 +1,7 @@
 // The flags of hypenet eval, and which of its tasks read which.
 #include "base/error.h"
 #include "cli/eval.h"
+#include "cli/generation_options.h"
 
 namespace hypenet {
 namespace {
@@ -73,8 +74,9 @@ void add_text_options(CLI::App& command, EvalCommand& options) {
 }  // namespace
 
 void add_eval_options(CLI::App& command, EvalCommand& options) {
-  command.add_option("--memory", options.measure.memory_gib,
-                     "GiB for caches and states of what is generated (0: what fits)");
+  add_memory_option(command, options.measure.memory_bytes,
+                    "for caches and states of what is generated: 8G, 512M, or a number of GiB (0: "
+                    "what fits)");
   add_task_options(command, options);
   add_text_options(command, options);
 }

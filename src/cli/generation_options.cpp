@@ -111,10 +111,15 @@ SamplingOptions configured_sampling(const std::filesystem::path& folder) {
   return options;
 }
 
-void add_memory_options(CLI::App& command, MemoryFlags& flags) {
+void add_memory_option(CLI::App& command, int64_t& bytes, const std::string& about) {
   command.add_option_function<std::string>(
-      "--memory",
-      [&flags](const std::string& text) { flags.bytes = parse_bytes(text, "--memory"); },
+      "--memory", [&bytes](const std::string& text) { bytes = parse_bytes(text, "--memory"); },
+      about);
+}
+
+void add_memory_options(CLI::App& command, MemoryFlags& flags) {
+  add_memory_option(
+      command, flags.bytes,
       "for caches and states: 8G, 512M, or a number of GiB (0: what a GPU has left, or 4 GiB)");
   command
       .add_option("--context", flags.context,

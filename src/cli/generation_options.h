@@ -37,6 +37,10 @@ struct MemoryFlags {
   int64_t bytes = 0, context = 0;
 };
 
+/// Adds --memory alone: sizes like 8G, or a number of GiB, end in `bytes`, which must outlive the
+/// parsing. `about` is its help.
+void add_memory_option(CLI::App& command, int64_t& bytes, const std::string& about);
+
 /// Adds --memory and --context; `flags` must outlive the parsing.
 void add_memory_options(CLI::App& command, MemoryFlags& flags);
 

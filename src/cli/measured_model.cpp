@@ -22,7 +22,7 @@ using std::chrono::steady_clock;
 constexpr int64_t kSideBySideGpu = 64, kSideBySideCpu = 16;
 
 EngineOptions options_of_engine(const MeasureOptions& options, torch::Device device) {
-  const MemoryFlags memory{.gib = options.memory_gib, .context = 0};
+  const MemoryFlags memory{.bytes = options.memory_bytes, .context = 0};
   return engine_options(memory, device.is_cuda() ? kSideBySideGpu : kSideBySideCpu);
 }
 

@@ -16,7 +16,7 @@ namespace hypenet {
 
 struct MeasureOptions {
   ModelOptions model{.folder = {}, .type = kAutomaticType, .device = {}};
-  double memory_gib = 0;     // of the engine; 0: its own choice
+  int64_t memory_bytes = 0;  // of the engine; 0: its own choice
   int64_t max_length = 0;    // 0: the model's max_position_embeddings
   int64_t batch_tokens = 0;  // 0: chosen by device
   bool sums_in_bf16 = false;

@@ -6,6 +6,7 @@
 
 #include "base/files.h"
 #include "cli/commands.h"
+#include "cli/generation_options.h"
 #include "cli/interrupt.h"
 #include "cli/note.h"
 #include "cli/outputs.h"
@@ -32,7 +33,7 @@ struct SweepCommand {
   std::filesystem::path scores = "scores.csv";
   std::string precision;
   int64_t seed = 0;
-  int64_t memory_gib = 0;
+  int64_t memory_bytes = 0;
   DeviceOptions device;
 };
 
@@ -85,7 +86,7 @@ void run(const CLI::App& app, const SweepCommand& command) {
                      : options.device.is_cuda() ? "bfloat16"
                                                 : "float32";
   SweepJob job = command.job;
-  job.memory_bytes = command.memory_gib << 30;
+  job.memory_bytes = command.memory_bytes;
   job.journal = command.scores.string() + ".journal";
   const std::vector<int32_t> held_out =
       command.data.empty() ? std::vector<int32_t>()
@@ -138,11 +139,9 @@ void add_sweep_command(CLI::App& app) {
   add_text_options(*command, *options);
   command->add_option("--dtype", options->precision,
                       "float32 or bfloat16 (default: bfloat16 on a GPU, else float32)");
-  command
-      ->add_option("--memory", options->memory_gib,
-                   "GiB for a batch of prompts (0: half of a GPU's free memory, or 2)")
-      ->check(CLI::Range(0, 1 << 20))
-      ->capture_default_str();
+  add_memory_option(*command, options->memory_bytes,
+                    "for a batch of prompts: 8G, 512M, or a number of GiB (0: half of a GPU's free "
+                    "memory, or 2 GiB)");
   add_device_options(*command, options->device);
   command->footer(kExample);
   command->callback([options, command] { run(*command, *options); });

@@ -221,7 +221,7 @@ std::vector<std::string> stale_descriptions() {
   }
   std::vector<std::string> stale;
   for (const auto& [name, about] : descriptions()) {
-    if (!known.contains(name)) stale.emplace_back(name);
+    if (!known.contains(std::string(name))) stale.emplace_back(name);
   }
   return stale;
 }

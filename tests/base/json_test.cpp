@@ -117,7 +117,7 @@ TEST(Json, a_file_that_is_something_else_is_named) {
   write_file(folder / "a.json", "");
   EXPECT_ERROR(read_json(folder / "a.json"), "a.json: expected JSON, found an empty file");
   write_file(folder / "a.json", "{\n\"a\": 1,\n}");
-  EXPECT_ERROR(read_json(folder / "a.json"), "found a syntax error at byte 12 (line 3)");
+  EXPECT_ERROR(read_json(folder / "a.json"), "found a syntax error at byte 11 (line 3)");
 }
 
 TEST(Json, file_round_trip_keeps_the_order_of_keys) {

@@ -35,7 +35,8 @@ TaskOptions options_for(int64_t length, int64_t samples) {
 void expect_sample(const TaskItem& item, const Json& expected, int64_t length) {
   const EvalRequest& request = item.requests.at(0);
   const std::string& prompt = request.context;
-  EXPECT_EQ(prompt.substr(0, expected.at("head").get<std::string>().size()), expected.at("head"));
+  const auto head = expected.at("head").get<std::string>();
+  EXPECT_EQ(prompt.substr(0, head.size()), head);
   const auto tail = expected.at("tail").get<std::string>();
   EXPECT_EQ(prompt.substr(prompt.size() - std::min(tail.size(), prompt.size())), tail);
   EXPECT_EQ(prompt.size(), expected.at("bytes"));

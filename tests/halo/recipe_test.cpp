@@ -85,7 +85,7 @@ TEST(Recipe, a_recipe_that_a_run_kept_is_read_and_changed_like_another) {
   write_json(folder / "recipe.json", {{"command", "convert"}, {"recipe", recipe}});
   const auto again =
       read_halo_recipe({.path = folder / "recipe.json", .settings = {"distill.steps=3"}});
-  EXPECT_EQ(again.teacher, recipe["teacher"]) << "absolute: from any folder";
+  EXPECT_EQ(again.teacher, recipe["teacher"].get<std::string>()) << "absolute: from any folder";
   EXPECT_EQ(again.align.steps, 250);
   EXPECT_EQ(again.distill.steps, 3);
 }

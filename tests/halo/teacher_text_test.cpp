@@ -101,7 +101,7 @@ TEST_F(TeacherText, documents_go_on_from_their_prompts_until_there_are_enough) {
     const Json json = Json::parse(line);
     EXPECT_TRUE(json["text"].get<std::string>().starts_with(json["prompt"].get<std::string>()));
     EXPECT_EQ(tokenizer_.decode(draw_prompt(beginnings(), tokenizer_, options_, json["id"])),
-              json["prompt"]);
+              json["prompt"].get<std::string>());
     last = json["tokens"];
     EXPECT_LE(last, options_.most_prompt + options_.answer.max_tokens);
     tokens += last;

@@ -44,7 +44,7 @@ class CheckpointFolder : public testing::Test {
 
 TEST_F(CheckpointFolder, one_file_is_read_back) {
   write(1 << 20);
-  EXPECT_THAT(names_in(path_), ElementsAre("config.json", "model.safetensors"));
+  EXPECT_THAT(names_in(path_), ElementsAre("config.json", "model.safetensors", "run.json"));
   const Checkpoint checkpoint(path_);
   EXPECT_EQ(checkpoint.config().at("model_type"), "x");
   EXPECT_THAT(checkpoint.names(), ElementsAre("a", "b", "c"));
@@ -54,9 +54,9 @@ TEST_F(CheckpointFolder, one_file_is_read_back) {
 
 TEST_F(CheckpointFolder, shards_are_read_back) {
   write(32);
-  EXPECT_THAT(names_in(path_),
-              ElementsAre("config.json", "model-00001-of-00002.safetensors",
-                          "model-00002-of-00002.safetensors", "model.safetensors.index.json"));
+  EXPECT_THAT(names_in(path_), ElementsAre("config.json", "model-00001-of-00002.safetensors",
+                                           "model-00002-of-00002.safetensors",
+                                           "model.safetensors.index.json", "run.json"));
   const Json index = read_json(path_ / "model.safetensors.index.json");
   EXPECT_EQ(index.at("metadata").at("total_size"), 56);
   EXPECT_EQ(index.at("weight_map").at("a"), "model-00001-of-00002.safetensors");
@@ -68,7 +68,7 @@ TEST_F(CheckpointFolder, shards_are_read_back) {
 
 TEST_F(CheckpointFolder, a_tensor_larger_than_a_shard_gets_one_of_its_own) {
   write(1);
-  EXPECT_EQ(names_in(path_).size(), 5u);
+  EXPECT_EQ(names_in(path_).size(), 6u);
   EXPECT_TRUE(Checkpoint(path_).tensor("c").equal(three_tensors()[2].second));
 }
 
@@ -95,7 +95,7 @@ TEST_F(CheckpointFolder, replacing_a_folder_by_its_own_tensors_works) {
   write_checkpoint(
       path_,
       {.config = old.config(), .tensors = {{"a", old.tensor("a")}}, .companions_from = path_});
-  EXPECT_THAT(names_in(path_), ElementsAre("config.json", "model.safetensors"));
+  EXPECT_THAT(names_in(path_), ElementsAre("config.json", "model.safetensors", "run.json"));
   EXPECT_TRUE(Checkpoint(path_).tensor("a").equal(three_tensors()[1].second));
 }
 
