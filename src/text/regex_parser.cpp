@@ -124,11 +124,11 @@ class Parser {
     cursor_.check(++depth_ < 200, "groups nested too deeply");
     RegexNode node;
     node.kind = Kind::kAlternation;
-    do {
+    node.parts.push_back(sequence());
+    while (cursor_.skip(U"|")) {
       letters_.clear();
       node.parts.push_back(sequence());
-    } while (cursor_.skip(U"|"));
-    letters_.clear();
+    }
     --depth_;
     return node.parts.size() == 1 ? RegexNode(std::move(node.parts.front())) : node;
   }

@@ -93,6 +93,7 @@ class TokenFiles {
   struct Entry {
     std::string place;
     AddedToken token;
+    bool yields = false;  // to the flags of tokenizer.json
   };
 
   void read_decoder(const Json& json, const std::string& path) {
@@ -104,7 +105,7 @@ class TokenFiles {
       HYPENET_CHECK(is_number, place, ": expected ids, found the key ", key);
       const std::string where = concat(place, ": ", key);
       HYPENET_CHECK(value.is_object(), where, ": expected an object, found ", json_kind(value));
-      by_id_[std::stoll(key)] = {where, read_token(value, where, false)};
+      by_id_[std::stoll(key)] = {where, read_token(value, where, false), false};
     }
   }
 
@@ -118,7 +119,7 @@ class TokenFiles {
       token.content = content;
       token.special = is_special(content);
       token.normalized = !token.special;
-      by_id_[id.get<int64_t>()] = {where, token};
+      by_id_[id.get<int64_t>()] = {where, token, true};
     }
   }
 
@@ -211,7 +212,13 @@ class TokenFiles {
     token.id = id_of(token.content, file);
     HYPENET_CHECK(token.id == id, entry.place, ": ", token.content, ": expected the id ", token.id,
                   ", which the token has or gets in transformers, found ", id);
-    put(token, file);
+    AddedToken* known = find(token.content, file);
+    if (!known) {
+      file.added_tokens.push_back(std::move(token));
+    } else if (!entry.yields) {
+      token.special |= known->special;
+      *known = std::move(token);
+    }
   }
 
   static AddedToken* find(const std::string& content, TokenizerFile& file) {
@@ -225,14 +232,6 @@ class TokenFiles {
     if (token.content.empty() || find(token.content, file)) return;
     token.id = id_of(token.content, file);
     file.added_tokens.push_back(std::move(token));
-  }
-
-  static void put(const AddedToken& token, TokenizerFile& file) {
-    if (AddedToken* known = find(token.content, file)) {
-      *known = token;
-    } else {
-      file.added_tokens.push_back(token);
-    }
   }
 
   /// The id that the token has, or the next free one: behind the vocabulary and all added tokens.
