@@ -270,8 +270,7 @@ class Conversion {
   /// Sweep and rule; or the layers that the recipe gives by hand.
   void select() {
     if (done(ConversionStep::kSelect)) {
-      attention_layers_ =
-          read_json(select_folder() / "selection.json")["layers"].get<std::vector<int64_t>>();
+      attention_layers_ = read_selection(select_folder());
       return;
     }
     attention_layers_ = select_attention({.recipe = recipe_,

@@ -170,4 +170,14 @@ std::vector<int64_t> select_attention(const SelectionInputs& inputs, const fs::p
   return layers;
 }
 
+std::vector<int64_t> read_selection(const fs::path& folder) {
+  const fs::path path = folder / "selection.json";
+  const Json json = read_json(path);
+  HYPENET_CHECK(json.is_object() && json.contains("layers"), path.string(),
+                ": expected the layers of attention, found none");
+  std::vector<int64_t> layers;
+  read_fields(json["layers"], path.string() + ": layers", layers);
+  return layers;
+}
+
 }  // namespace hypenet

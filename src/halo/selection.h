@@ -60,4 +60,7 @@ std::vector<int64_t> select_attention(const SelectionInputs& inputs,
                                       const std::filesystem::path& folder,
                                       const RunOptions& options);
 
+/// The layers that select_attention wrote into `folder`. Throws Error naming file and key.
+std::vector<int64_t> read_selection(const std::filesystem::path& folder);
+
 }  // namespace hypenet

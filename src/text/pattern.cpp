@@ -4,6 +4,7 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include <algorithm>
 #include <limits>
 
 #include "base/error.h"
@@ -18,6 +19,14 @@ std::string pcre2_message(int code) {
   PCRE2_UCHAR text[256];
   pcre2_get_error_message(code, text, sizeof text);
   return reinterpret_cast<const char*>(text);
+}
+
+/// How often a match may turn back from one place: Oniguruma's own limit, and more where the text
+/// alone is longer. Without one `(a|a)*b` tries 2^n ways through n letters.
+uint32_t match_limit(size_t characters) {
+  constexpr size_t kRetries = 10'000'000, kRetriesPerCharacter = 16;
+  const size_t limit = kRetries + kRetriesPerCharacter * characters;
+  return static_cast<uint32_t>(std::min<size_t>(limit, std::numeric_limits<uint32_t>::max()));
 }
 
 PCRE2_SPTR units(std::string_view text) { return reinterpret_cast<PCRE2_SPTR>(text.data()); }
@@ -58,9 +67,7 @@ Pattern Pattern::literal(std::string_view text) {
 struct Pattern::Search::Data {
   explicit Data(const pcre2_code* code)
       : match(pcre2_match_data_create_from_pattern(code, nullptr)),
-        context(pcre2_match_context_create(nullptr)) {
-    pcre2_set_match_limit(context, std::numeric_limits<uint32_t>::max());
-  }
+        context(pcre2_match_context_create(nullptr)) {}
   ~Data() {
     pcre2_match_context_free(context);
     pcre2_match_data_free(match);
@@ -82,7 +89,9 @@ void Pattern::Search::start(std::string_view text) {
   text_ = text;
   from_ = character_ = offset_ = 0;
   last_end_.reset();
-  if (data_) is_ascii_ = pattern_.code_->program.classes.classify(text, classes_);
+  if (!data_) return;
+  is_ascii_ = pattern_.code_->program.classes.classify(text, classes_);
+  pcre2_set_match_limit(data_->context, match_limit(classes_.size()));
 }
 
 int Pattern::Search::match_at(size_t from) {

@@ -3,8 +3,8 @@
 #include "train/loop.h"
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
-#include <map>
 #include <optional>
 
 #include "base/error.h"
@@ -32,9 +32,17 @@ void save_state(const TrainJob& job, const AdamW& optimizer, int64_t step) {
                     {{"step", std::to_string(step)}, {"settings", job.settings.dump()}});
 }
 
-/// The saved state's metadata, of the same settings as the job's.
-std::map<std::string, std::string> checked_metadata(const TrainJob& job,
-                                                    const SafetensorsFile& file) {
+int64_t parse_step(const std::string& text, const fs::path& path) {
+  int64_t step = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, step);
+  HYPENET_CHECK(error == std::errc() && stop == end && step >= 0, path.string(),
+                ": step: expected a number of steps, found \"", text, "\"");
+  return step;
+}
+
+/// The step of a saved state, whose settings have to be the job's.
+int64_t checked_step(const TrainJob& job, const SafetensorsFile& file) {
   const fs::path path = state_path(job.folder, job.stage);
   const auto& metadata = file.metadata();
   HYPENET_CHECK(metadata.contains("step") && metadata.contains("settings"), path.string(),
@@ -42,7 +50,7 @@ std::map<std::string, std::string> checked_metadata(const TrainJob& job,
   const Json settings = parse_json(metadata.at("settings"), path.string());
   check_same_settings(path, job.settings, job.completed ? job.completed(settings, path) : settings,
                       concat("remove ", path.string()));
-  return metadata;
+  return parse_step(metadata.at("step"), path);
 }
 
 /// Restores parameters and optimizer; returns the step to go on with, 0 without a saved state.
@@ -50,9 +58,9 @@ int64_t load_state(const TrainJob& job, AdamW& optimizer) {
   const fs::path path = state_path(job.folder, job.stage);
   if (!fs::exists(path)) return 0;
   const SafetensorsFile file(path);
-  const auto metadata = checked_metadata(job, file);
+  const int64_t step = checked_step(job, file);
   optimizer.load_state(file, path.string());
-  return std::stoll(metadata.at("step"));
+  return step;
 }
 
 std::string first_nonfinite_gradient(const NamedTensors& parameters) {
@@ -291,7 +299,7 @@ void check_same_settings(const fs::path& place, const Json& expected, const Json
 
 void check_saved_state(const TrainJob& job) {
   const fs::path path = state_path(job.folder, job.stage);
-  if (fs::exists(path)) checked_metadata(job, SafetensorsFile(path));
+  if (fs::exists(path)) checked_step(job, SafetensorsFile(path));
 }
 
 Batch to_device(const Batch& batch, torch::Device device) {

@@ -38,6 +38,19 @@ TEST(Selection, layers_given_by_hand_need_no_sweep) {
   EXPECT_FALSE(sweep_of(recipe));
 }
 
+TEST(Selection, what_was_chosen_is_read_or_refused_by_key) {
+  const TemporaryFolder folder;
+  const auto read = [&](const std::string& text) {
+    write_file(folder / "selection.json", text);
+    return read_selection(folder.path());
+  };
+  EXPECT_THAT(read(R"({"rule": "kl", "layers": [1, 6]})"), ElementsAre(1, 6));
+  EXPECT_ERROR(read("{}"), "selection.json: expected the layers of attention, found none");
+  EXPECT_ERROR(read("[1]"), "selection.json: expected the layers of attention, found none");
+  EXPECT_ERROR(read(R"({"layers": [1, "x"]})"),
+               "selection.json: layers[1]: expected an integer, found a string");
+}
+
 /// What check_selection says of a recipe for a teacher of two layers.
 class SelectionCheck : public testing::Test {
  protected:

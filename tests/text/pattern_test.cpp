@@ -111,6 +111,10 @@ TEST(Pattern, backtracking_over_a_long_text_has_room) {
   EXPECT_THAT(matches("(?:a|b)+c|(?:aa|a|b)+", text), testing::ElementsAre(text));
 }
 
+TEST(Pattern, an_expression_that_never_ends_is_an_error) {
+  EXPECT_ERROR(matches("(?:a|a)*b", std::string(60, 'a')), "match limit exceeded");
+}
+
 TEST(Pattern, repeats_are_read_as_oniguruma_does) {
   EXPECT_THAT(matches("a{,2}b", "aaab{,2}"), testing::ElementsAre("aab"));
   EXPECT_THAT(matches("a{,}", "aa{,}"), testing::ElementsAre("a{,}"));

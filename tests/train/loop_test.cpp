@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "base/files.h"
+#include "store/safetensors.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/shared_memory_ranks.h"
 #include "tests/support/temporary_folder.h"
@@ -364,6 +365,19 @@ TEST_F(TrainLoop, a_state_saved_with_other_settings_is_refused) {
   config_.optimizer.peak_lr = 0.5;
   EXPECT_ERROR(run(model, "out", objective),
                "made with other settings: lr: expected 0.5, found 0.001");
+}
+
+TEST_F(TrainLoop, a_state_without_a_number_of_steps_is_refused) {
+  CausalLm model = new_model();
+  CrossEntropyObjective objective(model);
+  std::filesystem::create_directories(folder_ / "out");
+  for (const char* step : {"", "x", "3 ", "-1", "99999999999999999999"}) {
+    write_safetensors(
+        folder_ / "out/stage.state.safetensors", {{"w", torch::zeros({1})}},
+        {{"step", step}, {"settings", Json({{"lr", config_.optimizer.peak_lr}}).dump()}});
+    EXPECT_ERROR(run(model, "out", objective),
+                 concat("step: expected a number of steps, found \"", step, "\""));
+  }
 }
 
 TEST_F(TrainLoop, sizes_that_make_no_sense_are_named) {
