@@ -85,8 +85,7 @@ TEST_F(ModelCommands, inspect_counts_the_cache_in_the_types_that_run) {
   EXPECT_EQ(json["cache_types"], (Json{{"keys_and_values", "bfloat16"}, {"states", "float32"}}));
   const auto types_of = [](const fs::path& place, torch::ScalarType type) {
     const Checkpoint checkpoint(place);
-    CausalLm model = load_model(checkpoint, parse_model_config(checkpoint.config(), "config.json"),
-                                type, torch::kCPU);
+    CausalLm model = load_model(checkpoint, read_model_config(checkpoint), type, torch::kCPU);
     model->set_compute_type(torch::kFloat32);
     return std::pair(page_bytes(model->config(), model->memory_types(), 4096),
                      slot_bytes(model->config(), model->memory_types()));

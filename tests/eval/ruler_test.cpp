@@ -40,7 +40,7 @@ void expect_sample(const TaskItem& item, const Json& expected, int64_t length) {
   const auto tail = expected.at("tail").get<std::string>();
   EXPECT_EQ(prompt.substr(prompt.size() - std::min(tail.size(), prompt.size())), tail);
   EXPECT_EQ(prompt.size(), expected.at("bytes"));
-  EXPECT_EQ(Sha256::of(prompt), expected.at("sha256"));
+  EXPECT_EQ(Sha256::of(prompt), expected.at("sha256").get<std::string>());
   EXPECT_EQ(item.references, expected.at("references").get<std::vector<std::string>>());
   const int64_t tokens = count_tokens(tiny_tokenizer(), prompt) + request.max_tokens;
   EXPECT_EQ(tokens, expected.at("tokens"));

@@ -77,7 +77,9 @@ const std::vector<BadFile> kBadFiles = {
      "pre_tokenizer: expected ByteLevel once and last, found Digits last"},
     {"bad_expression", "/pre_tokenizer",
      R"({"type": "Sequence", "pretokenizers": [{"type": "Split", "pattern": {"Regex": "(a"}, "behavior": "Isolated"}, {"type": "ByteLevel"}]})",
-     "pre_tokenizer.pretokenizers[0]: expected a regular expression, found (a"},
+     "pre_tokenizer.pretokenizers[0]: expected a regular expression that can be read as Oniguruma "
+     "does, "
+     "found ( without its )"},
     {"bad_behavior", "/pre_tokenizer",
      R"({"type": "Sequence", "pretokenizers": [{"type": "Split", "pattern": {"String": "a"}, "behavior": "Torn"}, {"type": "ByteLevel"}]})",
      "pre_tokenizer.pretokenizers[0]: behavior: expected Isolated, Removed, MergedWithPrevious, "
