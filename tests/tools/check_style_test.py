@@ -53,6 +53,10 @@ class CheckStyle(unittest.TestCase):
         self.assert_passes("src/ops/norm.cpp", "// Norms.\nint table[] = {\n" + "  1,\n" * 70 + "};\n")
         self.assert_passes("src/ops/norm.cpp", "// Norms.\nclass A {\n" + "  int f();\n" * 70 + "};\n")
 
+    def test_prose_has_at_most_120_columns(self):
+        self.assert_passes("docs/a.md", "word " * 23 + "words\n| " + "cell " * 40 + "|\n")
+        self.assert_reports(1, "a line of 121 characters, at most 120", "docs/a.md", "word " * 23 + "words.\n")
+
     def test_work_to_do_names_its_issue(self):
         mark = "TO" + "DO"
         self.assert_reports(2, "work to do is an issue: name its number as in (#12)",
