@@ -12,8 +12,10 @@ from tokenizers import Regex, pre_tokenizers
 
 STEP = 61
 # In the long stretches of ideographs, Hangul, private use and nothing, one character in 61 is asked first.
-UNIFORM = [(0x3400, 0x4DB0), (0x4E00, 0x9FF0), (0xAC00, 0xD7A0), (0xE000, 0xF8F0), (0x17000, 0x187F0), (0x20000, 0x3FFF0), (0x40000, 0xDFFF0),
-           (0xE0200, 0xEFFF0), (0xF0000, 0xFFFF0), (0x100000, 0x10FFF0)]
+UNIFORM = [(0x3400, 0x4DB0), (0x4E00, 0x9FF0), (0xAC00, 0xD7A0), (0xE000, 0xF8F0), (0x17000, 0x187F0), (0x20000, 0x2A6D0), (0x2A700, 0x2B730),
+           (0x2B740, 0x2B810), (0x2B820, 0x2CEA0), (0x2CEB0, 0x2EBE0), (0x30000, 0x31340), (0x31350, 0x323A0), (0x323B0, 0x3FFF0)]
+UNIFORM += [(plane << 16, (plane << 16) + 0xFFF0) for plane in (4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, 16)] + [(0xE0200, 0xEFFF0)]
+UNIFORM.sort()
 DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-"
 CATEGORIES = "c cc cf cn co cs l lc ll lm lo lt lu m mc me mn n nd nl no p pc pd pe pf pi po ps s sc sk sm so z zl zp zs".split()
 POSIX = "alnum alpha ascii blank cntrl digit graph lower print punct space upper word xdigit".split()

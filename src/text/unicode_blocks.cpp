@@ -229,7 +229,7 @@ constexpr PackedSet kBlocksList[] = {
     {"innoblock",
      "g-LPww0B-DgLfge-BwFvBgD-BgJfwHvCwCvBwIvGwfvBgT-EwOvFwCvCgG-BgO-CgI-BwFvJgEvCgtB-xCw3F-zGgC-1B"
      "wcvNgC-FgD-CgF-BgtHvzIwY-nCwFv6DgW-BwGvBwSvDgG-Dw1BviBwMvDwC-JwDvOwBvGwB-OgIfgDvYwC-BwCvFgI-H"
-     "ggD-fgz7B-sCgR-uBw9Ivi3VgE-DwHvw-B"},
+     "ggD-fg3pBfg7R-sCgR-uBw9Ivi3VgE-DwHvw-B"},
     {"innumberforms", "wqI-B"},
     {"innushu", "wrsDvM"},
     {"innyiakengpuachuehmong", "go4DvC"},
