@@ -112,7 +112,7 @@ TEST(Pattern, backtracking_over_a_long_text_has_room) {
 }
 
 TEST(Pattern, an_expression_that_never_ends_is_an_error) {
-  EXPECT_ERROR(matches("(?:a|a)*[bc]", std::string(60, 'a')), "match limit exceeded");
+  EXPECT_ERROR(matches("(?:a|aa)*(?:b|ca)", std::string(60, 'a')), "match limit exceeded");
 }
 
 TEST(Pattern, repeats_are_read_as_oniguruma_does) {
