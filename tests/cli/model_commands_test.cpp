@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "engine/engine.h"
+#include "model/weights.h"
 #include "store/checkpoint.h"
 #include "tests/support/expect_error_line.h"
 #include "tests/support/model_folder.h"
