@@ -39,7 +39,7 @@ void borrow_place(int /*argc*/, char** /*argv*/, char** environment) {
   *place = wait_briefly;
 }
 
-[[gnu::section(".preinit_array"), gnu::used]] void (*const before_libraries)(int, char**,
+[[gnu::section(".preinit_array"), gnu::used]] void (*const kBeforeLibraries)(int, char**,
                                                                              char**) = borrow_place;
 
 [[gnu::constructor]] void return_place() {

@@ -105,6 +105,8 @@ struct LineEditor::Terminal {
       if (count <= 0) return CC_ERROR;
     }
     text.resize(text.size() - kPasteEnd.size());
+    // libedit's terminal modes exchange the two line ends.
+    std::replace(text.begin(), text.end(), L'\r', L'\n');
     std::erase_if(text, [](wchar_t each) { return !is_text(each); });
     return text.empty() || ::el_winsertstr(edit, text.c_str()) == 0 ? CC_REFRESH : CC_ERROR;
   }

@@ -16,7 +16,9 @@ namespace fs = std::filesystem;
 
 void check_outputs(const std::vector<Output>& outputs, const std::vector<fs::path>& inputs) {
   std::map<fs::path, const char*> flags;
-  for (const auto& [flag, path] : outputs) {
+  for (const Output& output : outputs) {
+    const auto& flag = output.flag;
+    const auto& path = output.path;
     if (!path) continue;
     check_writable(*path);
     if (is_stream(*path)) continue;

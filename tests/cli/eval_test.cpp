@@ -324,6 +324,8 @@ TEST_F(TextCommandTest, ruler_runs_a_length_once_and_by_the_rule_that_is_asked_f
 
 TEST_F(TextCommandTest, lengths_beyond_the_models_are_one_warning_in_every_task_and_command) {
   testing_support::write_tiny_model(folder(), 4096, 3);
+  fs::copy_file(fs::path(HYPENET_SOURCE) / "models/tiny-teacher/tokenizer.json",
+                folder() / "tokenizer.json");
   Json config = read_json(folder() / "config.json");
   config["max_position_embeddings"] = 128;
   write_json(folder() / "config.json", config);

@@ -293,7 +293,7 @@ TEST_F(ModelCommands, generate_rejects_bad_requests) {
   expect_error_line(run("x", "--tokens", "0"), "--tokens: expected at least 1");
   expect_error_line(run("x", "--temperature", "-1"), "--temperature: expected 0 or more");
   expect_error_line(run("x", "--top-p", "0"), "--top-p: expected more than 0 and at most 1");
-  expect_error_line(run("x", "--context", "-1"), "--context: expected 0 or more");
+  expect_error_line(run("x", "--context", "-1"), "--context: expected 0 to");
   expect_error_line(run("x", "--memory", "1K"), "engine: memory: expected at least ");
   expect_error_line(run("x", "--memory", "1K"), " KiB), found 1.0 KiB");
   expect_error_line(run("a long prompt", "--context", "8"),
@@ -412,7 +412,7 @@ TEST_F(ModelCommands, ctrl_c_ends_generation_cleanly) {
   ::kill(program.process(), SIGINT);
   const ProgramResult result = program.wait();
   EXPECT_EQ(result.code, 130);
-  EXPECT_EQ(result.error, "hypenet: interrupted\n");
+  EXPECT_TRUE(result.error.ends_with("hypenet: interrupted\n")) << result.error;
   EXPECT_EQ(result.out.back(), '\n');
 }
 

@@ -21,7 +21,8 @@ TEST(SweepCommandTest, what_could_only_fail_at_the_end_is_refused_at_the_start) 
   };
   expect_error_line(sweep({"--data", text, "--scores", (root / "none/scores.csv").string()}),
                     "none/scores.csv: cannot write: No such file");
-  expect_error_line(sweep({"--data", text, "--scores", root.path().string()}), "cannot write");
+  expect_error_line(sweep({"--data", text, "--scores", root.path().string()}),
+                    "expected a file, found a folder");
   expect_error_line(sweep({"--data", text, "--scores", text}),
                     "--scores: expected another file than those that are read");
   expect_error_line(sweep({"--data", text, "--seed", "-1"}),
