@@ -18,6 +18,8 @@ namespace {
 constexpr char32_t kReplacement = 0xFFFD;
 constexpr std::string_view kReplacementUtf8 = "\xEF\xBF\xBD";
 
+constexpr char32_t kFirstLater = 0x378;  // the first code point that Unicode 9 lacks
+
 size_t sequence_size(unsigned lead) {
   if (lead >= 0xC2 && lead <= 0xDF) return 2;
   if (lead >= 0xE0 && lead <= 0xEF) return 3;
@@ -134,7 +136,7 @@ std::string nfc(std::string_view text) {
     const Utf8Step step = read_utf8(text, at);
     // To the `tokenizers` library what came after Unicode 9 is a plain character, neither put in
     // order nor composed, whatever this machine's utf8proc knows of it.
-    if (!unicode_9_characters().contains(step.code)) {
+    if (step.code >= kFirstLater && !unicode_9_characters().contains(step.code)) {
       result += nfc_by_utf8proc(text.substr(done, at - done));
       result += text.substr(at, step.size);
       done = at + step.size;
