@@ -143,6 +143,25 @@ TEST(Tokenizer, rules_and_flags_do_what_tokenizers_does) {
   }
 }
 
+TEST(Tokenizer, reported_files_give_the_ids_of_their_libraries) {
+  struct Report {
+    const char *name, *text;
+    std::vector<int32_t> ids;
+  };
+  const std::vector<Report> reports = {
+      {"han-script-extensions", "\u4E2D\u3002", {160, 116, 255, 159, 222, 224}},
+      {"interval-comma", "aab", {64, 64, 65}},
+      {"posix-class", " \u180E", {220, 157, 254, 236}},
+      {"unicode15-emoji", " \U0001FA77", {290, 253, 102, 115}},
+      {"unicode15-emoji",
+       " \U0001D2C0\U0001D2C1 1",
+       {220, 172, 251, 233, 222, 172, 251, 233, 223, 220, 16}},
+      {"tokens-outside-tokenizer-json", "a<tool_call>b</tool_call>", {64, 268, 65, 269}}};
+  for (const auto& [name, text, ids] : reports) {
+    EXPECT_EQ(Tokenizer::load(tokenizer_data() / "reported" / name).encode(text), ids) << name;
+  }
+}
+
 TEST(Tokenizer, bytes_without_an_entry_are_dropped_as_tokenizers_does) {
   Json definition = read_json(tokenizer_data() / "smollm2-like" / "tokenizer.json");
   definition["model"] =
