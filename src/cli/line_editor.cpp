@@ -166,6 +166,9 @@ LineStatus LineEditor::read(std::string& message) {
   terminal.prompt = L"> ";
   std::wstring text;
   for (bool goes_on = true; goes_on; terminal.prompt = L"... ") {
+    // libedit would prepare the terminal after it has drawn the prompt: keys typed in between were
+    // echoed and erased by the terminal, byte by byte.
+    ::el_wset(terminal.edit, EL_PREP_TERM, 1);
     std::fputs(kPasteOn, stdout);
     int count = 0;
     ::el_resize(terminal.edit);
