@@ -53,6 +53,7 @@ TEST_F(LineEditorTest, keys_edit_and_a_message_may_have_several_lines) {
   expect_bytes(chat, concat(kUp, kUp, kUp), 7);  // before :stats and :reset
   expect_bytes(chat, pasted(":quit\r:x"), 8);    // text, and no command
   EXPECT_THAT(chat.shown(), Not(HasSubstr("unknown command")));
+  ASSERT_TRUE(chat.shows("> "));
   chat.type(kEnd);
   EXPECT_EQ(chat.wait(), 0);
 }

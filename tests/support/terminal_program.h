@@ -64,9 +64,12 @@ class TerminalProgram {
   /// All that was on the terminal so far.
   const std::string& shown() const { return shown_; }
 
-  /// Waits for its end; the exit code, or 128 + signal.
+  /// Waits for its end; the exit code, or 128 + signal. One that is silent for half a minute is
+  /// killed.
   int wait() {
-    while (!has_ended_) read_more();
+    for (pollfd watched{terminal_, POLLIN, 0}; !has_ended_; read_more()) {
+      if (::poll(&watched, 1, 30000) == 0) ::kill(process_, SIGKILL);
+    }
     int status = 0;
     ::waitpid(process_, &status, 0);
     process_ = -1;

@@ -1,8 +1,9 @@
-// Queries go by blocks of 32 rows, each against all the keys it may see: nothing above the diagonal
-// is computed but the corner of a block.
+// Queries go by blocks of 32 rows, keys by panels of 32. Nothing above the diagonal is computed but
+// the corner of a panel.
 #include "kernels/attention.h"
 
 #include <cmath>
+#include <limits>
 
 #include "kernels/cpu/exponential.h"
 #include "kernels/cpu/tile.h"
@@ -11,49 +12,70 @@ namespace hypenet::kernels {
 namespace {
 
 constexpr int64_t kBlock = 32;
+// What forward has at hand at a time: their scores and values stay in the nearest caches.
+constexpr int64_t kKeys = 128;
+// Rows of weights a power of two apart would share few lines of a cache.
+constexpr int64_t kSkew = 16;
+constexpr float kUnseen = std::numeric_limits<float>::lowest();
 
-/// The pieces of scratch memory; `padded` is the number of tokens rounded up to whole blocks.
-struct Scratch {
-  HYPENET_INLINE Scratch(float* memory, int64_t padded, int64_t size) {
-    const auto take = [&memory](int64_t count) {
-      float* const piece = memory;
-      memory += count;
-      return piece;
-    };
-    k_transposed = take(padded * size), v_transposed = take(padded * size);
-    dk = take(padded * size), dv = take(padded * size);
-    weights = take(kBlock * padded), dweights = take(kBlock * padded);
-    q = take(kBlock * size), rows = take(kBlock * size), drows = take(kBlock * size);
+/// Memory that is handed out piece by piece.
+struct Pieces {
+  HYPENET_INLINE float* take(int64_t count) {
+    float* const piece = next;
+    next += count;
+    return piece;
   }
-  float *k_transposed, *v_transposed;  // [size, padded]
-  float *dk, *dv;                      // [padded, size]
-  float *weights, *dweights;           // [kBlock, padded]
-  float *q, *rows, *drows;             // [kBlock, size]
+  float* next;
 };
 
-/// The largest score of a row and the sum of exp(score - largest); the row becomes these
-/// exponentials, 0 from `seen` on.
+/// Keys or values as panels [padded / kBlock, size, kBlock]: the right side of rows times keys.
+HYPENET_INLINE void pack_panels(const float* from, int64_t from_row, int64_t tokens, int64_t size,
+                                float* to) {
+  for (int64_t first = 0; first < tokens; first += kBlock) {
+    const int64_t rows = tokens - first < kBlock ? tokens - first : kBlock;
+    pack_transposed(from + first * from_row, from_row, rows, kBlock, size, to + first * size);
+  }
+}
+
+/// to [kBlock, count] = rows [kBlock, size] times the keys of `count / kBlock` panels.
+HYPENET_INLINE void multiply_panels(const float* rows, const float* panels, int64_t count,
+                                    int64_t size, float* to, int64_t to_row) {
+  for (int64_t j = 0; j < count; j += kBlock) {
+    multiply(kBlock, kBlock, size, {rows, size, 1}, panels + j * size, kBlock, to + j, to_row,
+             false);
+  }
+}
+
+/// A row's softmax so far: its largest score, and the sum of exp(score - largest).
 struct RowSum {
   float largest, sum;
 };
 
-HYPENET_INLINE RowSum exponentiate_row(float* row, int64_t seen, int64_t width) {
-  float largest = row[0], sum = 0;
+/// Takes in a row's next scores, which become exponentials, 0 from `seen` on; what was summed under
+/// the former largest score is to be multiplied by what this returns.
+HYPENET_INLINE float exponentiate_row(float* row, int64_t seen, int64_t width, RowSum& so_far) {
+  // In whole vectors: what a row must not see adds too little to change its sum.
+  const int64_t vectors = (seen + kLanes - 1) / kLanes;
+  for (int64_t j = seen; j < vectors * kLanes; ++j) row[j] = kUnseen;
+  float largest = so_far.largest, sum = 0;
 #pragma omp simd reduction(max : largest)
-  for (int64_t j = 0; j < seen; ++j) largest = row[j] > largest ? row[j] : largest;
+  for (int64_t j = 0; j < vectors * kLanes; ++j) largest = row[j] > largest ? row[j] : largest;
 #pragma omp simd reduction(+ : sum)
-  for (int64_t j = 0; j < seen; ++j) {
+  for (int64_t j = 0; j < vectors * kLanes; ++j) {
     row[j] = exponential(row[j] - largest);
     sum += row[j];
   }
   for (int64_t j = seen; j < width; ++j) row[j] = 0;
-  return {largest, sum};
+  const float factor = exponential(so_far.largest - largest);
+  so_far = {largest, so_far.sum * factor + sum};
+  return factor;
 }
 
 /// The row's weights again, from what forward kept.
 HYPENET_INLINE void softmax_row(float* row, int64_t seen, int64_t width, float log_sum) {
+  const int64_t vectors = (seen + kLanes - 1) / kLanes;
 #pragma omp simd
-  for (int64_t j = 0; j < seen; ++j) row[j] = exponential(row[j] - log_sum);
+  for (int64_t j = 0; j < vectors * kLanes; ++j) row[j] = exponential(row[j] - log_sum);
   for (int64_t j = seen; j < width; ++j) row[j] = 0;
 }
 
@@ -76,38 +98,60 @@ HYPENET_INLINE void unpack(const float* from, int64_t rows, int64_t columns, flo
   }
 }
 
+/// One block of queries against all that it sees; its output before the division by the sums.
+struct ForwardBlock {
+  float *q, *rows, *weights;  // [kBlock, size] twice, [kBlock, kKeys]
+  RowSum sums[kBlock];
+};
+
+HYPENET_INLINE void forward_block(int64_t first, int64_t size, const float* k_panels,
+                                  const float* v_rows, ForwardBlock& block) {
+  for (RowSum& sum : block.sums) sum = {kUnseen, 0};
+  for (int64_t x = 0; x < kBlock * size; ++x) block.rows[x] = 0;
+  for (int64_t key = 0; key < first + kBlock; key += kKeys) {
+    const int64_t width = smaller(kKeys, first + kBlock - key);
+    multiply_panels(block.q, k_panels + key * size, width, size, block.weights, kKeys);
+    for (int64_t i = 0; i < kBlock; ++i) {
+      const int64_t seen = smaller(width, first + i + 1 - key);
+      const float factor = exponentiate_row(block.weights + i * kKeys, seen, width, block.sums[i]);
+      if (factor == 1.0F) continue;
+#pragma omp simd
+      for (int64_t j = 0; j < size; ++j) block.rows[i * size + j] *= factor;
+    }
+    multiply(kBlock, size, width, {block.weights, kKeys, 1}, v_rows + key * size, size, block.rows,
+             size, true);
+  }
+}
+
 }  // namespace
 
 int64_t attention_scratch(int64_t tokens, int64_t size) {
   const int64_t padded = round_up(tokens, kBlock);
-  return 4 * padded * size + 2 * kBlock * padded + 3 * kBlock * size;
+  return 5 * padded * size + 2 * kBlock * (padded + kSkew) + 3 * kBlock * size;
 }
 
 HYPENET_VECTORIZED
 void attention_forward(const AttentionParams& params, float* memory) {
   const int64_t tokens = params.tokens, size = params.size;
   const int64_t padded = round_up(tokens, kBlock);
-  const Scratch scratch(memory, padded, size);
-  pack_transposed(params.k, params.key_token, tokens, padded, size, scratch.k_transposed);
+  Pieces pieces{memory};
+  float *const k_panels = pieces.take(padded * size), *const v_rows = pieces.take(padded * size);
+  ForwardBlock block{.q = pieces.take(kBlock * size),
+                     .rows = pieces.take(kBlock * size),
+                     .weights = pieces.take(kBlock * kKeys),
+                     .sums = {}};
+  pack_panels(params.k, params.key_token, tokens, size, k_panels);
+  pack_rows(params.v, params.key_token, tokens, padded, size, 1.0F, v_rows);
   for (int64_t member = 0; member < params.group; ++member) {
     for (int64_t first = 0; first < tokens; first += kBlock) {
-      const int64_t rows = smaller(kBlock, tokens - first), width = first + kBlock;
+      const int64_t rows = smaller(kBlock, tokens - first);
       const int64_t offset = first * params.query_token + member * size;
-      pack_rows(params.q + offset, params.query_token, rows, kBlock, size, params.scale, scratch.q);
-      multiply(kBlock, width, size, {scratch.q, size, 1}, scratch.k_transposed, padded,
-               scratch.weights, padded, false);
-      float inverse_sums[kBlock];
-      for (int64_t i = 0; i < kBlock; ++i) {
-        float* const row = scratch.weights + i * padded;
-        const RowSum sum = exponentiate_row(row, first + i + 1, width);
-        inverse_sums[i] = 1.0F / sum.sum;
-        if (i >= rows) continue;
-        params.log_sums[member * tokens + first + i] = sum.largest + std::log(sum.sum);
-      }
-      multiply(kBlock, size, smaller(width, tokens), {scratch.weights, padded, 1}, params.v,
-               params.key_token, scratch.rows, size, false);
+      pack_rows(params.q + offset, params.query_token, rows, kBlock, size, params.scale, block.q);
+      forward_block(first, size, k_panels, v_rows, block);
       for (int64_t i = 0; i < rows; ++i) {
-        unpack(scratch.rows + i * size, 1, size, inverse_sums[i], 0,
+        const RowSum& sum = block.sums[i];
+        params.log_sums[member * tokens + first + i] = sum.largest + std::log(sum.sum);
+        unpack(block.rows + i * size, 1, size, 1.0F / sum.sum, 0,
                params.output + offset + i * params.query_token);
       }
     }
@@ -117,40 +161,42 @@ void attention_forward(const AttentionParams& params, float* memory) {
 HYPENET_VECTORIZED
 void attention_backward(const AttentionBackwardParams& params, float* memory) {
   const int64_t tokens = params.tokens, size = params.size;
-  const int64_t padded = round_up(tokens, kBlock);
-  const Scratch scratch(memory, padded, size);
-  pack_transposed(params.k, params.key_token, tokens, padded, size, scratch.k_transposed);
-  pack_transposed(params.v, params.key_token, tokens, padded, size, scratch.v_transposed);
-  for (int64_t x = 0; x < padded * size; ++x) scratch.dk[x] = scratch.dv[x] = 0;
+  const int64_t padded = round_up(tokens, kBlock), stride = padded + kSkew;
+  Pieces pieces{memory};
+  float *const k_panels = pieces.take(padded * size), *const v_panels = pieces.take(padded * size);
+  float* const k_rows = pieces.take(padded * size);
+  float *const dk = pieces.take(padded * size), *const dv = pieces.take(padded * size);
+  float* const weights = pieces.take(kBlock * stride);
+  float* const dweights = pieces.take(kBlock * stride);
+  float *const q = pieces.take(kBlock * size), *const dq = pieces.take(kBlock * size);
+  float* const drows = pieces.take(kBlock * size);
+  pack_panels(params.k, params.key_token, tokens, size, k_panels);
+  pack_panels(params.v, params.key_token, tokens, size, v_panels);
+  pack_rows(params.k, params.key_token, tokens, padded, size, 1.0F, k_rows);
+  for (int64_t x = 0; x < padded * size; ++x) dk[x] = dv[x] = 0;
   for (int64_t member = 0; member < params.group; ++member) {
     for (int64_t first = 0; first < tokens; first += kBlock) {
       const int64_t rows = smaller(kBlock, tokens - first), width = first + kBlock;
       const int64_t offset = first * params.query_token + member * size;
-      pack_rows(params.q + offset, params.query_token, rows, kBlock, size, params.scale, scratch.q);
-      pack_rows(params.doutput + offset, params.query_token, rows, kBlock, size, 1.0F,
-                scratch.drows);
-      multiply(kBlock, width, size, {scratch.q, size, 1}, scratch.k_transposed, padded,
-               scratch.weights, padded, false);
-      multiply(kBlock, width, size, {scratch.drows, size, 1}, scratch.v_transposed, padded,
-               scratch.dweights, padded, false);
+      pack_rows(params.q + offset, params.query_token, rows, kBlock, size, params.scale, q);
+      pack_rows(params.doutput + offset, params.query_token, rows, kBlock, size, 1.0F, drows);
+      multiply_panels(q, k_panels, width, size, weights, stride);
+      multiply_panels(drows, v_panels, width, size, dweights, stride);
       for (int64_t i = 0; i < kBlock; ++i) {
-        float* const row = scratch.weights + i * padded;
+        float* const row = weights + i * stride;
         const int64_t seen = i < rows ? first + i + 1 : 0;
         const float log_sum = i < rows ? params.log_sums[member * tokens + first + i] : 0.0F;
         softmax_row(row, seen, width, log_sum);
-        softmax_gradient_row(row, scratch.dweights + i * padded, width);
+        softmax_gradient_row(row, dweights + i * stride, width);
       }
-      multiply(kBlock, size, smaller(width, tokens), {scratch.dweights, padded, 1}, params.k,
-               params.key_token, scratch.rows, size, false);
-      unpack(scratch.rows, rows, size, params.scale, params.query_token, params.dq + offset);
-      multiply(width, size, kBlock, {scratch.dweights, 1, padded}, scratch.q, size, scratch.dk,
-               size, true);
-      multiply(width, size, kBlock, {scratch.weights, 1, padded}, scratch.drows, size, scratch.dv,
-               size, true);
+      multiply(kBlock, size, width, {dweights, stride, 1}, k_rows, size, dq, size, false);
+      unpack(dq, rows, size, params.scale, params.query_token, params.dq + offset);
+      multiply(width, size, kBlock, {dweights, 1, stride}, q, size, dk, size, true);
+      multiply(width, size, kBlock, {weights, 1, stride}, drows, size, dv, size, true);
     }
   }
-  unpack(scratch.dk, tokens, size, 1.0F, params.key_token, params.dk);
-  unpack(scratch.dv, tokens, size, 1.0F, params.key_token, params.dv);
+  unpack(dk, tokens, size, 1.0F, params.key_token, params.dk);
+  unpack(dv, tokens, size, 1.0F, params.key_token, params.dv);
 }
 
 }  // namespace hypenet::kernels
