@@ -54,4 +54,4 @@ format:  ## clang-format over all C++ files
 	@scripts/format
 
 clean:  ## remove the builds; .venv and out stay
-	rm -rf build build-cpu build-cpu-debug build-fuzz
+	rm -rf build build-cpu build-sanitize

@@ -11,19 +11,15 @@ add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:${HYPENET_WARNINGS}>"
   "$<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings;-Xcompiler=-Wall,-Wextra>")
 # Loops of ours go through at::parallel_for (TorchTargets.cmake).
 if(HYPENET_SANITIZE)
-  # -O1: unoptimised libtorch templates make the tests five times slower without finding more.
-  # GCC's own words: with sanitizers this warning has false positives (std::regex of GCC 12 is one).
-  add_compile_options(-O1 -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=all
-    -fno-omit-frame-pointer -Wno-maybe-uninitialized)
-  add_link_options(-fsanitize=address,undefined)
-endif()
-if(HYPENET_FUZZ)
   if(NOT CMAKE_CXX_COMPILER_ID STREQUAL Clang)
-    message(FATAL_ERROR "libFuzzer is clang's: cmake --preset fuzz")
+    message(FATAL_ERROR "libFuzzer is clang's: cmake --preset sanitize")
   endif()
-  # -fno-pch-timestamp: ccache asks for it where clang's precompiled header is the same but for its time.
+  # One build for the tests and the fuzz targets. -O1: unoptimised libtorch templates make the tests five times slower
+  # without finding more. -fno-pch-timestamp: ccache asks for it where the precompiled header is the same but for its time.
   add_compile_options(-O1 -gline-tables-only -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize=vptr
-    -fno-sanitize-recover=all -fno-omit-frame-pointer -ffunction-sections "SHELL:-Xclang -fno-pch-timestamp")
+    -fno-sanitize-recover=all -fno-omit-frame-pointer "SHELL:-Xclang -fno-pch-timestamp")
+  add_link_options(-fsanitize=address,undefined)
+  add_compile_definitions(HYPENET_PLAIN_KERNELS)  # versions of a function for several processors confuse the sanitizers
 endif()
 # ccache may serve the precompiled header, and another clone of this repository: paths count from the source folder.
 find_program(CCACHE ccache)

@@ -12,7 +12,7 @@ function(hypenet_torch_targets prefix root)
   target_link_options(${prefix}torch INTERFACE -Wl,--allow-shlib-undefined)
   # at::parallel_for is a header's, and runs on one thread where OpenMP is off. The runtime is the wheel's own: a second one
   # would not know torch::set_num_threads.
-  # clang would need a runtime and header of its own: only the fuzz targets are built by it.
+  # clang would need a runtime and header of its own: only the sanitizers' build is by it.
   target_compile_options(${prefix}torch INTERFACE $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-fopenmp>)
   file(GLOB openmp ${root}/lib/libgomp*.so*)
   target_link_libraries(${prefix}torch INTERFACE torch_cpu c10 ${openmp})

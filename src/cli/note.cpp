@@ -5,6 +5,8 @@
 
 namespace hypenet {
 
-void print_note(const std::string& text) { std::cerr << "note: " << text << std::endl; }
+void print_note(const std::string& text) {
+  std::cerr << (text.starts_with("warning: ") ? "hypenet: " : "note: ") << text << std::endl;
+}
 
 }  // namespace hypenet

@@ -5,7 +5,7 @@
 
 namespace hypenet {
 
-/// Prints "note: <text>".
+/// Prints "note: <text>", or "hypenet: <text>" where the text is a warning.
 void print_note(const std::string& text);
 
 }  // namespace hypenet

@@ -144,6 +144,10 @@ class Pilots {
 
 }  // namespace
 
+FolderKind unfinished_pilot_kind() {
+  return {"a pilot that was being written", "result.json", {"run.json"}};
+}
+
 FolderKind pilot_kind() { return {"an earlier pilot", "run.json", {"result.json"}}; }
 
 std::vector<PilotResult> train_pilots(const SelectionInputs& inputs, const LayerScores& scores,

@@ -11,6 +11,8 @@ namespace hypenet {
 
 /// The folder of a finished pilot (base/folder_writer.h).
 FolderKind pilot_kind();
+/// What a killed run leaves in its place.
+FolderKind unfinished_pilot_kind();
 
 /// Trains every candidate (halo/pilots.h) for recipe.select.pilot.steps steps and measures it on
 /// the sweep's recall prompts and text windows. Each has a folder options.out/3-pilots/<layers>; a

@@ -69,7 +69,8 @@ void visit_parts(const fs::path& path, ConversionStep step, const OnFolder& on_f
   for (const fs::directory_entry& entry : entries) {
     const std::string inner = entry.path().filename().string();
     if (entry.is_directory()) {
-      on_folder(entry.path(), pilot_kind());
+      on_folder(entry.path(),
+                inner.ends_with(kPartialEnding) ? unfinished_pilot_kind() : pilot_kind());
     } else {
       const bool is_ours = inner == "metrics.jsonl" || inner.ends_with(kStateEnding) ||
                            inner.ends_with(kPartialEnding);

@@ -132,8 +132,8 @@ TEST_F(Readers, bad_documents_are_skipped_with_a_warning_or_fail) {
   EXPECT_EQ(skipped.code, 0) << skipped.error;
   EXPECT_THAT(
       skipped.error,
-      HasSubstr("note: warning: 1 of 2 documents left out: 1 for a lone surrogate (first: " + bad +
-                ":1: expected JSON, found a lone surrogate at byte 17)\n"));
+      HasSubstr("hypenet: warning: 1 of 2 documents left out: 1 for a lone surrogate (first: " +
+                bad + ":1: expected JSON, found a lone surrogate at byte 17)\n"));
   EXPECT_EQ(TokenDataset(root_ / "tokens").tokens(), 4);
   expect_error_line(tokenize({"--on-bad-document", "fail", bad}),
                     bad + ":1: expected JSON, found a lone surrogate at byte 17");
@@ -158,7 +158,7 @@ TEST_F(Readers, held_out_text_and_prompts_skip_bad_documents_too) {
   std::string lines = "{\"text\": null}\n";
   for (int i = 0; i < 40; ++i) lines += concat("{\"text\":\"Sentence ", i, " of some text.\"}\n");
   const std::string text = write("a.jsonl", lines);
-  const std::string note = "note: warning: 1 of 41 documents left out: 1 for null instead of a";
+  const std::string note = "hypenet: warning: 1 of 41 documents left out: 1 for null instead of a";
   const ProgramResult compared = run_program({"compare", folder().string(), folder().string(),
                                               "--text", text, "--context", "64", "--windows", "2"});
   EXPECT_EQ(compared.code, 0) << compared.error;

@@ -22,6 +22,7 @@ class Steps : public testing::Test {
       write_folder(folder, {"run.json", "config.json", "model.safetensors"});
     write_folder("3-select", {"run.json", "selection.json"});
     write_folder("3-pilots/0-1", {"run.json", "result.json"});
+    write_folder("3-pilots/0-2.hypenet-partial", {"result.json"});  // killed while it was written
     write_safetensors(folder_ / "5-distill.state.safetensors", {{"x", torch::zeros({1})}},
                       {{"settings", "{}"}});
     write_file(folder_ / "3-select.journal", "{\"hypenet_journal\":1}\n");

@@ -139,5 +139,12 @@ TEST(TokenizerFile, a_truncated_file_is_named) {
   EXPECT_ERROR(load_text("[]"), "tokenizer.json: expected an object, found array");
 }
 
+TEST(TokenizerFile, what_follows_a_nul_is_not_passed_over) {
+  const std::string whole = small().dump();
+  EXPECT_ERROR(
+      load_text(whole + std::string("\0junk", 5)),
+      concat("tokenizer.json: expected JSON, found a NUL byte at byte ", whole.size() + 1));
+}
+
 }  // namespace
 }  // namespace hypenet

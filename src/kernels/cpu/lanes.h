@@ -7,7 +7,7 @@
 
 #include "kernels/cpu/vectorize.h"
 
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
+#if defined(__x86_64__) && !defined(HYPENET_PLAIN_KERNELS)
 #define HYPENET_16_LANES __attribute__((target("arch=x86-64-v4")))
 #define HYPENET_8_LANES __attribute__((target("arch=x86-64-v3")))
 #else
@@ -41,7 +41,7 @@ HYPENET_INLINE void store(const V& from, void* to) {
 
 /// Floats of a register: 16, 8 or 4.
 inline int lanes() {
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
+#if defined(__x86_64__) && !defined(HYPENET_PLAIN_KERNELS)
   // By feature: Clang 14, which lints this, knows no names of levels.
   static const bool kIsWide = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
                               __builtin_cpu_supports("bmi2");

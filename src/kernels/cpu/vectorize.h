@@ -2,7 +2,7 @@
 // AVX2 and the baseline, and the loader picks. Its helpers must be inlined into it.
 #pragma once
 
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
+#if defined(__x86_64__) && !defined(HYPENET_PLAIN_KERNELS)
 #define HYPENET_VECTORIZED \
   __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
