@@ -2,7 +2,7 @@
 """Writes tests/data/models: small random models with the logits another implementation gives them.
 
 Teachers come from transformers (float32); HypeNets from the plain float64 reference below, written from the
-specification's equations. Needs torch, transformers, safetensors: python tools/write_model_fixtures.py tests/data/models
+paper's equations. Needs torch, transformers, safetensors: python tools/write_model_fixtures.py tests/data/models
 """
 
 import json

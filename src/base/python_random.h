@@ -10,8 +10,8 @@
 
 namespace hypenet {
 
-/// MT19937 seeded as CPython's random.seed(int) does, and its methods (specification "evaluation",
-/// 6).
+/// MT19937 seeded as CPython's random.seed(int) does, and the methods of CPython's random that
+/// RULER's scripts and lm-evaluation-harness draw with.
 class PythonRandom {
  public:
   explicit PythonRandom(uint64_t seed);

@@ -1,4 +1,4 @@
-// The count of FLOPs and bytes stands beside the call it belongs to; docs/kernels.md derives them.
+// Beside each call stands its count of FLOPs and bytes, which docs/kernels-log.md derives.
 #include "cli/bench_kernel_cases.h"
 
 #include <fmt/format.h>

@@ -18,7 +18,7 @@ struct FlopsPart {
 /// A stage of HALO (1 align, 2 distill, 3 finetune) on sequences of `context` tokens: the products
 /// of the linear layers (backward: twice forward; in stage 1 only o_proj passes a gradient on to
 /// its input), causal attention (half of T x T, backward twice forward), chunked lightning
-/// attention (docs/kernels.md 1, whole chunks of 64 without their causal half left out) and the
+/// attention (docs/kernels.md, whole chunks of 64 without their causal half left out) and the
 /// head. Elementwise work and what activation checkpointing repeats do not count. Stage 3 looks at
 /// the student alone.
 std::vector<FlopsPart> training_flops(const ModelConfig& teacher, const ModelConfig& student,

@@ -1,4 +1,4 @@
-// Documents with choices into requests (specification "evaluation", 2.1 and 3).
+// Documents with choices into requests, as lm-evaluation-harness 0.4.9.1 makes them.
 #include "eval/choice_task.h"
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// The multiple-choice tasks arc_easy, arc_challenge, hellaswag, piqa, winogrande and openbookqa
-// (specification "evaluation", 3).
+// The multiple-choice tasks arc_easy, arc_challenge, hellaswag, piqa, winogrande and openbookqa, as
+// lm-evaluation-harness 0.4.9.1 has them.
 #pragma once
 
 #include <vector>

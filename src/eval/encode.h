@@ -20,10 +20,11 @@ struct EncodedRequest {
   bool is_cut = false;  // the context lost its beginning
 };
 
-/// Specification "evaluation", 1: context's trailing space moves, the continuation begins where as
-/// many tokens as the context has end, no context is the prefix token (BOS, else EOS), and what is
-/// longer than the model reads (`max_length` tokens, and one more that is only predicted; of what
-/// is generated at least the request's length) is cut on the left or, rolling, scored in windows.
+/// As lm-evaluation-harness 0.4.9.1 does: the context's trailing space moves, the continuation
+/// begins where as many tokens as the context has end, no context is the prefix token (BOS, else
+/// EOS), and what is longer than the model reads (`max_length` tokens, and one more that is only
+/// predicted; of what is generated at least the request's length) is cut on the left or, rolling,
+/// scored in windows.
 /// Throws Error when a request leaves nothing to score or its continuation (its max_tokens) does
 /// not fit.
 EncodedRequest encode_request(const Tokenizer& tokenizer, const EvalRequest& request,

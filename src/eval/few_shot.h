@@ -1,4 +1,4 @@
-// The solved examples that stand before a question (specification "evaluation", 1, "Few-shot").
+// The solved examples that stand before a question, chosen as lm-evaluation-harness 0.4.9.1 does.
 #pragma once
 
 #include <cstdint>

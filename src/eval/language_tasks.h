@@ -1,5 +1,5 @@
-// Tasks on running text: lambada_openai, lambada_standard (the last word of a passage) and wikitext
-// (specification "evaluation", 3 and 3.4).
+// Tasks on running text: lambada_openai, lambada_standard (the last word of a passage) and
+// wikitext, as lm-evaluation-harness 0.4.9.1 has them.
 #pragma once
 
 #include <string>

@@ -1,4 +1,5 @@
-// MMLU: 57 subjects of four choices each, five solved examples (specification "evaluation", 3.3).
+// MMLU: 57 subjects of four choices each, five solved examples, as lm-evaluation-harness 0.4.9.1
+// has them.
 #pragma once
 
 #include <string>

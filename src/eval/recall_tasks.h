@@ -1,4 +1,5 @@
-// Recall from a document: fda, swde and squad_completion (specification "evaluation", 4).
+// Recall from a document: fda, swde and squad_completion, as lm-evaluation-harness has them
+// (version 0 until its 0.4.12, version 1 later).
 #pragma once
 
 #include <string_view>

@@ -1,4 +1,5 @@
-// What a task asks of a model: three kinds of requests, as text (specification "evaluation", 1).
+// What a task asks of a model: the three kinds of requests of lm-evaluation-harness, as text
+// (docs/evaluation.md, "How requests run").
 #pragma once
 
 #include <cstdint>

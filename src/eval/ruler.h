@@ -1,4 +1,4 @@
-// RULER's thirteen tasks (specification "evaluation", 5 and 6), made for a tokenizer and a length.
+// RULER's thirteen tasks, made for a tokenizer and a length, drawn as NVIDIA's scripts draw them.
 #pragma once
 
 #include <string>

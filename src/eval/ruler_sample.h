@@ -1,5 +1,5 @@
-// How large a RULER prompt is made: RULER's rule and the harness's (specification "evaluation",
-// 5.1, "Size m").
+// How large a RULER prompt is made, by the rule of RULER's own scripts or by the harness's
+// (docs/evaluation.md, --ruler-rule).
 #pragma once
 
 #include <cstdint>

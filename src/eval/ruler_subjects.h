@@ -1,5 +1,5 @@
 // RULER's five subjects, a file each (ruler_needle.cpp and so on): how one draws its prompts for a
-// length (specification "evaluation", 5.1 to 5.5).
+// length, as NVIDIA's scripts do.
 #pragma once
 
 #include <cstdint>

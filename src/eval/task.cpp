@@ -1,4 +1,4 @@
-// Answers into scores, and scores into metrics (specification "evaluation", 2).
+// Answers into scores, and scores into metrics, by lm-evaluation-harness's definitions.
 #include "eval/task.h"
 
 #include <algorithm>

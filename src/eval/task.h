@@ -1,5 +1,5 @@
-// A task: documents turned into requests, and how answers become scores (specification
-// "evaluation", 2 to 5).
+// A task: documents turned into requests, and how answers become scores (docs/evaluation.md,
+// "Tasks").
 #pragma once
 
 #include <cstdint>

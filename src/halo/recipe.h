@@ -110,7 +110,7 @@ struct DataConfig {
   }
 };
 
-/// A conversion (specification 3).
+/// A conversion: the settings of every step of HALO (docs/halo.md).
 struct HaloRecipe {
   std::string name;
   std::string teacher;

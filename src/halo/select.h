@@ -1,5 +1,5 @@
-// Attention layer selection: rules that turn scores into the layers that stay attention
-// (specification 3, step S; docs/halo.md, "Choosing the attention layers").
+// HALO step S, second half: rules that turn scores into the layers that stay attention
+// (docs/halo.md, "Choosing the attention layers").
 #pragma once
 
 #include <cstdint>

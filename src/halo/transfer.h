@@ -7,8 +7,8 @@
 
 namespace hypenet {
 
-/// The HypeNet config of a teacher whose layers become `mixer_types` (specification 2). Throws
-/// Error when the teacher is itself a HypeNet.
+/// The HypeNet config of a teacher whose layers become `mixer_types`: RoPE in lightning layers
+/// alone, output gates on (docs/halo.md). Throws Error when the teacher is itself a HypeNet.
 ModelConfig hypenet_config(const ModelConfig& teacher, std::vector<MixerType> mixer_types);
 
 struct TransferOptions {

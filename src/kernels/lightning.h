@@ -1,4 +1,4 @@
-// Lightning attention of one head at a time, chunked (docs/kernels.md 1), float32, forward and
+// Lightning attention of one head at a time, chunked (docs/kernels.md), float32, forward and
 // backward.
 #pragma once
 

@@ -7,7 +7,7 @@
 
 namespace hypenet {
 
-/// down(silu(gate(x)) * up(x)), no biases (specification 1).
+/// down(silu(gate(x)) * up(x)), no biases: the MLP of Qwen3, Qwen2 and Llama.
 class MlpImpl : public torch::nn::Module {
  public:
   explicit MlpImpl(const ModelConfig& config);

@@ -16,8 +16,8 @@ enum class MixerType { kAttention, kLightning };
 
 std::string_view to_string(MixerType type);  // "attn", "lightning-attn"
 
-/// attn_logits_scaling: what multiplies an attention layer's queries at inference (specification 2,
-/// change 1).
+/// attn_logits_scaling: what multiplies an attention layer's queries at inference (s_t of HyPE,
+/// docs/halo.md).
 struct LogitsScaling {
   enum class Kind { kNone, kConstant, kLogPosition } kind = Kind::kNone;
   double value = 1;  // the constant, or a of s_t = log(t + a) / log(a)
@@ -34,7 +34,7 @@ struct Llama3RopeScaling {
   int64_t original_max_position_embeddings = 8192;
 };
 
-/// Everything the model's forward needs; sizes in the specification's letters: D hidden_size, L
+/// Everything the model's forward needs; sizes in the paper's letters: D hidden_size, L
 /// num_hidden_layers, H num_attention_heads, G num_key_value_heads, d head_dim, V vocab_size.
 struct ModelConfig {
   Architecture architecture = Architecture::kQwen3;

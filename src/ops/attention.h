@@ -1,4 +1,4 @@
-// Causal softmax attention with grouped key/value heads (specification 1 and 2).
+// Causal softmax attention with grouped key/value heads, and the s_t of HyPE (docs/halo.md).
 #pragma once
 
 #include <torch/torch.h>
@@ -19,8 +19,8 @@ Tensor causal_attention(const Tensor& q, const Tensor& k, const Tensor& v,
                         const Tensor& first_key = {},
                         AttentionBackend backend = AttentionBackend::kAutomatic);
 
-/// s_t = log(t + a) / log(a) of HyPE (specification 2, change 1) for int64 positions of any shape;
-/// float32.
+/// s_t = log(t + a) / log(a), what HyPE multiplies a query at position t by, for int64 positions of
+/// any shape; float32.
 Tensor log_position_scale(const Tensor& positions, double a);
 
 }  // namespace hypenet

@@ -1,5 +1,5 @@
 // Softmax attention of an inference step over keys and values in pages, from the projections to the
-// input of o_proj (specification 1 and 2; docs/kernels.md, "Attention of a step").
+// input of o_proj (docs/kernels.md, "Attention of a step").
 #pragma once
 
 #include <torch/torch.h>

@@ -1,5 +1,5 @@
 // The two gates of the model: SwiGLU of the MLP and the sigmoid output gate of the mixers
-// (specification 1 and 2).
+// (docs/kernels.md, "Norms, RoPE and gates").
 #pragma once
 
 #include <torch/torch.h>

@@ -1,6 +1,6 @@
-// Lightning attention: linear attention with a fixed exponential decay per head (specification 2;
-// docs/kernels.md 1). S_t = exp(-decay_h) S_{t-1} + k_t^T v_t,  o_t = scale * q_t S_t.  Forms:
-// parallel (quadratic), chunked, recurrent.
+// Lightning attention (docs/kernels.md): linear attention with a fixed exponential decay per head,
+// S_t = exp(-decay_h) S_{t-1} + k_t^T v_t,  o_t = scale * q_t S_t.  Forms: parallel (quadratic),
+// chunked, recurrent.
 #pragma once
 
 #include <torch/torch.h>
@@ -9,8 +9,8 @@ namespace hypenet {
 
 using torch::Tensor;
 
-/// The ALiBi slopes m_h of H heads, float32 [H], nats per token (specification 2, "Lightning
-/// attention").
+/// The decays of H heads, float32 [H], nats per token: the slopes m_h of ALiBi (arXiv 2108.12409),
+/// the same in every layer.
 Tensor lightning_decay(int64_t heads);
 
 struct LightningInput {

@@ -89,7 +89,7 @@ Tensor scan_states(const Chunks& s, const Powers& powers, const Tensor& k, const
 }
 
 /// dL/dS after each chunk and (first) of the initial state, [B, H, N + 1, d, d]; U of
-/// docs/kernels.md 1.
+/// docs/kernels.md, "Lightning attention".
 Tensor scan_gradients(const Chunks& s, const Powers& powers, const Tensor& q, const Tensor& doutput,
                       const Tensor& dfinal) {
   const Tensor own = torch::bmm(s.weighted(q, powers.from_start).transpose(1, 2), doutput)

@@ -1,4 +1,4 @@
-// The kernel as an op. The gradients are causal passes too (docs/kernels.md 1): dq runs forward
+// The kernel as an op. The gradients are causal passes too (docs/kernels.md): dq runs forward
 // over (do, v, k), dk and dv run backward over (v, do, q) and (k, q, do).
 #include "ops/lightning_cuda.h"
 

@@ -1,5 +1,5 @@
 // One decoded token through a lightning mixer, from its projections to the input of o_proj
-// (specification 2, "Lightning attention"; docs/kernels.md, "One step").
+// (docs/kernels.md, "One step").
 #pragma once
 
 #include <torch/torch.h>

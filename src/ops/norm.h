@@ -1,5 +1,5 @@
-// RMSNorm (specification 1), alone and with what stands beside it in a block: the residual sum, the
-// gate of the lightning mixer. float32 inside.
+// RMSNorm, alone and with what stands beside it in a block: the residual sum, the gate of the
+// lightning mixer. float32 inside.
 #pragma once
 
 #include <torch/torch.h>

@@ -1,6 +1,6 @@
-// Rotary position embedding, half-split layout ("rotate_half", specification 1). Angles are formed
-// in float64: at a million tokens a float32 product position * frequency is off by up to 0.06 rad
-// (docs/kernels.md).
+// Rotary position embedding, half-split layout (the "rotate_half" of transformers). Angles are
+// formed in float64: at a million tokens a float32 product position * frequency is off by up to
+// 0.06 rad (docs/kernels.md, "RoPE far out").
 #pragma once
 
 #include <torch/torch.h>

@@ -1,5 +1,5 @@
 // Losses of whole rows of logits and their gradients, in one step and without autograd: the pieces
-// that train/losses.h is made of (docs/kernels.md 3).
+// that train/losses.h is made of (docs/kernels.md).
 #pragma once
 
 #include <torch/torch.h>

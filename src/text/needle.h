@@ -1,6 +1,5 @@
 // The recall task: facts hidden in prose, questions at the end. Rows for training and prompts for
-// scoring come from this one builder. Source: shared study tiny-recipe ("Data"), restated in
-// docs/halo.md.
+// scoring come from this one builder (docs/halo.md, "The recall task").
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
 // The two losses over the vocabulary, joined with the head's product: [N, V] logits exist only a
-// piece of tokens at a time (docs/kernels.md 3). Each works out its gradients at once: there is no
+// piece of tokens at a time (docs/kernels.md). Each works out its gradients at once: there is no
 // graph behind them.
 #pragma once
 
@@ -23,7 +23,7 @@ struct LossOptions {
   int64_t piece = 0;  // tokens at a time; 0 chooses
 };
 
-/// Mean over tokens of -log softmax(hidden weight^T)[target] (specification 3, stage 3).
+/// Mean over tokens of -log softmax(hidden weight^T)[target], the loss of stage 3 on plain text.
 /// hidden [N, D] float32 or bfloat16, head.weight [V, D], targets int64 [N]. Adds the weight's
 /// gradient to head.weight.grad, float32 on a GPU whatever hidden's type.
 LossGradient linear_cross_entropy(const Tensor& hidden, const Head& head, const Tensor& targets,
@@ -35,7 +35,7 @@ struct KnownTargets {
   Tensor targets;  // int64 [N], each in 0 .. V-1, also where `where` is not set
 };
 
-/// Mean over tokens of KL(teacher || student), full vocabulary (specification 3, stage 2).
+/// Mean over tokens of KL(teacher || student), full vocabulary: the loss of stage 2.
 /// hidden [N, D], head.weight [V, D] of the student, as above; teacher_hidden [N, D'] of the same
 /// type, teacher_head.weight [V, D'], both without gradient. Where a target is known, the teacher
 /// is replaced by certainty of it: the term is -log softmax(hidden weight^T)[target].

@@ -1,4 +1,4 @@
-// The learning rate over a stage: linear warm-up, then half a cosine (specification 3).
+// The learning rate over a stage, as published: linear warm-up, then half a cosine.
 #pragma once
 
 #include <cstdint>

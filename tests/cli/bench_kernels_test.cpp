@@ -1,4 +1,4 @@
-// hypenet bench kernels: that it counts the work of docs/kernels.md, and runs on a CPU.
+// hypenet bench kernels: that it counts the work of docs/kernels-log.md, and runs on a CPU.
 #include <gmock/gmock.h>
 
 #include <algorithm>
@@ -29,7 +29,7 @@ TEST(KernelCases, count_the_floors_of_the_derivations) {
     EXPECT_TRUE(work.try_emplace({kernel.name, kernel.shape}, kernel.work).second) << kernel.name;
   }
   const auto bytes_us = [&](const std::string& name, const std::string& shape) {
-    return work.at({name, shape}).bytes / 4.3e12 * 1e6;  // docs/kernels.md counts at these rates
+    return work.at({name, shape}).bytes / 4.3e12 * 1e6;  // the rates of docs/kernels-log.md
   };
   const auto flops_us = [&](const std::string& name, const std::string& shape) {
     return work.at({name, shape}).flops / 710e12 * 1e6;

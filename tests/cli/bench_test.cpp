@@ -29,7 +29,7 @@ double total(const std::string& name, int stage, int64_t context) {
 
 TEST(TrainFlops, are_those_of_the_published_shapes) {
   // Parameters times 2 forward and 4 backward; stage 1 needs no gradient of the mixers' input, and
-  // the sums of docs/kernels.md leave out the mixing itself, which at 512 tokens is a few percent.
+  // these sums leave out the mixing itself, which at 512 tokens is a few percent.
   const double mixer = 5 * 2048.0 * 2048, twins = 28 * mixer, teacher = 1.41e9;
   EXPECT_NEAR(total("hypenet-2b", 1, 512) / (2 * teacher + 4 * twins + 2 * twins / 5), 1, 0.06);
   EXPECT_NEAR(total("hypenet-2b", 2, 512) / 15.0e9, 1, 0.03);

@@ -1,4 +1,4 @@
-// Requests as tokens, against the definitions of specification "evaluation", 1, written plainly.
+// Requests as tokens, against lm-evaluation-harness's definitions, written plainly.
 #include "eval/encode.h"
 
 #include <gmock/gmock.h>
@@ -121,7 +121,7 @@ TEST(EncodeTest, nothing_to_score_is_an_error) {
   EXPECT_ERROR(encode_request(tokenizer, rolling(""), 64), "expected at least one token");
 }
 
-/// The specification's windows: each is input tokens and how many of its last positions count.
+/// The harness's windows: each is input tokens and how many of its last positions count.
 std::vector<ScoredRow> plain_windows(const std::vector<int32_t>& tokens, int32_t prefix, size_t L) {
   std::vector<ScoredRow> rows;
   const size_t first = std::min(L, tokens.size());

@@ -1,4 +1,4 @@
-// Metrics of hand-made predictions (specification "evaluation", 2 and 8.3).
+// Metrics of hand-made predictions, against values worked out by hand.
 #include "eval/task.h"
 
 #include <gmock/gmock.h>

@@ -1,4 +1,4 @@
-// Lightning attention in chunks on tensor cores (docs/kernels.md 1). One causal pass serves the
+// Lightning attention in chunks on tensor cores (docs/kernels.md). One causal pass serves the
 // forward and, with its arguments exchanged and time reversed, all three gradients.
 #pragma once
 

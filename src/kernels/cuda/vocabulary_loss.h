@@ -1,4 +1,4 @@
-// Losses of a piece of logits, which become their own gradient (docs/kernels.md 3).
+// Losses of a piece of logits, which become their own gradient (docs/kernels.md).
 #pragma once
 
 #include <cstdint>

@@ -8,7 +8,8 @@
 
 namespace hypenet {
 
-/// Specification 1 (attention) and 2 (changes 1 and 4), as the config says.
+/// Softmax attention as the config says: a teacher's (RoPE, no output gate), or a HypeNet's (scaled
+/// queries in place of RoPE, and an output gate).
 class AttentionMixer : public TokenMixer {
  public:
   explicit AttentionMixer(const ModelConfig& config);

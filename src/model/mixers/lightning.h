@@ -1,4 +1,5 @@
-// Lightning attention as a token mixer (specification 2, "Lightning attention").
+// Lightning attention as a token mixer: q/k norm, RoPE, the op, output norm and output gate
+// (docs/halo.md).
 #pragma once
 
 #include "model/linear.h"

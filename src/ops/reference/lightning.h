@@ -5,7 +5,7 @@
 
 namespace hypenet::reference {
 
-/// Token by token as the specification writes it; plain differentiable tensor code.
+/// Token by token, as the paper writes it (docs/kernels.md); plain differentiable tensor code.
 LightningOutput lightning_recurrent(const LightningInput& input);
 
 /// The quadratic form: o = scale * ((q k^T) * D) v with D_ij = exp(-decay (i - j)) for j <= i, plus
