@@ -198,7 +198,8 @@ class Sampling : public testing::TestWithParam<Target> {
     settings.draws = draw_token(1000000);
     for (int i = 0; i < 20; ++i) settings.seen.push_back(draw_token(V));
     std::ranges::sort(settings.seen);
-    settings.seen.erase(std::ranges::unique(settings.seen).begin(), settings.seen.end());
+    settings.seen.erase(std::unique(settings.seen.begin(), settings.seen.end()),
+                        settings.seen.end());
     for (int64_t i = 0; i < kBiases && flip(); ++i) {
       settings.bias.emplace_back(draw_token(V), static_cast<float>(draw(-5, 5)));
     }
