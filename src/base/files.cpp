@@ -3,6 +3,7 @@
 #include "base/files.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -76,11 +77,38 @@ std::string read_file(const fs::path& path) {
   return bytes;
 }
 
+namespace {
+
+/// The empty file under its temporary name, which no other process has; a link is not followed.
+int open_temporary(const fs::path& target, const fs::path& temporary) {
+  HYPENET_CHECK(!is_stream(target), target.string(),
+                ": expected a file, which is written whole, found a device or a pipe");
+  const int file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+  if (file < 0) fail(temporary, "create");
+  struct stat opened {
+  }, named{};
+  const bool is_locked = ::flock(file, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  // Another writer may have put it in place between the two calls above.
+  const bool is_same = ::fstat(file, &opened) == 0 && ::lstat(temporary.c_str(), &named) == 0 &&
+                       opened.st_ino == named.st_ino;
+  if (is_locked || !is_same || !S_ISREG(opened.st_mode)) {
+    ::close(file);
+    throw Error(
+        concat(temporary.string(), ": expected no other process that writes it, found one"));
+  }
+  if (struct stat older{}; ::stat(target.c_str(), &older) == 0) {
+    ::fchmod(file, older.st_mode & ALLPERMS);  // what is replaced keeps its mode
+  }
+  if (::ftruncate(file, 0) != 0) fail(temporary, "write");
+  return file;
+}
+
+}  // namespace
+
 FileWriter::FileWriter(fs::path target)
     : target_(fs::is_symlink(target) ? fs::weakly_canonical(target) : std::move(target)),
       temporary_(target_.string() + std::string(kPartialEnding)) {
-  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (descriptor_ < 0) fail(temporary_, "create");
+  descriptor_ = open_temporary(target_, temporary_);
 }
 
 FileWriter::~FileWriter() {

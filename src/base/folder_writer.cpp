@@ -59,6 +59,20 @@ std::string foreign_content(const fs::path& folder, const FolderKind& kind) {
   return is_empty || is_marked ? "" : concat("one without ", kind.mark);
 }
 
+/// Throws Error unless a folder of this temporary name is what an interrupted run left.
+void check_left_behind(const fs::path& temporary, const FolderKind& kind) {
+  if (!fs::exists(fs::symlink_status(temporary))) return;
+  const std::string expected =
+      concat(temporary.string(), ": expected what an interrupted run left there, found ");
+  HYPENET_CHECK(fs::is_directory(fs::symlink_status(temporary)), expected, "something else");
+  for (const fs::directory_entry& entry : fs::directory_iterator(temporary)) {
+    const std::string name = entry.path().filename().string();
+    const bool is_ours =
+        is_of_kind(entry, kind) || (name.ends_with(kPartialEnding) && entry.is_regular_file());
+    HYPENET_CHECK(is_ours, expected, name);
+  }
+}
+
 /// `path` is resolved, `target` as the user has it.
 void check_resolved(const fs::path& path, const fs::path& target, const FolderKind& kind) {
   const std::string expected =
@@ -114,7 +128,7 @@ FolderWriter::FolderWriter(const fs::path& target, FolderKind kind)
       target_(resolve(target)),
       temporary_(target_.string() + std::string(kPartialEnding)) {
   with_errors(target, [&] { check_resolved(target_, target, kind_); });
-  make_temporary();
+  with_errors(target, [&] { make_temporary(); });
 }
 
 FolderWriter::~FolderWriter() {
@@ -131,10 +145,12 @@ void FolderWriter::make_temporary() {
   if (left >= 0) ::close(left);
   HYPENET_CHECK(!is_in_use, temporary_.string(),
                 ": expected no other process that writes it, found one");
+  check_left_behind(temporary_, kind_);
   std::error_code error;
   fs::remove_all(temporary_, error);
   fs::create_directories(temporary_, error);
   HYPENET_CHECK(!error, temporary_.string(), ": cannot create the folder: ", error.message());
+  if (fs::exists(target_)) fs::permissions(temporary_, fs::status(target_).permissions());
   lock_ = open();
   HYPENET_CHECK(lock_ >= 0 && !is_locked(lock_), temporary_.string(),
                 ": cannot lock: ", std::strerror(errno));

@@ -54,7 +54,9 @@ ChatTemplate open_template(const ChatCommand& command) {
   try {
     return ChatTemplate::load(command.model.folder);
   } catch (const Error& error) {
-    throw Error(concat(error.what(), "; --template none, chatml or llama3 chooses one"));
+    throw Error(concat(error.what(),
+                       "; --template none (a model taught on text alone), "
+                       "chatml or llama3 chooses one"));
   }
 }
 

@@ -188,7 +188,11 @@ void generate_corpus(const CorpusFlags& flags, const CorpusSampling& asked) {
   CorpusProgress progress(corpus.tokens(), flags.tokens);
   const int64_t before = corpus.tokens();
   write_teacher_text(engine, tokenizer, beginnings, options, corpus, [&](int64_t tokens) {
-    if (interrupt_flag()) throw Interrupted("interrupted; the same command goes on from here");
+    if (interrupt_flag()) {
+      throw Interrupted(
+          concat("interrupted; ", corpus.tokens(), " of ", flags.tokens,
+                 " tokens are in whole documents and kept; the same command goes on"));
+    }
     progress.show(std::min(tokens, flags.tokens));
   });
   Json record = run_record("corpus", settings, parents(flags, folder));

@@ -8,6 +8,7 @@
 
 #include "base/json.h"
 #include "cli/commands.h"
+#include "cli/note.h"
 #include "eval/report.h"
 #include "halo/results.h"
 
@@ -25,6 +26,11 @@ void select(const SelectOptions& options) {
   const SelectionRule rule = parse_selection_rule(options.rule);
   const LayerScores scores = read_scores(options.scores);
   const std::vector<int64_t> selected = select_layers(scores, rule, options.keep);
+  if (scores.has(Evidence::kRecall) && scores.recall(scores.original) == 0) {
+    print_note(concat("warning: ", options.scores.string(),
+                      ": recall: expected what the original model recalls, found 0 for all of it: ",
+                      "rules that read it choose by chance (sweep at a --context that it holds)"));
+  }
   if (options.has_table) {
     if (rule == SelectionRule::kPilot)
       std::cout << format_table(pilots_table(scores.pilots)) << '\n';

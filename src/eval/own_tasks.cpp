@@ -56,8 +56,11 @@ TaskItem read_completion(const Json& record) {
   EvalRequest& request = item.requests.emplace_back();
   request.kind = RequestKind::kGenerate;
   request.context = text_field(record, "context");
-  request.until =
-      record.contains("until") ? texts_field(record, "until") : std::vector<std::string>{"\n"};
+  request.until = {"\n"};
+  if (record.contains("until")) {
+    request.until = record["until"].is_string() ? std::vector{text_field(record, "until")}
+                                                : texts_field(record, "until");
+  }
   request.max_tokens =
       record.contains("max_tokens") ? integer_field(record, "max_tokens") : kMaxTokens;
   HYPENET_CHECK(request.max_tokens > 0 && request.max_tokens <= kMostMaxTokens,

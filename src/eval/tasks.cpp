@@ -52,7 +52,7 @@ std::vector<Task> load_one(std::string_view name, const TaskOptions& options) {
   if (is_one_of(recall_task_names(), name)) return {load_recall_task(name, options)};
   const bool is_ruler = std::ranges::find(ruler_task_names(), name) != ruler_task_names().end();
   HYPENET_CHECK(is_ruler, name, ": expected a task (", known_names(),
-                ") or a file ending in .jsonl, found another name");
+                ", text, recall, needle-grid) or a file ending in .jsonl, found another name");
   std::vector<Task> tasks = load_ruler_task(name, options);
   for (Task& task : tasks) task.group = "ruler";
   return tasks;

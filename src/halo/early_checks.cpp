@@ -10,6 +10,7 @@
 #include "halo/kept_recipe.h"
 #include "halo/select.h"
 #include "halo/selection.h"
+#include "halo/steps.h"
 #include "ops/graph.h"
 
 namespace hypenet {
@@ -119,6 +120,10 @@ void prepare_out(const RunOptions& options) {
                 ": cannot make the folder: ", error ? error.message() : "a file has its name");
   for (const char* file : {"recipe.json", "metrics.jsonl", "results.json", "report.html"})
     check_writable(out / file);
+  for (const char* file :
+       {"metrics.jsonl", "results.json", "report.html", "tokens.json", "3-select.journal"}) {
+    if (fs::exists(fs::symlink_status(out / file))) check_run_file(out / file);
+  }
   check_kept_recipe(out);
 }
 

@@ -35,9 +35,14 @@ std::vector<std::string> other_names(ConversionStep step) {
   return {};
 }
 
+/// What eval/report.cpp writes below the title.
+constexpr std::string_view kReportMark = "<p class=\"subtitle\">";
+
 bool is_there(const fs::path& path) { return fs::exists(fs::symlink_status(path)); }
 
-void check_file(const fs::path& path) {
+}  // namespace
+
+void check_run_file(const fs::path& path) {
   HYPENET_CHECK(fs::is_regular_file(fs::symlink_status(path)), path.string(),
                 ": expected a file of an earlier run, found something else");
   const std::string name = path.filename().string();
@@ -46,14 +51,29 @@ void check_file(const fs::path& path) {
                   ": expected a saved training state, found other tensors");
   } else if (name == "results.json") {
     const Json json = read_json(path);
-    HYPENET_CHECK(json.is_object() && json.contains("attention_layers"), path.string(),
-                  ": expected the results of a conversion, found other JSON");
+    HYPENET_CHECK(
+        json.is_object() && (json.contains("attention_layers") || json.contains("settings")),
+        path.string(), ": expected the results of a conversion, found other JSON");
+  } else if (name == "tokens.json") {
+    const Json json = read_json(path);
+    HYPENET_CHECK(json.is_object() && json.contains("train") && json.contains("validation"),
+                  path.string(), ": expected the names of a run's texts, found other JSON");
+  } else if (name == "report.html") {
+    const std::string text = read_file(path);
+    HYPENET_CHECK(text.starts_with("<!doctype html>") && text.find(kReportMark) != text.npos,
+                  path.string(), ": expected the report of a conversion, found another page");
+  } else if (name == "metrics.jsonl") {
+    const std::string text = read_file(path);
+    HYPENET_CHECK(text.empty() || text.starts_with("{\"stage\":"), path.string(),
+                  ": expected the metrics of a run, found another file");
   } else if (name.ends_with(".journal")) {
     const std::string text = read_file(path);
     HYPENET_CHECK(text.empty() || text.starts_with("{\"hypenet_journal\""), path.string(),
                   ": expected the journal of a sweep, found another file");
   }
 }
+
+namespace {
 
 /// Calls folder(path, kind) or file(path) for each part of `path`; a folder of pilots is the last.
 template <class OnFolder, class OnFile>
@@ -152,7 +172,7 @@ void check_removable(const fs::path& out, ConversionStep step) {
     visit_parts(
         path, of,
         [](const fs::path& folder, const FolderKind& kind) { check_folder(folder, kind); },
-        check_file);
+        check_run_file);
   });
 }
 

@@ -37,6 +37,10 @@ FolderKind step_folder_kind(ConversionStep step);
 /// Names of what `step` and the steps after it left in the folder `out`, finished or not.
 std::vector<std::string> made_from(const std::filesystem::path& out, ConversionStep step);
 
+/// Throws Error unless the file, one beside the steps' folders, is by its content what a run writes
+/// under that name.
+void check_run_file(const std::filesystem::path& path);
+
 /// Throws Error unless all of made_from is what a conversion writes, so that remove_from may remove
 /// it.
 void check_removable(const std::filesystem::path& out, ConversionStep step);

@@ -109,7 +109,7 @@ bool is_of_ruler(const std::string& name) {
 std::vector<std::string> sweep_length_notes(const SweepConfig& config, const ModelConfig& teacher) {
   std::vector<std::string> notes;
   const auto add = [&](const char* place, int64_t tokens) {
-    if (auto note = length_note(place, tokens, teacher)) notes.push_back(std::move(*note));
+    if (const auto note = length_note(place, tokens, teacher)) notes.push_back("warning: " + *note);
   };
   if (std::ranges::any_of(config.tasks, is_on_held_out)) add("sweep: context", config.context);
   if (std::ranges::any_of(config.tasks, is_of_ruler)) {

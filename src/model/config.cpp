@@ -129,6 +129,8 @@ void read_sizes(const Keys& keys, ModelConfig& config) {
                 ", found ", config.hidden_size);
   config.head_dim = keys.get<int64_t>("head_dim", is_qwen3 ? 128 : config.hidden_size / H);
   config.max_position_embeddings = keys.get<int64_t>("max_position_embeddings", 0);
+  HYPENET_CHECK(config.max_position_embeddings >= 0, keys.at("max_position_embeddings"),
+                ": expected 0 or more, found ", config.max_position_embeddings);
   config.rms_norm_eps = keys.get<double>("rms_norm_eps", config.rms_norm_eps);
 }
 

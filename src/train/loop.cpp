@@ -50,7 +50,10 @@ int64_t checked_step(const TrainJob& job, const SafetensorsFile& file) {
   const Json settings = parse_json(metadata.at("settings"), path.string());
   check_same_settings(path, job.settings, job.completed ? job.completed(settings, path) : settings,
                       concat("remove ", path.string()));
-  return parse_step(metadata.at("step"), path);
+  const int64_t step = parse_step(metadata.at("step"), path);
+  HYPENET_CHECK(step <= job.config.steps, path.string(), ": step: expected at most ",
+                job.config.steps, ", found ", step);
+  return step;
 }
 
 /// Restores parameters and optimizer; returns the step to go on with, 0 without a saved state.
@@ -294,7 +297,7 @@ void check_same_settings(const fs::path& place, const Json& expected, const Json
                          const std::string& or_else) {
   const std::string difference = first_deciding_difference(expected, found);
   HYPENET_CHECK(difference.empty(), place.string(), ": made with other settings: ", difference,
-                "; repeat that command, choose another --out, or ", or_else);
+                "; use those settings again, choose another --out, or ", or_else);
 }
 
 void check_saved_state(const TrainJob& job) {

@@ -138,8 +138,8 @@ void check_saved_state(const TrainJob& job);
 std::string first_deciding_difference(const Json& expected, const Json& found);
 
 /// Throws Error naming the first such setting in which a file or folder made earlier differs from
-/// this run. `or_else` says what else a user can do than repeat that command or choose another
-/// --out.
+/// this run. `or_else` says what else a user can do than use those settings again or choose
+/// another --out.
 void check_same_settings(const std::filesystem::path& place, const Json& expected,
                          const Json& found, const std::string& or_else = "remove what it made");
 

@@ -8,6 +8,7 @@
 #include <future>
 
 #include "tests/support/expect_error.h"
+#include "tests/support/full_disk.h"
 #include "tests/support/temporary_folder.h"
 
 namespace hypenet {
@@ -119,14 +120,48 @@ TEST(FileWriter, folder_that_does_not_exist_is_an_error) {
                "x.hypenet-partial: cannot create: No such file");
 }
 
-TEST(FileWriter, full_disk_is_an_error_with_the_systems_reason) {
-  if (!fs::exists("/dev/full")) GTEST_SKIP() << "no /dev/full here";
+TEST(FileWriter, devices_and_pipes_stay_what_they_are) {
   const TemporaryFolder folder;
-  // The temporary file is opened through this link, so every write finds the disk full.
-  fs::create_symlink("/dev/full", folder / "x.hypenet-partial");
-  FileWriter writer(folder / "x");
-  EXPECT_ERROR(writer.write("text"),
-               (folder / "x").string() + ": cannot write: No space left on device");
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  EXPECT_ERROR(FileWriter(folder / "pipe"), "found a device or a pipe");
+  EXPECT_TRUE(fs::is_fifo(folder / "pipe"));
+}
+
+TEST(FileWriter, two_writers_of_one_file_are_one_too_many) {
+  const TemporaryFolder folder;
+  {
+    FileWriter first(folder / "x");
+    EXPECT_ERROR(FileWriter(folder / "x"), "expected no other process that writes it, found one");
+    first.write("first");
+    first.commit();
+  }
+  EXPECT_EQ(read_file(folder / "x"), "first");
+}
+
+TEST(FileWriter, a_link_in_the_temporary_place_is_not_written_through) {
+  const TemporaryFolder folder;
+  write_file(folder / "mine", "precious");
+  fs::create_symlink(folder / "mine", folder / "x.hypenet-partial");
+  EXPECT_ERROR(FileWriter(folder / "x"), "x.hypenet-partial: cannot create: ");
+  EXPECT_EQ(read_file(folder / "mine"), "precious");
+}
+
+TEST(FileWriter, what_is_replaced_keeps_its_mode) {
+  const TemporaryFolder folder;
+  write_file(folder / "x", "old");
+  fs::permissions(folder / "x", fs::perms(0600));
+  write_file(folder / "x", "new");
+  EXPECT_EQ(fs::status(folder / "x").permissions(), fs::perms(0600));
+}
+
+TEST(FileWriter, full_disk_is_an_error_with_the_systems_reason) {
+  const TemporaryFolder folder;
+  {
+    FileWriter writer(folder / "x");
+    const testing_support::FullDisk full;
+    EXPECT_ERROR(writer.write("text"), (folder / "x").string() + ": cannot write: File too large");
+  }
+  EXPECT_TRUE(names_in(folder.path()).empty());
 }
 
 TEST(MappedFile, shows_the_bytes_of_the_file) {

@@ -7,6 +7,7 @@
 
 #include "base/files.h"
 #include "tests/support/expect_error.h"
+#include "tests/support/full_disk.h"
 #include "tests/support/temporary_folder.h"
 
 namespace hypenet {
@@ -153,9 +154,8 @@ TEST_F(FolderWriterTest, a_full_disk_leaves_the_earlier_folder) {
   {
     FolderWriter writer(folder_ / "out", kKind);
     write_file(writer.path() / "mark.json", "new");
-    // The temporary file is opened through this link, so every write finds the disk full.
-    fs::create_symlink("/dev/full", writer.path() / "part-9.bin.hypenet-partial");
-    EXPECT_ERROR(write_file(writer.path() / "part-9.bin", "text"), "No space left on device");
+    const testing_support::FullDisk full;
+    EXPECT_ERROR(write_file(writer.path() / "part-9.bin", "text"), "part-9.bin: cannot write: ");
   }
   EXPECT_EQ(names_in(folder_ / "out"), (Names{"mark.json", "part-0.bin"}));
   EXPECT_EQ(names_in(folder_.path()), (Names{"out"}));
@@ -169,12 +169,26 @@ TEST_F(FolderWriterTest, a_folder_that_cannot_be_made_is_told_before_any_work) {
 
 TEST_F(FolderWriterTest, leftovers_of_a_killed_run_are_cleared_and_folders_called_partial_stay) {
   fs::create_directories(folder_ / "out.hypenet-partial");
-  write_file(folder_.path() / "out.hypenet-partial" / "half", "h");
+  for (const char* file : {"part-7.bin", "mark.json.hypenet-partial"})
+    write_file(folder_.path() / "out.hypenet-partial" / file, "h");
   fs::create_directories(folder_ / "out.partial");
   write_file(folder_.path() / "out.partial" / "download", "mine");
   write(folder_ / "out");
   EXPECT_EQ(names_in(folder_ / "out"), (Names{"mark.json", "part-0.bin"}));
   EXPECT_EQ(names_in(folder_.path()), (Names{"out", "out.partial"}));
+}
+
+TEST_F(FolderWriterTest, what_another_hand_put_into_the_temporary_place_stays) {
+  fs::create_directories(folder_ / "out.hypenet-partial/mine");
+  EXPECT_ERROR(write(folder_ / "out"), "expected what an interrupted run left there, found mine");
+  EXPECT_TRUE(fs::exists(folder_ / "out.hypenet-partial/mine"));
+}
+
+TEST_F(FolderWriterTest, what_is_replaced_keeps_its_mode) {
+  write(folder_ / "out");
+  fs::permissions(folder_ / "out", fs::perms(0700));
+  write(folder_ / "out");
+  EXPECT_EQ(fs::status(folder_ / "out").permissions(), fs::perms(0700));
 }
 
 TEST_F(FolderWriterTest, two_writers_of_one_folder_are_one_too_many) {

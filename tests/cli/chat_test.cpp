@@ -201,7 +201,8 @@ TEST_F(ChatCommandTest, a_template_that_is_not_there_or_not_known_is_an_error) {
   fs::remove(folder() / "chat_template.jinja");
   expect_error_line(run("Hi\n"),
                     "tokenizer_config.json: chat_template: expected a ChatML or Llama 3 template, "
-                    "found none; --template none, chatml or llama3 chooses one");
+                    "found none; --template none (a model taught on text alone), chatml or llama3 "
+                    "chooses one");
   expect_error_line(run("Hi\n", {"--template", "llama3"}),
                     "tokenizer.json: expected the chat template's token <|eot_id|>, found none");
   expect_error_line(run("Hi\n", {"--template", "gemma"}), "--template");

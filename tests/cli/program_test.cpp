@@ -176,6 +176,18 @@ TEST(ProgramTest, select_prints_the_published_layers) {
   EXPECT_EQ(nine.out, "[1,2,4,6,7,10,24,33,34]\n");
 }
 
+TEST(ProgramTest, select_warns_where_the_original_recalls_nothing) {
+  const TemporaryFolder folder;
+  const auto scores = folder / "scores.csv";
+  const auto run = [&](const std::string& original) {
+    write_file(scores, "replaced_layer,recall/accuracy,next_token/accuracy\noriginal," + original +
+                           ",0.5\n0,0,0.4\n1,0.1,0.3\n");
+    return run_program({"select", "--scores", scores.string(), "--keep", "1"});
+  };
+  EXPECT_THAT(run("0").error, HasSubstr("hypenet: warning: " + scores.string() + ": recall: "));
+  EXPECT_EQ(run("0.9").error, "");
+}
+
 TEST(ProgramTest, select_shows_a_table_before_the_layers) {
   const ProgramResult result =
       run_program({"select", "--scores", test_data("layer_sweep/layer_sweep_2b.csv"), "--table",

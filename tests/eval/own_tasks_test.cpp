@@ -75,6 +75,11 @@ TEST_F(OwnTasks, completions_are_scored_by_what_they_contain) {
   EXPECT_THAT(task.items[1].references, ElementsAre("Oslo", "Kristiania"));
 }
 
+TEST_F(OwnTasks, one_end_may_be_written_without_brackets) {
+  const Task task = load("{\"context\": \"Name:\", \"answer\": \"Ada\", \"until\": \".\"}\n");
+  EXPECT_THAT(task.items.at(0).requests.at(0).until, ElementsAre("."));
+}
+
 TEST_F(OwnTasks, a_limit_takes_the_first_items) {
   const std::string line = "{\"context\": \"Name:\", \"answer\": \"Ada\"}\n";
   EXPECT_THAT(load(line + line + "broken", {.limit = 2}).items, SizeIs(2));

@@ -6,6 +6,7 @@
 
 #include "base/files.h"
 #include "base/json.h"
+#include "halo/early_checks.h"
 #include "store/safetensors.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
@@ -27,7 +28,7 @@ class Steps : public testing::Test {
                       {{"settings", "{}"}});
     write_file(folder_ / "3-select.journal", "{\"hypenet_journal\":1}\n");
     write_json(folder_ / "results.json", {{"attention_layers", Json::array()}});
-    write_file(folder_ / "report.html", "page");
+    write_file(folder_ / "report.html", "<!doctype html>\n<p class=\"subtitle\">");
     write_file(folder_ / "metrics.jsonl", "");
   }
 
@@ -49,6 +50,20 @@ TEST_F(Steps, a_step_and_those_after_it_are_removed) {
   EXPECT_TRUE(made_from(folder_.path(), ConversionStep::kSelect).empty());
   EXPECT_TRUE(is_there("1-transfer/run.json") && is_there("2-align/run.json"));
   EXPECT_TRUE(is_there("metrics.jsonl"));
+}
+
+TEST_F(Steps, a_run_does_not_begin_among_files_of_other_hands) {
+  EXPECT_NO_THROW(prepare_out({.out = folder_.path()}));
+  for (const char* file :
+       {"metrics.jsonl", "results.json", "report.html", "tokens.json", "3-select.journal"}) {
+    const bool was_there = is_there(file);
+    const std::string ours = was_there ? read_file(folder_ / file) : "";
+    write_file(folder_ / file, "[\"mine\"]");
+    EXPECT_ERROR(prepare_out({.out = folder_.path()}), std::string(file) + ": expected the ");
+    EXPECT_EQ(read_file(folder_ / file), "[\"mine\"]");
+    if (was_there) write_file(folder_ / file, ours);
+    if (!was_there) fs::remove(folder_ / file);
+  }
 }
 
 TEST_F(Steps, nothing_is_removed_where_another_hand_wrote) {

@@ -23,7 +23,8 @@ TEST(SweepTasks, lengths_beyond_the_teachers_are_said_and_not_refused) {
     return sweep_length_notes(config, teacher);
   };
   EXPECT_THAT(notes({"text", "niah_single_1"}),
-              testing::ElementsAre("sweep: context: 513" + end, "sweep: lengths: 1024" + end));
+              testing::ElementsAre("warning: sweep: context: 513" + end,
+                                   "warning: sweep: lengths: 1024" + end));
   EXPECT_THAT(notes({"fda"}), testing::IsEmpty());
   config.tasks = {"niah_single_1"}, config.lengths = {1024}, config.limit = 1;
   EXPECT_EQ(load_sweep_tasks(config, Tokenizer::load(folder.path())).size(), 1U);

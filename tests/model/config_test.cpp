@@ -212,6 +212,8 @@ TEST(ModelConfigErrors, name_key_expected_and_found) {
   EXPECT_ERROR(with(teacher, "num_key_value_heads", 3),
                "config.json: num_key_value_heads: expected a divisor of num_attention_heads 4, "
                "found 3");
+  EXPECT_ERROR(with(teacher, "max_position_embeddings", -1),
+               "config.json: max_position_embeddings: expected 0 or more, found -1");
   EXPECT_ERROR(with(teacher, "vocab_size", 0),
                "config.json: vocab_size: expected more than 0, found 0");
   EXPECT_ERROR(with(teacher, "hidden_size", "64"),

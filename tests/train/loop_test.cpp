@@ -380,6 +380,18 @@ TEST_F(TrainLoop, a_state_without_a_number_of_steps_is_refused) {
   }
 }
 
+TEST_F(TrainLoop, a_state_beyond_the_end_is_refused) {
+  CausalLm model = new_model();
+  CrossEntropyObjective objective(model);
+  std::filesystem::create_directories(folder_ / "out");
+  const std::string beyond = std::to_string(config_.steps + 1);
+  write_safetensors(
+      folder_ / "out/stage.state.safetensors", {{"w", torch::zeros({1})}},
+      {{"step", beyond}, {"settings", Json({{"lr", config_.optimizer.peak_lr}}).dump()}});
+  EXPECT_ERROR(run(model, "out", objective),
+               concat("step: expected at most ", config_.steps, ", found ", beyond));
+}
+
 TEST_F(TrainLoop, sizes_that_make_no_sense_are_named) {
   config_.context = 0;
   EXPECT_ERROR(check_stage(config_, "r.json: align"),
