@@ -189,9 +189,8 @@ void generate_corpus(const CorpusFlags& flags, const CorpusSampling& asked) {
   const int64_t before = corpus.tokens();
   write_teacher_text(engine, tokenizer, beginnings, options, corpus, [&](int64_t tokens) {
     if (interrupt_flag()) {
-      throw Interrupted(
-          concat("interrupted; ", corpus.tokens(), " of ", flags.tokens,
-                 " tokens are in whole documents and kept; the same command goes on"));
+      throw Interrupted(concat("interrupted; the same command goes on from here: ", corpus.tokens(),
+                               " of ", flags.tokens, " tokens, in whole documents, are kept"));
     }
     progress.show(std::min(tokens, flags.tokens));
   });
