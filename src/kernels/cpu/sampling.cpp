@@ -194,7 +194,8 @@ void sample_row(const SampleParams& p, int64_t row) {
     x = changed.data();
   }
   const float max = largest(x, V);
-  if (!(max < kInfinity && max > -kInfinity)) {
+  // A vector's maximum may begin at the lowest number, also where all of a row is -infinity.
+  if (!(max < kInfinity && max > std::numeric_limits<float>::lowest())) {
     p.ids[row] = -1;
     return;
   }
