@@ -85,8 +85,8 @@ int open_temporary(const fs::path& target, const fs::path& temporary) {
                 ": expected a file, which is written whole, found a device or a pipe");
   const int file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
   if (file < 0) fail(temporary, "create");
-  struct stat opened {
-  }, named{};
+  struct stat opened {};
+  struct stat named {};
   const bool is_locked = ::flock(file, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
   // Another writer may have put it in place between the two calls above.
   const bool is_same = ::fstat(file, &opened) == 0 && ::lstat(temporary.c_str(), &named) == 0 &&
@@ -99,8 +99,11 @@ int open_temporary(const fs::path& target, const fs::path& temporary) {
   if (struct stat older{}; ::stat(target.c_str(), &older) == 0) {
     ::fchmod(file, older.st_mode & ALLPERMS);  // what is replaced keeps its mode
   }
-  if (::ftruncate(file, 0) != 0) fail(temporary, "write");
-  return file;
+  if (::ftruncate(file, 0) == 0) return file;
+  const int reason = errno;
+  ::close(file);
+  errno = reason;
+  fail(temporary, "write");
 }
 
 }  // namespace

@@ -21,8 +21,9 @@ inline constexpr std::string_view kPartialEnding = ".hypenet-partial";
 
 /// A file being written under a temporary name beside its target, or beside what a link of that
 /// name points to. `commit` flushes it to the device and renames it into place; without commit the
-/// destructor removes it, and the target stays as it was. Every failed write (a full disk among
-/// them) throws Error with the path and the system's reason.
+/// destructor removes it, and the target stays as it was. It keeps the mode of what it replaces. A
+/// device as target, another writer of it, and a failed write (a full disk) throw Error with a
+/// path.
 class FileWriter {
  public:
   explicit FileWriter(std::filesystem::path target);

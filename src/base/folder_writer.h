@@ -32,7 +32,7 @@ void remove_folder(const std::filesystem::path& target, const FolderKind& kind);
 /// Error says where.
 class FolderWriter {
  public:
-  /// Throws Error as check_folder does, or when another process is writing the same folder.
+  /// Throws Error as check_folder does, for another writer of it, or strangers' files in path().
   FolderWriter(const std::filesystem::path& target, FolderKind kind);
   ~FolderWriter();
   FolderWriter(const FolderWriter&) = delete;

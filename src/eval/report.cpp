@@ -84,7 +84,7 @@ void write_report(const std::filesystem::path& path, const Report& report) {
   html += "<title>" + escape(report.title) + "</title>\n";
   html += concat("<style>", kStyle, "</style>\n</head>\n<body>\n");
   html += "<h1>" + escape(report.title) + "</h1>\n";
-  html += "<p class=\"subtitle\">" + escape(report.subtitle) + "</p>\n";
+  html += concat(kReportMark, escape(report.subtitle), "</p>\n");
   for (const auto& part : report.parts) html += std::visit(PartWriter{}, part);
   write_file(path, html + "</body>\n</html>\n");
 }

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -55,6 +56,9 @@ std::string draw_svg(const Chart& chart);
 
 /// Charts one below the other, as one SVG element.
 std::string draw_svg(const std::vector<Chart>& charts);
+
+/// What every page has, and so tells that it is one of ours.
+inline constexpr std::string_view kReportMark = "<p class=\"subtitle\">";
 
 /// Writes the page, temporary-then-rename. Text is escaped.
 void write_report(const std::filesystem::path& path, const Report& report);

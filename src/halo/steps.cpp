@@ -6,6 +6,7 @@
 
 #include "base/files.h"
 #include "base/json.h"
+#include "eval/report.h"
 #include "halo/pilot_training.h"
 #include "halo/selection.h"
 #include "store/checkpoint.h"
@@ -34,9 +35,6 @@ std::vector<std::string> other_names(ConversionStep step) {
   }
   return {};
 }
-
-/// What eval/report.cpp writes below the title.
-constexpr std::string_view kReportMark = "<p class=\"subtitle\">";
 
 bool is_there(const fs::path& path) { return fs::exists(fs::symlink_status(path)); }
 

@@ -2,6 +2,7 @@
 // the corner of a panel.
 #include "kernels/attention.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -55,13 +56,13 @@ struct RowSum {
 /// the former largest score is to be multiplied by what this returns.
 HYPENET_INLINE float exponentiate_row(float* row, int64_t seen, int64_t width, RowSum& so_far) {
   // In whole vectors: what a row must not see adds too little to change its sum.
-  const int64_t vectors = (seen + kLanes - 1) / kLanes;
-  for (int64_t j = seen; j < vectors * kLanes; ++j) row[j] = kUnseen;
+  const int64_t end = round_up(seen, kLanes);
+  for (int64_t j = seen; j < end; ++j) row[j] = kUnseen;
   float largest = so_far.largest, sum = 0;
 #pragma omp simd reduction(max : largest)
-  for (int64_t j = 0; j < vectors * kLanes; ++j) largest = row[j] > largest ? row[j] : largest;
+  for (int64_t j = 0; j < end; ++j) largest = row[j] > largest ? row[j] : largest;
 #pragma omp simd reduction(+ : sum)
-  for (int64_t j = 0; j < vectors * kLanes; ++j) {
+  for (int64_t j = 0; j < end; ++j) {
     row[j] = exponential(row[j] - largest);
     sum += row[j];
   }
@@ -73,9 +74,9 @@ HYPENET_INLINE float exponentiate_row(float* row, int64_t seen, int64_t width, R
 
 /// The row's weights again, from what forward kept.
 HYPENET_INLINE void softmax_row(float* row, int64_t seen, int64_t width, float log_sum) {
-  const int64_t vectors = (seen + kLanes - 1) / kLanes;
+  const int64_t end = round_up(seen, kLanes);
 #pragma omp simd
-  for (int64_t j = 0; j < vectors * kLanes; ++j) row[j] = exponential(row[j] - log_sum);
+  for (int64_t j = 0; j < end; ++j) row[j] = exponential(row[j] - log_sum);
   for (int64_t j = seen; j < width; ++j) row[j] = 0;
 }
 
@@ -127,7 +128,9 @@ HYPENET_INLINE void forward_block(int64_t first, int64_t size, const float* k_pa
 
 int64_t attention_scratch(int64_t tokens, int64_t size) {
   const int64_t padded = round_up(tokens, kBlock);
-  return 5 * padded * size + 2 * kBlock * (padded + kSkew) + 3 * kBlock * size;
+  const int64_t forward = 2 * padded * size + kBlock * kKeys + 2 * kBlock * size;
+  const int64_t backward = 5 * padded * size + 2 * kBlock * (padded + kSkew) + 3 * kBlock * size;
+  return std::max(forward, backward);
 }
 
 HYPENET_VECTORIZED
