@@ -16,17 +16,17 @@ ModelConfig demo_teacher() {
   config.hidden_size = 128, config.intermediate_size = 384, config.num_hidden_layers = 8;
   config.vocab_size = 4096, config.num_attention_heads = 4, config.num_key_value_heads = 2;
   config.head_dim = 32, config.has_qk_norm = true, config.tie_word_embeddings = true;
-  config.mixer_types.assign(8, MixerType::kAttention);
+  config.mixer_types.assign(8, &kAttentionMixer);
   return config;
 }
 
 ModelConfig demo_hypenet() {
   ModelConfig config = demo_teacher();
   config.architecture = Architecture::kHypeNet;
-  config.mixer_types.assign(8, MixerType::kLightning);
-  config.mixer_types[3] = config.mixer_types[7] = MixerType::kAttention;
+  config.mixer_types.assign(8, &kLightningMixer);
+  config.mixer_types[3] = config.mixer_types[7] = &kAttentionMixer;
   config.attn_use_rope = false, config.attn_use_output_gate = true;
-  config.lightning_nh = config.lightning_nkv = 4, config.lightning_head_dim = 32;
+  config.mixers.of<LightningConfig>() = {.nh = 4, .nkv = 4, .head_dim = 32};
   return config;
 }
 

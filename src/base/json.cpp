@@ -67,12 +67,12 @@ std::string first_difference(const Json& expected, const Json& found) {
 
 namespace json_detail {
 
-void read(const Json& json, const std::string& place, bool& value) {
+void read_value(const Json& json, const std::string& place, bool& value) {
   HYPENET_CHECK(json.is_boolean(), place, ": expected a boolean, found ", json_kind(json));
   value = json.get<bool>();
 }
 
-void read(const Json& json, const std::string& place, int64_t& value) {
+void read_value(const Json& json, const std::string& place, int64_t& value) {
   HYPENET_CHECK(json.is_number_integer(), place, ": expected an integer, found ", json_kind(json));
   constexpr auto kMost = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
   HYPENET_CHECK(!json.is_number_unsigned() || json.get<uint64_t>() <= kMost, place,
@@ -80,17 +80,17 @@ void read(const Json& json, const std::string& place, int64_t& value) {
   value = json.get<int64_t>();
 }
 
-void read(const Json& json, const std::string& place, double& value) {
+void read_value(const Json& json, const std::string& place, double& value) {
   HYPENET_CHECK(json.is_number(), place, ": expected a number, found ", json_kind(json));
   value = json.get<double>();
 }
 
-void read(const Json& json, const std::string& place, std::string& value) {
+void read_value(const Json& json, const std::string& place, std::string& value) {
   HYPENET_CHECK(json.is_string(), place, ": expected a string, found ", json_kind(json));
   value = json.get<std::string>();
 }
 
-void read(const Json& json, const std::string&, Json& value) { value = json; }
+void read_value(const Json& json, const std::string&, Json& value) { value = json; }
 
 void check_keys(const Json& json, const std::string& place, const std::set<std::string>& known) {
   for (const auto& [key, unused] : json.items()) {

@@ -49,11 +49,15 @@ struct IsVector : std::false_type {};
 template <class T>
 struct IsVector<std::vector<T>> : std::true_type {};
 
-void read(const Json& json, const std::string& place, bool& value);
-void read(const Json& json, const std::string& place, int64_t& value);
-void read(const Json& json, const std::string& place, double& value);
-void read(const Json& json, const std::string& place, std::string& value);
-void read(const Json& json, const std::string& place, Json& value);
+void read_value(const Json& json, const std::string& place, bool& value);
+void read_value(const Json& json, const std::string& place, int64_t& value);
+void read_value(const Json& json, const std::string& place, double& value);
+void read_value(const Json& json, const std::string& place, std::string& value);
+void read_value(const Json& json, const std::string& place, Json& value);
+template <class T>
+Json write_value(const T& value) {
+  return Json(value);
+}
 void check_keys(const Json& json, const std::string& place, const std::set<std::string>& known);
 
 }  // namespace json_detail
@@ -63,9 +67,10 @@ void check_keys(const Json& json, const std::string& place, const std::set<std::
 ///     double peak_lr = 1e-3;
 ///     template <class Visitor> void visit(Visitor&& field) { field("peak_lr", peak_lr); }
 ///   };
-/// Field types: bool, int64_t, double, std::string, Json (taken as it is), such structs, and
-/// std::optional (null is nullopt) and std::vector of these. A missing key keeps the member's
-/// value; an unknown key and a value of the wrong kind throw Error with the key's full path
+/// Field types: bool, int64_t, double, std::string, Json (taken as it is), such structs, types with
+/// read_value(json, place, value) and write_value(value) beside them, and std::optional (null is
+/// nullopt) and std::vector of these. A missing key keeps the member's value; an unknown key and a
+/// value of the wrong kind throw Error with the key's full path
 /// ("recipe.json: stage1.steps: expected an integer, found a string").
 template <class T>
 void read_fields(const Json& json, const std::string& place, T& value) {
@@ -90,7 +95,8 @@ void read_fields(const Json& json, const std::string& place, T& value) {
     });
     json_detail::check_keys(json, place, known);
   } else {
-    json_detail::read(json, place, value);
+    using json_detail::read_value;
+    read_value(json, place, value);
   }
 }
 
@@ -109,7 +115,8 @@ Json write_fields(const T& value) {
         [&](const char* name, const auto& member) { json[name] = write_fields(member); });
     return json;
   } else {
-    return Json(value);
+    using json_detail::write_value;
+    return write_value(value);
   }
 }
 

@@ -4,13 +4,14 @@
 #include "base/error.h"
 #include "halo/hybrid.h"
 #include "halo/transfer.h"
+#include "model/mixers/attention.h"
 
 namespace hypenet {
 namespace {
 
 BenchShape with_attention_spread(BenchShape shape) {
   const int64_t L = shape.teacher.num_hidden_layers, kept = L / 4;
-  shape.teacher.mixer_types.assign(static_cast<size_t>(L), MixerType::kAttention);
+  shape.teacher.mixer_types.assign(static_cast<size_t>(L), &kAttentionMixer);
   for (int64_t i = 0; i < kept; ++i) shape.attention_layers.push_back(i * L / kept);
   return shape;
 }
@@ -61,7 +62,7 @@ CausalLm random_model(const ModelConfig& config, torch::ScalarType type, torch::
   model->to(device, type);
   const torch::NoGradGuard no_grad;
   for (Tensor& parameter : model->parameters()) {
-    if (parameter.dim() == 2) parameter.normal_(0, 0.02);
+    if (parameter.dim() > 1) parameter.normal_(0, 0.02);
   }
   return model;
 }

@@ -18,6 +18,7 @@
 #include "eval/report.h"
 #include "model/config.h"
 #include "model/decode_state.h"
+#include "model/mixers/attention.h"
 #include "model/weights.h"
 #include "store/checkpoint.h"
 
@@ -43,23 +44,9 @@ struct WeightFile {
   std::map<std::string, int64_t> tensors;  // by name of their type
 };
 
-std::string architecture_name(Architecture architecture) {
-  switch (architecture) {
-    case Architecture::kQwen3:
-      return "Qwen3";
-    case Architecture::kQwen2:
-      return "Qwen2";
-    case Architecture::kLlama:
-      return "Llama";
-    case Architecture::kHypeNet:
-      return "HypeNet";
-  }
-  throw Error("architecture: not one of the four");
-}
-
 std::vector<std::string> mixer_names(const ModelConfig& config) {
   std::vector<std::string> names;
-  for (const MixerType type : config.mixer_types) names.emplace_back(to_string(type));
+  for (const MixerKind* kind : config.mixer_types) names.emplace_back(kind->name);
   return names;
 }
 
@@ -96,7 +83,7 @@ MemoryTypes memory_types(const Checkpoint& checkpoint) {
 
 Cache measure_cache(const ModelConfig& config, const MemoryTypes& types, int64_t tokens) {
   ModelConfig transformer = config;
-  std::fill(transformer.mixer_types.begin(), transformer.mixer_types.end(), MixerType::kAttention);
+  std::ranges::fill(transformer.mixer_types, &kAttentionMixer);
   return {tokens, page_bytes(config, types, tokens), slot_bytes(config, types),
           page_bytes(transformer, types, tokens)};
 }

@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "cli/model_folder.h"
 #include "cli/numbers.h"
+#include "model/mixers/mixer_kind.h"
 #include "text/chat_template.h"
 #include "text/stop_ids.h"
 
@@ -43,12 +44,9 @@ ModelFact context_fact(const ModelConfig& config) {
 /// Which kinds of mixer turn queries and keys by their position.
 std::vector<std::string> turned_mixers(const ModelConfig& config) {
   std::vector<std::string> kinds;
-  for (const auto& [type, is_turned] :
-       {std::pair(MixerType::kAttention, config.attn_use_rope),
-        std::pair(MixerType::kLightning, config.lightning_use_rope)}) {
-    const auto& types = config.mixer_types;
-    const bool is_there = std::find(types.begin(), types.end(), type) != types.end();
-    if (is_turned && is_there) kinds.emplace_back(to_string(type));
+  for (const MixerKind* kind : mixer_kinds()) {
+    const bool is_there = std::ranges::count(config.mixer_types, kind) > 0;
+    if (is_there && kind->rope_size(config) > 0) kinds.emplace_back(kind->name);
   }
   return kinds;
 }

@@ -1,73 +1,40 @@
 // Counting, layer by layer.
 #include "cli/model_flops.h"
 
-#include <algorithm>
+#include <map>
+
+#include "model/mixers/mixer_kind.h"
 
 namespace hypenet {
 namespace {
-
-constexpr double kChunk = 64;  // tokens of a chunk of lightning attention
-
-/// Weights that a token meets in one mixer.
-struct MixerWeights {
-  double inputs = 0;  // of q, k, v and the gate, which read the mixer's input
-  double output = 0;  // of o_proj
-};
-
-MixerWeights mixer_weights(const ModelConfig& config, MixerType type) {
-  const auto D = static_cast<double>(config.hidden_size);
-  if (type == MixerType::kLightning) {
-    const auto d = static_cast<double>(config.lightning_head_dim);
-    const double wide = static_cast<double>(config.lightning_nh) * d;
-    const double narrow = static_cast<double>(config.lightning_nkv) * d;
-    const double gate = config.lightning_use_output_gate ? wide : 0;
-    return {D * (wide + 2 * narrow + gate), D * wide};
-  }
-  const auto d = static_cast<double>(config.head_dim);
-  const double wide = static_cast<double>(config.num_attention_heads) * d;
-  const double narrow = static_cast<double>(config.num_key_value_heads) * d;
-  const double gate = config.attn_use_output_gate ? wide : 0;
-  return {D * (wide + 2 * narrow + gate), D * wide};
-}
-
-double attention_forward(const ModelConfig& config, double context) {
-  return 2 * static_cast<double>(config.num_attention_heads * config.head_dim) * context;
-}
-
-/// Forward, and forward with backward, of one head: 4 and 14 times C d + d^2.
-double lightning_unit(const ModelConfig& config, double context) {
-  const auto d = static_cast<double>(config.lightning_head_dim);
-  return static_cast<double>(config.lightning_nh) * (std::min<double>(kChunk, context) * d + d * d);
-}
 
 enum class Backward { kNone, kWeights, kAll };
 
 /// The parts of one model's layers; backward as far as the stage needs it.
 std::vector<FlopsPart> layer_flops(const std::string& name, const ModelConfig& config,
                                    double context, Backward backward) {
-  FlopsPart projections{name + " mixer projections"}, attention{name + " attention"};
-  FlopsPart lightning{name + " lightning attention"}, mlp{name + " MLP"};
+  FlopsPart projections{name + " mixer projections"}, mlp{name + " MLP"};
+  std::map<const MixerKind*, FlopsPart> mixing;
   const bool trains = backward != Backward::kNone;
-  for (const MixerType type : config.mixer_types) {
-    const MixerWeights weights = mixer_weights(config, type);
-    projections.forward += 2 * (weights.inputs + weights.output);
+  for (const MixerKind* kind : config.mixer_types) {
+    const MixerWork work = kind->work(config, context);
+    projections.forward += 2 * (work.input_weights + work.output_weights);
+    FlopsPart& own = mixing[kind];
+    own.name = concat(name, " ", kind->title);
+    own.forward += work.forward;
     if (trains) {
       const double to_input = backward == Backward::kAll ? 4 : 2;
-      projections.backward += to_input * weights.inputs + 4 * weights.output;
-    }
-    if (type == MixerType::kLightning) {
-      lightning.forward += 4 * lightning_unit(config, context);
-      if (trains) lightning.backward += 10 * lightning_unit(config, context);
-    } else {
-      attention.forward += attention_forward(config, context);
-      if (trains) attention.backward += 2 * attention_forward(config, context);
+      projections.backward += to_input * work.input_weights + 4 * work.output_weights;
+      own.backward += work.backward;
     }
     mlp.forward += 6 * static_cast<double>(config.hidden_size * config.intermediate_size);
   }
   if (trains) mlp.backward = 2 * mlp.forward;
-  std::vector<FlopsPart> parts = {projections, attention, lightning};
+  std::vector<FlopsPart> parts = {projections};
+  for (const MixerKind* kind : mixer_kinds()) {
+    if (mixing.contains(kind)) parts.push_back(mixing.at(kind));
+  }
   if (backward != Backward::kWeights) parts.push_back(mlp);  // a twin is a mixer alone
-  std::erase_if(parts, [](const FlopsPart& part) { return part.sum() == 0; });
   return parts;
 }
 

@@ -83,8 +83,8 @@ Memory::Memory(CausalLm& model, const EngineOptions& options, const MemorySizes&
   std::iota(free_slots_.rbegin(), free_slots_.rend(), int64_t{0});
   std::iota(free_pages_.rbegin(), free_pages_.rend(), 0);
   if (!poisons_) return;
-  for (int64_t slot = 0; slot < sizes.slots; ++slot) state_.poison(slot, {});
-  state_.poison(0, free_pages_);
+  for (int64_t slot = 0; slot < sizes.slots; ++slot) state_.poison({slot});
+  state_.poison({.pages = free_pages_});
 }
 
 int64_t Memory::pages_for(int64_t tokens) const {
@@ -123,7 +123,7 @@ std::optional<Lease> Memory::lease(int64_t tokens) {
 }
 
 void Memory::release(Lease lease) {
-  if (poisons_) state_.poison(lease.slot, lease.pages);
+  if (poisons_) state_.poison({lease.slot, lease.pages});
   lease_sizes_.erase(lease_sizes_.find(static_cast<int64_t>(lease.pages.size())));
   free_slots_.push_back(lease.slot);
   free_pages_.insert(free_pages_.end(), lease.pages.rbegin(), lease.pages.rend());

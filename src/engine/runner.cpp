@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "model/mixers/mixer_kind.h"
 
 namespace hypenet {
 namespace {
@@ -26,13 +27,9 @@ c10::Stream current_stream_of(torch::Device device) {
 
 bool has_step_kernels(const CausalLm& model) {
   const auto& config = model->config();
-  const auto suits = [](int64_t d) { return d == 64 || d == 128; };
-  const bool has_lightning =
-      std::count(config.mixer_types.begin(), config.mixer_types.end(), MixerType::kLightning) > 0;
-  constexpr int64_t kMostGroup = 16;  // query heads of a key head
-  return model->compute_type() == torch::kBFloat16 && suits(config.head_dim) &&
-         config.num_attention_heads <= kMostGroup * config.num_key_value_heads &&
-         (!has_lightning || suits(config.lightning_head_dim));
+  return model->compute_type() == torch::kBFloat16 &&
+         std::ranges::all_of(kinds_of(config),
+                             [&](const MixerKind* kind) { return kind->has_step_kernels(config); });
 }
 
 }  // namespace

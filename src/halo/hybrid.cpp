@@ -3,16 +3,19 @@
 
 #include <algorithm>
 
+#include "model/mixers/attention.h"
 #include "model/weights.h"
 
 namespace hypenet {
 
-std::vector<MixerType> mixer_types(int64_t layers, const std::vector<int64_t>& attention_layers) {
-  std::vector<MixerType> types(static_cast<size_t>(layers), MixerType::kLightning);
+std::vector<const MixerKind*> mixer_types(int64_t layers,
+                                          const std::vector<int64_t>& attention_layers,
+                                          std::string_view mixer) {
+  std::vector types(static_cast<size_t>(layers), twin_rule(mixer, "mixer").mixer);
   for (const int64_t layer : attention_layers) {
     HYPENET_CHECK(layer >= 0 && layer < layers, "attention layers: expected layers from 0 to ",
                   layers - 1, ", found ", layer);
-    types[static_cast<size_t>(layer)] = MixerType::kAttention;
+    types[static_cast<size_t>(layer)] = &kAttentionMixer;
   }
   return types;
 }
@@ -32,10 +35,12 @@ NamedTensors hybrid_weights(const Checkpoint& teacher, const Checkpoint& aligned
   for (const auto& name : teacher.names()) {
     if (is_replaced(name)) tensors.emplace_back(name, teacher.tensor(name));
   }
+  const std::vector<int64_t> shape = {config.num_attention_heads * config.head_dim,
+                                      config.hidden_size};
   for (const int64_t layer : attention_layers) {
-    const auto type = aligned.tensor(mixer_tensor(layer, "z_proj.weight")).scalar_type();
+    const auto type = aligned.tensor(mixer_tensor(layer, "o_proj.weight")).scalar_type();
     tensors.emplace_back(mixer_tensor(layer, "o_gate.weight"),
-                         new_gate(config, layer, options.gate_std, options.seed, type));
+                         new_gate(shape, layer, options, type));
   }
   return tensors;
 }

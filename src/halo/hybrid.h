@@ -14,8 +14,10 @@ NamedTensors hybrid_weights(const Checkpoint& teacher, const Checkpoint& aligned
                             const std::vector<int64_t>& attention_layers,
                             const TransferOptions& options);
 
-/// mixer_types of L layers with attention at `attention_layers`. Throws Error for a layer outside 0
-/// .. L-1.
-std::vector<MixerType> mixer_types(int64_t layers, const std::vector<int64_t>& attention_layers);
+/// mixer_types of L layers with attention at `attention_layers` and the named twins elsewhere.
+/// Throws Error for a layer outside 0 .. L-1, and a mixer without a rule.
+std::vector<const MixerKind*> mixer_types(int64_t layers,
+                                          const std::vector<int64_t>& attention_layers,
+                                          std::string_view mixer = twin_rules()[0]->mixer->name);
 
 }  // namespace hypenet

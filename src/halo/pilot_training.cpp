@@ -47,7 +47,9 @@ StageConfig pilot_stage(const HaloRecipe& recipe) {
 CausalLm new_hybrid(const SelectionInputs& inputs, const std::vector<int64_t>& layers,
                     const StageConfig& stage, torch::Device device) {
   const auto config = read_model_config(inputs.teacher);
-  CausalLm model(hypenet_config(config, mixer_types(config.num_hidden_layers, layers)), false);
+  CausalLm model(
+      hypenet_config(config, mixer_types(config.num_hidden_layers, layers, inputs.recipe.mixer)),
+      false);
   std::map<std::string, Tensor> weights;
   for (auto& [name, tensor] :
        hybrid_weights(inputs.teacher, Checkpoint(inputs.aligned), layers, inputs.transfer)) {

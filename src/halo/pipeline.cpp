@@ -3,6 +3,7 @@
 #include "halo/pipeline.h"
 
 #include <map>
+#include <numeric>
 
 #include "base/files.h"
 #include "base/folder_writer.h"
@@ -87,7 +88,8 @@ class Conversion {
   /// What recipe, teacher and device cannot do together.
   void check_recipe() const {
     check_vocabulary(tokenizer_, teacher_config_, recipe_.teacher);
-    hypenet_config(teacher_config_, mixer_types(teacher_config_.num_hidden_layers, {}));
+    hypenet_config(teacher_config_,
+                   mixer_types(teacher_config_.num_hidden_layers, {}, recipe_.mixer));
     check_tensors(teacher_, teacher_config_);
     check_frozen_parts();
     check_stage_rows(recipe_.align, tokenizer_, options_.device, "align");
@@ -122,6 +124,7 @@ class Conversion {
                      {"seed", recipe_.seed},
                      {"gate_std", recipe_.gate_std},
                      {"training_tokens", corpus_.train->tokens()}};
+    if (recipe_.mixer != HaloRecipe().mixer) settings["mixer"] = recipe_.mixer;
     settings_[ConversionStep::kTransfer] = settings;
     settings["align"] = write_fields(recipe_.align);
     settings_[ConversionStep::kAlign] = settings;
@@ -187,12 +190,13 @@ class Conversion {
     const auto is_empty = [](const StageConfig& stage) { return stage.frozen.empty(); };
     if (is_empty(recipe_.align) && is_empty(recipe_.distill) && is_empty(recipe_.finetune)) return;
     const int64_t L = teacher_config_.num_hidden_layers;
-    const auto with = [&](MixerType type) {
-      const std::vector<MixerType> types(static_cast<size_t>(L), type);
-      return CausalLm(hypenet_config(teacher_config_, types), false);
+    const auto with = [&](const std::vector<int64_t>& kept) {
+      return CausalLm(hypenet_config(teacher_config_, mixer_types(L, kept, recipe_.mixer)), false);
     };
+    std::vector<int64_t> all(static_cast<size_t>(L));
+    std::iota(all.begin(), all.end(), int64_t{0});
     // Which layers of the hybrid are which is not known yet: it has names of both.
-    const CausalLm twins = with(MixerType::kLightning), attention = with(MixerType::kAttention);
+    const CausalLm twins = with({}), attention = with(all);
     const std::string place = recipe_.name + ": ";
     check_frozen(recipe_.align, {twins}, place + "align");
     check_frozen(recipe_.distill, {twins, attention}, place + "distill");
@@ -248,8 +252,8 @@ class Conversion {
 
   void transfer() {
     if (done(ConversionStep::kTransfer)) return;
-    const auto config =
-        hypenet_config(teacher_config_, mixer_types(teacher_config_.num_hidden_layers, {}));
+    const auto config = hypenet_config(
+        teacher_config_, mixer_types(teacher_config_.num_hidden_layers, {}, recipe_.mixer));
     write_model(ConversionStep::kTransfer, config,
                 transfer_weights(teacher_, config, transfer_options()), {teacher_.folder()});
     note("1-transfer: every layer has a recurrent twin");

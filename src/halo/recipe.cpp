@@ -186,6 +186,7 @@ HaloRecipe read_halo_recipe(const RecipeSource& source) {
   HYPENET_CHECK(recipe.select.pilot.steps > 0 && recipe.select.pilot.candidates > 0, place,
                 ": select: pilot: expected at least 1 step and candidate, found ",
                 recipe.select.pilot.steps, " and ", recipe.select.pilot.candidates);
+  twin_rule(recipe.mixer, place + ": mixer");
   HYPENET_CHECK(recipe.gate_std >= 0, place, ": gate_std: expected 0 or more, found ",
                 recipe.gate_std);
   parse_selection_rule(recipe.select.rule);

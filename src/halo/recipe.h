@@ -9,6 +9,7 @@
 
 #include "base/json.h"
 #include "halo/lazy.h"
+#include "halo/twins/twin_rule.h"
 #include "train/loop.h"
 
 namespace hypenet {
@@ -116,6 +117,7 @@ struct HaloRecipe {
   std::string teacher;
   DataConfig data;
   int64_t seed = 0;
+  std::string mixer{twin_rules()[0]->mixer->name};  // of the recurrent layers
   double gate_std = 0.02;  // of the new z_proj and o_gate weights: N(0, gate_std)
   StageConfig align, distill, finetune;
   SweepConfig sweep;
@@ -128,6 +130,7 @@ struct HaloRecipe {
     field("teacher", teacher);
     field("data", data);
     field("seed", seed);
+    field("mixer", mixer);
     field("gate_std", gate_std);
     field("align", align);
     field("sweep", sweep);

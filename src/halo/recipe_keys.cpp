@@ -22,6 +22,7 @@ constexpr Description kDescriptions[] = {
     {"model", "config.json of the new model, written out: Qwen3, Qwen2, Llama or HypeNet"},
     {"seed", "of everything that is drawn: gates, order of the text, prompts"},
     {"gate_std", "standard deviation of the new gates' weights (z_proj, o_gate)"},
+    {"mixer", "what the recurrent layers are: lightning-attn"},
     {"attn_logits_scaling",
      "of the finished model: \"hype A\" scales the queries at position t by log(t + A) / log(A); "
      "a number scales all alike; null not at all"},

@@ -84,18 +84,17 @@ void VariantGenerator::reserve(std::span<const AnswerPrompt> prompts) {
     if (pages <= state_->sizes.pages && slots <= state_->sizes.slots) return;
     pages = std::max(pages, state_->sizes.pages), slots = std::max(slots, state_->sizes.slots);
     // What was there goes first.
-    state_.reset(), states_.states = Tensor(), inputs_ = Tensor();
+    state_.reset(), states_ = {}, inputs_ = Tensor();
     free_unused(variants_.teacher()->head_weight().device());
   }
   CausalLm& teacher = variants_.teacher();
   const ModelConfig& config = teacher->config();
   const ModelConfig& twins = variants_.twins()->config();
-  const int64_t d = twins.lightning_head_dim;
   const auto types = teacher->memory_types();
   const auto device = teacher->head_weight().device();
   state_.emplace(config, MemorySizes{slots, pages, kPage}, types, device);
-  states_.states = torch::zeros({slots, twins.lightning_nh, d, d},
-                                torch::TensorOptions(types.state).device(device));
+  states_ = new_states(*twins.mixer_types.front(), twins, slots,
+                       torch::TensorOptions(types.state).device(device));
   inputs_ = torch::empty({config.num_hidden_layers, pages * kPage, config.hidden_size},
                          torch::TensorOptions(teacher->compute_type()).device(device));
   sampling_ = make_sampling_state(slots, config.vocab_size, 1, device);
@@ -149,7 +148,7 @@ Tensor VariantGenerator::prefill_teacher(const Place& place) {
 
 Tensor VariantGenerator::prefill_variant(const Place& place, int64_t variant) {
   const int64_t replaced = variant - 1;
-  states_.states[place.slot].zero_();
+  states_.clear(place.slot);
   LayerMemory states = states_;
   Residual h = {inputs_of(place, replaced)};
   for (int64_t i = replaced; i < variants_.layers(); ++i) {

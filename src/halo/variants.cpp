@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "model/mixers/mixer_kind.h"
+
 namespace hypenet {
 namespace {
 
@@ -65,13 +67,14 @@ std::string name_of_variant(int64_t variant) {
 }
 
 void check_twins(const ModelConfig& teacher, const ModelConfig& twins, const std::string& place) {
-  const auto is_recurrent = [](MixerType type) { return type == MixerType::kLightning; };
-  HYPENET_CHECK(
-      std::none_of(teacher.mixer_types.begin(), teacher.mixer_types.end(), is_recurrent),
-      "teacher: expected a model whose every layer is attention, found lightning-attn layers");
-  HYPENET_CHECK(
-      std::all_of(twins.mixer_types.begin(), twins.mixer_types.end(), is_recurrent), place,
-      ": expected a model whose every layer is lightning-attn (stage 1's), found attention layers");
+  const auto& types = teacher.mixer_types;
+  const auto recurrent = std::ranges::find_if(types, &MixerKind::is_recurrent);
+  HYPENET_CHECK(recurrent == types.end(),
+                "teacher: expected a model whose every layer is attention, found ",
+                (*recurrent)->name, " layers");
+  HYPENET_CHECK(std::ranges::all_of(twins.mixer_types, &MixerKind::is_recurrent), place,
+                ": expected a model whose every layer is recurrent (stage 1's), found attention "
+                "layers");
   HYPENET_CHECK(twins.num_hidden_layers == teacher.num_hidden_layers &&
                     twins.hidden_size == teacher.hidden_size,
                 place, ": expected twins of ", teacher.num_hidden_layers, " layers of size ",

@@ -1,6 +1,7 @@
 // A block names its parts as published checkpoints do: self_attn is the mixer, whichever it is.
 #include "model/block.h"
 
+#include "model/mixers/mixer_kind.h"
 #include "ops/gating.h"
 
 namespace hypenet {
@@ -17,16 +18,19 @@ Tensor MlpImpl::forward(const Tensor& x) {
   return down_(swiglu(gate, up));
 }
 
-void MlpImpl::step(const Tensor& h, const RmsNorm& norm) {
+StepOutput MlpImpl::step(const Normed& x) {
   const StepWeights pair[] = {gate_->step_weights(), up_->step_weights()};
-  const std::vector<Tensor> wide = linear_step(
-      {.x = h, .norm_weight = norm->weight, .eps = norm->eps(), .layers = pair, .is_swiglu = true});
-  add_linear_step(h, wide.front(), {nullptr}, {}, down_);
+  const std::vector<Tensor> wide = linear_step({.x = x.h,
+                                                .norm_weight = x.norm->weight,
+                                                .eps = x.norm->eps(),
+                                                .layers = pair,
+                                                .is_swiglu = true});
+  return {.x = wide.front(), .projection = down_};
 }
 
-BlockImpl::BlockImpl(const ModelConfig& config, MixerType type) {
+BlockImpl::BlockImpl(const ModelConfig& config, const MixerKind& kind) {
   const int64_t D = config.hidden_size;
-  mixer_ = register_module("self_attn", make_mixer(config, type));
+  mixer_ = register_module("self_attn", kind.make(config));
   mlp_ = register_module("mlp", Mlp(config));
   input_norm_ = register_module("input_layernorm", RmsNorm(D, config.rms_norm_eps));
   post_attention_norm_ =
@@ -45,8 +49,8 @@ Residual BlockImpl::prefill(const Residual& x, const Step& step, const Prefix& p
 }
 
 void BlockImpl::step(const Tensor& h, const TokenRows& rows, LayerMemory& memory) {
-  mixer_->step(h, input_norm_, rows, memory);
-  mlp_->step(h, post_attention_norm_);
+  add_step(h, mixer_->step({h, input_norm_}, rows, memory));
+  add_step(h, mlp_->step({h, post_attention_norm_}));
 }
 
 SumAndNorm BlockImpl::mixer_input(const Residual& x) { return input_norm_->add(x); }

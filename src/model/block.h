@@ -13,8 +13,8 @@ class MlpImpl : public torch::nn::Module {
   explicit MlpImpl(const ModelConfig& config);
   Tensor forward(const Tensor& x);
 
-  /// h [N, D] += the same of norm(h), in place, for the few rows of an inference step.
-  void step(const Tensor& h, const RmsNorm& norm);
+  /// The same for the rows of an inference step.
+  StepOutput step(const Normed& x);
 
  private:
   Linear gate_{nullptr}, up_{nullptr}, down_{nullptr};
@@ -23,7 +23,7 @@ TORCH_MODULE(Mlp);
 
 class BlockImpl : public torch::nn::Module {
  public:
-  BlockImpl(const ModelConfig& config, MixerType type);
+  BlockImpl(const ModelConfig& config, const MixerKind& kind);
 
   /// x and the result [B, T, D]; what the MLP adds stays pending.
   Residual forward(const Residual& x, const Step& step);

@@ -46,7 +46,7 @@ CausalLmImpl::CausalLmImpl(ModelConfig config, bool random_weights)
   const auto layers = add_group(*model, "layers");
   for (size_t i = 0; i < config_.mixer_types.size(); ++i) {
     layers_.push_back(
-        layers->register_module(std::to_string(i), Block(config_, config_.mixer_types[i])));
+        layers->register_module(std::to_string(i), Block(config_, *config_.mixer_types[i])));
   }
   norm_ = model->register_module("norm", RmsNorm(config_.hidden_size, config_.rms_norm_eps));
   if (!config_.tie_word_embeddings) {
@@ -55,7 +55,7 @@ CausalLmImpl::CausalLmImpl(ModelConfig config, bool random_weights)
   if (!random_weights) return;
   const torch::NoGradGuard no_grad;
   for (Tensor& parameter : parameters()) {
-    if (parameter.dim() == 2) parameter.normal_(0, 0.02);
+    if (parameter.dim() > 1) parameter.normal_(0, 0.02);
   }
 }
 

@@ -18,9 +18,9 @@ namespace hypenet {
 
 class CausalLmImpl : public torch::nn::Module {
  public:
-  /// Random weights: N(0, 0.02) matrices and embeddings, ones in norms, zero biases; draws from
-  /// torch's generator. With `random_weights` false the matrices hold whatever the memory held, to
-  /// be filled by the caller.
+  /// Random weights: N(0, 0.02) matrices, convolutions and embeddings, ones in norms, zero biases;
+  /// draws from torch's generator. With `random_weights` false what would be drawn holds whatever
+  /// the memory held, to be filled by the caller.
   explicit CausalLmImpl(ModelConfig config, bool random_weights = true);
 
   const ModelConfig& config() const { return config_; }

@@ -1,14 +1,43 @@
-// Reading config.json; writing is in config_json.cpp. Keys that no forward needs are passed over.
+// A published config.json is brought into the keys that ModelConfig lists and then read by that
+// list. What no forward needs is passed over in other projects' folders.
 #include "model/config.h"
 
 #include <algorithm>
 #include <array>
-#include <cmath>
+
+#include "model/mixers/mixer_kind.h"
 
 namespace hypenet {
 namespace {
 
 constexpr std::array<std::string_view, 3> kTypes = {"float32", "float16", "bfloat16"};
+
+constexpr Architecture kArchitectures[] = {Architecture::kQwen3, Architecture::kQwen2,
+                                           Architecture::kLlama, Architecture::kHypeNet};
+
+/// What the authors' code and transformers write into a HypeNet's config.json beside its own keys,
+/// and how the keys of mixers begin that exist in the authors' code and not here.
+constexpr std::string_view kPassedOver[] = {"_attn_implementation",
+                                            "_name_or_path",
+                                            "attention_dropout",
+                                            "auto_map",
+                                            "fused_ce_loss",
+                                            "initializer_range",
+                                            "lightning_conv_size",
+                                            "loss_fn",
+                                            "mlp_bias",
+                                            "max_window_layers",
+                                            "pad_token_id",
+                                            "partial_rotary_factor",
+                                            "rand_init",
+                                            "rope_parameters",
+                                            "shift_labels",
+                                            "sliding_window",
+                                            "dtype",
+                                            "transformers_version",
+                                            "use_cache",
+                                            "use_sliding_window"};
+constexpr std::string_view kPassedOverBeginnings[] = {"gdn_", "kda_", "mamba2_"};
 
 /// The keys of one JSON object, each error with the file and the key in front.
 class Keys {
@@ -51,31 +80,35 @@ class Keys {
   const std::string& place_;
 };
 
+template <class Predicate>
+Json keep_if(const Json& json, const Predicate& is_kept) {
+  Json kept = Json::object();
+  for (const auto& [key, value] : json.items()) {
+    if (is_kept(key)) kept[key] = value;
+  }
+  return kept;
+}
+
+std::string class_name(Architecture architecture) {
+  return concat(architecture_name(architecture), "ForCausalLM");
+}
+
+std::string model_type(Architecture architecture) {
+  std::string name(architecture_name(architecture));
+  std::ranges::transform(name, name.begin(), [](char c) { return c < 'a' ? c | 32 : c; });
+  return name;
+}
+
 Architecture read_architecture(const Keys& keys) {
   const auto names = keys.get<std::vector<std::string>>("architectures");
   const std::string name = names.empty() ? "nothing" : names.front();
-  if (name == "Qwen3ForCausalLM") return Architecture::kQwen3;
-  if (name == "Qwen2ForCausalLM") return Architecture::kQwen2;
-  if (name == "LlamaForCausalLM") return Architecture::kLlama;
-  if (name == "HypeNetForCausalLM") return Architecture::kHypeNet;
+  for (const Architecture architecture : kArchitectures) {
+    if (name == class_name(architecture)) return architecture;
+  }
   throw Error(concat(keys.at("architectures"),
                      ": expected Qwen3ForCausalLM, Qwen2ForCausalLM, LlamaForCausalLM or "
                      "HypeNetForCausalLM, found ",
                      name));
-}
-
-MixerType read_mixer(const std::string& name, const std::string& place) {
-  if (name == "attn") return MixerType::kAttention;
-  if (name == "lightning-attn") return MixerType::kLightning;
-  throw Error(concat(place, ": expected \"attn\" or \"lightning-attn\", found \"", name, "\""));
-}
-
-/// bos and eos may be one id, a list (the first is taken), or null.
-std::optional<int64_t> read_token(const Keys& keys, const char* key) {
-  if (!keys.has(key)) return std::nullopt;
-  if (!keys.json(key).is_array()) return keys.get<int64_t>(key);
-  const auto ids = keys.get<std::vector<int64_t>>(key);
-  return ids.empty() ? std::nullopt : std::optional(ids.front());
 }
 
 /// rope_scaling (or rope_parameters): null, type "default", or "llama3".
@@ -102,45 +135,73 @@ std::optional<Llama3RopeScaling> read_rope_scaling(const Json& json, const std::
   return scaling;
 }
 
-void read_rope(const Keys& keys, ModelConfig& config) {
-  config.rope_theta = keys.get<double>("rope_theta", config.rope_theta);
+/// The three forms that published folders have, as rope_theta and rope_scaling.
+void settle_rope(const Keys& keys, bool is_hypenet, Json& settled) {
   keys.require("partial_rotary_factor", 1.0);
-  const bool is_hypenet = config.architecture == Architecture::kHypeNet;
+  settled.erase("rope_scaling");
   for (const char* key : {"rope_parameters", "rope_scaling", "lightning_rope_scaling"}) {
     if (!keys.has(key) || (!is_hypenet && key[0] == 'l')) continue;
     const Json& rope = keys.json(key);
-    config.rope_scaling = read_rope_scaling(rope, keys.at(key));
-    config.rope_theta = Keys(rope, keys.at(key)).get<double>("rope_theta", config.rope_theta);
+    settled["rope_scaling"] = write_fields(read_rope_scaling(rope, keys.at(key)));
+    if (const Keys inner(rope, keys.at(key)); inner.has("rope_theta"))
+      settled["rope_theta"] = inner.get<double>("rope_theta");
   }
 }
 
-void read_sizes(const Keys& keys, ModelConfig& config) {
-  config.hidden_size = keys.get<int64_t>("hidden_size");
-  config.intermediate_size = keys.get<int64_t>("intermediate_size");
-  config.num_hidden_layers = keys.get<int64_t>("num_hidden_layers");
-  config.vocab_size = keys.get<int64_t>("vocab_size");
-  const int64_t H = config.num_attention_heads = keys.get<int64_t>("num_attention_heads");
-  config.num_key_value_heads = keys.get<int64_t>("num_key_value_heads", H);
-  // transformers gives every Qwen3 without the key a head size of 128.
-  const bool is_qwen3 = config.architecture == Architecture::kQwen3;
+/// Sizes that follow from others where they are not given, and the first of several end tokens.
+void settle_sizes(const Keys& keys, Architecture architecture, Json& settled) {
+  const auto H = keys.get<int64_t>("num_attention_heads");
   HYPENET_CHECK(H > 0, keys.at("num_attention_heads"), ": expected more than 0, found ", H);
-  HYPENET_CHECK(keys.has("head_dim") || is_qwen3 || config.hidden_size % H == 0,
-                keys.at("hidden_size"), ": expected a multiple of num_attention_heads ", H,
-                ", found ", config.hidden_size);
-  config.head_dim = keys.get<int64_t>("head_dim", is_qwen3 ? 128 : config.hidden_size / H);
-  config.max_position_embeddings = keys.get<int64_t>("max_position_embeddings", 0);
-  HYPENET_CHECK(config.max_position_embeddings >= 0, keys.at("max_position_embeddings"),
-                ": expected 0 or more, found ", config.max_position_embeddings);
-  config.rms_norm_eps = keys.get<double>("rms_norm_eps", config.rms_norm_eps);
+  if (!keys.has("num_key_value_heads")) settled["num_key_value_heads"] = H;
+  if (!keys.has("head_dim")) {
+    // transformers gives every Qwen3 without the key a head size of 128.
+    const bool is_qwen3 = architecture == Architecture::kQwen3;
+    const auto D = keys.get<int64_t>("hidden_size");
+    HYPENET_CHECK(is_qwen3 || D % H == 0, keys.at("hidden_size"),
+                  ": expected a multiple of num_attention_heads ", H, ", found ", D);
+    settled["head_dim"] = is_qwen3 ? 128 : D / H;
+  }
+  for (const char* key : {"bos_token_id", "eos_token_id"}) {
+    if (!keys.has(key) || !keys.json(key).is_array()) continue;
+    const auto ids = keys.get<std::vector<int64_t>>(key);
+    settled[key] = ids.empty() ? Json() : Json(ids.front());
+  }
 }
 
-void read_teacher(const Keys& keys, ModelConfig& config) {
-  config.mixer_types.assign(std::max<int64_t>(config.num_hidden_layers, 0), MixerType::kAttention);
+/// The config's keys as ModelConfig lists them; what is null or absent is left to the defaults.
+Json settle(const Keys& keys, const Json& json, Architecture architecture) {
+  const bool is_hypenet = architecture == Architecture::kHypeNet;
+  Json settled = json;
+  for (const char* key : {"hidden_size", "intermediate_size", "num_hidden_layers", "vocab_size"}) {
+    keys.get<int64_t>(key);  // must be there
+  }
+  if (is_hypenet) keys.json("mixer_types");
+  settle_sizes(keys, architecture, settled);
+  settle_rope(keys, is_hypenet, settled);
+  const char* type_key = keys.has("dtype") ? "dtype" : "torch_dtype";
+  const auto type = keys.get<std::string>(type_key, "bfloat16");
+  HYPENET_CHECK(std::ranges::find(kTypes, type) != kTypes.end(), keys.at(type_key),
+                ": expected float32, float16 or bfloat16, found ", type);
+  settled["torch_dtype"] = type;
+  return keep_if(settled, [&](const std::string& key) { return !settled[key].is_null(); });
+}
+
+bool is_passed_over(const std::string& key) {
+  return std::ranges::find(kPassedOver, key) != std::end(kPassedOver) ||
+         std::ranges::any_of(kPassedOverBeginnings,
+                             [&](std::string_view begin) { return key.starts_with(begin); });
+}
+
+void read_teacher(const Keys& keys, const Json& settled, const std::string& place,
+                  ModelConfig& config) {
+  const Json known = write_fields(config);
+  const auto is_known = [&](const std::string& key) { return known.contains(key); };
+  read_fields(keep_if(settled, is_known), place, config);
+  config.mixer_types.assign(std::max<int64_t>(config.num_hidden_layers, 0), mixer_kinds().front());
   config.has_qk_norm = config.architecture == Architecture::kQwen3;
   const bool is_qwen2 = config.architecture == Architecture::kQwen2;
-  const bool bias = keys.get<bool>("attention_bias", false);
-  config.attention_bias = is_qwen2 || bias;
-  config.attention_output_bias = !is_qwen2 && bias;
+  config.attention_output_bias = !is_qwen2 && config.attention_bias;
+  config.attention_bias |= is_qwen2;
   keys.require("use_sliding_window", false);
   keys.require("mlp_bias", false);
   for (const auto& type : keys.get<std::vector<std::string>>("layer_types", {})) {
@@ -149,31 +210,26 @@ void read_teacher(const Keys& keys, ModelConfig& config) {
   }
 }
 
-void read_hypenet(const Keys& keys, ModelConfig& config) {
-  const auto mixers = keys.get<std::vector<std::string>>("mixer_types");
-  for (size_t i = 0; i < mixers.size(); ++i) {
-    config.mixer_types.push_back(
-        read_mixer(mixers[i], concat(keys.at("mixer_types"), "[", i, "]")));
+void read_hypenet(const Json& settled, const std::string& place, ModelConfig& config) {
+  config.attn_use_rope = false;
+  config.attn_use_output_gate = config.has_qk_norm = true;
+  Json of_mixers = Json::object();  // all their keys
+  for (const MixerKind* kind : mixer_kinds()) {
+    if (kind->write) of_mixers.update(kind->write(config));
   }
-  config.attention_bias = keys.get<bool>("attention_bias", false);
-  config.attention_output_bias = keys.get<bool>("attention_output_bias", false);
-  config.has_qk_norm = keys.get<bool>("attn_use_qk_norm", true);
-  config.attn_use_rope = keys.get<bool>("attn_use_rope", false);
-  config.attn_use_output_gate = keys.get<bool>("attn_use_output_gate", true);
-  if (keys.has("attn_logits_scaling")) {
-    config.attn_logits_scaling =
-        parse_logits_scaling(keys.json("attn_logits_scaling"), keys.at("attn_logits_scaling"));
+  const auto is_of_model = [&](const std::string& key) {
+    return !of_mixers.contains(key) && !is_passed_over(key);
+  };
+  read_fields(keep_if(settled, is_of_model), place, config);
+  for (const MixerKind* kind : mixer_kinds()) {
+    if (!kind->write) continue;
+    const Json own = kind->write(config);
+    const auto is_own = [&](const std::string& key) { return own.contains(key); };
+    kind->read(keep_if(settled, is_own), place, config);
   }
-  config.lightning_nh = keys.get<int64_t>("lightning_nh", config.num_attention_heads);
-  config.lightning_nkv = keys.get<int64_t>("lightning_nkv", config.lightning_nh);
-  config.lightning_head_dim = keys.get<int64_t>("lightning_head_dim", config.head_dim);
-  config.lightning_scale = keys.get<std::string>("lightning_scale", config.lightning_scale);
-  config.lightning_use_rope = keys.get<bool>("lightning_use_rope", true);
-  config.lightning_use_qk_norm = keys.get<bool>("lightning_use_qk_norm", true);
-  config.lightning_use_output_norm = keys.get<bool>("lightning_use_output_norm", true);
-  config.lightning_use_output_gate = keys.get<bool>("lightning_use_output_gate", true);
-  keys.require("lightning_use_short_conv", false);
 }
+
+}  // namespace
 
 void check_positive(const std::string& place, const char* key, int64_t value) {
   HYPENET_CHECK(value > 0, place, ": ", key, ": expected more than 0, found ", value);
@@ -187,20 +243,6 @@ void check_divides(const std::string& place, const char* heads_key, int64_t head
                 heads, ", found ", groups);
 }
 
-void check_lightning_config(const ModelConfig& config, const std::string& place) {
-  check_divides(place, "lightning_nh", config.lightning_nh, "lightning_nkv", config.lightning_nkv);
-  check_positive(place, "lightning_head_dim", config.lightning_head_dim);
-  if (!config.lightning_use_rope) return;
-  HYPENET_CHECK(config.lightning_head_dim % 2 == 0, place,
-                ": lightning_head_dim: expected an even size (RoPE), found ",
-                config.lightning_head_dim);
-  HYPENET_CHECK(!config.attn_use_rope || config.lightning_head_dim == config.head_dim, place,
-                ": lightning_head_dim: expected head_dim ", config.head_dim,
-                " (both kinds of layers have RoPE), found ", config.lightning_head_dim);
-}
-
-}  // namespace
-
 void check_model_config(const ModelConfig& config, const std::string& place) {
   check_positive(place, "hidden_size", config.hidden_size);
   check_positive(place, "intermediate_size", config.intermediate_size);
@@ -209,6 +251,11 @@ void check_model_config(const ModelConfig& config, const std::string& place) {
   check_positive(place, "head_dim", config.head_dim);
   check_divides(place, "num_attention_heads", config.num_attention_heads, "num_key_value_heads",
                 config.num_key_value_heads);
+  HYPENET_CHECK(config.max_position_embeddings >= 0, place,
+                ": max_position_embeddings: expected 0 or more, found ",
+                config.max_position_embeddings);
+  HYPENET_CHECK(config.hidden_act == "silu", place, ": hidden_act: expected \"silu\", found \"",
+                config.hidden_act, "\"");
   const int64_t mixers = static_cast<int64_t>(config.mixer_types.size());
   HYPENET_CHECK(mixers == config.num_hidden_layers, place, ": mixer_types has ", mixers,
                 " entries, num_hidden_layers is ", config.num_hidden_layers);
@@ -216,33 +263,50 @@ void check_model_config(const ModelConfig& config, const std::string& place) {
                 ": head_dim: expected an even size (RoPE), found ", config.head_dim);
   HYPENET_CHECK(config.rope_theta > 0, place, ": rope_theta: expected more than 0, found ",
                 config.rope_theta);
-  if (config.architecture == Architecture::kHypeNet) check_lightning_config(config, place);
+  for (const MixerKind* kind : kinds_of(config)) {
+    if (kind->check) kind->check(config, place);
+  }
 }
 
 ModelConfig parse_model_config(const Json& json, const std::string& place) {
   const Keys keys(json, place);
   ModelConfig config;
   config.architecture = read_architecture(keys);
-  keys.require<std::string>("hidden_act", "silu");
-  read_sizes(keys, config);
-  read_rope(keys, config);
-  config.tie_word_embeddings = keys.get<bool>("tie_word_embeddings", false);
-  config.bos_token_id = read_token(keys, "bos_token_id");
-  config.eos_token_id = read_token(keys, "eos_token_id");
-  const char* type_key = keys.has("dtype") ? "dtype" : "torch_dtype";
-  config.torch_dtype = keys.get<std::string>(type_key, config.torch_dtype);
-  HYPENET_CHECK(std::ranges::find(kTypes, config.torch_dtype) != kTypes.end(), keys.at(type_key),
-                ": expected float32, float16 or bfloat16, found ", config.torch_dtype);
-  config.architecture == Architecture::kHypeNet ? read_hypenet(keys, config)
-                                                : read_teacher(keys, config);
+  Json settled = settle(keys, json, config.architecture);
+  settled.erase("architectures"), settled.erase("model_type");
+  if (config.architecture == Architecture::kHypeNet) {
+    read_hypenet(settled, place, config);
+  } else {
+    read_teacher(keys, settled, place, config);
+  }
   check_model_config(config, place);
   return config;
 }
 
-double ModelConfig::lightning_scale_value() const {
-  if (lightning_scale == "1/sqrt(d)") return 1 / std::sqrt(static_cast<double>(lightning_head_dim));
-  if (lightning_scale == "1/d") return 1.0 / static_cast<double>(lightning_head_dim);
-  return 1;
+Json to_json(const ModelConfig& config) {
+  Json json = {{"architectures", {class_name(config.architecture)}},
+               {"model_type", model_type(config.architecture)}};
+  json.update(write_fields(config));
+  if (config.architecture != Architecture::kHypeNet) return json;
+  for (const MixerKind* kind : kinds_of(config)) {
+    if (kind->write) json.update(kind->write(config));
+  }
+  return json;
+}
+
+void read_value(const Json& json, const std::string& place, const MixerKind*& kind) {
+  HYPENET_CHECK(json.is_string(), place, ": expected a string, found ", json_kind(json));
+  kind = mixer_kind(json.get<std::string>(), place);
+}
+
+Json write_value(const MixerKind* kind) { return kind->name; }
+
+std::vector<const MixerKind*> kinds_of(const ModelConfig& config) {
+  std::vector<const MixerKind*> kinds;
+  for (const MixerKind* kind : config.mixer_types) {
+    if (std::ranges::find(kinds, kind) == kinds.end()) kinds.push_back(kind);
+  }
+  return kinds;
 }
 
 }  // namespace hypenet

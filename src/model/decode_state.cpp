@@ -1,23 +1,44 @@
-// Sizes of pages and states, and their allocation.
+// Whatever is done to a layer's memory is done to each of its tensors: to the rows of slots of a
+// recurrent layer, to the rows of pages of another.
 #include "model/decode_state.h"
 
+#include <c10/util/accumulate.h>
+
 #include <cmath>
+
+#include "model/mixers/mixer_kind.h"
 
 namespace hypenet {
 namespace {
 
-int64_t bytes_of(const Tensor& x) { return x.numel() * static_cast<int64_t>(x.element_size()); }
-
-int64_t layers_of(const ModelConfig& config, MixerType type) {
-  return std::count(config.mixer_types.begin(), config.mixer_types.end(), type);
+/// The tensors of a layer's memory; their first dimension is that of slots, or of pages.
+std::vector<Tensor> tensors_of(const LayerMemory& layer) {
+  if (const auto* pages = std::get_if<KvPages>(&layer)) return {pages->keys, pages->values};
+  return std::get<RecurrentStates>(layer).parts;
 }
 
+/// The rows of such a tensor that are a sequence's.
+std::vector<int64_t> rows_of(const LayerMemory& layer, const PlaceInMemory& place) {
+  if (std::holds_alternative<RecurrentStates>(layer)) return {place.slot};
+  return {place.pages.begin(), place.pages.end()};
+}
+
+int64_t layers_in_pages(const ModelConfig& config) {
+  return std::ranges::count_if(config.mixer_types,
+                               [](const MixerKind* kind) { return !kind->is_recurrent; });
+}
+
+int64_t size_of(torch::ScalarType type) { return static_cast<int64_t>(c10::elementSize(type)); }
+
 }  // namespace
+
+void RecurrentStates::clear(int64_t slot) {
+  for (Tensor& part : parts) part[slot].zero_();
+}
 
 DecodeState::DecodeState(const ModelConfig& config, const MemorySizes& sizes,
                          const MemoryTypes& types, torch::Device device)
     : sizes(sizes) {
-  const int64_t H = config.lightning_nh, d = config.lightning_head_dim;
   const auto in_type = [&](torch::ScalarType type) {
     return torch::TensorOptions(type).device(device);
   };
@@ -26,34 +47,36 @@ DecodeState::DecodeState(const ModelConfig& config, const MemorySizes& sizes,
         {sizes.pages, sizes.page_tokens, config.num_key_value_heads, config.head_dim},
         in_type(types.cache));
   };
-  for (const MixerType type : config.mixer_types) {
-    switch (type) {
-      case MixerType::kAttention:
-        layers.emplace_back(KvPages{pages(), pages()});
-        break;
-      case MixerType::kLightning:
-        layers.emplace_back(
-            RecurrentStates{torch::zeros({sizes.slots, H, d, d}, in_type(types.state))});
-        break;
+  for (const MixerKind* kind : config.mixer_types) {
+    if (kind->is_recurrent) {
+      layers.emplace_back(new_states(*kind, config, sizes.slots, in_type(types.state)));
+    } else {
+      layers.emplace_back(KvPages{pages(), pages()});
     }
   }
 }
 
 void DecodeState::clear_slot(int64_t slot) {
   for (auto& layer : layers) {
-    if (auto* memory = std::get_if<RecurrentStates>(&layer)) memory->states[slot].zero_();
+    if (auto* states = std::get_if<RecurrentStates>(&layer)) states->clear(slot);
   }
 }
 
-void DecodeState::poison(int64_t slot, const std::vector<int32_t>& pages) {
-  for (auto& layer : layers) {
-    if (auto* memory = std::get_if<RecurrentStates>(&layer)) {
-      memory->states[slot].fill_(NAN);
-      continue;
+void DecodeState::copy(const PlaceInMemory& from, const PlaceInMemory& to) {
+  HYPENET_CHECK(from.pages.size() == to.pages.size(), "memory: copy: expected ", from.pages.size(),
+                " pages, found ", to.pages.size());
+  for (const auto& layer : layers) {
+    const auto sources = rows_of(layer, from), targets = rows_of(layer, to);
+    for (const Tensor& tensor : tensors_of(layer)) {
+      for (size_t i = 0; i < sources.size(); ++i) tensor[targets[i]].copy_(tensor[sources[i]]);
     }
-    const auto& cache = std::get<KvPages>(layer);
-    for (const int32_t page : pages) {
-      cache.keys[page].fill_(NAN), cache.values[page].fill_(NAN);
+  }
+}
+
+void DecodeState::poison(const PlaceInMemory& place) {
+  for (const auto& layer : layers) {
+    for (const Tensor& tensor : tensors_of(layer)) {
+      for (const int64_t row : rows_of(layer, place)) tensor[row].fill_(NAN);
     }
   }
 }
@@ -61,24 +84,36 @@ void DecodeState::poison(int64_t slot, const std::vector<int32_t>& pages) {
 int64_t DecodeState::bytes() const {
   int64_t sum = 0;
   for (const auto& layer : layers) {
-    if (const auto* cache = std::get_if<KvPages>(&layer)) {
-      sum += bytes_of(cache->keys) + bytes_of(cache->values);
-    } else {
-      sum += bytes_of(std::get<RecurrentStates>(layer).states);
-    }
+    for (const Tensor& tensor : tensors_of(layer)) sum += static_cast<int64_t>(tensor.nbytes());
   }
   return sum;
 }
 
+RecurrentStates new_states(const MixerKind& kind, const ModelConfig& config, int64_t slots,
+                           const torch::TensorOptions& options) {
+  RecurrentStates states;
+  for (const StatePart& part : kind.parts(config)) {
+    std::vector<int64_t> shape = {slots};
+    shape.insert(shape.end(), part.shape.begin(), part.shape.end());
+    states.parts.push_back(torch::zeros(shape, options));
+  }
+  return states;
+}
+
 int64_t slot_bytes(const ModelConfig& config, const MemoryTypes& types) {
-  const int64_t d = config.lightning_head_dim;
-  return layers_of(config, MixerType::kLightning) * config.lightning_nh * d * d *
-         static_cast<int64_t>(c10::elementSize(types.state));
+  int64_t elements = 0;
+  for (const MixerKind* kind : config.mixer_types) {
+    if (!kind->is_recurrent) continue;
+    for (const StatePart& part : kind->parts(config)) {
+      elements += c10::multiply_integers(part.shape);
+    }
+  }
+  return elements * size_of(types.state);
 }
 
 int64_t page_bytes(const ModelConfig& config, const MemoryTypes& types, int64_t page_tokens) {
-  return layers_of(config, MixerType::kAttention) * 2 * page_tokens * config.num_key_value_heads *
-         config.head_dim * static_cast<int64_t>(c10::elementSize(types.cache));
+  return layers_in_pages(config) * 2 * page_tokens * config.num_key_value_heads * config.head_dim *
+         size_of(types.cache);
 }
 
 int64_t cache_bytes(const ModelConfig& config, int64_t tokens) {

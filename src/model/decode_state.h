@@ -1,10 +1,11 @@
 // What a model remembers between calls, of all sequences that run side by side: keys and values of
-// attention layers in pages, a d x d state of the recurrent ones in slots.
+// attention layers in pages, what recurrent layers remember in slots.
 #pragma once
 
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <span>
 #include <variant>
 #include <vector>
 
@@ -15,9 +16,13 @@ namespace hypenet {
 
 using torch::Tensor;
 
-/// The states of one recurrent layer, float32 (float64 for float64 compute) [slots, H, d, d].
+/// What one recurrent layer remembers: a tensor for each of its kind's parts, [slots, ...part's
+/// shape], float32 (float64 for float64 compute).
 struct RecurrentStates {
-  Tensor states;
+  std::vector<Tensor> parts;
+
+  /// Makes the slot's that of a sequence without tokens.
+  void clear(int64_t slot);
 };
 
 using LayerMemory = std::variant<KvPages, RecurrentStates>;
@@ -32,6 +37,12 @@ struct MemoryTypes {
   torch::ScalarType cache = torch::kFloat32, state = torch::kFloat32;
 };
 
+/// A slot and its pages, in order.
+struct PlaceInMemory {
+  int64_t slot = 0;
+  std::span<const int32_t> pages = {};
+};
+
 /// Allocated once; the mixers fill it in place. States are zero at first; pages hold whatever the
 /// memory held.
 struct DecodeState {
@@ -41,8 +52,11 @@ struct DecodeState {
   /// Makes the slot's states those of a sequence without tokens.
   void clear_slot(int64_t slot);
 
+  /// Makes `to` hold what `from` holds; both have as many pages.
+  void copy(const PlaceInMemory& from, const PlaceInMemory& to);
+
   /// Fills a slot's states and pages with NaN, so that whoever reads them by mistake shows.
-  void poison(int64_t slot, const std::vector<int32_t>& pages);
+  void poison(const PlaceInMemory& place);
 
   /// Bytes as allocated.
   int64_t bytes() const;
@@ -50,6 +64,10 @@ struct DecodeState {
   MemorySizes sizes;
   std::vector<LayerMemory> layers;  // [L]
 };
+
+/// The states of one recurrent layer for so many sequences, all without tokens.
+RecurrentStates new_states(const MixerKind& kind, const ModelConfig& config, int64_t slots,
+                           const torch::TensorOptions& options);
 
 /// Bytes of all layers' states of one sequence, and of one page.
 int64_t slot_bytes(const ModelConfig& config, const MemoryTypes& types);

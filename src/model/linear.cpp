@@ -39,22 +39,21 @@ std::vector<Tensor> project(const Tensor& x, std::span<const Linear> layers) {
   return in_places(layers, apply_linears(x, weights));
 }
 
-std::vector<Tensor> project_step(const Tensor& h, const RmsNorm& norm,
-                                 std::span<const Linear> layers) {
+std::vector<Tensor> project_step(const Normed& x, std::span<const Linear> layers) {
   std::vector<StepWeights> weights;
   for (const Linear& layer : layers) {
     if (layer) weights.push_back(layer->step_weights());
   }
   return in_places(
       layers,
-      linear_step({.x = h, .norm_weight = norm->weight, .eps = norm->eps(), .layers = weights}));
+      linear_step(
+          {.x = x.h, .norm_weight = x.norm->weight, .eps = x.norm->eps(), .layers = weights}));
 }
 
-void add_linear_step(const Tensor& h, const Tensor& x, const RmsNorm& norm, const Tensor& gate,
-                     const Linear& layer) {
-  const StepWeights weights = layer->step_weights();
-  LinearStepInput input{.x = x, .gate = gate, .layers = {&weights, 1}, .residual = h};
-  if (norm) input.norm_weight = norm->weight, input.eps = norm->eps();
+void add_step(const Tensor& h, const StepOutput& output) {
+  const StepWeights weights = output.projection->step_weights();
+  LinearStepInput input{.x = output.x, .gate = output.gate, .layers = {&weights, 1}, .residual = h};
+  if (output.norm) input.norm_weight = output.norm->weight, input.eps = output.norm->eps();
   linear_step(input);
 }
 

@@ -35,10 +35,30 @@ TORCH_MODULE(Linear);
 /// forwards, but the gradients that they give x are summed by the products (ops/linear.h).
 std::vector<Tensor> project(const Tensor& x, std::span<const Linear> layers);
 
-/// What each layer makes of norm(h), h [N, D] the few rows of an inference step; undefined for an
-/// empty layer. No autograd.
-std::vector<Tensor> project_step(const Tensor& h, const RmsNorm& norm,
-                                 std::span<const Linear> layers);
+/// The rows of an inference step as a part of a block reads them: norm(h), h [N, D] the residual.
+/// Not computed yet, since the kernels of linear layers do it on their way.
+struct Normed {
+  Tensor h;
+  RmsNorm norm;
+
+  Tensor value() const { return norm->forward(h); }
+};
+
+/// What a part of a block adds to the residual in an inference step: projection(norm(x [N, in]) *
+/// sigmoid(gate [N, in])), norm and gate where they are there. Not computed yet, since the kernel
+/// of the product does it all, and adds.
+struct StepOutput {
+  Tensor x;
+  RmsNorm norm{nullptr};
+  Tensor gate = {};
+  Linear projection{nullptr};
+};
+
+/// What each layer makes of an inference step's rows; undefined for an empty layer. No autograd.
+std::vector<Tensor> project_step(const Normed& x, std::span<const Linear> layers);
+
+/// h [N, D] += output, in place. No autograd.
+void add_step(const Tensor& h, const StepOutput& output);
 
 /// project or project_step of a list: const auto [q, k] = project(x, {q_proj_, k_proj_}).
 template <size_t count>
@@ -49,17 +69,11 @@ std::array<Tensor, count> project(const Tensor& x, const Linear (&layers)[count]
   return result;
 }
 template <size_t count>
-std::array<Tensor, count> project_step(const Tensor& h, const RmsNorm& norm,
-                                       const Linear (&layers)[count]) {
-  const std::vector<Tensor> outputs = project_step(h, norm, std::span<const Linear>(layers));
+std::array<Tensor, count> project_step(const Normed& x, const Linear (&layers)[count]) {
+  const std::vector<Tensor> outputs = project_step(x, std::span<const Linear>(layers));
   std::array<Tensor, count> result;
   std::copy(outputs.begin(), outputs.end(), result.begin());
   return result;
 }
-
-/// h [N, D] += layer(x) in place, where x [N, in] is normed by `norm` and multiplied by
-/// sigmoid(gate [N, in]) first where these are there. No autograd.
-void add_linear_step(const Tensor& h, const Tensor& x, const RmsNorm& norm, const Tensor& gate,
-                     const Linear& layer);
 
 }  // namespace hypenet

@@ -1,8 +1,10 @@
 // Llama 3's scaling, in terms of how many turns a frequency makes in the original context.
 #include "model/rope.h"
 
+#include <algorithm>
 #include <numbers>
 
+#include "model/mixers/mixer_kind.h"
 #include "ops/rope.h"
 
 namespace hypenet {
@@ -21,8 +23,9 @@ Tensor scale_as_llama3(const Tensor& frequencies, const Llama3RopeScaling& scali
 }  // namespace
 
 Tensor model_rope_frequencies(const ModelConfig& config) {
-  const int64_t d = config.attn_use_rope ? config.head_dim : config.lightning_head_dim;
-  const Tensor frequencies = rope_frequencies(d, config.rope_theta);
+  int64_t d = 0;  // all kinds that turn have heads of one size
+  for (const MixerKind* kind : kinds_of(config)) d = std::max(d, kind->rope_size(config));
+  const Tensor frequencies = rope_frequencies(d > 0 ? d : config.head_dim, config.rope_theta);
   return config.rope_scaling ? scale_as_llama3(frequencies, *config.rope_scaling) : frequencies;
 }
 

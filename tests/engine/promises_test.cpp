@@ -24,10 +24,9 @@ ModelConfig odd_config() {
   ModelConfig config = testing_support::tiny_hypenet_config();
   config.hidden_size = 72, config.intermediate_size = 152, config.vocab_size = 500;
   config.num_attention_heads = 6, config.num_key_value_heads = 2, config.head_dim = 64;
-  config.lightning_nh = config.lightning_nkv = 6, config.lightning_head_dim = 64;
+  config.mixers.of<LightningConfig>() = {.nh = 6, .nkv = 6, .head_dim = 64};
   config.num_hidden_layers = 4;
-  config.mixer_types = {MixerType::kLightning, MixerType::kAttention, MixerType::kLightning,
-                        MixerType::kAttention};
+  config.mixer_types = {&kLightningMixer, &kAttentionMixer, &kLightningMixer, &kAttentionMixer};
   config.attn_logits_scaling = {LogitsScaling::Kind::kLogPosition, 40};
   return config;
 }
@@ -311,7 +310,7 @@ TEST_F(Requests, end_when_they_are_stopped) {
 
 TEST(RequestsWithoutAttention, need_no_pages) {
   ModelConfig config = testing_support::tiny_hypenet_config();
-  config.mixer_types.assign(3, MixerType::kLightning);
+  config.mixer_types.assign(3, &kLightningMixer);
   Engine engine(CausalLm(config), {.memory_bytes = 1 << 20, .max_sequences = 2});
   Request long_one;
   long_one.prompt.assign(1000, 5);

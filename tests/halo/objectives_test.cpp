@@ -15,7 +15,7 @@ using testing_support::tiny_teacher_config;
 ModelConfig teacher_config() {
   ModelConfig config = tiny_teacher_config();
   config.num_hidden_layers = 3;
-  config.mixer_types.assign(3, MixerType::kAttention);
+  config.mixer_types.assign(3, &kAttentionMixer);
   return config;
 }
 

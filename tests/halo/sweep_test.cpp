@@ -33,7 +33,7 @@ constexpr int64_t kLayers = 3;
 ModelConfig teacher_config() {
   ModelConfig config = testing_support::tiny_teacher_config();
   config.num_hidden_layers = kLayers;
-  config.mixer_types.assign(kLayers, MixerType::kAttention);
+  config.mixer_types.assign(kLayers, &kAttentionMixer);
   config.vocab_size = testing_support::kByteTokens;
   config.max_position_embeddings = 512;
   return config;

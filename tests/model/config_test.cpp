@@ -5,6 +5,8 @@
 
 #include <cmath>
 
+#include "model/mixers/attention.h"
+#include "model/mixers/lightning.h"
 #include "tests/support/expect_error.h"
 
 namespace hypenet {
@@ -49,7 +51,7 @@ TEST(ModelConfigTest, qwen3_has_qk_norm_and_no_biases) {
   EXPECT_EQ(config.rope_theta, 5000);
   EXPECT_EQ(config.eos_token_id, 7);
   EXPECT_FALSE(config.bos_token_id.has_value());
-  EXPECT_EQ(config.mixer_types, std::vector<MixerType>(3, MixerType::kAttention));
+  EXPECT_EQ(config.mixer_types, std::vector(3, &kAttentionMixer));
 }
 
 TEST(ModelConfigTest, biases_follow_the_architecture) {
@@ -140,24 +142,35 @@ TEST(ModelConfigTest, hypenet_reads_the_authors_keys) {
   json["lightning_scale"] = "1/d";
   const ModelConfig config = parse(json);
   EXPECT_EQ(config.mixer_types,
-            (std::vector{MixerType::kLightning, MixerType::kAttention, MixerType::kLightning}));
+            (std::vector{&kLightningMixer, &kAttentionMixer, &kLightningMixer}));
   EXPECT_TRUE(config.has_qk_norm);
   EXPECT_FALSE(config.attn_use_rope);
   EXPECT_TRUE(config.attn_use_output_gate);
   EXPECT_EQ(config.attn_logits_scaling, (LogitsScaling{LogitsScaling::Kind::kLogPosition, 500}));
-  EXPECT_EQ(config.lightning_scale_value(), 1.0 / 32);
+  EXPECT_EQ(config.mixers.of<LightningConfig>().scale_value(), 1.0 / 32);
   json["attn_use_qk_norm"] = false;
   EXPECT_FALSE(parse(json).has_qk_norm);
 }
 
+TEST(ModelConfigTest, published_keys_that_no_forward_needs_are_passed_over) {
+  Json json = hypenet_json();
+  json["transformers_version"] = "4.57.0";
+  json["gdn_nh"] = 4;
+  json["mixer_types"][0] = "lightning_attn";
+  EXPECT_EQ(parse(json).mixer_types.front(), &kLightningMixer);
+  Json teacher = teacher_json("LlamaForCausalLM");
+  teacher["pretraining_tp"] = 1;
+  teacher["attn_use_rope"] = false;  // no key of a Llama
+  EXPECT_TRUE(parse(teacher).attn_use_rope);
+}
+
 TEST(ModelConfigTest, lightning_scale_names_three_factors) {
-  ModelConfig config;
-  config.lightning_head_dim = 64;
-  EXPECT_EQ(config.lightning_scale_value(), 0.125);
-  config.lightning_scale = "1/d";
-  EXPECT_EQ(config.lightning_scale_value(), 1.0 / 64);
-  config.lightning_scale = "1";
-  EXPECT_EQ(config.lightning_scale_value(), 1);
+  LightningConfig config{.head_dim = 64};
+  EXPECT_EQ(config.scale_value(), 0.125);
+  config.scale = "1/d";
+  EXPECT_EQ(config.scale_value(), 1.0 / 64);
+  config.scale = "1";
+  EXPECT_EQ(config.scale_value(), 1);
 }
 
 TEST(ModelConfigTest, written_configs_read_back_as_they_were) {
@@ -268,6 +281,8 @@ TEST(ModelConfigErrors, of_hypenets_name_key_expected_and_found) {
   EXPECT_ERROR(with("lightning_use_short_conv", true),
                "lightning_use_short_conv: expected false, found true");
   EXPECT_ERROR(with("lightning_head_dim", 15), "lightning_head_dim: expected an even size");
+  EXPECT_ERROR(with("lightning_use_ropes", true),
+               "config.json: unknown key \"lightning_use_ropes\", expected one of:");
   Json json = hypenet_json();
   json["attn_use_rope"] = true;
   json["lightning_head_dim"] = 16;

@@ -85,7 +85,8 @@ TEST_P(TreeForwardTest, equals_the_forward_of_each_row) {
 TEST_P(TreeForwardTest, equals_the_forward_of_each_row_on_a_gpu) {
   HYPENET_SKIP_WITHOUT_GPU();
   ModelConfig config = GetParam();
-  config.head_dim = config.lightning_head_dim = 64;  // which the kernels are made for
+  config.head_dim = config.mixers.of<LightningConfig>().head_dim =
+      64;  // which the kernels are made for
   expect_rows_as_alone(config,
                        {"CUDA float32", torch::kCUDA, torch::kFloat32, torch::kFloat32, 1e-5});
   expect_rows_as_alone(config,

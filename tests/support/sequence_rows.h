@@ -18,7 +18,7 @@ class SequenceRows {
         lengths_(static_cast<size_t>(B), 0) {
     std::vector<int32_t> all(static_cast<size_t>(B * pages_));
     std::iota(all.rbegin(), all.rend(), 0);
-    state_.poison(0, all);
+    state_.poison({0, all});
     table_ = torch::tensor(all, torch::kInt32).view({pages_, B}).t().contiguous();
     for (int64_t slot = 0; slot < B; ++slot) state_.clear_slot(slot);
   }
@@ -41,6 +41,18 @@ class SequenceRows {
         ids, {.slot = slot, .past = length, .pages = table_[slot].to(torch::kInt64)}, state_);
     length += ids.size(0);
     return model_->step_logits(h);
+  }
+
+  /// Makes one sequence the copy of another.
+  void copy(int64_t from, int64_t to) {
+    const auto place = [&](int64_t slot) {
+      const Tensor row = table_[slot].contiguous();
+      const auto* pages = row.const_data_ptr<int32_t>();
+      return std::vector<int32_t>(pages, pages + pages_);
+    };
+    const auto source = place(from), target = place(to);
+    state_.copy({from, source}, {to, target});
+    lengths_[static_cast<size_t>(to)] = lengths_[static_cast<size_t>(from)];
   }
 
  private:

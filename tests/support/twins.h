@@ -29,10 +29,11 @@ inline void copy_weights(CausalLm& to, const CausalLm& from, const std::string& 
 }
 
 /// Twins with mixers of their own and all else the teacher's.
-inline CausalLm new_twins(const CausalLm& teacher, uint64_t seed) {
+inline CausalLm new_twins(const CausalLm& teacher, uint64_t seed,
+                          std::string_view mixer = "lightning-attn") {
   const auto& config = teacher->config();
   CausalLm twins =
-      spread_model(hypenet_config(config, mixer_types(config.num_hidden_layers, {})), seed);
+      spread_model(hypenet_config(config, mixer_types(config.num_hidden_layers, {}, mixer)), seed);
   copy_weights(twins, teacher, ".self_attn.", false);
   return twins;
 }
@@ -41,10 +42,9 @@ inline CausalLm new_twins(const CausalLm& teacher, uint64_t seed) {
 inline CausalLm replaced_model(const CausalLm& teacher, const CausalLm& twins, int64_t replaced) {
   ModelConfig config = teacher->config();
   const auto& other = twins->config();
-  config.lightning_nh = other.lightning_nh, config.lightning_nkv = other.lightning_nkv;
-  config.lightning_head_dim = other.lightning_head_dim;
+  config.mixers = other.mixers;
   if (replaced >= 0) {
-    config.mixer_types[static_cast<size_t>(replaced)] = MixerType::kLightning;
+    config.mixer_types[static_cast<size_t>(replaced)] = other.mixer_types.front();
   }
   CausalLm model(config);
   const std::string layer = concat("model.layers.", replaced, ".self_attn.");

@@ -6,6 +6,38 @@
 #include "ops/prefill_attention.h"
 
 namespace hypenet {
+namespace {
+
+std::shared_ptr<TokenMixer> make_attention(const ModelConfig& config) {
+  return std::make_shared<AttentionMixer>(config);
+}
+
+bool has_step_kernels(const ModelConfig& config) {
+  constexpr int64_t kMostGroup = 16;  // query heads of a key head
+  return (config.head_dim == 64 || config.head_dim == 128) &&
+         config.num_attention_heads <= kMostGroup * config.num_key_value_heads;
+}
+
+int64_t rope_size(const ModelConfig& config) { return config.attn_use_rope ? config.head_dim : 0; }
+
+/// A token looks at half of the context, on average.
+MixerWork work_of(const ModelConfig& config, double context) {
+  MixerWork work = projection_work(config, config.num_attention_heads, config.num_key_value_heads,
+                                   config.head_dim, config.attn_use_output_gate);
+  work.forward = 2 * static_cast<double>(config.num_attention_heads * config.head_dim) * context;
+  work.backward = 2 * work.forward;
+  return work;
+}
+
+}  // namespace
+
+const MixerKind kAttentionMixer = {.name = "attn",
+                                   .title = "attention",
+                                   .is_recurrent = false,
+                                   .make = make_attention,
+                                   .has_step_kernels = has_step_kernels,
+                                   .rope_size = rope_size,
+                                   .work = work_of};
 
 AttentionMixer::AttentionMixer(const ModelConfig& config)
     : query_heads_(config.num_attention_heads),
@@ -59,9 +91,8 @@ Tensor AttentionMixer::prefill(const Tensor& x, const Step& step, const Prefix& 
   return output(y.flatten(1).unsqueeze(0), in.gate);
 }
 
-void AttentionMixer::step(const Tensor& h, const RmsNorm& norm, const TokenRows& rows,
-                          LayerMemory& memory) {
-  const auto [q, k, v, gate] = project_step(h, norm, {q_proj_, k_proj_, v_proj_, o_gate_});
+StepOutput AttentionMixer::step(const Normed& x, const TokenRows& rows, LayerMemory& memory) {
+  const auto [q, k, v, gate] = project_step(x, {q_proj_, k_proj_, v_proj_, o_gate_});
   AttentionStepInput input{.q = q,
                            .k = k,
                            .v = v,
@@ -77,7 +108,7 @@ void AttentionMixer::step(const Tensor& h, const RmsNorm& norm, const TokenRows&
     input.eps = q_norm_->eps();
   }
   if (use_rope_) input.angles = rows.angles;
-  add_linear_step(h, attention_step(input), {nullptr}, {}, o_proj_);
+  return {.x = attention_step(input), .projection = o_proj_};
 }
 
 }  // namespace hypenet

@@ -3,10 +3,14 @@
 #pragma once
 
 #include "model/linear.h"
+#include "model/mixers/mixer_kind.h"
 #include "model/mixers/token_mixer.h"
 #include "model/norm.h"
 
 namespace hypenet {
+
+/// "attn"
+extern const MixerKind kAttentionMixer;
 
 /// Softmax attention as the config says: a teacher's (RoPE, no output gate), or a HypeNet's (scaled
 /// queries in place of RoPE, and an output gate).
@@ -16,8 +20,7 @@ class AttentionMixer : public TokenMixer {
   Tensor forward(const Tensor& x, const Step& step) override;
   Tensor prefill(const Tensor& x, const Step& step, const Prefix& prefix,
                  LayerMemory& memory) override;
-  void step(const Tensor& h, const RmsNorm& norm, const TokenRows& rows,
-            LayerMemory& memory) override;
+  StepOutput step(const Normed& x, const TokenRows& rows, LayerMemory& memory) override;
 
   /// What attention reads of x [B, T, D].
   struct Heads {

@@ -1,76 +1,164 @@
 // Padding is kept out of the state by zero keys and values.
 #include "model/mixers/lightning.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "ops/gating.h"
 #include "ops/lightning.h"
 #include "ops/lightning_step.h"
 
 namespace hypenet {
 
+namespace {
+
+Json write_config(const ModelConfig& config) {
+  Json json = write_fields(config.mixers.of<LightningConfig>());
+  // transformers' code has it apart; here all layers turn alike (model/config.cpp reads both).
+  json["lightning_rope_scaling"] = write_fields(config.rope_scaling);
+  return json;
+}
+
+void read_config(const Json& keys, const std::string& place, ModelConfig& config) {
+  Json own = keys;
+  own.erase("lightning_rope_scaling");
+  auto& lightning = config.mixers.of<LightningConfig>();
+  lightning.head_dim = config.head_dim;
+  lightning.nh = config.num_attention_heads;
+  if (own.contains("lightning_nh"))
+    read_fields(own["lightning_nh"], place + ": lightning_nh", lightning.nh);
+  lightning.nkv = lightning.nh;
+  read_fields(own, place, lightning);
+}
+
+void check_config(const ModelConfig& config, const std::string& place) {
+  const auto& lightning = config.mixers.of<LightningConfig>();
+  check_divides(place, "lightning_nh", lightning.nh, "lightning_nkv", lightning.nkv);
+  check_positive(place, "lightning_head_dim", lightning.head_dim);
+  HYPENET_CHECK(!lightning.use_short_conv, place,
+                ": lightning_use_short_conv: expected false, found true");
+  if (!lightning.use_rope) return;
+  HYPENET_CHECK(lightning.head_dim % 2 == 0, place,
+                ": lightning_head_dim: expected an even size (RoPE), found ", lightning.head_dim);
+  HYPENET_CHECK(!config.attn_use_rope || lightning.head_dim == config.head_dim, place,
+                ": lightning_head_dim: expected head_dim ", config.head_dim,
+                " (both kinds of layers have RoPE), found ", lightning.head_dim);
+}
+
+std::shared_ptr<TokenMixer> make_lightning(const ModelConfig& config) {
+  return std::make_shared<LightningMixer>(config);
+}
+
+std::vector<StatePart> parts_of(const ModelConfig& config) {
+  const auto& lightning = config.mixers.of<LightningConfig>();
+  return {{"state", {lightning.nh, lightning.head_dim, lightning.head_dim}}};
+}
+
+bool has_step_kernels(const ModelConfig& config) {
+  const int64_t d = config.mixers.of<LightningConfig>().head_dim;
+  return d == 64 || d == 128;
+}
+
+int64_t rope_size(const ModelConfig& config) {
+  const auto& lightning = config.mixers.of<LightningConfig>();
+  return lightning.use_rope ? lightning.head_dim : 0;
+}
+
+/// Of one head forward 4, forward and backward 14 times C d + d^2: whole chunks without their
+/// causal half left out.
+MixerWork work_of(const ModelConfig& config, double context) {
+  constexpr double kChunk = 64;
+  const auto& lightning = config.mixers.of<LightningConfig>();
+  MixerWork work = projection_work(config, lightning.nh, lightning.nkv, lightning.head_dim,
+                                   lightning.use_output_gate);
+  const auto d = static_cast<double>(lightning.head_dim);
+  const double unit =
+      static_cast<double>(lightning.nh) * (std::min<double>(kChunk, context) * d + d * d);
+  work.forward = 4 * unit, work.backward = 10 * unit;
+  return work;
+}
+
+}  // namespace
+
+const MixerKind kLightningMixer = {.name = "lightning-attn",
+                                   .title = "lightning attention",
+                                   .is_recurrent = true,
+                                   .make = make_lightning,
+                                   .parts = parts_of,
+                                   .has_step_kernels = has_step_kernels,
+                                   .rope_size = rope_size,
+                                   .work = work_of,
+                                   .write = write_config,
+                                   .read = read_config,
+                                   .check = check_config};
+
+double LightningConfig::scale_value() const {
+  const auto d = static_cast<double>(head_dim);
+  if (scale == "1/sqrt(d)") return 1 / std::sqrt(d);
+  if (scale == "1/d") return 1 / d;
+  return 1;
+}
+
 LightningMixer::LightningMixer(const ModelConfig& config)
-    : query_heads_(config.lightning_nh),
-      key_heads_(config.lightning_nkv),
-      use_rope_(config.lightning_use_rope),
-      scale_(config.lightning_scale_value()),
+    : config_(config.mixers.of<LightningConfig>()),
       eps_(config.rms_norm_eps),
-      decay_(lightning_decay(config.lightning_nh)) {
-  const int64_t D = config.hidden_size, d = config.lightning_head_dim;
-  const int64_t wide = query_heads_ * d, narrow = key_heads_ * d;
+      decay_(lightning_decay(config_.nh)) {
+  const int64_t D = config.hidden_size, d = config_.head_dim;
+  const int64_t wide = config_.nh * d, narrow = config_.nkv * d;
   const bool bias = config.attention_bias;
   q_proj_ = register_module("q_proj", Linear(D, wide, bias));
   k_proj_ = register_module("k_proj", Linear(D, narrow, bias));
   v_proj_ = register_module("v_proj", Linear(D, narrow, bias));
   o_proj_ = register_module("o_proj", Linear(wide, D, config.attention_output_bias));
-  if (config.lightning_use_qk_norm) {
+  if (config_.use_qk_norm) {
     q_norm_ = register_module("q_norm", RmsNorm(d, eps_));
     k_norm_ = register_module("k_norm", RmsNorm(d, eps_));
   }
-  if (config.lightning_use_output_norm) o_norm_ = register_module("o_norm", RmsNorm(wide, eps_));
-  if (config.lightning_use_output_gate) z_proj_ = register_module("z_proj", Linear(D, wide, false));
+  if (config_.use_output_norm) o_norm_ = register_module("o_norm", RmsNorm(wide, eps_));
+  if (config_.use_output_gate) z_proj_ = register_module("z_proj", Linear(D, wide, false));
 }
 
 Tensor LightningMixer::forward(const Tensor& x, const Step& step) { return mix(x, step, {}); }
 
 Tensor LightningMixer::prefill(const Tensor& x, const Step& step, const Prefix& prefix,
                                LayerMemory& memory) {
-  return mix(x, step, std::get<RecurrentStates>(memory).states.narrow(0, prefix.slot, 1));
+  return mix(x, step, std::get<RecurrentStates>(memory).parts[0].narrow(0, prefix.slot, 1));
 }
 
-void LightningMixer::step(const Tensor& h, const RmsNorm& norm, const TokenRows& rows,
-                          LayerMemory& memory) {
-  const auto [q, k, v, gate] = project_step(h, norm, {q_proj_, k_proj_, v_proj_, z_proj_});
+StepOutput LightningMixer::step(const Normed& x, const TokenRows& rows, LayerMemory& memory) {
+  const auto [q, k, v, gate] = project_step(x, {q_proj_, k_proj_, v_proj_, z_proj_});
   LightningStepInput input{.q = q,
                            .k = k,
                            .v = v,
-                           .decay = decay_on(h.device()),
-                           .scale = scale_,
+                           .decay = decay_on(x.h.device()),
+                           .scale = config_.scale_value(),
                            .eps = eps_,
-                           .state = std::get<RecurrentStates>(memory).states,
+                           .state = std::get<RecurrentStates>(memory).parts[0],
                            .slots = rows.slots,
                            .is_settled = true};
   if (q_norm_) input.q_weight = q_norm_->weight, input.k_weight = k_norm_->weight;
-  if (use_rope_) input.angles = rows.angles;
-  add_linear_step(h, lightning_step(input), o_norm_, gate, o_proj_);
+  if (config_.use_rope) input.angles = rows.angles;
+  return {.x = lightning_step(input), .norm = o_norm_, .gate = gate, .projection = o_proj_};
 }
 
 Tensor LightningMixer::mix(const Tensor& x, const Step& step, const Tensor& state) {
   const auto [queries, keys, values, gate] = project(x, {q_proj_, k_proj_, v_proj_, z_proj_});
-  LightningInput input{.q = split_heads(step.to_rows(queries), query_heads_),  // [B, T, H, d]
-                       .k = split_heads(step.to_rows(keys), key_heads_),
-                       .v = split_heads(step.to_rows(values), key_heads_),
+  LightningInput input{.q = split_heads(step.to_rows(queries), config_.nh),  // [B, T, H, d]
+                       .k = split_heads(step.to_rows(keys), config_.nkv),
+                       .v = split_heads(step.to_rows(values), config_.nkv),
                        .decay = decay_on(x.device()),
-                       .scale = scale_,
+                       .scale = config_.scale_value(),
                        .state = state,
                        .needs_state = state.defined()};
   Tensor &k = input.k, &v = input.v;
-  input.q = norm_and_rotate(input.q, q_norm_, use_rope_, step.angles);
-  k = norm_and_rotate(k, k_norm_, use_rope_, step.angles);
+  input.q = norm_and_rotate(input.q, q_norm_, config_.use_rope, step.angles);
+  k = norm_and_rotate(k, k_norm_, config_.use_rope, step.angles);
   if (step.valid.defined()) {
     const Tensor token = step.valid.unsqueeze(-1);  // [B, T, 1, 1]
     k = k * token, v = v * token;
   }
-  if (key_heads_ < query_heads_) {
-    const int64_t group = query_heads_ / key_heads_;
+  if (config_.nkv < config_.nh) {
+    const int64_t group = config_.nh / config_.nkv;
     k = k.repeat_interleave(group, 2), v = v.repeat_interleave(group, 2);
   }
   const LightningOutput found = lightning_attention(input);

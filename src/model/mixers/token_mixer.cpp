@@ -1,20 +1,7 @@
-// The table of mixers.
+// Steps that several mixers share.
 #include "model/mixers/token_mixer.h"
 
-#include "model/mixers/attention.h"
-#include "model/mixers/lightning.h"
-
 namespace hypenet {
-
-std::shared_ptr<TokenMixer> make_mixer(const ModelConfig& config, MixerType type) {
-  switch (type) {
-    case MixerType::kAttention:
-      return std::make_shared<AttentionMixer>(config);
-    case MixerType::kLightning:
-      return std::make_shared<LightningMixer>(config);
-  }
-  throw Error("make_mixer: unknown mixer type");
-}
 
 Tensor split_heads(const Tensor& x, int64_t heads) {
   return x.unflatten(-1, {heads, x.size(-1) / heads});

@@ -1,4 +1,4 @@
-// TokenMixer: the one point of extension. A new mixer is a file here and a line in make_mixer.
+// TokenMixer: what a block calls. What else the program must know of a mixer is mixer_kind.h.
 #pragma once
 
 #include <torch/torch.h>
@@ -6,8 +6,8 @@
 #include <memory>
 #include <optional>
 
-#include "model/config.h"
 #include "model/decode_state.h"
+#include "model/linear.h"
 #include "model/norm.h"
 #include "model/token_tree.h"
 #include "ops/rope.h"
@@ -57,13 +57,10 @@ class TokenMixer : public torch::nn::Module {
   virtual Tensor prefill(const Tensor& x, const Step& step, const Prefix& prefix,
                          LayerMemory& memory) = 0;
 
-  /// h [N, D] += the mixer's output for norm(h), in place; reads and updates `memory`. No autograd.
-  virtual void step(const Tensor& h, const RmsNorm& norm, const TokenRows& rows,
-                    LayerMemory& memory) = 0;
+  /// The same for rows x [N, D] of an inference step: what the block adds to its residual. Reads
+  /// and updates `memory`. No autograd.
+  virtual StepOutput step(const Normed& x, const TokenRows& rows, LayerMemory& memory) = 0;
 };
-
-/// The mixer that `config.mixer_types[layer]` names.
-std::shared_ptr<TokenMixer> make_mixer(const ModelConfig& config, MixerType type);
 
 /// [B, T, heads d] -> [B, T, heads, d], a view.
 Tensor split_heads(const Tensor& x, int64_t heads);

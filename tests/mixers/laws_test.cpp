@@ -1,9 +1,10 @@
-// Laws that hold for any weights: prefill and steps are one forward, a batch is its rows,
-// gradients are finite.
+// Laws that hold for any weights of a model of any mixer: prefill and steps are one forward, a
+// batch is its rows, gradients are finite. Every row of the two tables is run.
 #include <gtest/gtest.h>
 
+#include "engine/engine.h"
+#include "halo/hybrid.h"
 #include "model/causal_lm.h"
-#include "tests/support/expect_error.h"
 #include "tests/support/sequence_rows.h"
 #include "tests/support/tiny_model.h"
 
@@ -14,27 +15,41 @@ using testing_support::SequenceRows;
 using testing_support::tiny_hypenet_config;
 using testing_support::tiny_teacher_config;
 
-enum class Kind { kTeacher, kHypeNet, kScaledHypeNet, kWithoutNormsAndExpansion };
+struct Model {
+  std::string name;
+  ModelConfig config;
+};
 
-ModelConfig config_of(Kind kind) {
-  ModelConfig config = kind == Kind::kTeacher ? tiny_teacher_config() : tiny_hypenet_config();
-  if (kind == Kind::kScaledHypeNet) {
-    config.attn_logits_scaling = {LogitsScaling::Kind::kLogPosition, 10};
-  }
-  if (kind == Kind::kWithoutNormsAndExpansion) {
-    config.has_qk_norm = config.lightning_use_output_norm = false;
-    config.lightning_nkv = 2;
-    config.attention_bias = config.attention_output_bias = true;
-    config.attn_logits_scaling = {LogitsScaling::Kind::kConstant, 1.2};
-  }
-  return config;
+/// A hybrid of three layers, of which the first and the last are of this mixer.
+ModelConfig hybrid_of(std::string_view mixer) {
+  ModelConfig teacher = tiny_teacher_config();
+  teacher.num_hidden_layers = 3;
+  return hypenet_config(teacher, mixer_types(3, {1}, mixer));
 }
 
-class Laws : public testing::TestWithParam<Kind> {
+std::vector<Model> models() {
+  std::vector<Model> all = {{"attn", tiny_teacher_config()}};
+  for (const TwinRule* rule : twin_rules()) {
+    all.push_back({std::string(rule->mixer->name), hybrid_of(rule->mixer->name)});
+  }
+  ModelConfig scaled = tiny_hypenet_config();
+  scaled.attn_logits_scaling = {LogitsScaling::Kind::kLogPosition, 10};
+  all.push_back({"scaled", scaled});
+  ModelConfig grouped = tiny_hypenet_config();
+  auto& lightning = grouped.mixers.of<LightningConfig>();
+  lightning.use_output_norm = false, lightning.nkv = 2;
+  grouped.has_qk_norm = false;
+  grouped.attention_bias = grouped.attention_output_bias = true;
+  grouped.attn_logits_scaling = {LogitsScaling::Kind::kConstant, 1.2};
+  all.push_back({"without norms and expansion", grouped});
+  return all;
+}
+
+class Laws : public testing::TestWithParam<Model> {
  protected:
   Laws() {
     torch::manual_seed(1);
-    model_ = CausalLm(config_of(GetParam()));
+    model_ = CausalLm(GetParam().config);
     // Initial weights are too small for differences to show.
     const torch::NoGradGuard no_grad;
     for (Tensor& parameter : model_->parameters()) {
@@ -160,55 +175,72 @@ TEST_P(Laws, layers_walked_one_by_one_are_the_forward) {
   EXPECT_TRUE(torch::equal(model_->logits(model_->finish(h)), model_(ids)));
 }
 
-INSTANTIATE_TEST_SUITE_P(models, Laws,
-                         testing::Values(Kind::kTeacher, Kind::kHypeNet, Kind::kScaledHypeNet,
-                                         Kind::kWithoutNormsAndExpansion));
-
-TEST(CausalLmTest, logits_scaling_can_be_switched_off_and_on) {
-  torch::manual_seed(2);
-  ModelConfig config = tiny_hypenet_config();
-  config.attn_logits_scaling = {LogitsScaling::Kind::kConstant, 3};
-  CausalLm model(config);
+TEST_P(Laws, a_tree_gives_each_row_what_it_gets_alone) {
   const torch::NoGradGuard no_grad;
-  const Tensor ids = torch::arange(20).view({1, 20});
-  const Tensor scaled = model(ids);
-  model->set_logits_scaling({});
-  const Tensor plain = model(ids);
-  EXPECT_GT(difference(plain, scaled), 0);
-  model->set_logits_scaling({LogitsScaling::Kind::kConstant, 1});
-  EXPECT_TRUE(torch::equal(model(ids), plain));
-  model->set_logits_scaling(config.attn_logits_scaling);
-  EXPECT_TRUE(torch::equal(model(ids), scaled));
-}
-
-TEST(CausalLmTest, float32_parameters_get_float32_gradients_from_bfloat16_compute) {
-  CausalLm model(tiny_hypenet_config());
-  model->set_compute_type(torch::kBFloat16);
-  const Tensor h = model->hidden(torch::arange(20).view({1, 20}));
-  EXPECT_EQ(h.scalar_type(), torch::kBFloat16);
-  model->logits(h).to(torch::kFloat32).square().mean().backward();
-  for (const Tensor& parameter : model->parameters()) {
-    EXPECT_EQ(parameter.grad().scalar_type(), torch::kFloat32);
+  const std::vector<std::vector<int32_t>> rows = {
+      {5, 6, 7, 8, 9, 10}, {5, 6, 7, 8, 11}, {5, 6, 12}, {13}};
+  const TokenTree tree =
+      TokenTree::of(std::vector<std::span<const int32_t>>(rows.begin(), rows.end()), torch::kCPU);
+  ASSERT_LT(tree.ids.size(1), 15) << "beginnings are shared";
+  const Tensor nodes = model_->hidden(tree)[0];
+  for (size_t r = 0; r < rows.size(); ++r) {
+    const Tensor ids = torch::tensor(rows[r]).to(torch::kInt64).unsqueeze(0);
+    const Tensor found = nodes.index_select(0, torch::tensor(tree.nodes[r], torch::kInt64));
+    EXPECT_LT(difference(found, model_->hidden(ids)[0]), 1e-4) << "row " << r;
   }
 }
 
-TEST(CausalLmTest, cache_bytes_count_what_a_state_allocates) {
-  const ModelConfig config = tiny_hypenet_config();
-  // One attention layer of 2 heads of 16 in keys and values, two states of 4 heads of 16 x 16.
-  EXPECT_EQ(cache_bytes(config, 100), 2 * 2 * 100 * 2 * 16 + 2 * 4 * 4 * 16 * 16);
-  const DecodeState state(config, {.slots = 1, .pages = 2, .page_tokens = 64},
-                          {torch::kBFloat16, torch::kFloat32}, torch::kCPU);
-  EXPECT_EQ(state.bytes(), cache_bytes(config, 128));
+TEST_P(Laws, a_reused_slot_answers_as_a_new_one) {
+  std::vector<Request> requests;
+  for (const int32_t length : {70, 3, 130, 1, 20}) {
+    Request& request = requests.emplace_back();
+    for (int32_t t = 0; t < length; ++t) request.prompt.push_back((t * 7 + length) % 64);
+    request.options.max_tokens = 6;
+  }
+  const EngineOptions options{.memory_bytes = int64_t{1} << 22,
+                              .max_sequences = 2,
+                              .page_tokens = 64,
+                              .prefill_chunk = 64,
+                              .poisons_freed_memory = true};
+  const auto found = Engine(model_, options).generate(requests);
+  for (size_t i = 0; i < requests.size(); ++i) {
+    const auto alone = Engine(model_, options).generate({&requests[i], 1}).front();
+    EXPECT_EQ(found[i].ids, alone.ids) << "request " << i;
+    EXPECT_EQ(found[i].logprobs, alone.logprobs) << "request " << i;
+    EXPECT_EQ(found[i].ids.size(), 6U);
+  }
 }
 
-TEST(CausalLmErrors, name_what_was_expected_and_found) {
-  CausalLm model(tiny_hypenet_config());
-  const Tensor ids = torch::arange(3).view({1, 3});
-  EXPECT_ERROR(model->hidden(ids.to(torch::kInt32)),
-               "ids: expected int64 [B, T], found Int [1, 3]");
-  EXPECT_ERROR(model->hidden(ids, torch::ones({1, 4}, torch::kInt64)),
-               "attention_mask: expected [1, 3], found [1, 4]");
+TEST_P(Laws, a_copied_sequence_goes_on_as_the_first) {
+  const torch::NoGradGuard no_grad;
+  const Tensor ids = random_ids(1, 80).expand({2, 80});
+  SequenceRows rows(model_, 2, 80);
+  rows.prefill(0, ids[0].narrow(0, 0, 70));
+  rows.copy(0, 1);
+  const Tensor found = rows.step_in_pieces(ids.narrow(1, 70, 10), {1, 4, 5});
+  EXPECT_TRUE(torch::equal(found[0], found[1]));
+  EXPECT_LT(difference(found[0], model_(ids)[0].narrow(0, 70, 10)), 1e-4);
 }
+
+TEST_P(Laws, memory_has_the_bytes_that_are_foretold) {
+  const ModelConfig& config = model_->config();
+  const MemoryTypes types{torch::kBFloat16, torch::kFloat32};
+  const DecodeState state(config, {.slots = 3, .pages = 5, .page_tokens = 64}, types, torch::kCPU);
+  EXPECT_EQ(state.bytes(), 3 * slot_bytes(config, types) + 5 * page_bytes(config, types, 64));
+  EXPECT_GT(state.bytes(), 0);
+}
+
+TEST_P(Laws, config_json_reads_back_as_it_was) {
+  const Json written = to_json(model_->config());
+  EXPECT_EQ(to_json(parse_model_config(written, "config.json")), written);
+}
+
+INSTANTIATE_TEST_SUITE_P(models, Laws, testing::ValuesIn(models()), [](const auto& info) {
+  std::string name = info.param.name;
+  std::ranges::replace_if(
+      name, [](char c) { return std::isalnum(c) == 0; }, '_');
+  return name;
+});
 
 }  // namespace
 }  // namespace hypenet

@@ -1,0 +1,11 @@
+// Nothing else is in this file, so that a program (a test) can link a table of its own.
+#include "halo/twins/lightning.h"
+
+namespace hypenet {
+
+std::span<const TwinRule* const> twin_rules() {
+  static constexpr const TwinRule* kRules[] = {&kLightningTwin};
+  return kRules;
+}
+
+}  // namespace hypenet

@@ -1,0 +1,59 @@
+// What rules are made of.
+#include "halo/twins/twin_rule.h"
+
+#include "halo/transfer.h"
+
+namespace hypenet {
+
+std::string mixer_tensor(int64_t layer, std::string_view name) {
+  return concat("model.layers.", layer, ".self_attn.", name);
+}
+
+TeacherAttention::TeacherAttention(const Checkpoint& teacher, const ModelConfig& config,
+                                   int64_t layer, const TransferOptions& options)
+    : teacher_(teacher),
+      config_(config),
+      layer_(layer),
+      options_(options),
+      type_(teacher.tensor(name("q_proj.weight")).scalar_type()) {}
+
+void TeacherAttention::copy(std::string_view projection, NamedTensors& to) const {
+  for (const std::string_view part : {".weight", ".bias"}) {
+    const std::string full = name(concat(projection, part));
+    if (teacher_.contains(full)) to.emplace_back(full, teacher_.tensor(full));
+  }
+}
+
+void TeacherAttention::expand(std::string_view projection, NamedTensors& to) const {
+  const int64_t groups = config_.num_key_value_heads;
+  const size_t begin = to.size();
+  copy(projection, to);
+  for (size_t i = begin; i < to.size(); ++i) {
+    Tensor& tensor = to[i].second;
+    tensor = tensor.unflatten(0, {groups, config_.head_dim})
+                 .repeat_interleave(config_.num_attention_heads / groups, 0)
+                 .flatten(0, 1);
+  }
+}
+
+void TeacherAttention::copy_norm(std::string_view norm, int64_t size, NamedTensors& to) const {
+  const std::string full = name(concat(norm, ".weight"));
+  to.emplace_back(full, teacher_.contains(full) ? teacher_.tensor(full) : ones(size));
+}
+
+Tensor TeacherAttention::ones(int64_t size) const { return torch::ones({size}, type_); }
+
+Tensor TeacherAttention::new_gate(int64_t rows) const {
+  return hypenet::new_gate({rows, config_.hidden_size}, layer_, options_, type_);
+}
+
+const TwinRule& twin_rule(std::string_view mixer, const std::string& place) {
+  std::string names;
+  for (const TwinRule* rule : twin_rules()) {
+    if (rule->mixer->name == mixer) return *rule;
+    names += concat(names.empty() ? "" : " or ", '"', rule->mixer->name, '"');
+  }
+  throw Error(concat(place, ": expected ", names, ", found \"", mixer, "\""));
+}
+
+}  // namespace hypenet

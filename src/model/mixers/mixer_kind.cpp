@@ -1,0 +1,29 @@
+// Looking a kind up.
+#include "model/mixers/mixer_kind.h"
+
+#include <algorithm>
+
+namespace hypenet {
+
+const MixerKind* mixer_kind(std::string_view name, const std::string& place) {
+  std::string found(name);
+  std::ranges::replace(found, '_', '-');  // published folders have lightning_attn as well
+  std::string names;
+  for (const MixerKind* kind : mixer_kinds()) {
+    if (kind->name == found) return kind;
+    const bool is_last = kind == mixer_kinds().back();
+    names += concat(names.empty() ? "" : (is_last ? " or " : ", "), '"', kind->name, '"');
+  }
+  throw Error(concat(place, ": expected ", names, ", found \"", name, "\""));
+}
+
+MixerWork projection_work(const ModelConfig& config, int64_t heads, int64_t key_heads,
+                          int64_t head_dim, bool has_gate) {
+  const auto D = static_cast<double>(config.hidden_size);
+  const double wide = static_cast<double>(heads * head_dim);
+  const double narrow = static_cast<double>(key_heads * head_dim);
+  return {.input_weights = D * (wide + 2 * narrow + (has_gate ? wide : 0)),
+          .output_weights = D * wide};
+}
+
+}  // namespace hypenet

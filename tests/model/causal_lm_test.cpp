@@ -1,0 +1,63 @@
+// What a CausalLm promises beside its forward.
+#include "model/causal_lm.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/support/expect_error.h"
+#include "tests/support/tiny_model.h"
+
+namespace hypenet {
+namespace {
+
+using testing_support::tiny_hypenet_config;
+
+float difference(const Tensor& a, const Tensor& b) { return (a - b).abs().max().item<float>(); }
+
+TEST(CausalLmTest, logits_scaling_can_be_switched_off_and_on) {
+  torch::manual_seed(2);
+  ModelConfig config = tiny_hypenet_config();
+  config.attn_logits_scaling = {LogitsScaling::Kind::kConstant, 3};
+  CausalLm model(config);
+  const torch::NoGradGuard no_grad;
+  const Tensor ids = torch::arange(20).view({1, 20});
+  const Tensor scaled = model(ids);
+  model->set_logits_scaling({});
+  const Tensor plain = model(ids);
+  EXPECT_GT(difference(plain, scaled), 0);
+  model->set_logits_scaling({LogitsScaling::Kind::kConstant, 1});
+  EXPECT_TRUE(torch::equal(model(ids), plain));
+  model->set_logits_scaling(config.attn_logits_scaling);
+  EXPECT_TRUE(torch::equal(model(ids), scaled));
+}
+
+TEST(CausalLmTest, float32_parameters_get_float32_gradients_from_bfloat16_compute) {
+  CausalLm model(tiny_hypenet_config());
+  model->set_compute_type(torch::kBFloat16);
+  const Tensor h = model->hidden(torch::arange(20).view({1, 20}));
+  EXPECT_EQ(h.scalar_type(), torch::kBFloat16);
+  model->logits(h).to(torch::kFloat32).square().mean().backward();
+  for (const Tensor& parameter : model->parameters()) {
+    EXPECT_EQ(parameter.grad().scalar_type(), torch::kFloat32);
+  }
+}
+
+TEST(CausalLmTest, cache_bytes_count_what_a_state_allocates) {
+  const ModelConfig config = tiny_hypenet_config();
+  // One attention layer of 2 heads of 16 in keys and values, two states of 4 heads of 16 x 16.
+  EXPECT_EQ(cache_bytes(config, 100), 2 * 2 * 100 * 2 * 16 + 2 * 4 * 4 * 16 * 16);
+  const DecodeState state(config, {.slots = 1, .pages = 2, .page_tokens = 64},
+                          {torch::kBFloat16, torch::kFloat32}, torch::kCPU);
+  EXPECT_EQ(state.bytes(), cache_bytes(config, 128));
+}
+
+TEST(CausalLmErrors, name_what_was_expected_and_found) {
+  CausalLm model(tiny_hypenet_config());
+  const Tensor ids = torch::arange(3).view({1, 3});
+  EXPECT_ERROR(model->hidden(ids.to(torch::kInt32)),
+               "ids: expected int64 [B, T], found Int [1, 3]");
+  EXPECT_ERROR(model->hidden(ids, torch::ones({1, 4}, torch::kInt64)),
+               "attention_mask: expected [1, 3], found [1, 4]");
+}
+
+}  // namespace
+}  // namespace hypenet
