@@ -13,7 +13,7 @@
 #include "cli/bench_kernel_cases.h"
 #include "cli/device.h"
 #include "cli/kernel_timing.h"
-#include "eval/report.h"
+#include "report/table.h"
 
 namespace hypenet {
 namespace {

@@ -14,10 +14,10 @@
 #include "cli/interrupt.h"
 #include "cli/progress.h"
 #include "engine/score.h"
-#include "eval/report.h"
 #include "halo/hybrid.h"
 #include "halo/transfer.h"
 #include "halo/variant_answers.h"
+#include "report/table.h"
 
 namespace hypenet {
 namespace {

@@ -16,10 +16,10 @@
 #include "cli/model_flops.h"
 #include "cli/numbers.h"
 #include "cli/run_progress.h"
-#include "eval/report.h"
 #include "halo/align.h"
 #include "halo/distill.h"
 #include "halo/hybrid.h"
+#include "report/table.h"
 #include "train/cross_entropy.h"
 #include "train/step.h"
 

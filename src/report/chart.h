@@ -1,10 +1,8 @@
-// report.html: one self-contained page of tables and charts, the charts inline SVG.
+// Charts of lines or bars, drawn as SVG.
 #pragma once
 
-#include <filesystem>
+#include <cstdint>
 #include <string>
-#include <string_view>
-#include <variant>
 #include <vector>
 
 namespace hypenet {
@@ -29,41 +27,10 @@ struct Chart {
   std::string highlight_name = "selected", quiet_name = "not selected";
 };
 
-struct Table {
-  std::vector<std::string> header;
-  std::vector<std::vector<std::string>> rows;
-};
-
-struct Heading {
-  std::string text;
-};
-
-/// A drawing that is no chart: an SVG element, written as it stands.
-struct Picture {
-  std::string title, svg;
-};
-
-/// A string is a paragraph.
-using ReportPart = std::variant<std::string, Heading, Table, Chart, Picture>;
-
-struct Report {
-  std::string title = {}, subtitle = {};
-  std::vector<ReportPart> parts = {};
-};
-
 /// The chart as an SVG element (also valid as a file of its own).
 std::string draw_svg(const Chart& chart);
 
 /// Charts one below the other, as one SVG element.
 std::string draw_svg(const std::vector<Chart>& charts);
-
-/// What every page has, and so tells that it is one of ours.
-inline constexpr std::string_view kReportMark = "<p class=\"subtitle\">";
-
-/// Writes the page, temporary-then-rename. Text is escaped.
-void write_report(const std::filesystem::path& path, const Report& report);
-
-/// The table with aligned columns for a terminal.
-std::string format_table(const Table& table);
 
 }  // namespace hypenet

@@ -1,5 +1,5 @@
 // Reports as Markdown, and their images as files.
-#include "eval/markdown.h"
+#include "report/markdown.h"
 
 #include <gmock/gmock.h>
 

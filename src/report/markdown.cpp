@@ -1,5 +1,5 @@
 // The parts of a report in their order; images are named by their titles.
-#include "eval/markdown.h"
+#include "report/markdown.h"
 
 #include <cctype>
 #include <set>

@@ -1,11 +1,11 @@
 // SVG elements as text.
-#include "eval/svg.h"
+#include "report/svg.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
-#include "eval/escape.h"
+#include "report/escape.h"
 
 namespace hypenet {
 namespace {

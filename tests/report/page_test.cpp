@@ -1,5 +1,5 @@
 // The report page: well-formed, escaped, and calm about strange data.
-#include "eval/report.h"
+#include "report/page.h"
 
 #include <gmock/gmock.h>
 

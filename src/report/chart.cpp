@@ -1,14 +1,15 @@
 // Charts: a title, a legend, axes with a grid, and lines or bars in colours that also print well.
+#include "report/chart.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 
-#include "eval/axis.h"
-#include "eval/escape.h"
-#include "eval/report.h"
-#include "eval/svg.h"
+#include "report/axis.h"
+#include "report/escape.h"
+#include "report/svg.h"
 
 namespace hypenet {
 namespace {

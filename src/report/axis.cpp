@@ -1,5 +1,5 @@
 // Round ticks for linear axes, 1-2-5 steps and powers of two for logarithmic ones.
-#include "eval/axis.h"
+#include "report/axis.h"
 
 #include <fmt/format.h>
 

@@ -1,5 +1,5 @@
 // Axes hold their values between few, distinct ticks.
-#include "eval/axis.h"
+#include "report/axis.h"
 
 #include <gmock/gmock.h>
 
