@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "text/sentences.h"
+#include "eval/python/sentences.h"
 
 namespace hypenet {
 

@@ -6,7 +6,7 @@
 #include <optional>
 
 #include "base/error.h"
-#include "base/python_random.h"
+#include "eval/python/python_random.h"
 #include "eval/ruler_data.h"
 #include "eval/ruler_subjects.h"
 #include "eval/ruler_words.h"

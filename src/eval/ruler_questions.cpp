@@ -4,7 +4,7 @@
 #include <optional>
 
 #include "base/error.h"
-#include "base/python_random.h"
+#include "eval/python/python_random.h"
 #include "eval/ruler_data.h"
 #include "eval/ruler_subjects.h"
 

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <memory>
 
-#include "base/python_random.h"
+#include "eval/python/python_random.h"
 #include "eval/ruler_data.h"
 #include "eval/ruler_subjects.h"
 #include "eval/ruler_words.h"

@@ -5,9 +5,9 @@
 #include <set>
 
 #include "base/error.h"
-#include "base/numpy_random.h"
-#include "base/python_random.h"
-#include "eval/python_text.h"
+#include "eval/python/numpy_random.h"
+#include "eval/python/python_random.h"
+#include "eval/python/python_text.h"
 #include "eval/ruler_subjects.h"
 
 namespace hypenet {

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "base/mersenne_twister.h"
+#include "eval/python/mersenne_twister.h"
 
 namespace hypenet {
 

@@ -1,5 +1,5 @@
 // Python's string methods on UTF-8, against what CPython gives.
-#include "eval/python_text.h"
+#include "eval/python/python_text.h"
 
 #include <gtest/gtest.h>
 

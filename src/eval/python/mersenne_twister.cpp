@@ -1,5 +1,5 @@
 // The recurrence over 624 words, and the two ways to fill them.
-#include "base/mersenne_twister.h"
+#include "eval/python/mersenne_twister.h"
 
 namespace hypenet {
 namespace {

@@ -1,5 +1,5 @@
 // CPython's rules for drawing numbers from the Mersenne Twister.
-#include "base/python_random.h"
+#include "eval/python/python_random.h"
 
 #include <array>
 #include <bit>

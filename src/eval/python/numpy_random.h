@@ -4,7 +4,7 @@
 #include <bit>
 #include <cstdint>
 
-#include "base/mersenne_twister.h"
+#include "eval/python/mersenne_twister.h"
 
 namespace hypenet {
 

@@ -1,6 +1,6 @@
 // Only places after . ? ! are looked at: the word before and the word after decide. Positions are
 // bytes; a character beyond ASCII matters as white space, as a letter and for its case.
-#include "text/sentences.h"
+#include "eval/python/sentences.h"
 
 #include <algorithm>
 #include <optional>

@@ -1,5 +1,5 @@
 // Sentences as NLTK 3.9.2 finds them (tests/data/ruler/README.md).
-#include "text/sentences.h"
+#include "eval/python/sentences.h"
 
 #include <gtest/gtest.h>
 

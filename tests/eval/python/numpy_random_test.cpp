@@ -1,5 +1,5 @@
 // Numbers printed by numpy 2.4: numpy.random.seed(n), then randint.
-#include "base/numpy_random.h"
+#include "eval/python/numpy_random.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

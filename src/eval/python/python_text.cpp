@@ -1,5 +1,5 @@
 // Python's strings are code points; these walk through UTF-8.
-#include "eval/python_text.h"
+#include "eval/python/python_text.h"
 
 #include "text/unicode.h"
 

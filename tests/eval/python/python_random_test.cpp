@@ -1,5 +1,5 @@
 // Numbers printed by CPython 3.11: random.Random(seed), one method at a time from a fresh seed.
-#include "base/python_random.h"
+#include "eval/python/python_random.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
