@@ -1,5 +1,5 @@
 // Tables of wordings, and how one becomes tokens.
-#include "text/recall_wordings.h"
+#include "data/synthetic/recall_wordings.h"
 
 #include "base/error.h"
 

@@ -1,5 +1,5 @@
 // Rows are put together from token ids, never from text, so that their length is exact.
-#include "text/needle.h"
+#include "data/synthetic/needle.h"
 
 #include <algorithm>
 #include <array>
@@ -7,8 +7,8 @@
 #include <string_view>
 
 #include "base/error.h"
-#include "text/needle_keys.h"
-#include "text/needle_sentences.h"
+#include "data/synthetic/needle_keys.h"
+#include "data/synthetic/needle_sentences.h"
 
 namespace hypenet {
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/random.h"
-#include "text/needle.h"
+#include "data/synthetic/needle.h"
 #include "text/tokenizer.h"
 
 namespace hypenet {

@@ -1,5 +1,5 @@
 // Common English nouns in alphabetical order; written for this project.
-#include "text/needle_keys.h"
+#include "data/synthetic/needle_keys.h"
 
 #include <array>
 

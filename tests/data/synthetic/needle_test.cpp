@@ -1,6 +1,6 @@
 // Rows of the recall task: exact length, answers that are in the text, keys of scoring never in
 // training.
-#include "text/needle.h"
+#include "data/synthetic/needle.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "base/error.h"
+#include "data/synthetic/needle_keys.h"
 #include "tests/support/expect_error.h"
 #include "tests/text/fixture.h"
-#include "text/needle_keys.h"
 
 namespace hypenet {
 namespace {

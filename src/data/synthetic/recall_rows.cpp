@@ -1,5 +1,5 @@
 // A row is planned in numbers, drafted as pieces of tokens, and the pieces are hidden in prose.
-#include "text/recall_rows.h"
+#include "data/synthetic/recall_rows.h"
 
 #include <algorithm>
 #include <array>
@@ -7,8 +7,8 @@
 #include <string_view>
 
 #include "base/error.h"
-#include "text/needle_sentences.h"
-#include "text/recall_wordings.h"
+#include "data/synthetic/needle_sentences.h"
+#include "data/synthetic/recall_wordings.h"
 
 namespace hypenet {
 

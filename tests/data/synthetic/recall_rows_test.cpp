@@ -1,6 +1,6 @@
 // Recall rows: exact length, questions that the row answers, keys that never score, no wording of
 // the evaluation's.
-#include "text/recall_rows.h"
+#include "data/synthetic/recall_rows.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -14,11 +14,11 @@
 #include <string>
 #include <vector>
 
+#include "data/synthetic/needle_keys.h"
+#include "data/synthetic/recall_wordings.h"
 #include "tests/support/byte_tokenizer.h"
 #include "tests/support/expect_error.h"
 #include "tests/text/fixture.h"
-#include "text/needle_keys.h"
-#include "text/recall_wordings.h"
 
 namespace hypenet {
 namespace {

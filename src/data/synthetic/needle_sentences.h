@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "text/needle.h"
+#include "data/synthetic/needle.h"
 #include "text/tokenizer.h"
 
 namespace hypenet {
