@@ -2,7 +2,7 @@
 #include "base/error.h"
 #include "eval/own_tasks.h"
 #include "eval/python/sentences.h"
-#include "eval/ruler_data.h"
+#include "eval/ruler/data.h"
 #include "fuzz/target.h"
 
 namespace hypenet::fuzz {

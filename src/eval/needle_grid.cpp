@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "data/synthetic/needle_sentences.h"
-#include "eval/ruler_subjects.h"
+#include "eval/ruler/subjects.h"
 
 namespace hypenet {
 namespace {

@@ -10,7 +10,7 @@
 
 #include "eval/mmlu.h"
 #include "eval/model_report.h"
-#include "eval/ruler.h"
+#include "eval/ruler/ruler.h"
 #include "report/axis.h"
 
 namespace hypenet {

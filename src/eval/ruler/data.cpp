@@ -1,5 +1,5 @@
 // Files as their authors publish them, and as the Hugging Face hub has them.
-#include "eval/ruler_data.h"
+#include "eval/ruler/data.h"
 
 #include <algorithm>
 #include <map>

@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 #include "eval/python/python_random.h"
-#include "eval/ruler_subjects.h"
+#include "eval/ruler/subjects.h"
 
 namespace hypenet {
 namespace {

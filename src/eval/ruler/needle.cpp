@@ -7,9 +7,9 @@
 
 #include "base/error.h"
 #include "eval/python/python_random.h"
-#include "eval/ruler_data.h"
-#include "eval/ruler_subjects.h"
-#include "eval/ruler_words.h"
+#include "eval/ruler/data.h"
+#include "eval/ruler/subjects.h"
+#include "eval/ruler/words.h"
 
 namespace hypenet {
 

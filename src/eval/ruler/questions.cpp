@@ -5,8 +5,8 @@
 
 #include "base/error.h"
 #include "eval/python/python_random.h"
-#include "eval/ruler_data.h"
-#include "eval/ruler_subjects.h"
+#include "eval/ruler/data.h"
+#include "eval/ruler/subjects.h"
 
 namespace hypenet {
 namespace {

@@ -1,11 +1,11 @@
 // The thirteen tasks by name, and their samples as items.
-#include "eval/ruler.h"
+#include "eval/ruler/ruler.h"
 
 #include <algorithm>
 #include <map>
 
 #include "base/error.h"
-#include "eval/ruler_subjects.h"
+#include "eval/ruler/subjects.h"
 
 namespace hypenet {
 namespace {

@@ -1,5 +1,5 @@
 // Sizes are found once a task and length, by drawing prompts and counting their tokens.
-#include "eval/ruler_sample.h"
+#include "eval/ruler/sample.h"
 
 #include <algorithm>
 #include <cmath>

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "eval/ruler_sample.h"
+#include "eval/ruler/sample.h"
 
 namespace hypenet {
 

@@ -1,5 +1,5 @@
 // Texts that several subjects put together.
-#include "eval/ruler_subjects.h"
+#include "eval/ruler/subjects.h"
 
 namespace hypenet {
 

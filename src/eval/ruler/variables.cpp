@@ -8,7 +8,7 @@
 #include "eval/python/numpy_random.h"
 #include "eval/python/python_random.h"
 #include "eval/python/python_text.h"
-#include "eval/ruler_subjects.h"
+#include "eval/ruler/subjects.h"
 
 namespace hypenet {
 namespace {

@@ -1,11 +1,11 @@
 // Byte order of UTF-8 is the order of code points, which is Python's order of strings.
-#include "eval/ruler_words.h"
+#include "eval/ruler/words.h"
 
 #include <algorithm>
 #include <initializer_list>
 #include <string_view>
 
-#include "eval/word_lists.h"
+#include "eval/ruler/word_lists.h"
 
 namespace hypenet {
 namespace {

@@ -1,5 +1,5 @@
 // Samples equal those of RULER's scripts, byte for byte (tests/data/ruler/README.md says which).
-#include "eval/ruler.h"
+#include "eval/ruler/ruler.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,9 +8,9 @@
 
 #include "base/files.h"
 #include "base/json.h"
-#include "eval/ruler_data.h"
-#include "eval/ruler_subjects.h"
-#include "eval/ruler_words.h"
+#include "eval/ruler/data.h"
+#include "eval/ruler/subjects.h"
+#include "eval/ruler/words.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/sha256.h"
 #include "tests/support/temporary_folder.h"
