@@ -7,8 +7,8 @@
 #include <memory>
 
 #include "base/random.h"
+#include "bench/shapes.h"
 #include "cli/bench.h"
-#include "cli/bench_shapes.h"
 #include "cli/device.h"
 #include "cli/generation_options.h"
 #include "cli/interrupt.h"

@@ -8,12 +8,12 @@
 #include <string>
 
 #include "base/random.h"
+#include "bench/kernel_timing.h"
+#include "bench/model_flops.h"
+#include "bench/shapes.h"
 #include "cli/bench.h"
-#include "cli/bench_shapes.h"
 #include "cli/device.h"
 #include "cli/interrupt.h"
-#include "cli/kernel_timing.h"
-#include "cli/model_flops.h"
 #include "cli/numbers.h"
 #include "cli/run_progress.h"
 #include "halo/align.h"

@@ -1,5 +1,5 @@
 // Calls are recorded in a CUDA graph and go round sets of inputs and outputs that L2 cannot hold.
-#include "cli/kernel_timing.h"
+#include "bench/kernel_timing.h"
 
 #include <c10/core/CachingDeviceAllocator.h>
 
@@ -10,8 +10,7 @@
 #include <optional>
 #include <vector>
 
-#include "cli/interrupt.h"
-#include "cli/read_bandwidth.h"
+#include "bench/read_bandwidth.h"
 #include "ops/graph.h"
 
 namespace hypenet {
@@ -39,19 +38,21 @@ double seconds_of(const std::function<void()>& work) {
 }
 
 /// Median of seven times of `work`, after `untimed` runs of it.
-double median_seconds(int untimed, const std::function<void()>& work) {
+double median_seconds(int untimed, const std::function<void()>& check_stop,
+                      const std::function<void()>& work) {
   constexpr size_t kTimes = 7;
   for (int i = 0; i < untimed; ++i) work();
   std::vector<double> seconds;
   while (seconds.size() < kTimes) {
-    throw_if_interrupted();
+    check_stop();
     seconds.push_back(seconds_of(work));
   }
   std::ranges::nth_element(seconds, seconds.begin() + kTimes / 2);
   return seconds[kTimes / 2];
 }
 
-double seconds_a_call_recorded(const std::vector<KernelCall>& sets, torch::Device device) {
+double seconds_a_call_recorded(const std::vector<KernelCall>& sets, torch::Device device,
+                               const std::function<void()>& check_stop) {
   constexpr int kReplays = 2;
   const auto call_all = [&] {
     for (const KernelCall& set : sets) set();
@@ -69,7 +70,7 @@ double seconds_a_call_recorded(const std::vector<KernelCall>& sets, torch::Devic
     }
   });
   // Untimed replays also bring an idle device to its clock.
-  const double seconds = median_seconds(3, [&] {
+  const double seconds = median_seconds(3, check_stop, [&] {
     for (int i = 0; i < kReplays; ++i) graph->replay();
     torch::cuda::synchronize(device.index());
   });
@@ -89,12 +90,14 @@ KernelTime measure_alone(const KernelCase& kernel, torch::Device device) {
 
 }  // namespace
 
-KernelTime measure(const KernelCase& kernel, const KernelSizes& sizes) {
-  throw_if_interrupted();
+KernelTime measure(const KernelCase& kernel, const KernelSizes& sizes,
+                   const std::function<void()>& check_stop) {
+  check_stop();
   std::vector<KernelCall> sets;
   for (int64_t i = 0; i < input_sets(kernel.work, sizes); ++i) sets.push_back(kernel.make());
-  const double seconds = can_capture(sizes.device) ? seconds_a_call_recorded(sets, sizes.device)
-                                                   : median_seconds(1, [&] { sets.front()(); });
+  const double seconds = can_capture(sizes.device)
+                             ? seconds_a_call_recorded(sets, sizes.device, check_stop)
+                             : median_seconds(1, check_stop, [&] { sets.front()(); });
   return {kernel.name, kernel.shape, kernel.work, seconds};
 }
 

@@ -1,5 +1,5 @@
 // Beside each call stands its count of FLOPs and bytes, which docs/kernels-log.md derives.
-#include "cli/bench_kernel_cases.h"
+#include "bench/kernel_cases.h"
 
 #include <fmt/format.h>
 
@@ -7,7 +7,7 @@
 #include <cmath>
 #include <utility>
 
-#include "cli/read_bandwidth.h"
+#include "bench/read_bandwidth.h"
 #include "ops/attention.h"
 #include "ops/attention_step.h"
 #include "ops/gating.h"

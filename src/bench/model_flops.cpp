@@ -1,5 +1,5 @@
 // Counting, layer by layer.
-#include "cli/model_flops.h"
+#include "bench/model_flops.h"
 
 #include <algorithm>
 

@@ -1,5 +1,5 @@
 // Each thread sums its own run of words.
-#include "cli/read_bandwidth.h"
+#include "bench/read_bandwidth.h"
 
 #include <ATen/Parallel.h>
 

@@ -1,5 +1,5 @@
 // The sizes, as their teachers' config.json has them.
-#include "cli/bench_shapes.h"
+#include "bench/shapes.h"
 
 #include "base/error.h"
 #include "halo/hybrid.h"

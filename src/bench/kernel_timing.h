@@ -4,9 +4,10 @@
 
 #include <torch/torch.h>
 
+#include <functional>
 #include <string>
 
-#include "cli/bench_kernel_cases.h"
+#include "bench/kernel_cases.h"
 
 namespace hypenet {
 
@@ -21,8 +22,10 @@ struct KernelTime {
 
 /// The time of a call: on a GPU the median of seven, each of two replays of a CUDA graph of about 4
 /// ms whose calls go round sets of inputs and outputs of more than 200 MB; on a CPU the median of
-/// seven calls. Throws Interrupted.
-KernelTime measure(const KernelCase& kernel, const KernelSizes& sizes);
+/// seven calls. `check_stop` is called in between, and may throw.
+KernelTime measure(
+    const KernelCase& kernel, const KernelSizes& sizes,
+    const std::function<void()>& check_stop = [] {});
 
 /// FLOP a second of a large product of this type, measured now. Memory that it took on a GPU is
 /// given back, and peaks of memory count anew. Under a second.
