@@ -1,5 +1,5 @@
-# Builds data/ruler/*.txt into the program: a source file with one string a list (src/eval/word_lists.h).
-set(HYPENET_WORD_LISTS_SOURCE "// Written by cmake/WordLists.cmake from data/ruler.\n#include \"eval/word_lists.h\"\n\nnamespace hypenet {\n")
+# Builds data/ruler/*.txt into the program: a source file with one string a list (src/eval/ruler/word_lists.h).
+set(HYPENET_WORD_LISTS_SOURCE "// Written by cmake/WordLists.cmake from data/ruler.\n#include \"eval/ruler/word_lists.h\"\n\nnamespace hypenet {\n")
 foreach(list noun adjective verb)
   set(file ${CMAKE_SOURCE_DIR}/data/ruler/${list}list.txt)
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})

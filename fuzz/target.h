@@ -31,7 +31,6 @@ void attempt(const std::function<void()>& read);
 void read_tokenizer(std::string_view input);
 void read_pattern(std::string_view input);
 void read_chat_template(std::string_view input);
-void read_punkt(std::string_view input);
 // model_targets.cpp
 void read_safetensors(std::string_view input);
 void read_checkpoint(std::string_view input);
@@ -52,5 +51,6 @@ void read_scores(std::string_view input);
 void read_own_task(std::string_view input);
 void read_task(std::string_view input);
 void read_ruler(std::string_view input);
+void read_punkt(std::string_view input);
 
 }  // namespace hypenet::fuzz

@@ -1,7 +1,8 @@
 // Targets of the evaluation's data sets: users' own items, published tasks, what RULER is made of.
 #include "base/error.h"
 #include "eval/own_tasks.h"
-#include "eval/ruler_data.h"
+#include "eval/python/sentences.h"
+#include "eval/ruler/data.h"
 #include "fuzz/target.h"
 
 namespace hypenet::fuzz {
@@ -53,6 +54,16 @@ void read_ruler(std::string_view input) {
   attempt([&] { read_hotpot(data, "hotpot"); });
   attempt([&] { read_english_words(data, "words"); });
   attempt([&] { Essays(data, "essays").sentences(50); });
+}
+
+/// abbrev_types.txt --- collocations.tab --- sent_starters.txt --- ortho_context.tab --- a text
+void read_punkt(std::string_view input) {
+  const auto part = parts(input, 5);
+  put("abbrev_types.txt", part[0]);
+  put("collocations.tab", part[1]);
+  put("sent_starters.txt", part[2]);
+  put("ortho_context.tab", part[3]);
+  SentenceSplitter(PunktParameters::load(folder())).split(part[4]);
 }
 
 }  // namespace hypenet::fuzz

@@ -3,7 +3,6 @@
 #include "fuzz/target.h"
 #include "text/chat_template.h"
 #include "text/pattern.h"
-#include "text/sentences.h"
 #include "text/stop_ids.h"
 #include "text/tokenizer.h"
 #include "text/unicode.h"
@@ -51,16 +50,6 @@ void read_chat_template(std::string_view input) {
   const std::vector<ChatMessage> messages = {
       {"system", "Be brief."}, {"user", "Hi"}, {"assistant", "Hello"}, {"user", "Why?"}};
   chat.render(messages);
-}
-
-/// abbrev_types.txt --- collocations.tab --- sent_starters.txt --- ortho_context.tab --- a text
-void read_punkt(std::string_view input) {
-  const auto part = parts(input, 5);
-  put("abbrev_types.txt", part[0]);
-  put("collocations.tab", part[1]);
-  put("sent_starters.txt", part[2]);
-  put("ortho_context.tab", part[3]);
-  SentenceSplitter(PunktParameters::load(folder())).split(part[4]);
 }
 
 }  // namespace hypenet::fuzz

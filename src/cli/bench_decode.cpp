@@ -8,10 +8,10 @@
 #include <optional>
 
 #include "base/error.h"
+#include "bench/kernel_timing.h"
 #include "cli/bench.h"
 #include "cli/bench_inference.h"
 #include "cli/interrupt.h"
-#include "cli/kernel_timing.h"
 #include "cli/numbers.h"
 #include "cli/progress.h"
 #include "engine/runner.h"

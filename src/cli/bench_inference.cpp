@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
-#include "cli/bench_shapes.h"
+#include "bench/shapes.h"
 
 namespace hypenet {
 namespace {

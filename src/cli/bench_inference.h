@@ -9,8 +9,9 @@
 #include <vector>
 
 #include "cli/device.h"
-#include "eval/report.h"
 #include "model/causal_lm.h"
+#include "report/chart.h"
+#include "report/table.h"
 
 namespace hypenet {
 

@@ -9,11 +9,12 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "bench/kernel_cases.h"
+#include "bench/kernel_timing.h"
 #include "cli/bench.h"
-#include "cli/bench_kernel_cases.h"
 #include "cli/device.h"
-#include "cli/kernel_timing.h"
-#include "eval/report.h"
+#include "cli/interrupt.h"
+#include "report/table.h"
 
 namespace hypenet {
 namespace {
@@ -86,9 +87,12 @@ void bench_kernels(const BenchKernels& options) {
   const std::vector<KernelCase> cases = chosen_cases(options, sizes);
   torch::manual_seed(0);
   std::vector<KernelTime> times;
-  for (const KernelCase& kernel : ceiling_cases(sizes)) times.push_back(measure(kernel, sizes));
+  const auto time = [&](const KernelCase& kernel) {
+    times.push_back(measure(kernel, sizes, throw_if_interrupted));
+  };
+  std::ranges::for_each(ceiling_cases(sizes), time);
   const Ceilings ceilings{times[0].flops(), times[1].bandwidth()};
-  for (const KernelCase& kernel : cases) times.push_back(measure(kernel, sizes));
+  std::ranges::for_each(cases, time);
   std::cout
       << fmt::format("{}, {}{}\n\n", device.str(), type_name(sizes.type()),
                      sizes.is_quick ? ", quick: small sizes, which say little of speed" : "")

@@ -9,11 +9,11 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "bench/kernel_timing.h"
+#include "bench/model_flops.h"
 #include "cli/bench.h"
 #include "cli/bench_inference.h"
 #include "cli/interrupt.h"
-#include "cli/kernel_timing.h"
-#include "cli/model_flops.h"
 #include "cli/numbers.h"
 #include "cli/progress.h"
 #include "engine/engine.h"

@@ -7,17 +7,17 @@
 #include <memory>
 
 #include "base/random.h"
+#include "bench/shapes.h"
 #include "cli/bench.h"
-#include "cli/bench_shapes.h"
 #include "cli/device.h"
 #include "cli/generation_options.h"
 #include "cli/interrupt.h"
 #include "cli/progress.h"
 #include "engine/score.h"
-#include "eval/report.h"
 #include "halo/hybrid.h"
 #include "halo/transfer.h"
 #include "halo/variant_answers.h"
+#include "report/table.h"
 
 namespace hypenet {
 namespace {

@@ -8,18 +8,18 @@
 #include <string>
 
 #include "base/random.h"
+#include "bench/kernel_timing.h"
+#include "bench/model_flops.h"
+#include "bench/shapes.h"
 #include "cli/bench.h"
-#include "cli/bench_shapes.h"
 #include "cli/device.h"
 #include "cli/interrupt.h"
-#include "cli/kernel_timing.h"
-#include "cli/model_flops.h"
 #include "cli/numbers.h"
 #include "cli/run_progress.h"
-#include "eval/report.h"
 #include "halo/align.h"
 #include "halo/distill.h"
 #include "halo/hybrid.h"
+#include "report/table.h"
 #include "train/cross_entropy.h"
 #include "train/step.h"
 

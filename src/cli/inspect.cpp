@@ -15,11 +15,11 @@
 #include "cli/model_facts.h"
 #include "cli/note.h"
 #include "cli/numbers.h"
-#include "eval/report.h"
 #include "model/config.h"
 #include "model/decode_state.h"
 #include "model/mixers/attention.h"
 #include "model/weights.h"
+#include "report/table.h"
 #include "store/checkpoint.h"
 
 namespace hypenet {

@@ -13,8 +13,8 @@
 #include "base/files.h"
 #include "cli/commands.h"
 #include "cli/outputs.h"
-#include "eval/markdown.h"
 #include "eval/model_report.h"
+#include "report/markdown.h"
 
 namespace hypenet {
 namespace {

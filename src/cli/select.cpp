@@ -9,8 +9,8 @@
 #include "base/json.h"
 #include "cli/commands.h"
 #include "cli/note.h"
-#include "eval/report.h"
 #include "halo/results.h"
+#include "report/table.h"
 
 namespace hypenet {
 namespace {

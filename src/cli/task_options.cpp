@@ -9,7 +9,7 @@
 #include "eval/mmlu.h"
 #include "eval/own_tasks.h"
 #include "eval/recall_tasks.h"
-#include "eval/ruler.h"
+#include "eval/ruler/ruler.h"
 
 namespace hypenet {
 namespace {

@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "base/json.h"
+#include "data/synthetic/needle.h"
+#include "data/synthetic/recall_rows.h"
 #include "data/token_shard.h"
-#include "text/needle.h"
-#include "text/recall_rows.h"
 
 namespace hypenet {
 
@@ -21,10 +21,10 @@ using torch::Tensor;
 struct MixtureConfig {
   /// Full sequences of the corpus, each once an epoch, in an order that depends on seed and epoch.
   double prose = 1;
-  /// Needle rows: 1, 2, 4 or 8 needles, 1 to 4 questions (text/needle.h).
+  /// Needle rows: 1, 2, 4 or 8 needles, 1 to 4 questions (data/synthetic/needle.h).
   double needle = 0;
-  /// Recall rows in many wordings (text/recall_rows.h). They take the place of prose rows: with a
-  /// share of them the needle and copy rows are the same as without.
+  /// Recall rows in many wordings (data/synthetic/recall_rows.h). They take the place of prose
+  /// rows: with a share of them the needle and copy rows are the same as without.
   double recall = 0;
   /// A span of 12 to T/3 tokens that appears again later; half of these rows are random tokens.
   double copy = 0;
@@ -71,8 +71,8 @@ class Batches {
  public:
   /// `tokenizer` may be null when the mixture is all prose; else it must live as long. Throws Error
   /// when the corpus holds less than one sequence or was made with another tokenizer, shares do not
-  /// add up to one, or rows of a kind cannot be built (too short a context, text/needle.h,
-  /// text/recall_rows.h).
+  /// add up to one, or rows of a kind cannot be built (too short a context,
+  /// data/synthetic/needle.h, data/synthetic/recall_rows.h).
   Batches(std::shared_ptr<const TokenDataset> dataset, const Tokenizer* tokenizer,
           BatchOptions options);
 

@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "data/records.h"
-#include "eval/python_text.h"
+#include "eval/python/python_text.h"
 
 namespace hypenet {
 namespace fs = std::filesystem;

@@ -10,7 +10,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "eval/python_text.h"
+#include "eval/python/python_text.h"
 #include "text/unicode.h"
 
 namespace hypenet {

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "base/python_random.h"
+#include "eval/python/python_random.h"
 
 namespace hypenet {
 

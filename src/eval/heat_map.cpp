@@ -7,10 +7,10 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "eval/axis.h"
-#include "eval/escape.h"
 #include "eval/needle_grid.h"
-#include "eval/svg.h"
+#include "report/axis.h"
+#include "report/escape.h"
+#include "report/svg.h"
 
 namespace hypenet {
 namespace {

@@ -10,7 +10,7 @@
 #include "base/files.h"
 #include "eval/data_files.h"
 #include "eval/few_shot.h"
-#include "eval/python_text.h"
+#include "eval/python/python_text.h"
 
 namespace hypenet {
 namespace fs = std::filesystem;

@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <vector>
 
+#include "data/synthetic/needle.h"
 #include "engine/engine.h"
 #include "engine/scoring.h"
-#include "text/needle.h"
 #include "text/tokenizer.h"
 
 namespace hypenet {

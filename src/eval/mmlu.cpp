@@ -4,7 +4,7 @@
 #include <array>
 
 #include "base/error.h"
-#include "eval/python_text.h"
+#include "eval/python/python_text.h"
 
 namespace hypenet {
 namespace {

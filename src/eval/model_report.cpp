@@ -8,7 +8,7 @@
 #include <map>
 #include <set>
 
-#include "eval/axis.h"
+#include "report/axis.h"
 
 namespace hypenet {
 namespace {

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "eval/report.h"
 #include "eval/result_files.h"
+#include "report/page.h"
 
 namespace hypenet {
 

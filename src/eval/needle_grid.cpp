@@ -7,8 +7,8 @@
 
 #include "base/error.h"
 #include "base/random.h"
-#include "eval/ruler_subjects.h"
-#include "text/needle_sentences.h"
+#include "data/synthetic/needle_sentences.h"
+#include "eval/ruler/subjects.h"
 
 namespace hypenet {
 namespace {

@@ -17,7 +17,7 @@
 namespace hypenet {
 
 /// What hides the fact: kEssays: RULER's niah_single_2; kRepeated: its niah_single_1; kFacts: prose
-/// with facts of text/needle.h, which small models of the recipes have learnt.
+/// with facts of data/synthetic/needle.h, which small models of the recipes have learnt.
 enum class NeedleHaystack { kEssays, kRepeated, kFacts };
 
 /// "essays", "repeated", "facts". Throws Error for another name, with these.

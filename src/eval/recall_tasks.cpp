@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "eval/data_files.h"
-#include "eval/python_text.h"
+#include "eval/python/python_text.h"
 
 namespace hypenet {
 namespace {

@@ -10,7 +10,7 @@
 
 #include "base/error.h"
 #include "base/json_text.h"
-#include "eval/ruler.h"
+#include "eval/ruler/ruler.h"
 
 namespace hypenet {
 namespace {

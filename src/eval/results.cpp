@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 #include "eval/mmlu.h"
-#include "eval/ruler.h"
+#include "eval/ruler/ruler.h"
 
 namespace hypenet {
 namespace {

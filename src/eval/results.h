@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "base/json.h"
-#include "eval/report.h"
 #include "eval/request.h"
 #include "eval/task.h"
+#include "report/table.h"
 
 namespace hypenet {
 

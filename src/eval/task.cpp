@@ -7,7 +7,7 @@
 #include <numeric>
 
 #include "base/error.h"
-#include "eval/python_text.h"
+#include "eval/python/python_text.h"
 #include "text/unicode.h"
 
 namespace hypenet {

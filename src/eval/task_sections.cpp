@@ -8,10 +8,10 @@
 #include <set>
 #include <tuple>
 
-#include "eval/axis.h"
 #include "eval/mmlu.h"
 #include "eval/model_report.h"
-#include "eval/ruler.h"
+#include "eval/ruler/ruler.h"
+#include "report/axis.h"
 
 namespace hypenet {
 namespace {

@@ -4,11 +4,11 @@
 #include <filesystem>
 #include <optional>
 
-#include "eval/report.h"
 #include "halo/evaluate.h"
 #include "halo/recipe.h"
 #include "halo/run.h"
 #include "halo/steps.h"
+#include "report/table.h"
 
 namespace hypenet {
 

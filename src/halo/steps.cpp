@@ -6,9 +6,9 @@
 
 #include "base/files.h"
 #include "base/json.h"
-#include "eval/report.h"
 #include "halo/pilot_training.h"
 #include "halo/selection.h"
+#include "report/page.h"
 #include "store/checkpoint.h"
 #include "store/safetensors.h"
 

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <optional>
 
-#include "eval/ruler.h"
+#include "eval/ruler/ruler.h"
 #include "halo/sweep.h"
 #include "halo/variant_evaluator.h"
 #include "model/length_note.h"

@@ -1,10 +1,6 @@
-// hypenet bench train: what it counts, and that every stage runs on a CPU.
+// hypenet bench train, prefill and decode: that they run on a CPU.
 #include <gmock/gmock.h>
 
-#include "cli/bench_shapes.h"
-#include "cli/model_flops.h"
-#include "halo/hybrid.h"
-#include "tests/support/expect_error.h"
 #include "tests/support/program.h"
 
 namespace hypenet {
@@ -16,53 +12,6 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing_support::ProgramResult;
 using testing_support::run_program;
-
-ModelConfig student_of(const BenchShape& shape, int stage) {
-  const auto kept = stage == 1 ? std::vector<int64_t>() : shape.attention_layers;
-  return hypenet_config(shape.teacher, mixer_types(shape.teacher.num_hidden_layers, kept));
-}
-
-double total(const std::string& name, int stage, int64_t context) {
-  const BenchShape shape = bench_shape(name);
-  return total_flops(training_flops(shape.teacher, student_of(shape, stage), stage, context));
-}
-
-TEST(TrainFlops, are_those_of_the_published_shapes) {
-  // Parameters times 2 forward and 4 backward; stage 1 needs no gradient of the mixers' input, and
-  // these sums leave out the mixing itself, which at 512 tokens is a few percent.
-  const double mixer = 5 * 2048.0 * 2048, twins = 28 * mixer, teacher = 1.41e9;
-  EXPECT_NEAR(total("hypenet-2b", 1, 512) / (2 * teacher + 4 * twins + 2 * twins / 5), 1, 0.06);
-  EXPECT_NEAR(total("hypenet-2b", 2, 512) / 15.0e9, 1, 0.03);
-  EXPECT_NEAR(total("hypenet-2b", 3, 16384) / 13.2e9, 1, 0.02);
-}
-
-TEST(TrainFlops, of_attention_grow_with_the_context_and_of_lightning_do_not) {
-  const BenchShape shape = bench_shape("tiny");
-  const auto by_name = [&](int64_t context) {
-    std::map<std::string, double> parts;
-    for (const auto& part : training_flops(shape.teacher, student_of(shape, 3), 3, context)) {
-      parts[part.name] = part.sum();
-    }
-    return parts;
-  };
-  auto near = by_name(64), far = by_name(128);
-  EXPECT_EQ(near.size(), 5U);
-  for (const auto& [name, flops] : near) {
-    EXPECT_DOUBLE_EQ(far[name], name == "student attention" ? 2 * flops : flops) << name;
-  }
-}
-
-TEST(BenchShapes, keep_a_quarter_of_the_layers_spread_evenly) {
-  EXPECT_EQ(bench_shape("hypenet-2b").attention_layers,
-            (std::vector<int64_t>{0, 4, 8, 12, 16, 20, 24}));
-  EXPECT_EQ(bench_shape("smollm2-135m").attention_layers.size(), 7U);
-  for (const char* name : {"hypenet-2b", "smollm2-135m", "tiny"}) {
-    check_model_config(bench_shape(name).teacher, name);
-    check_model_config(student_of(bench_shape(name), 2), name);
-  }
-  EXPECT_ERROR(bench_shape("huge"),
-               "--shape: expected hypenet-2b, smollm2-135m or tiny, found \"huge\"");
-}
 
 class BenchTrainStage : public testing::TestWithParam<std::vector<std::string>> {};
 

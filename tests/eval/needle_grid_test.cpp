@@ -6,7 +6,7 @@
 
 #include "base/files.h"
 #include "base/json.h"
-#include "eval/ruler_sample.h"
+#include "eval/ruler/sample.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
 

@@ -8,7 +8,7 @@
 #include <sstream>
 
 #include "eval/mmlu.h"
-#include "eval/ruler.h"
+#include "eval/ruler/ruler.h"
 #include "tests/support/expect_error.h"
 
 namespace hypenet {

@@ -1,7 +1,7 @@
 // HALO with each mixer that attention can become: every row of the table is run.
 #include <gtest/gtest.h>
 
-#include "cli/model_flops.h"
+#include "bench/model_flops.h"
 #include "engine/engine.h"
 #include "halo/align.h"
 #include "halo/distill.h"

@@ -1,0 +1,500 @@
+// Beside each call stands its count of FLOPs and bytes, which docs/kernels-log.md derives.
+#include "bench/kernel_cases.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "bench/read_bandwidth.h"
+#include "ops/attention.h"
+#include "ops/attention_step.h"
+#include "ops/gating.h"
+#include "ops/lightning.h"
+#include "ops/lightning_step.h"
+#include "ops/linear.h"
+#include "ops/linear_step.h"
+#include "ops/mean_squared_error.h"
+#include "ops/norm.h"
+#include "ops/rope.h"
+#include "ops/sampling.h"
+#include "ops/step_inputs.h"
+#include "train/losses.h"
+
+namespace hypenet {
+namespace {
+
+using Tensors = std::vector<Tensor>;
+using Shape = std::vector<int64_t>;
+
+constexpr double kEps = 1e-6, kRopeTheta = 1e6;
+
+/// An op on inputs that it is differentiable in.
+struct DifferentiableCall {
+  Tensors inputs;
+  std::function<Tensors(const Tensors&)> op;
+};
+
+KernelCall forward_call(const DifferentiableCall& call) {
+  return [call] {
+    const torch::NoGradGuard no_grad;
+    return call.op(call.inputs);
+  };
+}
+
+KernelCall forward_backward_call(const DifferentiableCall& call) {
+  Tensors gradients;
+  for (const Tensor& output : forward_call(call)()) gradients.push_back(torch::randn_like(output));
+  return [call, gradients] {
+    // Leaves of this call alone: autograd ties a leaf to the stream of its first use, and that
+    // would be the stream of the untimed call and not the one that records.
+    Tensors leaves;
+    for (const Tensor& input : call.inputs) leaves.push_back(input.detach().requires_grad_());
+    return torch::autograd::grad(call.op(leaves), leaves, gradients);
+  };
+}
+
+double product_of(std::initializer_list<int64_t> factors) {
+  double product = 1;
+  for (const int64_t factor : factors) product *= static_cast<double>(factor);
+  return product;
+}
+
+/// Types and sizes of the inputs that the cases make.
+struct InputSizes {
+  KernelSizes sizes;
+
+  torch::TensorOptions options() const {
+    return torch::TensorOptions().device(sizes.device).dtype(sizes.type());
+  }
+  torch::TensorOptions wide_options() const { return options().dtype(torch::kFloat32); }
+  double element_bytes() const { return static_cast<double>(c10::elementSize(sizes.type())); }
+  /// Of a number of tokens, rows or words: all, or in a quick run a 128th.
+  int64_t part(int64_t n) const { return sizes.is_quick ? std::max<int64_t>(16, n / 128) : n; }
+  int64_t batch(int64_t B) const { return sizes.is_quick ? std::max<int64_t>(1, B / 8) : B; }
+};
+
+/// Collects the cases. What makes a case keeps the sizes alone: a copy of the cases would copy all
+/// that they keep.
+struct Cases : InputSizes {
+  std::vector<KernelCase> all = {};
+
+  void add(std::string name, std::string shape, KernelWork work, std::function<KernelCall()> make) {
+    all.push_back({std::move(name), std::move(shape), work, std::move(make)});
+  }
+  void add_both(const std::string& name, const std::string& shape, KernelWork forward,
+                KernelWork both, const std::function<DifferentiableCall()>& make) {
+    add(name, shape, forward, [make] { return forward_call(make()); });
+    add(name + " + backward", shape, both, [make] { return forward_backward_call(make()); });
+  }
+};
+
+void add_lightning(Cases& cases, int64_t H, int64_t d, int64_t B, int64_t T) {
+  constexpr int64_t C = 64;  // tokens a chunk
+  B = cases.batch(B), T = cases.part(T);
+  const double unit = product_of({B, T, H, C * d + d * d});
+  const double tensor = product_of({B, T, H, d}) * cases.element_bytes();
+  // Forward: q, k, v and o. Backward: q, k, v, do and dq, dk, dv.
+  cases.add_both("lightning attention", fmt::format("{} x {}, H {}, d {}", B, T, H, d),
+                 {4 * unit, 4 * tensor}, {14 * unit, 11 * tensor},
+                 [=, options = cases.options()]() -> DifferentiableCall {
+                   const Tensor decay = lightning_decay(H).to(options.device());
+                   const auto random = [&] { return torch::randn({B, T, H, d}, options); };
+                   return {{random(), random(), random()}, [decay, d](const Tensors& x) {
+                             LightningInput input{.q = x[0], .k = x[1], .v = x[2], .decay = decay};
+                             input.scale = 1 / std::sqrt(static_cast<double>(d));
+                             input.needs_state = false;
+                             return Tensors{lightning_chunked(input).output};
+                           }};
+                 });
+}
+
+KernelCall lightning_step_call(const InputSizes& cases, int64_t B, int64_t H, int64_t d) {
+  const auto random = [&] { return torch::randn({B, H * d}, cases.options()); };
+  const auto weight = [&](int64_t n) { return torch::rand({n}, cases.wide_options()); };
+  const RopeAngles angles =
+      rope_angles(torch::arange(B) + 5000, rope_frequencies(d, kRopeTheta));  // [B, d / 2]
+  const LightningStepInput input{
+      .q = random(),
+      .k = random(),
+      .v = random(),
+      .q_weight = weight(d),
+      .k_weight = weight(d),
+      .angles = {angles.cos.to(cases.sizes.device), angles.sin.to(cases.sizes.device)},
+      .decay = lightning_decay(H).to(cases.sizes.device),
+      .scale = 1 / std::sqrt(static_cast<double>(d)),
+      .o_weight = weight(H * d),
+      .gate = random(),
+      .eps = kEps,
+      .state = torch::zeros({B, H, d, d}, cases.wide_options())};
+  return [input] { return Tensors{lightning_step(input)}; };
+}
+
+void add_lightning_step(Cases& cases, int64_t B) {
+  const int64_t H = 16, d = 128;
+  // gamma S + k^T v and q S are 3 and 2 operations a number of the state. The float32 state is
+  // read and written; q, k, v, gate and o are left out: 1 % more, and this is the floor to quote.
+  cases.add("lightning step", fmt::format("B {}, H {}, d {}", B, H, d),
+            {5 * product_of({B, H, d, d}), 2 * 4 * product_of({B, H, d, d})},
+            [sizes = InputSizes(cases), B] { return lightning_step_call(sizes, B, H, d); });
+}
+
+/// N sequences of T tokens each, the last of which is the step's; their pages in no order.
+KernelCall attention_step_call(const InputSizes& cases, int64_t N, int64_t T) {
+  const int64_t H = 16, G = 8, d = 128, P = 128, width = (T + P - 1) / P;
+  const auto random = [&](torch::IntArrayRef shape) {
+    return torch::randn(shape, cases.options());
+  };
+  const auto numbers = cases.options().dtype(torch::kInt32);
+  const auto weight = [&] { return torch::rand({d}, cases.wide_options()); };
+  const AttentionStepInput input{
+      .q = random({N, H * d}),
+      .k = random({N, G * d}),
+      .v = random({N, G * d}),
+      .q_weight = weight(),
+      .k_weight = weight(),
+      .eps = kEps,
+      .query_scale = torch::ones({N}, cases.wide_options()),
+      .gate = random({N, H * d}),
+      .cache = {random({N * width, P, G, d}), random({N * width, P, G, d})},
+      .page_table = torch::randperm(N * width, numbers).view({N, width}),
+      .slots = torch::arange(N, numbers),
+      .positions = torch::full({N}, T - 1, numbers)};
+  return [input] { return Tensors{attention_step(input)}; };
+}
+
+void add_attention_step(Cases& cases, int64_t sequences, int64_t tokens) {
+  const int64_t H = 16, G = 8, d = 128;
+  const int64_t N = cases.batch(sequences), T = cases.part(tokens);
+  // Keys and values once; q k^T and its product with v.
+  cases.add("attention step", fmt::format("N {}, {} tokens, H {}, G {}, d {}", N, T, H, G, d),
+            {4 * product_of({N, T, H, d}), 2 * product_of({N, T, G, d}) * cases.element_bytes()},
+            [sizes = InputSizes(cases), N, T] { return attention_step_call(sizes, N, T); });
+}
+
+/// The linear layers of a step that read one x.
+struct StepLayers {
+  const char* name;
+  int64_t K;
+  std::vector<int64_t> outs;
+  bool has_norm = false, has_gate = false, is_swiglu = false, has_residual = false;
+  bool is_head = false;
+};
+
+KernelCall linear_step_call(const InputSizes& cases, const StepLayers& layers, int64_t N) {
+  const auto random = [&](int64_t n) { return torch::randn({N, n}, cases.options()); };
+  std::vector<StepWeights> weights;
+  for (const int64_t out : layers.outs) {
+    weights.push_back({torch::randn({out, layers.K}, cases.options()).mul_(0.02)});
+  }
+  LinearStepInput input{.x = random(layers.K), .eps = kEps, .layers = {}};
+  if (layers.has_norm) input.norm_weight = torch::rand({layers.K}, cases.options());
+  if (layers.has_gate) input.gate = random(layers.K);
+  if (layers.has_residual) input.residual = random(layers.outs[0]);
+  input.is_swiglu = layers.is_swiglu, input.has_float_output = layers.is_head;
+  return [input, weights]() mutable {
+    input.layers = weights;
+    return linear_step(input);
+  };
+}
+
+void add_linear_step(Cases& cases, const StepLayers& layers, int64_t N) {
+  std::string outs;
+  double weights = 0;
+  for (const int64_t out : layers.outs) {
+    outs += fmt::format("{}{}", outs.empty() ? "" : " + ", out);
+    weights += product_of({out, layers.K});
+  }
+  const char* extras = layers.has_gate    ? ", gated norm, residual"
+                       : layers.is_swiglu ? ", norm, SwiGLU"
+                       : layers.has_norm  ? ", norm"
+                                          : ", residual";
+  // The weights, read once: the few rows beside them are left out.
+  cases.add("linear step",
+            fmt::format("{}: N {}, {} -> {}{}", layers.name, N, layers.K, outs, extras),
+            {2.0 * static_cast<double>(N) * weights, weights * cases.element_bytes()},
+            [sizes = InputSizes(cases), layers, N] { return linear_step_call(sizes, layers, N); });
+}
+
+/// The layers of one block and the head; D 2048 is the 2B model, 576 SmolLM2.
+void add_linear_steps(Cases& cases, int64_t D, int64_t key_outs, int64_t mlp, int64_t vocabulary) {
+  const int64_t out = cases.part(D), key_out = cases.part(key_outs), hidden = cases.part(mlp);
+  const StepLayers all[] = {
+      {.name = "q, k, v, z", .K = D, .outs = {out, key_out, key_out, out}, .has_norm = true},
+      {.name = "o",
+       .K = D,
+       .outs = {out},
+       .has_norm = true,
+       .has_gate = true,
+       .has_residual = true},
+      {.name = "gate, up", .K = D, .outs = {hidden, hidden}, .has_norm = true, .is_swiglu = true},
+      {.name = "down", .K = mlp, .outs = {out}, .has_residual = true},
+      {.name = "head",
+       .K = D,
+       .outs = {cases.part(vocabulary)},
+       .has_norm = true,
+       .is_head = true}};
+  for (const StepLayers& layers : all) {
+    for (const int64_t N : {1, 8, 64}) add_linear_step(cases, layers, N);
+  }
+}
+
+/// N rows choose a token: greedily, or by every filter.
+void add_sampling(Cases& cases, int64_t N, int64_t vocabulary, bool is_greedy) {
+  const int64_t V = cases.part(vocabulary);
+  // The logits, once.
+  cases.add(is_greedy ? "sample, greedy" : "sample, all filters", fmt::format("[{}, {}]", N, V),
+            {0, 4 * product_of({N, V})}, [=, wide = cases.wide_options()] {
+              const Tensor logits = torch::randn({N, V}, wide) * 2;
+              const Tensor slots = torch::arange(N, wide.dtype(torch::kInt32));
+              SamplingState state = make_sampling_state(N, V, 512, wide.device());
+              if (!is_greedy) {
+                state.temperature.fill_(0.8), state.top_k.fill_(1000), state.top_p.fill_(0.9);
+                state.min_p.fill_(0.01), state.repetition_penalty.fill_(1.1);
+              }
+              return [=]() mutable {
+                const SampledTokens tokens = sample_tokens(logits, slots, state);
+                return Tensors{tokens.ids, tokens.logprobs};
+              };
+            });
+}
+
+void add_step_inputs(Cases& cases, int64_t N) {
+  const int64_t V = 4096, D = 2048, d = 128;  // each set of inputs has a table
+  // A row of the embedding read and written; cos and sin written.
+  cases.add("step inputs", fmt::format("N {}, D {}, d {}", N, D, d),
+            {0, product_of({N, D}) * 2 * cases.element_bytes() + product_of({N, d}) * 4},
+            [=, options = cases.options()] {
+              const auto integers = options.dtype(torch::kInt32);
+              const StepInputsInput input{
+                  .ids = torch::randint(V, {N}, integers),
+                  .positions = torch::randint(1 << 20, {N}, integers),
+                  .embedding = torch::randn({V, D}, options),
+                  .frequencies = rope_frequencies(d, kRopeTheta).to(options.device()),
+                  .scale_base = 500};
+              return [input, type = options.dtype().toScalarType()] {
+                const StepInputs made = step_inputs(input, type);
+                return Tensors{made.h, made.angles.cos, made.angles.sin, made.query_scale};
+              };
+            });
+}
+
+void add_norms(Cases& cases, int64_t n) {
+  const int64_t rows = cases.part(16384);
+  const std::string shape = fmt::format("[{}, {}]", rows, n);
+  const double tensor = product_of({rows, n}) * cases.element_bytes();
+  const auto random = [=, options = cases.options()] { return torch::randn({rows, n}, options); };
+  const auto weight = [=, options = cases.wide_options()] { return torch::rand({n}, options); };
+  // Forward: x and y. Backward: x, dy and dx.
+  cases.add_both("rms_norm", shape, {0, 2 * tensor}, {0, (2 + 3) * tensor},
+                 [=]() -> DifferentiableCall {
+                   return {{random(), weight()},
+                           [](const Tensors& x) { return Tensors{rms_norm(x[0], x[1], kEps)}; }};
+                 });
+  // Forward: x, delta, their sum and y. Backward: sum, dy, dsum and dx, which is ddelta.
+  cases.add_both("add_rms_norm", shape, {0, 4 * tensor}, {0, (4 + 4) * tensor},
+                 [=]() -> DifferentiableCall {
+                   return {{random(), random(), weight()}, [](const Tensors& x) {
+                             const auto [sum, normed] = add_rms_norm(x[0], x[1], x[2], kEps);
+                             return Tensors{sum, normed};
+                           }};
+                 });
+  // Forward: x, gate and y. Backward: x, gate, dy, dx and dgate.
+  cases.add_both(
+      "gated_rms_norm", shape, {0, 3 * tensor}, {0, (3 + 5) * tensor}, [=]() -> DifferentiableCall {
+        return {{random(), weight(), random()},
+                [](const Tensors& x) { return Tensors{gated_rms_norm(x[0], x[1], x[2], kEps)}; }};
+      });
+}
+
+void add_norm_rope(Cases& cases, int64_t heads, int64_t d) {
+  const int64_t B = cases.batch(32), T = cases.part(512);
+  const double tensor = product_of({B, T, heads, d}) * cases.element_bytes();
+  const double angles = product_of({B, T, d}) * 4;  // cos and sin [B, T, d / 2] float32
+  // Forward: x, angles and y. Backward: x, dy, angles and dx.
+  cases.add_both(
+      "norm_rope", fmt::format("[{}, {}, {}, {}]", B, T, heads, d), {0, 2 * tensor + angles},
+      {0, (2 + 3) * tensor + 2 * angles},
+      [=, options = cases.options(), wide = cases.wide_options()]() -> DifferentiableCall {
+        const RopeAngles made =
+            rope_angles(torch::arange(T).expand({B, T}), rope_frequencies(d, kRopeTheta));
+        const RopeAngles on_device{made.cos.to(wide.device()), made.sin.to(wide.device())};
+        return {{torch::randn({B, T, heads, d}, options), torch::rand({d}, wide)},
+                [on_device](const Tensors& x) {
+                  return Tensors{norm_rope(x[0], x[1], kEps, on_device)};
+                }};
+      });
+}
+
+void add_gate(Cases& cases, const char* name, Tensor (*op)(const Tensor&, const Tensor&),
+              int64_t n) {
+  const int64_t rows = cases.part(16384);
+  const double tensor = product_of({rows, n}) * cases.element_bytes();
+  // Forward: two inputs and y. Backward: two inputs, dy and two gradients.
+  cases.add_both(
+      name, fmt::format("[{}, {}]", rows, n), {0, 3 * tensor}, {0, (3 + 5) * tensor},
+      [=, options = cases.options()]() -> DifferentiableCall {
+        const auto random = [&] { return torch::randn({rows, n}, options); };
+        return {{random(), random()}, [op](const Tensors& x) { return Tensors{op(x[0], x[1])}; }};
+      });
+}
+
+/// The student's head as training has it: a float32 weight whose gradient exists already, and the
+/// copy that products read.
+Head trained_head(const InputSizes& cases, int64_t V, int64_t D) {
+  const Tensor weight = torch::randn({V, D}, cases.wide_options()).mul_(0.02).requires_grad_();
+  weight.mutable_grad() = torch::zeros_like(weight);
+  if (cases.sizes.type() == torch::kFloat32) return {weight};
+  return {weight, weight.detach().to(cases.sizes.type())};
+}
+
+void add_vocabulary_losses(Cases& cases, int64_t D, int64_t vocabulary) {
+  const int64_t N = cases.part(16384), V = cases.part(vocabulary);
+  const std::string shape = fmt::format("N {}, D {}, V {}", N, D, V);
+  const double b = cases.element_bytes(), product = 2 * product_of({N, D, V});
+  // hidden and its gradient, the weight, and the weight's float32 gradient read and written. The
+  // logits do not count: they need not exist.
+  const double bytes = product_of({N, D}) * 2 * b + product_of({V, D}) * (b + 8);
+  // Three products: the logits, dz W and dz^T hidden; KL has the teacher's logits too.
+  cases.add("linear + KL", shape,
+            {4 * product, bytes + (product_of({N, D}) + product_of({V, D})) * b},
+            [=, sizes = InputSizes(cases)] {
+              const Tensor hidden = torch::randn({N, D}, sizes.options());
+              const Tensor teacher = torch::randn({N, D}, sizes.options());
+              const Head head = trained_head(sizes, V, D);
+              const Head teacher_head{torch::randn({V, D}, sizes.options()).mul_(0.02)};
+              return [=] {
+                const LossGradient result = linear_kl(hidden, head, teacher, teacher_head);
+                return Tensors{result.loss, result.hidden_gradient};
+              };
+            });
+  cases.add("linear + cross-entropy", shape, {3 * product, bytes + product_of({N}) * 8},
+            [=, sizes = InputSizes(cases)] {
+              const Tensor hidden = torch::randn({N, D}, sizes.options());
+              const Tensor targets = torch::randint(V, {N}, sizes.options().dtype(torch::kInt64));
+              const Head head = trained_head(sizes, V, D);
+              return [=] {
+                const LossGradient result = linear_cross_entropy(hidden, head, targets);
+                return Tensors{result.loss, result.hidden_gradient};
+              };
+            });
+}
+
+void add_mean_squared_error(Cases& cases) {
+  const int64_t rows = cases.part(16384), n = 2048;
+  const auto random = [=, options = cases.options()] { return torch::randn({rows, n}, options); };
+  // Output, expected and the output's gradient.
+  cases.add("mean squared error", fmt::format("[{}, {}]", rows, n),
+            {0, 3 * product_of({rows, n}) * cases.element_bytes()}, [random] {
+              return [output = random(), expected = random()] {
+                const SquaredError error = mean_squared_error(output, expected);
+                return Tensors{error.parts, error.gradient};
+              };
+            });
+}
+
+/// What decode comes to, whose weights are read and not written. More than a cache holds.
+void add_read(Cases& cases) {
+  const int64_t words = int64_t{1} << 26;
+  cases.add("read", "512 MiB", {0, product_of({words}) * 8}, [words] {
+    return [x = torch::ones({words}, torch::kInt64)]() -> Tensors {
+      return {torch::tensor(static_cast<int64_t>(read_all(x)))};
+    };
+  });
+}
+
+void add_softmax_attention(Cases& cases, const char* name, AttentionBackend backend, int64_t B,
+                           int64_t T) {
+  const int64_t H = 16, G = 8, d = 128;
+  B = cases.batch(B), T = cases.part(T);
+  // q k^T and its product with v over half of T x T; backward has five such products for two.
+  const double flops = 4 * product_of({B, H, d, T, T}) / 2;
+  // Forward: q, k, v and o. Backward: q, k, v, o, do and dq, dk, dv.
+  const double token = product_of({B, T, d}) * cases.element_bytes();
+  cases.add_both(name, fmt::format("{} x {}, H {}, G {}, d {}", B, T, H, G, d),
+                 {flops, (2 * H + 2 * G) * token}, {3.5 * flops, (6 * H + 6 * G) * token},
+                 [=, options = cases.options()]() -> DifferentiableCall {
+                   const auto random = [&](int64_t heads) {
+                     return torch::randn({B, T, heads, d}, options);
+                   };
+                   return {{random(H), random(G), random(G)}, [backend](const Tensors& x) {
+                             return Tensors{causal_attention(x[0], x[1], x[2], {}, backend)};
+                           }};
+                 });
+}
+}  // namespace
+
+KernelCase product_case(int64_t n, const torch::TensorOptions& options) {
+  const auto element_bytes = static_cast<double>(options.dtype().itemsize());
+  return {"matrix product",
+          fmt::format("{} x {} x {}", n, n, n),
+          {2 * product_of({n, n, n}), 3 * product_of({n, n}) * element_bytes},
+          [=]() -> KernelCall {
+            const Tensor a = torch::randn({n, n}, options), b = torch::randn({n, n}, options);
+            return [=] {
+              const torch::NoGradGuard no_grad;
+              return Tensors{product(a, b)};
+            };
+          }};
+}
+
+KernelCase copy_case(const torch::TensorOptions& options) {
+  const int64_t count = options.device().is_cuda() ? int64_t{1} << 30 : int64_t{1} << 22;
+  const double bytes = product_of({count}) * static_cast<double>(options.dtype().itemsize());
+  return {"copy",
+          fmt::format("{} MiB", static_cast<int64_t>(bytes) >> 20),
+          {0, 2 * bytes},
+          [=]() -> KernelCall {
+            // Through a kernel: a graph's own copies run at two thirds of the rate (2.8 of 4.3 TB/s
+            // on an H200). Written once before, so that all its pages exist.
+            const Tensor from = torch::randn({count}, options);
+            Tensor to = torch::zeros({count}, options);
+            return [=]() mutable -> Tensors { return {at::neg_out(to, from)}; };
+          }};
+}
+
+std::vector<KernelCase> ceiling_cases(const KernelSizes& sizes) {
+  // A GPU's ceilings are full size in quick runs too: they take milliseconds.
+  const int64_t n = sizes.device.is_cuda() ? 8192 : 512;
+  Cases cases{{sizes}};
+  cases.all = {product_case(n, cases.options()), copy_case(cases.options())};
+  if (sizes.device.is_cpu()) add_read(cases);
+  return cases.all;
+}
+
+std::vector<KernelCase> kernel_cases(const KernelSizes& sizes) {
+  Cases cases{{sizes}};
+  using Shape = std::pair<int64_t, int64_t>;  // B, T
+  for (const auto& [B, T] : {Shape{32, 512}, {8, 4096}, {2, 16384}, {1, 131072}})
+    add_lightning(cases, 16, 128, B, T);
+  for (const auto& [B, T] : {Shape{32, 512}, {8, 4096}}) add_lightning(cases, 9, 64, B, T);
+  for (const int64_t B : {1, 8, 32}) add_lightning_step(cases, B);
+  for (const int64_t T : {4096, 32768, 131072, 1048576}) add_attention_step(cases, 1, T);
+  for (const int64_t T : {4096, 32768}) add_attention_step(cases, 64, T);
+  add_linear_steps(cases, 2048, 2048, 6144, 151936);
+  add_linear_steps(cases, 576, 576, 1536, 49152);
+  for (const int64_t N : {1, 64})
+    for (const bool is_greedy : {true, false}) add_sampling(cases, N, 151936, is_greedy);
+  add_sampling(cases, 1, 49152, /*is_greedy=*/true);
+  for (const int64_t N : {1, 64}) add_step_inputs(cases, N);
+  for (const int64_t D : {2048, 576}) add_norms(cases, D);
+  add_norm_rope(cases, 16, 128);
+  add_norm_rope(cases, 9, 64);
+  for (const int64_t n : {6144, 1536}) add_gate(cases, "swiglu", swiglu, n);
+  for (const int64_t D : {2048, 576}) add_gate(cases, "sigmoid_gate", sigmoid_gate, D);
+  add_vocabulary_losses(cases, 2048, 151936);
+  add_vocabulary_losses(cases, 576, 49152);
+  add_mean_squared_error(cases);
+  for (const auto& [B, T] : {Shape{32, 512}, {2, 16384}}) {
+    if (sizes.device.is_cuda()) {
+      add_softmax_attention(cases, "softmax attention cuDNN", AttentionBackend::kCudnn, B, T);
+      add_softmax_attention(cases, "softmax attention flash", AttentionBackend::kFlash, B, T);
+    } else {
+      add_softmax_attention(cases, "softmax attention", AttentionBackend::kAutomatic, B, T);
+    }
+  }
+  return cases.all;
+}
+
+}  // namespace hypenet

@@ -1,0 +1,90 @@
+// The sizes, as their teachers' config.json has them.
+#include "bench/shapes.h"
+
+#include "base/error.h"
+#include "halo/hybrid.h"
+#include "halo/transfer.h"
+#include "model/mixers/attention.h"
+
+namespace hypenet {
+namespace {
+
+BenchShape with_attention_spread(BenchShape shape) {
+  const int64_t L = shape.teacher.num_hidden_layers, kept = L / 4;
+  shape.teacher.mixer_types.assign(static_cast<size_t>(L), &kAttentionMixer);
+  for (int64_t i = 0; i < kept; ++i) shape.attention_layers.push_back(i * L / kept);
+  return shape;
+}
+
+ModelConfig qwen3_1_7b() {
+  ModelConfig config;
+  config.hidden_size = 2048, config.intermediate_size = 6144, config.num_hidden_layers = 28;
+  config.vocab_size = 151936, config.num_attention_heads = 16, config.num_key_value_heads = 8;
+  config.head_dim = 128, config.rope_theta = 1e6;
+  config.has_qk_norm = true, config.tie_word_embeddings = true;
+  return config;
+}
+
+ModelConfig smollm2_135m() {
+  ModelConfig config;
+  config.architecture = Architecture::kLlama;
+  config.hidden_size = 576, config.intermediate_size = 1536, config.num_hidden_layers = 30;
+  config.vocab_size = 49152, config.num_attention_heads = 9, config.num_key_value_heads = 3;
+  config.head_dim = 64, config.rope_theta = 1e5, config.rms_norm_eps = 1e-5;
+  config.tie_word_embeddings = true;
+  return config;
+}
+
+ModelConfig tiny() {
+  ModelConfig config;
+  config.hidden_size = 64, config.intermediate_size = 128, config.num_hidden_layers = 4;
+  config.vocab_size = 256, config.num_attention_heads = 4, config.num_key_value_heads = 2;
+  config.head_dim = 16;
+  config.has_qk_norm = true, config.tie_word_embeddings = true;
+  return config;
+}
+
+}  // namespace
+
+BenchShape bench_shape(const std::string& name) {
+  if (name == "hypenet-2b") {
+    return with_attention_spread({qwen3_1_7b(), {}, 32, 512, 2, 16384});
+  }
+  if (name == "smollm2-135m") {
+    return with_attention_spread({smollm2_135m(), {}, 32, 512, 8, 4096});
+  }
+  if (name == "tiny") return with_attention_spread({tiny(), {}, 4, 64, 2, 128});
+  throw Error(concat("--shape: expected hypenet-2b, smollm2-135m or tiny, found \"", name, "\""));
+}
+
+CausalLm random_model(const ModelConfig& config, torch::ScalarType type, torch::Device device) {
+  CausalLm model(config, /*random_weights=*/false);
+  model->to(device, type);
+  const torch::NoGradGuard no_grad;
+  for (Tensor& parameter : model->parameters()) {
+    if (parameter.dim() > 1) parameter.normal_(0, 0.02);
+  }
+  return model;
+}
+
+ModelConfig inference_shape(const std::string& name) {
+  const auto transformer = [&](const char* pair) { return bench_shape(pair).teacher; };
+  const auto hypenet = [&](const char* pair) {
+    const BenchShape shape = bench_shape(pair);
+    ModelConfig config = hypenet_config(
+        shape.teacher, mixer_types(shape.teacher.num_hidden_layers, shape.attention_layers));
+    config.attn_logits_scaling = {LogitsScaling::Kind::kLogPosition, 500};
+    return config;
+  };
+  if (name == "qwen3-1.7b") return transformer("hypenet-2b");
+  if (name == "smollm2-135m" || name == "tiny") return transformer(name.c_str());
+  if (name == "hypenet-2b") return hypenet("hypenet-2b");
+  if (name == "hypenet-smollm2-135m") return hypenet("smollm2-135m");
+  if (name == "hypenet-tiny") return hypenet("tiny");
+  throw Error(
+      concat("--shape: expected hypenet-2b, qwen3-1.7b, hypenet-smollm2-135m, smollm2-135m, "
+             "hypenet-tiny or tiny, found \"",
+             name, "\""));
+}
+
+}  // namespace hypenet

@@ -1,0 +1,27 @@
+// The shapes of hypenet bench are models that a conversion could make.
+#include "bench/shapes.h"
+
+#include <gtest/gtest.h>
+
+#include "halo/hybrid.h"
+#include "tests/support/expect_error.h"
+
+namespace hypenet {
+namespace {
+
+TEST(BenchShapes, keep_a_quarter_of_the_layers_spread_evenly) {
+  EXPECT_EQ(bench_shape("hypenet-2b").attention_layers,
+            (std::vector<int64_t>{0, 4, 8, 12, 16, 20, 24}));
+  EXPECT_EQ(bench_shape("smollm2-135m").attention_layers.size(), 7U);
+  for (const char* name : {"hypenet-2b", "smollm2-135m", "tiny"}) {
+    const BenchShape shape = bench_shape(name);
+    const auto types = mixer_types(shape.teacher.num_hidden_layers, shape.attention_layers);
+    check_model_config(shape.teacher, name);
+    check_model_config(hypenet_config(shape.teacher, types), name);
+  }
+  EXPECT_ERROR(bench_shape("huge"),
+               "--shape: expected hypenet-2b, smollm2-135m or tiny, found \"huge\"");
+}
+
+}  // namespace
+}  // namespace hypenet
