@@ -36,9 +36,7 @@ std::shared_ptr<torch::nn::Module> add_group(torch::nn::Module& parent, const st
 }  // namespace
 
 CausalLmImpl::CausalLmImpl(ModelConfig config, bool random_weights)
-    : config_(std::move(config)),
-      logits_scaling_(config_.attn_logits_scaling),
-      frequencies_(model_rope_frequencies(config_)) {
+    : config_(std::move(config)), frequencies_(model_rope_frequencies(config_)) {
   const auto model = add_group(*this, "model");
   embedding_ =
       add_group(*model, "embed_tokens")

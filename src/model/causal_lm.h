@@ -47,9 +47,8 @@ class CausalLmImpl : public torch::nn::Module {
   /// (model/checkpointing.h): less memory for a third more work. Default false.
   void set_activation_checkpointing(bool on) { checkpoints_activations_ = on; }
 
-  /// Logits scaling of attention layers in forwards from now on; training keeps it off (kNone)
-  /// whatever config says until an inference user calls this with config().attn_logits_scaling.
-  /// Starts as config().attn_logits_scaling.
+  /// Logits scaling of attention layers in forwards from now on. A new model has none whatever its
+  /// config says, as training wants it; who infers calls this with config().attn_logits_scaling.
   void set_logits_scaling(const LogitsScaling& scaling);
 
   /// Final hidden states (after the last norm) [B, T, D] of token ids int64 [B, T].

@@ -172,11 +172,15 @@ TEST_F(ModelCommands, logits_have_the_scaling_that_is_asked_for) {
   };
   using Kind = LogitsScaling::Kind;
   const std::vector<std::pair<std::string, LogitsScaling>> asked = {
-      {"none", {}}, {"1.5", {Kind::kConstant, 1.5}}, {"hype 20", {Kind::kLogPosition, 20}}};
+      {"", {Kind::kLogPosition, 7}},  // config.json's
+      {"none", {}},
+      {"1.5", {Kind::kConstant, 1.5}},
+      {"hype 20", {Kind::kLogPosition, 20}}};
   for (const auto& [text, scaling] : asked) {
-    const ProgramResult result =
-        run_program({"logits", folder().string(), "--ids", "3,1,200,7", "--out", file.string(),
-                     "--attn-logits-scaling", text});
+    std::vector<std::string> command = {"logits",    folder().string(), "--ids",
+                                        "3,1,200,7", "--out",           file.string()};
+    if (!text.empty()) command.insert(command.end(), {"--attn-logits-scaling", text});
+    const ProgramResult result = run_program(command);
     ASSERT_EQ(result.code, 0) << result.error;
     const Tensor logits = SafetensorsFile(file).tensor("logits");
     EXPECT_TRUE(torch::equal(logits, expected(scaling))) << text;

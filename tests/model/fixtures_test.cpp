@@ -19,13 +19,19 @@ class Fixture : public testing::TestWithParam<const char*> {
         ids_(io_.tensor("ids").clone()),
         expected_(io_.tensor("logits").clone()) {}
 
+  CausalLm model(std::optional<torch::ScalarType> type) const {
+    CausalLm model = load_model(Checkpoint(folder_), type);
+    model->set_logits_scaling(model->config().attn_logits_scaling);
+    return model;
+  }
+
   std::filesystem::path folder_;
   SafetensorsFile io_;
   Tensor ids_, expected_;
 };
 
 TEST_P(Fixture, logits_agree_within_1e_4) {
-  CausalLm model = load_model(Checkpoint(folder_));
+  CausalLm model = this->model(torch::kFloat32);
   const torch::NoGradGuard no_grad;
   const Tensor logits = model(ids_);
   ASSERT_EQ(logits.sizes(), expected_.sizes());
@@ -33,7 +39,7 @@ TEST_P(Fixture, logits_agree_within_1e_4) {
 }
 
 TEST_P(Fixture, logits_agree_when_decoded_token_by_token) {
-  CausalLm model = load_model(Checkpoint(folder_));
+  CausalLm model = this->model(torch::kFloat32);
   const torch::NoGradGuard no_grad;
   testing_support::SequenceRows rows(model, ids_.size(0), ids_.size(1));
   const std::vector<int64_t> ones(static_cast<size_t>(ids_.size(1)), 1);
@@ -42,7 +48,7 @@ TEST_P(Fixture, logits_agree_when_decoded_token_by_token) {
 }
 
 TEST_P(Fixture, bfloat16_stays_near) {
-  CausalLm model = load_model(Checkpoint(folder_), std::nullopt);
+  CausalLm model = this->model(std::nullopt);
   for (const Tensor& parameter : model->parameters()) {
     EXPECT_EQ(parameter.scalar_type(), torch::kBFloat16);
   }

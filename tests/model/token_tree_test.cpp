@@ -58,6 +58,7 @@ void expect_rows_as_alone(const ModelConfig& config, const Target& target) {
   const torch::NoGradGuard no_grad;
   torch::manual_seed(3);
   CausalLm model(config);
+  model->set_logits_scaling(config.attn_logits_scaling);
   model->to(target.device);
   model->to(target.weight_type);
   model->set_compute_type(target.type);

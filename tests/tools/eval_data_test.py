@@ -3,6 +3,7 @@ import importlib.machinery
 import importlib.util
 import io
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -85,12 +86,23 @@ class EvalData(unittest.TestCase):
         self.assertIn("expected SHA-256", other.stderr)
         self.assertEqual(len(other.stderr.splitlines()), 1)
 
-    def test_what_is_there_stays_and_what_is_missing_has_a_command(self):
+    def packaged_data(self):
         data = self.folder / "data"
         for file in self.script.PUNKT_SETS:
             (data / "nltk/punkt_tab/english").mkdir(parents=True, exist_ok=True)
             (data / "nltk/punkt_tab/english" / file).write_text("mine\n")
         data.joinpath("PaulGrahamEssays.json").write_text("{}")
+        return data
+
+    def test_a_reader_that_leaves_ends_it_silently(self):
+        command = [sys.executable, "-B", SCRIPT, self.packaged_data()]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            process.stdout.close()
+            self.assertEqual(process.stderr.read(), b"")
+        self.assertEqual(process.returncode, -signal.SIGPIPE)
+
+    def test_what_is_there_stays_and_what_is_missing_has_a_command(self):
+        data = self.packaged_data()
         (data / "piqa").mkdir()
         done = self.run_script(data)
         self.assertEqual(done.returncode, 0, done.stderr)

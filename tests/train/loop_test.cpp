@@ -404,5 +404,17 @@ TEST_F(TrainLoop, sizes_that_make_no_sense_are_named) {
                "cuda_graph: expected \"auto\", \"on\" or \"off\", found \"maybe\"");
 }
 
+TEST(CrossEntropyObjective, trains_without_the_logits_scaling_that_the_config_names) {
+  const Tensor tokens = torch::arange(33).view({1, 33});
+  const Batch batch{tokens.slice(1, 0, 32), tokens.slice(1, 1), torch::zeros({1, 32}, torch::kBool)};
+  const auto loss = [&](const LogitsScaling& scaling) {
+    ModelConfig config = tiny_hypenet_config();
+    config.attn_logits_scaling = scaling;
+    torch::manual_seed(3);
+    return CrossEntropyObjective(CausalLm(config)).accumulate(batch, 1);
+  };
+  EXPECT_TRUE(torch::equal(loss({LogitsScaling::Kind::kLogPosition, 500}), loss({})));
+}
+
 }  // namespace
 }  // namespace hypenet
