@@ -15,8 +15,8 @@ namespace {
 constexpr int64_t kBytes = 256 << 20;  // of weights that decode goes round
 
 /// Layers [out, K] in bfloat16, as many as make kBytes.
-std::vector<StepWeights> layers(int64_t out, int64_t K) {
-  std::vector<StepWeights> made;
+std::vector<LinearWeights> layers(int64_t out, int64_t K) {
+  std::vector<LinearWeights> made;
   for (int64_t bytes = 0; bytes < kBytes; bytes += 2 * out * K) {
     made.push_back({torch::randn({out, K}).mul_(0.02).to(torch::kBFloat16)});
   }
@@ -26,10 +26,10 @@ std::vector<StepWeights> layers(int64_t out, int64_t K) {
 void decode(benchmark::State& state) {
   torch::set_num_threads(static_cast<int>(physical_cores()));
   const int64_t K = state.range(0), out = state.range(1);
-  const std::vector<StepWeights> all = layers(out, K);
+  const std::vector<LinearWeights> all = layers(out, K);
   const torch::Tensor x = torch::randn({1, K});
   for (auto _ : state) {
-    for (const StepWeights& layer : all) {
+    for (const LinearWeights& layer : all) {
       benchmark::DoNotOptimize(linear_step({.x = x, .layers = {&layer, 1}}));
     }
   }
@@ -57,7 +57,7 @@ void count_flops(benchmark::State& state, int64_t N) {
 void prefill(benchmark::State& state) {
   torch::set_num_threads(static_cast<int>(physical_cores()));
   const torch::Tensor x = torch::randn({256, state.range(0)});
-  const StepWeights layer{torch::randn({state.range(1), state.range(0)}).to(torch::kBFloat16)};
+  const LinearWeights layer{torch::randn({state.range(1), state.range(0)}).to(torch::kBFloat16)};
   for (auto _ : state) benchmark::DoNotOptimize(linear_step({.x = x, .layers = {&layer, 1}}));
   count_flops(state, 256);
 }

@@ -184,7 +184,7 @@ struct StepLayers {
 
 KernelCall linear_step_call(const InputSizes& cases, const StepLayers& layers, int64_t N) {
   const auto random = [&](int64_t n) { return torch::randn({N, n}, cases.options()); };
-  std::vector<StepWeights> weights;
+  std::vector<LinearWeights> weights;
   for (const int64_t out : layers.outs) {
     weights.push_back({torch::randn({out, layers.K}, cases.options()).mul_(0.02)});
   }
@@ -342,7 +342,7 @@ void add_gate(Cases& cases, const char* name, Tensor (*op)(const Tensor&, const 
 
 /// The student's head as training has it: a float32 weight whose gradient exists already, and the
 /// copy that products read.
-Head trained_head(const InputSizes& cases, int64_t V, int64_t D) {
+Weight trained_head(const InputSizes& cases, int64_t V, int64_t D) {
   const Tensor weight = torch::randn({V, D}, cases.wide_options()).mul_(0.02).requires_grad_();
   weight.mutable_grad() = torch::zeros_like(weight);
   if (cases.sizes.type() == torch::kFloat32) return {weight};
@@ -362,8 +362,8 @@ void add_vocabulary_losses(Cases& cases, int64_t D, int64_t vocabulary) {
             [=, sizes = InputSizes(cases)] {
               const Tensor hidden = torch::randn({N, D}, sizes.options());
               const Tensor teacher = torch::randn({N, D}, sizes.options());
-              const Head head = trained_head(sizes, V, D);
-              const Head teacher_head{torch::randn({V, D}, sizes.options()).mul_(0.02)};
+              const Weight head = trained_head(sizes, V, D);
+              const Weight teacher_head{torch::randn({V, D}, sizes.options()).mul_(0.02)};
               return [=] {
                 const LossGradient result = linear_kl(hidden, head, teacher, teacher_head);
                 return Tensors{result.loss, result.hidden_gradient};
@@ -373,7 +373,7 @@ void add_vocabulary_losses(Cases& cases, int64_t D, int64_t vocabulary) {
             [=, sizes = InputSizes(cases)] {
               const Tensor hidden = torch::randn({N, D}, sizes.options());
               const Tensor targets = torch::randint(V, {N}, sizes.options().dtype(torch::kInt64));
-              const Head head = trained_head(sizes, V, D);
+              const Weight head = trained_head(sizes, V, D);
               return [=] {
                 const LossGradient result = linear_cross_entropy(hidden, head, targets);
                 return Tensors{result.loss, result.hidden_gradient};

@@ -79,9 +79,9 @@ CausalLm inference_model(const std::string& shape, const BenchInference& options
                          torch::Device device) {
   torch::manual_seed(0);
   CausalLm model = random_model(inference_shape(shape), parse_type(options.type), device);
-  model->set_compute_type(compute_type(options, device));
   model->eval();
-  model->set_logits_scaling(model->config().attn_logits_scaling);
+  model->prepare({.type = compute_type(options, device),
+                  .logits_scaling = model->config().attn_logits_scaling});
   return model;
 }
 

@@ -52,7 +52,7 @@ LayerVariants random_variants(const BenchSweep& options, torch::Device device) {
       item.value().set_data(shared[item.key()].data());
     }
   }
-  teacher->set_compute_type(type), twins->set_compute_type(type);
+  teacher->prepare({.type = type}), twins->prepare({.type = type});
   return {teacher, twins};
 }
 

@@ -65,15 +65,13 @@ Trainee make_trainee(int64_t stage, const ModelConfig& teacher, const ModelConfi
                      const StageConfig& config, torch::Device device) {
   const torch::ScalarType type = config.compute_type();
   Trainee trainee{random_model(student, torch::kFloat32, device), nullptr};
-  trainee.model->set_compute_type(type);
-  trainee.model->make_compute_copies();
-  trainee.model->set_activation_checkpointing(config.activation_checkpointing);
+  trainee.model->prepare(config.compute_plan());
   if (stage == 3) {
     trainee.objective = std::make_unique<CrossEntropyObjective>(trainee.model);
     return trainee;
   }
   CausalLm frozen = random_model(teacher, type, device);
-  frozen->set_compute_type(type);
+  frozen->prepare({.type = type});
   if (stage == 1) {
     trainee.objective = std::make_unique<AlignObjective>(frozen, trainee.model);
   } else {

@@ -107,7 +107,7 @@ CausalLm open_model(const ModelOptions& options, const Checkpoint& checkpoint) {
   const torch::ScalarType type = weights_type(options.type, checkpoint, device);
   CausalLm model = load_model(checkpoint, config, type, device);
   const bool is_mixed = type == torch::kBFloat16 && !device.is_cuda();
-  model->set_compute_type(is_mixed ? torch::kFloat32 : type);
+  model->prepare({.type = is_mixed ? torch::kFloat32 : type});
   return model;
 }
 

@@ -15,7 +15,9 @@ constexpr int64_t kMostLogits = int64_t{1} << 24, kBatchTokens = 8192;
 
 void prepare(CausalLm& model) {
   model->eval();
-  model->set_logits_scaling(model->config().attn_logits_scaling);
+  ComputePlan plan = model->plan();
+  plan.logits_scaling = model->config().attn_logits_scaling;
+  model->prepare(plan);
 }
 
 torch::Device device_of(CausalLm& model) { return model->head_weight().device(); }

@@ -60,12 +60,13 @@ struct Engine::Core {
     HYPENET_CHECK(this->options.prefill_chunk > 0,
                   "engine: prefill_chunk: expected at least 1, found ", options.prefill_chunk);
     model->eval();
-    model->set_logits_scaling(model->config().attn_logits_scaling);
     const auto type = model->head_weight().scalar_type();
     const bool is_mixed =
         type == torch::kBFloat16 && model->compute_type() == torch::kFloat32 && !device.is_cuda();
-    const bool has_copies = model->head().compute_weight.defined();
-    if (type != model->compute_type() && !is_mixed && !has_copies) model->make_compute_copies();
+    ComputePlan plan = model->plan();
+    plan.logits_scaling = model->config().attn_logits_scaling;
+    plan.has_copies |= type != plan.type && !is_mixed;
+    model->prepare(plan);
   }
 
   /// Memory is taken when the first request comes: scoring needs none.

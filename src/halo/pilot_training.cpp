@@ -62,8 +62,7 @@ CausalLm new_hybrid(const SelectionInputs& inputs, const std::vector<int64_t>& l
                   parameter.key(), ", found none");
     parameter.value().set_data(found->second.to(device, torch::kFloat32, false, true));
   }
-  model->set_compute_type(stage.compute_type());
-  model->make_compute_copies();
+  model->prepare(stage.compute_plan());
   return model;
 }
 

@@ -223,8 +223,7 @@ class Conversion {
   /// A model to train: float32 parameters, and copies of them in the type it computes in.
   CausalLm load_trained(const fs::path& folder, const StageConfig& stage) const {
     CausalLm model = load_model(Checkpoint(folder), torch::kFloat32, options_.device);
-    model->set_compute_type(stage.compute_type());
-    model->make_compute_copies();
+    model->prepare(stage.compute_plan());
     return model;
   }
 

@@ -108,8 +108,7 @@ fs::path pretrain(const PretrainRecipe& recipe, const RunOptions& options) {
       copy_weights(folder, model);
       continue;
     }
-    model->set_compute_type(phase.stage.compute_type());
-    model->make_compute_copies();
+    model->prepare(phase.stage.compute_plan());
     CrossEntropyObjective objective(model);
     const uint64_t seed =
         Random(static_cast<uint64_t>(recipe.seed), {static_cast<int64_t>(i)}).next();

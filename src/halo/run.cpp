@@ -232,7 +232,6 @@ void check_frozen(const StageConfig& stage, const std::vector<CausalLm>& models,
 void run_stage(const StageRun& run, const std::shared_ptr<const TokenDataset>& text,
                const Tokenizer& tokenizer, Objective& objective, const RunOptions& options) {
   CausalLm model = run.model;
-  model->set_activation_checkpointing(run.config.activation_checkpointing);
   freeze(model, run);
   const TrainJob job{.stage = run.stage,
                      .config = run.config,
@@ -259,7 +258,7 @@ void check_stage_state(const std::string& stage, const Json& settings, const Run
 
 CausalLm load_frozen(const Checkpoint& checkpoint, const StageConfig& stage, torch::Device device) {
   CausalLm model = load_model(checkpoint, stage.compute_type(), device);
-  model->set_compute_type(stage.compute_type());
+  model->prepare({.type = stage.compute_type()});
   return model;
 }
 

@@ -83,8 +83,8 @@ struct StageRun {
 };
 
 /// Runs it and throws Interrupted when it was stopped. Parameters that the stage freezes lose their
-/// requires_grad. Copies that the model computes with
-/// (make_compute_copies) are kept up to date.
+/// requires_grad. Copies that the model computes with are kept up to
+/// date.
 void run_stage(const StageRun& run, const std::shared_ptr<const TokenDataset>& text,
                const Tokenizer& tokenizer, Objective& objective, const RunOptions& options);
 

@@ -87,8 +87,7 @@ LayerVariants load_variants(const std::filesystem::path& teacher,
                             torch::Device device) {
   const auto load = [&](const std::filesystem::path& folder) {
     CausalLm model = load_model(Checkpoint(folder), type, device);
-    model->set_compute_type(type);
-    model->set_logits_scaling(model->config().attn_logits_scaling);
+    model->prepare({.type = type, .logits_scaling = model->config().attn_logits_scaling});
     return model;
   };
   return {load(teacher), load(aligned), aligned.string()};

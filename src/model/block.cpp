@@ -19,7 +19,7 @@ Tensor MlpImpl::forward(const Tensor& x) {
 }
 
 StepOutput MlpImpl::step(const Normed& x) {
-  const StepWeights pair[] = {gate_->step_weights(), up_->step_weights()};
+  const LinearWeights pair[] = {gate_->weights, up_->weights};
   const std::vector<Tensor> wide = linear_step({.x = x.h,
                                                 .norm_weight = x.norm->weight,
                                                 .eps = x.norm->eps(),

@@ -57,28 +57,24 @@ CausalLmImpl::CausalLmImpl(ModelConfig config, bool random_weights)
   }
 }
 
-void CausalLmImpl::set_logits_scaling(const LogitsScaling& scaling) { logits_scaling_ = scaling; }
-
-void CausalLmImpl::set_compute_type(torch::ScalarType type) {
-  compute_type_ = type;
-  if (!copies_.empty()) make_compute_copies();
-}
-
-void CausalLmImpl::make_compute_copies() {
+void CausalLmImpl::prepare(const ComputePlan& plan) {
+  const bool keeps_copies = plan.type == plan_.type && plan.has_copies == plan_.has_copies;
+  plan_ = plan;
+  if (keeps_copies) return;
   copied_.clear(), copies_.clear();
-  embedding_copy_ = compute_copy(embedding_);
+  make_copy(embedding_);
   for (const auto& module : modules()) {
     if (auto* linear = module->as<LinearImpl>()) {
-      linear->compute_weight = compute_copy(linear->weight);
-      linear->compute_bias = compute_copy(linear->bias);
+      make_copy(linear->weights.weight), make_copy(linear->weights.bias);
     }
   }
 }
 
-Tensor CausalLmImpl::compute_copy(const Tensor& parameter) {
-  if (!parameter.defined() || parameter.scalar_type() == compute_type_) return {};
-  copied_.push_back(parameter);
-  return copies_.emplace_back(parameter.detach().to(compute_type_));
+void CausalLmImpl::make_copy(Weight& weight) {
+  weight.copy = {};
+  if (!plan_.has_copies || !weight.defined() || weight.master.scalar_type() == plan_.type) return;
+  weight.copy = weight.master.detach().to(plan_.type);
+  copied_.push_back(weight.master), copies_.push_back(weight.copy);
 }
 
 void CausalLmImpl::refresh_compute_copies() {
@@ -92,9 +88,7 @@ void CausalLmImpl::refresh_compute_copies() {
   at::_foreach_copy_(copies, parameters);
 }
 
-Tensor CausalLmImpl::embed(const Tensor& ids) {
-  return embedding(embedding_, ids, embedding_copy_).to(compute_type_);
-}
+Tensor CausalLmImpl::embed(const Tensor& ids) { return embedding(embedding_, ids).to(plan_.type); }
 
 Step CausalLmImpl::step(const Tensor& ids) { return make_step(ids, {}, 0); }
 
@@ -107,8 +101,8 @@ Step CausalLmImpl::step(const TokenTree& tree) {
 
 void CausalLmImpl::use_frequencies_on(torch::Device device) {
   // Before the table changes its device: recorded graphs read it.
-  HYPENET_CHECK(device == embedding_.device(), "model: ids: expected device ", embedding_.device(),
-                ", found ", device);
+  HYPENET_CHECK(device == head_weight().device(), "model: ids: expected device ",
+                head_weight().device(), ", found ", device);
   if (frequencies_.device() == device) return;
   frequencies_ = frequencies_.to(device);
   table_ = {};
@@ -126,16 +120,16 @@ Step CausalLmImpl::make_step(const Tensor& ids, const Tensor& first_token, int64
   }
   step.angles = first_token.defined() ? rope_angles(step.positions, frequencies_)
                                       : plain_angles(step.positions, past);
-  switch (logits_scaling_.kind) {
+  switch (plan_.logits_scaling.kind) {
     case LogitsScaling::Kind::kNone:
       break;
     case LogitsScaling::Kind::kConstant:
-      step.query_scale =
-          torch::full({1, 1, 1, 1}, logits_scaling_.value, ids.options().dtype(torch::kFloat32));
+      step.query_scale = torch::full({1, 1, 1, 1}, plan_.logits_scaling.value,
+                                     ids.options().dtype(torch::kFloat32));
       break;
     case LogitsScaling::Kind::kLogPosition:
-      step.query_scale =
-          log_position_scale(step.positions, logits_scaling_.value).view({-1, ids.size(1), 1, 1});
+      step.query_scale = log_position_scale(step.positions, plan_.logits_scaling.value)
+                             .view({-1, ids.size(1), 1, 1});
       break;
   }
   return step;
@@ -157,7 +151,7 @@ Tensor CausalLmImpl::finish(const Residual& h) { return norm_->add(h).normed; }
 Tensor CausalLmImpl::run(const Tensor& ids, const Step& step) {
   Residual h = {embed(ids)};
   for (Block& layer : layers_) {
-    if (checkpoints_activations_) {
+    if (plan_.checkpoints_activations) {
       // Two parts of the sum would be twice the memory to keep.
       h = {checkpointed(h.stream, [block = layer, step](const Tensor& x) mutable {
         return block->forward({x}, step).sum();
@@ -185,20 +179,14 @@ Tensor CausalLmImpl::hidden(const Tensor& ids, const Tensor& attention_mask) {
 
 Tensor CausalLmImpl::hidden(const TokenTree& tree) { return run(tree.ids, step(tree)); }
 
-Tensor CausalLmImpl::logits(const Tensor& hidden) {
-  return apply_linear(hidden, head_weight(), {}, head().compute_weight);
-}
+Tensor CausalLmImpl::logits(const Tensor& hidden) { return apply_linear(hidden, {head()}); }
 
 Tensor CausalLmImpl::forward(const Tensor& ids, const Tensor& attention_mask) {
   return logits(hidden(ids, attention_mask));
 }
 
-const Tensor& CausalLmImpl::head_weight() const {
-  return config_.tie_word_embeddings ? embedding_ : lm_head_->weight;
-}
-
-Head CausalLmImpl::head() const {
-  return {head_weight(), config_.tie_word_embeddings ? embedding_copy_ : lm_head_->compute_weight};
+const Weight& CausalLmImpl::head() const {
+  return config_.tie_word_embeddings ? embedding_ : lm_head_->weights.weight;
 }
 
 }  // namespace hypenet

@@ -16,6 +16,24 @@
 
 namespace hypenet {
 
+/// How a model computes.
+struct ComputePlan {
+  torch::ScalarType type = torch::kFloat32;  // of activations; parameters keep theirs
+
+  /// Whether every linear layer and the embedding has a copy of its parameters in `type`, which
+  /// forwards read; without copies each forward casts the parameters again. Parameters that have
+  /// the type already get none. Copies are neither parameters nor saved.
+  bool has_copies = false;
+
+  /// Of attention layers. Training keeps it off whatever config says; who infers takes
+  /// config().attn_logits_scaling.
+  LogitsScaling logits_scaling = {};
+
+  /// Whether hidden() keeps only each block's input for backward and runs the block again there
+  /// (model/checkpointing.h): less memory for a third more work.
+  bool checkpoints_activations = false;
+};
+
 class CausalLmImpl : public torch::nn::Module {
  public:
   /// Random weights: N(0, 0.02) matrices, convolutions and embeddings, ones in norms, zero biases;
@@ -25,31 +43,18 @@ class CausalLmImpl : public torch::nn::Module {
 
   const ModelConfig& config() const { return config_; }
 
-  /// The type activations are computed in (parameters keep theirs). Default float32. Copies that
-  /// exist are made again in this type: graphs recorded before go on reading the old ones.
-  void set_compute_type(torch::ScalarType type);
-  torch::ScalarType compute_type() const { return compute_type_; }
-
-  /// Gives every linear layer and the embedding a copy of its parameters in the compute type, which
-  /// forwards read from now on; without copies each forward casts the parameters again. Parameters
-  /// that have the compute type already get none. Copies are neither parameters nor saved; they
-  /// stay on the device that the parameters are on now. To be called after set_compute_type and
-  /// to().
-  void make_compute_copies();
+  /// Everything about how forwards compute from now on, in one call; a new model has the defaults.
+  /// To be called after to(): copies stay on the device that the parameters are on now. Copies are
+  /// made, anew where `type` has changed: graphs recorded before go on reading the old ones.
+  void prepare(const ComputePlan& plan);
+  const ComputePlan& plan() const { return plan_; }
+  torch::ScalarType compute_type() const { return plan_.type; }
 
   /// Brings the copies of all parameters that require a gradient up to date, without waiting for
   /// the device; may be recorded in a graph. To be called after each change of the parameters: an
   /// optimizer's update, a loaded state. Nothing happens without copies; those of parameters
-  /// without a gradient are renewed by make_compute_copies() alone.
+  /// without a gradient are as prepare() made them.
   void refresh_compute_copies();
-
-  /// Whether hidden() keeps only each block's input for backward and runs the block again there
-  /// (model/checkpointing.h): less memory for a third more work. Default false.
-  void set_activation_checkpointing(bool on) { checkpoints_activations_ = on; }
-
-  /// Logits scaling of attention layers in forwards from now on. A new model has none whatever its
-  /// config says, as training wants it; who infers calls this with config().attn_logits_scaling.
-  void set_logits_scaling(const LogitsScaling& scaling);
 
   /// Final hidden states (after the last norm) [B, T, D] of token ids int64 [B, T].
   /// `attention_mask` [B, T] (1 = token, 0 = padding, on the left or the right of each row): each
@@ -92,11 +97,9 @@ class CausalLmImpl : public torch::nn::Module {
   Block& layer(int64_t i) { return layers_[i]; }
   Tensor finish(const Residual& h);  // the last norm
 
-  /// The head's weight [V, D]: lm_head, or the embedding when tied.
-  const Tensor& head_weight() const;
-
-  /// The head's weight and its copy, for the losses over the vocabulary.
-  Head head() const;
+  /// The head's weight [V, D]: lm_head, or the embedding when tied; and its parameter.
+  const Weight& head() const;
+  const Tensor& head_weight() const { return head().master; }
 
  private:
   /// The Step of ids [B, T] after `past` tokens; `first_token` [B] as in Step.
@@ -108,21 +111,18 @@ class CausalLmImpl : public torch::nn::Module {
   /// The angles of T tokens after `past` ones, [T, d/2] each.
   RopeAngles plain_angles(const Tensor& positions, int64_t past);
 
-  /// A copy of this parameter, remembered for refresh_compute_copies; undefined when it has the
-  /// compute type or does not exist.
-  Tensor compute_copy(const Tensor& parameter);
+  /// Makes the weight's copy, remembered for refresh_compute_copies, unless the weight does not
+  /// exist or has the compute type.
+  void make_copy(Weight& weight);
 
   /// The layers and the last norm.
   Tensor run(const Tensor& ids, const Step& step);
 
   ModelConfig config_;
-  torch::ScalarType compute_type_ = torch::kFloat32;
-  bool checkpoints_activations_ = false;
-  LogitsScaling logits_scaling_;
-  Tensor frequencies_;  // of RoPE, float64 [d/2], on the device of the last ids
-  RopeAngles table_;    // on a GPU: the angles of the first positions, made once
-  Tensor embedding_;    // model.embed_tokens.weight [V, D]
-  Tensor embedding_copy_;
+  ComputePlan plan_;
+  Tensor frequencies_;                   // of RoPE, float64 [d/2], on the device of the last ids
+  RopeAngles table_;                     // on a GPU: the angles of the first positions, made once
+  Weight embedding_;                     // model.embed_tokens.weight [V, D]
   std::vector<Tensor> copied_, copies_;  // parameters and, at the same places, their copies
   std::vector<Block> layers_;
   RmsNorm norm_{nullptr};

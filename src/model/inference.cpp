@@ -7,9 +7,8 @@
 namespace hypenet {
 
 MemoryTypes CausalLmImpl::memory_types() const {
-  const bool is_double = compute_type_ == torch::kFloat64;
-  const auto weights = embedding_copy_.defined() ? embedding_copy_ : embedding_;
-  return {weights.scalar_type() == torch::kBFloat16 ? torch::kBFloat16 : compute_type_,
+  const bool is_double = plan_.type == torch::kFloat64;
+  return {embedding_.read().scalar_type() == torch::kBFloat16 ? torch::kBFloat16 : plan_.type,
           is_double ? torch::kFloat64 : torch::kFloat32};
 }
 
@@ -31,18 +30,18 @@ Tensor CausalLmImpl::prefill(const Tensor& ids, Prefix prefix, DecodeState& stat
 Tensor CausalLmImpl::step(const Tensor& ids, TokenRows rows, DecodeState& state) {
   const torch::NoGradGuard no_grad;
   use_frequencies_on(ids.device());
-  const bool by_position = logits_scaling_.kind == LogitsScaling::Kind::kLogPosition;
+  const bool by_position = plan_.logits_scaling.kind == LogitsScaling::Kind::kLogPosition;
   const StepInputs inputs =
       step_inputs({.ids = ids,
                    .positions = rows.positions,
-                   .embedding = embedding_copy_.defined() ? embedding_copy_ : embedding_,
+                   .embedding = embedding_.read(),
                    .frequencies = frequencies_,
-                   .scale_base = by_position ? logits_scaling_.value : 0},
-                  compute_type_);
+                   .scale_base = by_position ? plan_.logits_scaling.value : 0},
+                  plan_.type);
   rows.angles = inputs.angles, rows.query_scale = inputs.query_scale;
-  if (logits_scaling_.kind == LogitsScaling::Kind::kConstant) {
-    rows.query_scale =
-        torch::full({ids.size(0)}, logits_scaling_.value, ids.options().dtype(torch::kFloat32));
+  if (plan_.logits_scaling.kind == LogitsScaling::Kind::kConstant) {
+    rows.query_scale = torch::full({ids.size(0)}, plan_.logits_scaling.value,
+                                   ids.options().dtype(torch::kFloat32));
   }
   for (size_t i = 0; i < layers_.size(); ++i) layers_[i]->step(inputs.h, rows, state.layers[i]);
   return inputs.h;
@@ -50,12 +49,11 @@ Tensor CausalLmImpl::step(const Tensor& ids, TokenRows rows, DecodeState& state)
 
 Tensor CausalLmImpl::step_logits(const Tensor& residual) {
   const torch::NoGradGuard no_grad;
-  const Head head = this->head();
-  const StepWeights weights{head.compute_weight.defined() ? head.compute_weight : head.weight};
+  const LinearWeights head{this->head()};
   return linear_step({.x = residual,
                       .norm_weight = norm_->weight,
                       .eps = norm_->eps(),
-                      .layers = {&weights, 1},
+                      .layers = {&head, 1},
                       .has_float_output = true})
       .front();
 }

@@ -9,25 +9,20 @@
 #include <vector>
 
 #include "model/norm.h"
+#include "ops/linear.h"
 #include "ops/linear_step.h"
 
 namespace hypenet {
 
-using torch::Tensor;
-
-/// y = x W^T (+ b). Weight [out, in]. With float32 parameters and bfloat16 input the product runs
-/// in bfloat16 and the gradient arrives in float32: the parameters are the master weights. The
-/// product reads the copies where they are defined, else casts the parameters each time.
+/// y = x W^T (+ b). With float32 parameters and bfloat16 input the product runs in bfloat16 and the
+/// gradient arrives in float32: the parameters are the master weights. The product reads the copies
+/// where there are some (CausalLmImpl::prepare), else casts the parameters each time.
 class LinearImpl : public torch::nn::Module {
  public:
   LinearImpl(int64_t in, int64_t out, bool bias);
-  Tensor forward(const Tensor& x) const;
+  Tensor forward(const Tensor& x) const { return apply_linear(x, weights); }
 
-  /// The parameters, or their copies where they are defined: what an inference step reads.
-  StepWeights step_weights() const;
-
-  Tensor weight, bias;                  // bias undefined when there is none
-  Tensor compute_weight, compute_bias;  // see CausalLmImpl::make_compute_copies
+  LinearWeights weights;
 };
 TORCH_MODULE(Linear);
 

@@ -9,11 +9,11 @@ using torch::autograd::variable_list;
 
 struct EmbeddingFunction : torch::autograd::Function<EmbeddingFunction> {
   static Tensor forward(AutogradContext* context, const Tensor& table, const Tensor& ids,
-                        const Tensor& compute_table) {
+                        const Tensor& copy) {
     context->save_for_backward({ids});
     context->saved_data["rows"] = table.size(0);
     context->saved_data["type"] = static_cast<int64_t>(table.scalar_type());
-    return torch::embedding(compute_table, ids);
+    return torch::embedding(copy, ids);
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
@@ -27,9 +27,9 @@ struct EmbeddingFunction : torch::autograd::Function<EmbeddingFunction> {
 
 }  // namespace
 
-Tensor embedding(const Tensor& table, const Tensor& ids, const Tensor& compute_table) {
-  if (!compute_table.defined()) return torch::embedding(table, ids);
-  return EmbeddingFunction::apply(table, ids, compute_table);
+Tensor embedding(const Weight& table, const Tensor& ids) {
+  if (!table.copy.defined()) return torch::embedding(table.master, ids);
+  return EmbeddingFunction::apply(table.master, ids, table.copy);
 }
 
 }  // namespace hypenet

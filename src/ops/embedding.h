@@ -2,15 +2,12 @@
 // in the table's own type.
 #pragma once
 
-#include <torch/torch.h>
+#include "ops/weight.h"
 
 namespace hypenet {
 
-using torch::Tensor;
-
-/// Rows `ids` (int64, any shape) of table [V, D]: [..., D] in the type of `compute_table`, a copy
-/// of the table that is read in its place, or of the table when that is undefined. Differentiable
-/// in the table; its gradient [V, D] is summed in the table's type.
-Tensor embedding(const Tensor& table, const Tensor& ids, const Tensor& compute_table = {});
+/// Rows `ids` (int64, any shape) of table [V, D]: [..., D] in the type of what is read.
+/// Differentiable in the master; its gradient [V, D] is summed in the master's type.
+Tensor embedding(const Weight& table, const Tensor& ids);
 
 }  // namespace hypenet

@@ -52,12 +52,6 @@ Tensor transposed_copy(const Tensor& a) {
   return out;
 }
 
-/// What a product reads in place of a parameter: its copy, else a cast, which may be itself.
-Tensor in_type(const Tensor& parameter, const Tensor& copy, torch::ScalarType type) {
-  if (!parameter.defined()) return parameter;
-  return copy.defined() && copy.scalar_type() == type ? copy : parameter.detach().to(type);
-}
-
 /// x W^T + b without autograd; all of one type.
 Tensor affine(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   std::vector<int64_t> shape = x.sizes().vec();
@@ -96,8 +90,8 @@ struct Factors {
 
 /// Whether the gradient of y = x W^T + b is of use to anyone.
 bool is_recorded(const Tensor& x, const LinearWeights& layer) {
-  return x.requires_grad() || layer.weight.requires_grad() ||
-         (layer.bias.defined() && layer.bias.requires_grad());
+  return x.requires_grad() || layer.weight.master.requires_grad() ||
+         (layer.bias.defined() && layer.bias.master.requires_grad());
 }
 
 /// dx += dy W in dx's memory, or dx = dy W when it is undefined.
@@ -121,9 +115,9 @@ struct LinearsFunction : torch::autograd::Function<LinearsFunction> {
     auto next_input = static_cast<int64_t>(layers.size());
     for (size_t i = 0; i < layers.size(); ++i) {
       // Each gradient needs the other factor alone.
-      if (layers[i].weight.requires_grad()) saved[0] = x;
+      if (layers[i].weight.master.requires_grad()) saved[0] = x;
       saved.push_back(x.requires_grad() ? factors[i].weight : Tensor());
-      types.push_back(static_cast<int64_t>(layers[i].weight.scalar_type()));
+      types.push_back(static_cast<int64_t>(layers[i].weight.master.scalar_type()));
       bias_inputs.push_back(layers[i].bias.defined() ? ++next_input : 0);
       outputs.push_back(affine(x, factors[i].weight, factors[i].bias));
       if (!is_recorded(x, layers[i])) unused.push_back(outputs.back());
@@ -189,9 +183,8 @@ std::vector<Tensor> apply_linears(const Tensor& x, std::span<const LinearWeights
   std::vector<Factors> factors;
   bool recorded = false;
   for (const LinearWeights& layer : layers) {
-    check_linear(x, layer.weight);
-    factors.push_back({in_type(layer.weight, layer.compute_weight, x.scalar_type()),
-                       in_type(layer.bias, layer.compute_bias, x.scalar_type())});
+    check_linear(x, layer.weight.master);
+    factors.push_back({layer.weight.in_type(x.scalar_type()), layer.bias.in_type(x.scalar_type())});
     recorded = recorded || is_recorded(x, layer);
   }
   std::vector<Tensor> outputs;
@@ -200,31 +193,26 @@ std::vector<Tensor> apply_linears(const Tensor& x, std::span<const LinearWeights
     return outputs;
   }
   std::vector<Tensor> parameters;
-  for (const LinearWeights& layer : layers) parameters.push_back(layer.weight);
+  for (const LinearWeights& layer : layers) parameters.push_back(layer.weight.master);
   for (const LinearWeights& layer : layers) {
-    if (layer.bias.defined()) parameters.push_back(layer.bias);
+    if (layer.bias.defined()) parameters.push_back(layer.bias.master);
   }
   return LinearsFunction::apply(x, at::TensorList(parameters), layers, factors);
 }
 
-Tensor apply_linear(const Tensor& x, const Tensor& weight, const Tensor& bias,
-                    const Tensor& compute_weight, const Tensor& compute_bias) {
-  const LinearWeights layer{weight, bias, compute_weight, compute_bias};
+Tensor apply_linear(const Tensor& x, const LinearWeights& layer) {
   return apply_linears(x, {&layer, 1}).front();
 }
 
-Tensor Head::in_type(torch::ScalarType type) const {
-  return hypenet::in_type(weight, compute_weight, type);
-}
-
-void Head::add_gradient(const Tensor& dz, const Tensor& hidden) const {
-  Tensor& gradient = weight.mutable_grad();
+void add_weight_gradient(const Weight& weight, const Tensor& dy, const Tensor& x) {
+  Tensor& gradient = weight.master.mutable_grad();
+  const auto type = weight.master.scalar_type();
   if (!gradient.defined()) {
-    gradient = weight_gradient(dz, hidden, weight.scalar_type()).contiguous();
-  } else if (widens(dz, gradient.scalar_type())) {
-    at::addmm_out(gradient, gradient, dz.t(), hidden, torch::kFloat32);
+    gradient = weight_gradient(dy, x, type).contiguous();
+  } else if (widens(dy, gradient.scalar_type())) {
+    at::addmm_out(gradient, gradient, dy.t(), x, torch::kFloat32);
   } else {
-    gradient += weight_gradient(dz, hidden, weight.scalar_type());
+    gradient += weight_gradient(dy, x, type);
   }
 }
 

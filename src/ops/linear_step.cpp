@@ -20,8 +20,8 @@ namespace {
 // So many rows the device kernel prepares by itself, more perhaps: of very long rows not so many.
 constexpr int64_t kRowsWithoutSpace = 4;
 
-void check_layer(const StepWeights& layer, const Tensor& x) {
-  const Tensor &weight = layer.weight, &bias = layer.bias;
+void check_layer(const LinearWeights& layer, const Tensor& x) {
+  const Tensor &weight = layer.weight.read(), &bias = layer.bias.read();
   HYPENET_CHECK(weight.defined() && weight.dim() == 2 && weight.size(1) == x.size(1),
                 "linear_step: expected weights [out, ", x.size(1), "] for x ", x.sizes(),
                 ", found ", weight.defined() ? c10::str(weight.sizes()) : "no tensor");
@@ -47,7 +47,7 @@ void check_input(const LinearStepInput& input) {
                 x.scalar_type());
   HYPENET_CHECK(!input.layers.empty() && input.layers.size() <= kernels::cuda::kMostStepLayers,
                 "linear_step: expected 1 to 4 layers, found ", input.layers.size());
-  for (const StepWeights& layer : input.layers) check_layer(layer, x);
+  for (const LinearWeights& layer : input.layers) check_layer(layer, x);
   if (input.norm_weight.defined()) {
     check_shape("linear_step: norm_weight", input.norm_weight, {x.size(1)});
     HYPENET_CHECK(input.norm_weight.device() == x.device(),
@@ -62,14 +62,15 @@ void check_input(const LinearStepInput& input) {
     HYPENET_CHECK(input.layers.size() == 2 && !input.residual.defined(),
                   "linear_step: expected two layers and no residual with SwiGLU, found ",
                   input.layers.size(), input.residual.defined() ? " and one" : "");
-    check_shape("linear_step: SwiGLU's second weight", input.layers[1].weight,
-                input.layers[0].weight.sizes());
+    check_shape("linear_step: SwiGLU's second weight", input.layers[1].weight.read(),
+                input.layers[0].weight.read().sizes());
   }
   if (!input.residual.defined()) return;
   HYPENET_CHECK(input.layers.size() == 1 && !input.has_float_output,
                 "linear_step: expected one layer and no float32 output with a residual, found ",
                 input.layers.size(), input.has_float_output ? " and one" : "");
-  check_shape("linear_step: residual", input.residual, {x.size(0), input.layers[0].weight.size(0)});
+  check_shape("linear_step: residual", input.residual,
+              {x.size(0), input.layers[0].weight.read().size(0)});
   check_alike("linear_step: residual", input.residual, x);
 }
 
@@ -89,9 +90,9 @@ std::vector<Tensor> linear_step_composed(const LinearStepInput& input) {
   const torch::ScalarType wide = sum_type(input.x), type = input.x.scalar_type();
   const Tensor x = prepared(input).to(wide);
   std::vector<Tensor> outputs;
-  for (const StepWeights& layer : input.layers) {
-    outputs.push_back(product(x, layer.weight.to(wide)));
-    if (layer.bias.defined()) outputs.back() = outputs.back() + layer.bias.to(wide);
+  for (const LinearWeights& layer : input.layers) {
+    outputs.push_back(product(x, layer.weight.read().to(wide)));
+    if (layer.bias.defined()) outputs.back() = outputs.back() + layer.bias.read().to(wide);
   }
   if (input.residual.defined()) {
     Tensor residual = input.residual;
@@ -114,8 +115,9 @@ bool suits_linear_step_cuda(const LinearStepInput& input) {
       suits_cuda_kernels({input.x, input.norm_weight}) && input.x.scalar_type() == torch::kBFloat16;
   if (!suits || input.x.size(1) == 0 || input.x.size(1) % 8 != 0) return false;
   if (input.residual.defined() && !is_dense(input.residual)) return false;
-  return std::ranges::all_of(input.layers, [](const StepWeights& layer) {
-    return is_dense(layer.weight) && (!layer.bias.defined() || layer.bias.is_contiguous());
+  return std::ranges::all_of(input.layers, [](const LinearWeights& layer) {
+    return is_dense(layer.weight.read()) &&
+           (!layer.bias.defined() || layer.bias.read().is_contiguous());
   });
 }
 
@@ -143,15 +145,15 @@ std::vector<Tensor> linear_step_cuda(const LinearStepInput& input) {
       .eps = static_cast<float>(input.eps)};
   std::vector<Tensor> outputs;
   for (size_t i = 0; i < input.layers.size(); ++i) {
-    const StepWeights& layer = input.layers[i];
-    const int64_t rows = layer.weight.size(0);
+    const Tensor &weight = input.layers[i].weight.read(), &bias = input.layers[i].bias.read();
+    const int64_t rows = weight.size(0);
     Tensor out = input.residual;
     if (!out.defined() && !(input.is_swiglu && i == 1)) {
       out = torch::empty({N, rows}, x.options().dtype(output_type(input)));
       outputs.push_back(out);
     }
-    params.layers[i] = {.weight = layer.weight.const_data_ptr(),
-                        .bias = data(layer.bias),
+    params.layers[i] = {.weight = weight.const_data_ptr(),
+                        .bias = data(bias),
                         .out = out.defined() ? out.mutable_data_ptr() : nullptr,
                         .rows = rows};
   }

@@ -89,9 +89,9 @@ Products products_into(const LinearStepInput& input, const std::vector<Tensor>& 
   Products products;
   std::array<Tensor, 2> packed;  // for each type of weights
   for (size_t i = 0; i < outputs.size(); ++i) {
-    const Tensor weight = input.layers[i].weight.contiguous();
+    const Tensor weight = input.layers[i].weight.read().contiguous();
     const DType type = kernel_type(weight);
-    Tensor bias = input.layers[i].bias;
+    Tensor bias = input.layers[i].bias.read();
     if (bias.defined()) bias = bias.to(weight.scalar_type()).contiguous();
     Tensor& rows = packed[type == DType::kBFloat16 ? 1 : 0];
     if (!rows.defined()) rows = packed_rows(input, type);
@@ -125,8 +125,8 @@ void apply_swiglu(const Tensor& first, const Tensor& second, int64_t begin, int6
 bool suits_linear_step_cpu(const LinearStepInput& input) {
   return suits_cpu_kernels({input.x}) && is_row(input.gate) && is_row(input.residual) &&
          is_weight(input.norm_weight) &&
-         std::ranges::all_of(input.layers, [](const StepWeights& layer) {
-           return is_weight(layer.weight) && is_weight(layer.bias);
+         std::ranges::all_of(input.layers, [](const LinearWeights& layer) {
+           return is_weight(layer.weight.read()) && is_weight(layer.bias.read());
          });
 }
 
@@ -134,9 +134,9 @@ std::vector<Tensor> linear_step_cpu(const LinearStepInput& input) {
   const int64_t N = input.x.size(0), K = input.x.size(1);
   const bool adds = input.residual.defined();
   std::vector<Tensor> outputs;
-  for (const StepWeights& layer : input.layers) {
+  for (const LinearWeights& layer : input.layers) {
     outputs.push_back(adds ? with_whole_rows(input.residual)
-                           : torch::empty({N, layer.weight.size(0)}, input.x.options()));
+                           : torch::empty({N, layer.weight.read().size(0)}, input.x.options()));
   }
   const Products products = products_into(input, outputs, adds);
   if (input.is_swiglu) {

@@ -261,6 +261,12 @@ class Loop {
 
 }  // namespace
 
+ComputePlan StageConfig::compute_plan() const {
+  return {.type = compute_type(),
+          .has_copies = true,
+          .checkpoints_activations = activation_checkpointing};
+}
+
 torch::ScalarType StageConfig::compute_type() const {
   return precision == "bfloat16" ? torch::kBFloat16 : torch::kFloat32;
 }

@@ -14,6 +14,7 @@
 
 #include "base/json.h"
 #include "data/batches.h"
+#include "model/causal_lm.h"
 #include "store/safetensors.h"
 #include "train/prefetch.h"
 #include "train/ranks.h"
@@ -56,6 +57,9 @@ struct StageConfig {
   }
   int64_t tokens() const { return steps * sequences * context; }
   torch::ScalarType compute_type() const;
+
+  /// How the model that the stage trains computes: in that type, by copies of its parameters.
+  ComputePlan compute_plan() const;
 };
 
 /// Keys of StageConfig that decide how a stage runs and not what comes out, but for rounding: a run

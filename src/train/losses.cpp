@@ -37,11 +37,11 @@ Tensor piece_logits(const Tensor& hidden, const Tensor& weight) {
 /// The loss of a piece's logits [n, V], whose first token is `first`.
 using PieceLoss = std::function<LogitsLoss(const Tensor& logits, int64_t first, double scale)>;
 
-LossGradient over_pieces(const Tensor& hidden, const Head& head, const LossOptions& options,
+LossGradient over_pieces(const Tensor& hidden, const Weight& head, const LossOptions& options,
                          const PieceLoss& piece_loss) {
   const torch::NoGradGuard no_grad;
   const int64_t tokens = hidden.size(0);
-  const int64_t piece = piece_tokens(hidden, head.weight.size(0), options.piece);
+  const int64_t piece = piece_tokens(hidden, head.master.size(0), options.piece);
   const Tensor weight = head.in_type(hidden.scalar_type());
   LossGradient result{{}, torch::empty_like(hidden)};
   for (int64_t first = 0; first < tokens; first += piece) {
@@ -55,7 +55,7 @@ LossGradient over_pieces(const Tensor& hidden, const Head& head, const LossOptio
     } else {
       place.copy_(product(gradient, weight.t()));
     }
-    if (head.weight.requires_grad()) head.add_gradient(gradient, part);
+    if (head.master.requires_grad()) add_weight_gradient(head, gradient, part);
   }
   result.loss = result.loss * (1.0 / static_cast<double>(tokens));
   return result;
@@ -88,9 +88,9 @@ void check_known(const KnownTargets& known, int64_t tokens) {
 
 }  // namespace
 
-LossGradient linear_cross_entropy(const Tensor& hidden, const Head& head, const Tensor& targets,
+LossGradient linear_cross_entropy(const Tensor& hidden, const Weight& head, const Tensor& targets,
                                   const LossOptions& options) {
-  check_head("cross-entropy", hidden, head.weight);
+  check_head("cross-entropy", hidden, head.master);
   HYPENET_CHECK(targets.dim() == 1 && targets.size(0) == hidden.size(0),
                 "cross-entropy: expected targets [", hidden.size(0), "], found ", targets.sizes());
   return over_pieces(hidden, head, options, [&](const Tensor& logits, int64_t first, double scale) {
@@ -98,16 +98,16 @@ LossGradient linear_cross_entropy(const Tensor& hidden, const Head& head, const 
   });
 }
 
-LossGradient linear_kl(const Tensor& hidden, const Head& head, const Tensor& teacher_hidden,
-                       const Head& teacher_head, const KnownTargets& known,
+LossGradient linear_kl(const Tensor& hidden, const Weight& head, const Tensor& teacher_hidden,
+                       const Weight& teacher_head, const KnownTargets& known,
                        const LossOptions& options) {
-  check_head("KL", hidden, head.weight);
-  check_head("KL teacher", teacher_hidden, teacher_head.weight);
+  check_head("KL", hidden, head.master);
+  check_head("KL teacher", teacher_hidden, teacher_head.master);
   HYPENET_CHECK(teacher_hidden.size(0) == hidden.size(0), "KL: expected as many teacher tokens as ",
                 hidden.size(0), ", found ", teacher_hidden.size(0));
-  HYPENET_CHECK(teacher_head.weight.size(0) == head.weight.size(0),
-                "KL: expected the teacher's vocabulary to be ", head.weight.size(0), ", found ",
-                teacher_head.weight.size(0));
+  HYPENET_CHECK(teacher_head.master.size(0) == head.master.size(0),
+                "KL: expected the teacher's vocabulary to be ", head.master.size(0), ", found ",
+                teacher_head.master.size(0));
   check_known(known, hidden.size(0));
   const Tensor teacher_weight = teacher_head.in_type(teacher_hidden.scalar_type());
   return over_pieces(hidden, head, options, [&](const Tensor& logits, int64_t first, double scale) {

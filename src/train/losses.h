@@ -26,7 +26,7 @@ struct LossOptions {
 /// Mean over tokens of -log softmax(hidden weight^T)[target], the loss of stage 3 on plain text.
 /// hidden [N, D] float32 or bfloat16, head.weight [V, D], targets int64 [N]. Adds the weight's
 /// gradient to head.weight.grad, float32 on a GPU whatever hidden's type.
-LossGradient linear_cross_entropy(const Tensor& hidden, const Head& head, const Tensor& targets,
+LossGradient linear_cross_entropy(const Tensor& hidden, const Weight& head, const Tensor& targets,
                                   const LossOptions& options = {});
 
 /// Tokens whose next one is to be learnt from the text and not from the teacher.
@@ -39,8 +39,8 @@ struct KnownTargets {
 /// hidden [N, D], head.weight [V, D] of the student, as above; teacher_hidden [N, D'] of the same
 /// type, teacher_head.weight [V, D'], both without gradient. Where a target is known, the teacher
 /// is replaced by certainty of it: the term is -log softmax(hidden weight^T)[target].
-LossGradient linear_kl(const Tensor& hidden, const Head& head, const Tensor& teacher_hidden,
-                       const Head& teacher_head, const KnownTargets& known = {},
+LossGradient linear_kl(const Tensor& hidden, const Weight& head, const Tensor& teacher_hidden,
+                       const Weight& teacher_head, const KnownTargets& known = {},
                        const LossOptions& options = {});
 
 }  // namespace hypenet

@@ -87,7 +87,6 @@ TEST_F(ModelCommands, inspect_counts_the_cache_in_the_types_that_run) {
   const auto types_of = [](const fs::path& place, torch::ScalarType type) {
     const Checkpoint checkpoint(place);
     CausalLm model = load_model(checkpoint, read_model_config(checkpoint), type, torch::kCPU);
-    model->set_compute_type(torch::kFloat32);
     return std::pair(page_bytes(model->config(), model->memory_types(), 4096),
                      slot_bytes(model->config(), model->memory_types()));
   };
@@ -167,7 +166,7 @@ TEST_F(ModelCommands, logits_have_the_scaling_that_is_asked_for) {
   CausalLm scaled = model();
   const torch::NoGradGuard no_grad;
   const auto expected = [&](const LogitsScaling& scaling) {
-    scaled->set_logits_scaling(scaling);
+    scaled->prepare({.logits_scaling = scaling});
     return scaled->forward(torch::tensor({{3, 1, 200, 7}}, torch::kInt64))[0];
   };
   using Kind = LogitsScaling::Kind;

@@ -53,7 +53,7 @@ class Promises : public testing::TestWithParam<Target> {
       }
     }
     model_->to(torch::Device(GetParam().device), GetParam().weight_type);
-    model_->set_compute_type(GetParam().type);
+    model_->prepare({.type = GetParam().type});
     for (uint64_t i = 0; i < 5; ++i) {
       Request request;
       request.prompt = random_ids(std::vector{3, 300, 64, 129, 1}[i], i);

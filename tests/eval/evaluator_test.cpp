@@ -81,7 +81,7 @@ TEST(EvaluatorTest, likelihoods_equal_a_plain_computation) {
   const Tokenizer tokenizer = byte_tokenizer();
   const torch::NoGradGuard no_grad;
   CausalLm model = tiny_model();
-  model->set_logits_scaling(model->config().attn_logits_scaling);
+  model->prepare({.logits_scaling = model->config().attn_logits_scaling});
   for (size_t i = 0; i < asked.size(); ++i) {
     double sum = 0;
     bool is_greedy = asked[i].kind != RequestKind::kGenerate;

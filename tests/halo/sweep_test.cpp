@@ -216,7 +216,7 @@ TEST_P(SweepOnGpu, generated_tokens_of_each_variant_are_those_of_the_engine_with
   config.head_dim = GetParam();
   const auto on_gpu = [](CausalLm model) {
     model->to(torch::kCUDA, torch::kBFloat16);
-    model->set_compute_type(torch::kBFloat16);
+    model->prepare({.type = torch::kBFloat16});
     return model;
   };
   const CausalLm teacher = spread_model(config, 5), twins = new_twins(teacher, 6);

@@ -50,7 +50,7 @@ class Laws : public testing::TestWithParam<Model> {
   Laws() {
     torch::manual_seed(1);
     model_ = CausalLm(GetParam().config);
-    model_->set_logits_scaling(model_->config().attn_logits_scaling);
+    model_->prepare({.logits_scaling = model_->config().attn_logits_scaling});
     // Initial weights are too small for differences to show.
     const torch::NoGradGuard no_grad;
     for (Tensor& parameter : model_->parameters()) {

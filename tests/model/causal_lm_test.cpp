@@ -21,15 +21,15 @@ TEST(CausalLmTest, logits_scaling_is_off_until_it_is_switched_on) {
   const torch::NoGradGuard no_grad;
   const Tensor ids = torch::arange(20).view({1, 20});
   const Tensor plain = model(ids);
-  model->set_logits_scaling(config.attn_logits_scaling);
+  model->prepare({.logits_scaling = config.attn_logits_scaling});
   EXPECT_GT(difference(model(ids), plain), 0);
-  model->set_logits_scaling({LogitsScaling::Kind::kConstant, 1});
+  model->prepare({.logits_scaling = {LogitsScaling::Kind::kConstant, 1}});
   EXPECT_TRUE(torch::equal(model(ids), plain));
 }
 
 TEST(CausalLmTest, float32_parameters_get_float32_gradients_from_bfloat16_compute) {
   CausalLm model(tiny_hypenet_config());
-  model->set_compute_type(torch::kBFloat16);
+  model->prepare({.type = torch::kBFloat16});
   const Tensor h = model->hidden(torch::arange(20).view({1, 20}));
   EXPECT_EQ(h.scalar_type(), torch::kBFloat16);
   model->logits(h).to(torch::kFloat32).square().mean().backward();

@@ -49,9 +49,7 @@ std::vector<std::pair<std::string, Tensor>> model_gradients(bool is_checkpointed
                                                             torch::ScalarType type) {
   torch::manual_seed(2);
   CausalLm model(testing_support::tiny_hypenet_config());
-  model->set_compute_type(type);
-  model->make_compute_copies();
-  model->set_activation_checkpointing(is_checkpointed);
+  model->prepare({.type = type, .has_copies = true, .checkpoints_activations = is_checkpointed});
   for (int micro = 0; micro < 2; ++micro) {
     const Tensor ids = torch::randint(64, {2, 9}, torch::kInt64);
     model->hidden(ids).to(torch::kFloat32).pow(2).sum().backward();

@@ -9,6 +9,8 @@
 namespace hypenet {
 namespace {
 
+const ComputePlan kCopies = {.type = torch::kBFloat16, .has_copies = true};
+
 class ComputeCopies : public testing::TestWithParam<torch::DeviceType> {
  protected:
   void SetUp() override {
@@ -22,7 +24,7 @@ class ComputeCopies : public testing::TestWithParam<torch::DeviceType> {
     config.attention_bias = true;
     CausalLm model(config);
     model->to(GetParam());
-    model->set_compute_type(torch::kBFloat16);
+    model->prepare({.type = torch::kBFloat16});
     return model;
   }
 
@@ -35,7 +37,7 @@ class ComputeCopies : public testing::TestWithParam<torch::DeviceType> {
 TEST_P(ComputeCopies, change_neither_the_forward_nor_the_gradients_nor_the_names) {
   for (const bool tied : {true, false}) {
     CausalLm plain = make(tied), copied = make(tied);
-    copied->make_compute_copies();
+    copied->prepare(kCopies);
     const Tensor expected = plain(ids()), found = copied(ids());
     EXPECT_TRUE(torch::equal(found, expected));
     expected.sum().backward(), found.sum().backward();
@@ -49,20 +51,20 @@ TEST_P(ComputeCopies, change_neither_the_forward_nor_the_gradients_nor_the_names
                 GetParam() == torch::kCUDA ? 5e-3 : 1e-6)
           << item.key();
     }
-    EXPECT_EQ(copied->head().compute_weight.scalar_type(), torch::kBFloat16);
+    EXPECT_EQ(copied->head().copy.scalar_type(), torch::kBFloat16);
   }
 }
 
 TEST_P(ComputeCopies, follow_the_parameters_when_refreshed) {
   CausalLm model = make(true);
-  model->make_compute_copies();
+  model->prepare(kCopies);
   const Tensor before = model(ids());
   {
     const torch::NoGradGuard no_grad;
     for (Tensor& parameter : model->parameters()) parameter.mul_(1.5);
   }
-  EXPECT_FALSE(torch::equal(model->head().compute_weight,
-                            model->head_weight().detach().to(torch::kBFloat16)));
+  EXPECT_FALSE(
+      torch::equal(model->head().copy, model->head_weight().detach().to(torch::kBFloat16)));
   model->refresh_compute_copies();
   CausalLm fresh = make(true);
   {
@@ -75,19 +77,19 @@ TEST_P(ComputeCopies, follow_the_parameters_when_refreshed) {
 
 TEST_P(ComputeCopies, are_made_again_when_the_type_changes) {
   CausalLm model = make(false);
-  model->make_compute_copies();
-  model->set_compute_type(torch::kFloat32);
-  EXPECT_FALSE(model->head().compute_weight.defined());
+  model->prepare(kCopies);
+  model->prepare({.type = torch::kFloat32, .has_copies = true});
+  EXPECT_FALSE(model->head().copy.defined());
   CausalLm plain = make(false);
-  plain->set_compute_type(torch::kFloat32);
+  plain->prepare({.type = torch::kFloat32});
   EXPECT_TRUE(torch::equal(model(ids()), plain(ids())));
 }
 
 TEST_P(ComputeCopies, are_not_made_of_parameters_that_have_the_type) {
   CausalLm model = make(false);
   model->to(torch::kBFloat16);
-  model->make_compute_copies();
-  EXPECT_FALSE(model->head().compute_weight.defined());
+  model->prepare(kCopies);
+  EXPECT_FALSE(model->head().copy.defined());
   model->refresh_compute_copies();
 }
 

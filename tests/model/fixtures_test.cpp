@@ -21,7 +21,7 @@ class Fixture : public testing::TestWithParam<const char*> {
 
   CausalLm model(std::optional<torch::ScalarType> type) const {
     CausalLm model = load_model(Checkpoint(folder_), type);
-    model->set_logits_scaling(model->config().attn_logits_scaling);
+    model->prepare({.logits_scaling = model->config().attn_logits_scaling});
     return model;
   }
 
@@ -52,7 +52,7 @@ TEST_P(Fixture, bfloat16_stays_near) {
   for (const Tensor& parameter : model->parameters()) {
     EXPECT_EQ(parameter.scalar_type(), torch::kBFloat16);
   }
-  model->set_compute_type(torch::kBFloat16);
+  model->prepare({.type = torch::kBFloat16, .logits_scaling = model->plan().logits_scaling});
   const torch::NoGradGuard no_grad;
   const Tensor logits = model(ids_);
   EXPECT_EQ(logits.scalar_type(), torch::kBFloat16);

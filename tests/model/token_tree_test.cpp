@@ -58,10 +58,9 @@ void expect_rows_as_alone(const ModelConfig& config, const Target& target) {
   const torch::NoGradGuard no_grad;
   torch::manual_seed(3);
   CausalLm model(config);
-  model->set_logits_scaling(config.attn_logits_scaling);
   model->to(target.device);
   model->to(target.weight_type);
-  model->set_compute_type(target.type);
+  model->prepare({.type = target.type, .logits_scaling = config.attn_logits_scaling});
   const auto rows = some_rows();
   const TokenTree tree = tree_of(rows, target.device);
   ASSERT_LT(tree.ids.size(1), 200);

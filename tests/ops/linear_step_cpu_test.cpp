@@ -68,7 +68,7 @@ struct Drawn {
   }
   std::vector<Tensor> all() const { return rows(0, input.x.size(0)); }
 
-  std::vector<StepWeights> layers;
+  std::vector<LinearWeights> layers;
   LinearStepInput input;
 };
 
@@ -81,9 +81,9 @@ std::vector<Tensor> defined_outputs(const LinearStepInput& input) {
   }
   if (input.gate.defined()) x = x * torch::sigmoid(wide(input.gate));
   std::vector<Tensor> outputs;
-  for (const StepWeights& layer : input.layers) {
-    outputs.push_back(torch::mm(x, wide(layer.weight).t()));
-    if (layer.bias.defined()) outputs.back() += wide(layer.bias);
+  for (const LinearWeights& layer : input.layers) {
+    outputs.push_back(torch::mm(x, wide(layer.weight.read()).t()));
+    if (layer.bias.defined()) outputs.back() += wide(layer.bias.read());
   }
   if (input.is_swiglu) return {torch::silu(outputs[0]) * outputs[1]};
   if (input.residual.defined()) outputs[0] += wide(input.residual);
@@ -174,16 +174,16 @@ TEST_F(LinearStepCpu, takes_slices) {
 
 TEST_F(LinearStepCpu, weights_of_both_types_meet_in_one_call) {
   const Tensor x = torch::randn({3, 70});
-  const std::vector<StepWeights> layers = {{torch::randn({9, 70}).to(torch::kBFloat16)},
-                                           {torch::randn({17, 70})}};
+  const std::vector<LinearWeights> layers = {{torch::randn({9, 70}).to(torch::kBFloat16)},
+                                             {torch::randn({17, 70})}};
   const LinearStepInput input{.x = x, .layers = layers};
   const std::vector<Tensor> found = linear_step_cpu(input), expected = defined_outputs(input);
   for (size_t i = 0; i < 2; ++i) EXPECT_LT(relative_rms(found[i], expected[i]), 1e-6);
 }
 
 TEST_F(LinearStepCpu, suits_float32_rows_on_a_cpu) {
-  const std::vector<StepWeights> narrow = {{torch::zeros({4, 8}, torch::kBFloat16)}};
-  const std::vector<StepWeights> exact = {{torch::zeros({4, 8}, torch::kFloat64)}};
+  const std::vector<LinearWeights> narrow = {{torch::zeros({4, 8}, torch::kBFloat16)}};
+  const std::vector<LinearWeights> exact = {{torch::zeros({4, 8}, torch::kFloat64)}};
   const Tensor x = torch::zeros({2, 8});
   EXPECT_TRUE(suits_linear_step_cpu({.x = x, .layers = narrow}));
   EXPECT_FALSE(suits_linear_step_cpu({.x = x, .layers = exact}));

@@ -55,7 +55,7 @@ std::string text(const Case& c, int64_t N) {
 
 /// An input that owns its layers.
 struct Drawn {
-  std::vector<StepWeights> layers;
+  std::vector<LinearWeights> layers;
   LinearStepInput input;
 
   LinearStepInput rows(int64_t begin, int64_t count) const {
@@ -109,9 +109,9 @@ Tensors defined(const LinearStepInput& input) {
   }
   if (input.gate.defined()) x = x * torch::sigmoid(wide(input.gate));
   Tensors outputs;
-  for (const StepWeights& layer : input.layers) {
-    outputs.push_back(torch::mm(rounded(x), wide(layer.weight).t()));
-    if (layer.bias.defined()) outputs.back() += wide(layer.bias);
+  for (const LinearWeights& layer : input.layers) {
+    outputs.push_back(torch::mm(rounded(x), wide(layer.weight.read()).t()));
+    if (layer.bias.defined()) outputs.back() += wide(layer.bias.read());
   }
   if (input.is_swiglu) {
     const Tensor gate = rounded(outputs[0]);

@@ -67,7 +67,8 @@ TEST_P(Linear, equals_its_definition) {
       Tensors in = {draw({2, T, 24}, c.compute), draw({10, 24}, c.master)};
       if (has_bias) in.push_back(draw({10}, c.master));
       const Tensor bias = has_bias ? in[2] : Tensor();
-      const Tensors found = results(apply_linear(in[0], in[1], bias, copy(in[1]), copy(bias)), in);
+      const Tensors found =
+          results(apply_linear(in[0], {{in[1], copy(in[1])}, {bias, copy(bias)}}), in);
       Tensors like;
       for (const Tensor& x : in) like.push_back(wide(x));
       const Tensor product = torch::matmul(like[0], like[1].t());
@@ -87,13 +88,13 @@ TEST_P(Linear, gives_no_gradient_that_nobody_needs) {
   const Tensor x = draw({5, 24}, c.compute), weight = draw({10, 24}, c.master);
   for (const bool of_weight : {false, true}) {
     x.set_requires_grad(!of_weight), weight.set_requires_grad(of_weight);
-    apply_linear(x, weight, {}, copy(weight)).sum().backward();
+    apply_linear(x, {{weight, copy(weight)}}).sum().backward();
     EXPECT_EQ((of_weight ? weight : x).grad().defined(), true);
     EXPECT_EQ((of_weight ? x : weight).grad().defined(), false);
     x.mutable_grad() = Tensor(), weight.mutable_grad() = Tensor();
   }
   x.set_requires_grad(false), weight.set_requires_grad(false);
-  EXPECT_FALSE(apply_linear(x, weight, {}, copy(weight)).requires_grad());
+  EXPECT_FALSE(apply_linear(x, {{weight, copy(weight)}}).requires_grad());
 }
 
 /// Three layers of one input, the middle one without a bias.
@@ -106,9 +107,10 @@ Layers draw_layers(const std::function<Tensor(std::vector<int64_t>, torch::Scala
                    const std::function<Tensor(const Tensor&)>& copy, torch::ScalarType type) {
   const Tensor q = draw({10, 24}, type), k = draw({6, 24}, type), v = draw({33, 24}, type);
   const Tensor q_bias = draw({10}, type), v_bias = draw({33}, type);
-  return {
-      {q, k, v, q_bias, v_bias},
-      {{q, q_bias, copy(q), copy(q_bias)}, {k, {}, copy(k)}, {v, v_bias, copy(v), copy(v_bias)}}};
+  return {{q, k, v, q_bias, v_bias},
+          {{{q, copy(q)}, {q_bias, copy(q_bias)}},
+           {{k, copy(k)}},
+           {{v, copy(v)}, {v_bias, copy(v_bias)}}}};
 }
 
 TEST_P(Linear, layers_of_one_input_equal_each_alone) {
@@ -120,8 +122,7 @@ TEST_P(Linear, layers_of_one_input_equal_each_alone) {
     Tensors inputs = layers.parameters, apart, dy;
     inputs.push_back(x);
     for (const LinearWeights& layer : layers.weights) {
-      apart.push_back(
-          apply_linear(x, layer.weight, layer.bias, layer.compute_weight, layer.compute_bias));
+      apart.push_back(apply_linear(x, layer));
       dy.push_back(draw(apart.back().sizes().vec(), c.compute).detach());
     }
     const Tensors together = apply_linears(x, layers.weights);
@@ -149,7 +150,7 @@ TEST_P(Linear, layers_of_one_input_sum_its_gradient) {
   Tensor expected = torch::zeros({40, 24}, torch::kFloat64);
   for (size_t i = 0; i < outputs.size(); ++i) {
     dy.push_back(draw(outputs[i].sizes().vec(), c.compute).detach());
-    expected += torch::mm(wide(dy[i]), wide(layers.weights[i].weight));
+    expected += torch::mm(wide(dy[i]), wide(layers.weights[i].weight.master));
   }
   EXPECT_LT(relative_rms(torch::autograd::grad(outputs, {x}, dy)[0], expected), c.tolerance);
 }
@@ -168,8 +169,8 @@ TEST_P(Linear, layers_of_one_input_give_only_gradients_that_are_needed) {
     for (size_t i = 0; i < outputs.size(); ++i) {
       const LinearWeights& layer = layers.weights[i];
       EXPECT_EQ(outputs[i].requires_grad(),
-                x.requires_grad() || layer.weight.requires_grad() ||
-                    (layer.bias.defined() && layer.bias.requires_grad()));
+                x.requires_grad() || layer.weight.master.requires_grad() ||
+                    (layer.bias.defined() && layer.bias.master.requires_grad()));
       if (!outputs[i].requires_grad()) continue;
       sum = sum.defined() ? sum + outputs[i].sum() : outputs[i].sum();
     }
@@ -188,13 +189,12 @@ TEST_P(Linear, an_output_that_nobody_uses_adds_nothing) {
   const Layers layers = draw_layers(draw, copy, c.master);
   for (size_t used = 0; used < 3; ++used) {
     const LinearWeights& layer = layers.weights[used];
-    const Tensor alone =
-        apply_linear(x, layer.weight, layer.bias, layer.compute_weight, layer.compute_bias);
+    const Tensor alone = apply_linear(x, layer);
     const Tensor dx = results(alone, {x})[1];
     EXPECT_TRUE(torch::equal(results(apply_linears(x, layers.weights)[used], {x})[1], dx)) << used;
     apply_linears(x, layers.weights)[used].sum().backward();
     for (size_t i = 0; i < 3; ++i) {
-      EXPECT_EQ(layers.weights[i].weight.grad().defined(), i <= used) << used;
+      EXPECT_EQ(layers.weights[i].weight.master.grad().defined(), i <= used) << used;
     }
   }
 }
@@ -203,14 +203,14 @@ TEST_P(Linear, head_adds_to_the_gradient_that_is_there) {
   const Case& c = GetParam();
   torch::manual_seed(10);
   const Tensor weight = draw({33, 24}, c.master);
-  const Head head{weight, copy(weight)};
+  const Weight head{weight, copy(weight)};
   EXPECT_EQ(head.in_type(c.compute).scalar_type(), c.compute);
   EXPECT_FALSE(head.in_type(c.compute).requires_grad());
   Tensor expected = torch::zeros({33, 24}, torch::kFloat64);
   Tensor place;
   for (const int64_t N : {50, 1, 17}) {
     const Tensor dz = draw({N, 33}, c.compute).detach(), h = draw({N, 24}, c.compute).detach();
-    head.add_gradient(dz, h);
+    add_weight_gradient(head, dz, h);
     expected += torch::mm(wide(dz).t(), wide(h));
     EXPECT_LT(relative_rms(weight.grad(), expected), c.tolerance);
     EXPECT_EQ(weight.grad().scalar_type(), c.master);
@@ -260,7 +260,7 @@ TEST(LinearWeights, gradient_on_a_gpu_is_not_rounded_to_bfloat16) {
   const auto options = torch::TensorOptions(torch::kBFloat16).device(torch::kCUDA);
   const Tensor x = torch::randn({200, 64}, options), dy = torch::randn({200, 48}, options);
   const Tensor weight = torch::randn({48, 64}, options).to(kFloat32).requires_grad_();
-  apply_linear(x, weight).backward(dy);
+  apply_linear(x, {weight}).backward(dy);
   const Tensor expected = torch::mm(dy.to(kFloat64).t(), x.to(kFloat64));
   EXPECT_LT(relative_rms(weight.grad(), expected), 1e-6);
 }
@@ -268,7 +268,7 @@ TEST(LinearWeights, gradient_on_a_gpu_is_not_rounded_to_bfloat16) {
 TEST(LinearWeights, takes_inputs_of_any_strides) {
   torch::manual_seed(9);
   const Tensor x = torch::randn({30, 20, 16}).transpose(0, 1), weight = torch::randn({8, 16});
-  EXPECT_TRUE(torch::allclose(apply_linear(x, weight), torch::matmul(x, weight.t()), 1e-5, 1e-5));
+  EXPECT_TRUE(torch::allclose(apply_linear(x, {weight}), torch::matmul(x, weight.t()), 1e-5, 1e-5));
   const Tensor a = torch::randn({33, 50}), b = torch::randn({33, 17});
   const Tensor expected = torch::mm(a.t(), b);
   EXPECT_LT((product(a.t(), b.t()) - expected).abs().max().item<float>(), 1e-5);
@@ -276,7 +276,7 @@ TEST(LinearWeights, takes_inputs_of_any_strides) {
 }
 
 TEST(LinearWeights, other_sizes_are_named) {
-  EXPECT_ERROR(apply_linear(torch::zeros({2, 4}), torch::zeros({3, 5})),
+  EXPECT_ERROR(apply_linear(torch::zeros({2, 4}), {torch::zeros({3, 5})}),
                "linear: expected x [..., 5] for a weight of shape [3, 5], found [2, 4]");
   const std::vector<LinearWeights> layers = {{torch::zeros({3, 4})}, {torch::zeros({3, 5})}};
   EXPECT_ERROR(apply_linears(torch::zeros({2, 4}), layers),

@@ -89,7 +89,7 @@ TEST(Losses, kl_where_the_target_is_known_is_the_cross_entropy_of_that_token) {
 
 TEST(Losses, kl_of_a_model_to_itself_is_zero) {
   const Inputs in = random_inputs(7);
-  const Head head{in.weight.detach()};
+  const Weight head{in.weight.detach()};
   const auto found = linear_kl(in.hidden, head, in.hidden, head, {}, {.piece = 2});
   EXPECT_NEAR(found.loss.item<double>(), 0, 1e-12);
 }
@@ -146,7 +146,7 @@ class LossPlaces : public testing::TestWithParam<Place> {
              here(wide.teacher_hidden, place.compute), here(wide.teacher_weight, place.compute)}};
   }
 
-  static Head head_of(const Inputs& in) {
+  static Weight head_of(const Inputs& in) {
     return {in.weight, GetParam().has_copy ? in.weight.detach().to(GetParam().compute) : Tensor()};
   }
 

@@ -55,9 +55,8 @@ class Training {
     job_.config.sequences = 4, job_.config.micro_sequences = 2, job_.config.context = 24;
     job_.config.precision = step_case.precision, job_.config.cuda_graph = cuda_graph;
     model_->to(device);
-    model_->set_compute_type(job_.config.compute_type());
-    model_->make_compute_copies();
-    model_->set_activation_checkpointing(step_case.activation_checkpointing);
+    job_.config.activation_checkpointing = step_case.activation_checkpointing;
+    model_->prepare(job_.config.compute_plan());
     job_.parameters = trainable_parameters(model_);
     job_.after_update = [this] { model_->refresh_compute_copies(); };
     optimizer_ = std::make_unique<AdamW>(job_.parameters, job_.config.optimizer);
