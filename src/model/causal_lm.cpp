@@ -71,7 +71,7 @@ void CausalLmImpl::prepare(const ComputePlan& plan) {
 }
 
 void CausalLmImpl::make_copy(Weight& weight) {
-  weight.copy = {};
+  weight.copy = Tensor();
   if (!plan_.has_copies || !weight.defined() || weight.master.scalar_type() == plan_.type) return;
   weight.copy = weight.master.detach().to(plan_.type);
   copied_.push_back(weight.master), copies_.push_back(weight.copy);
