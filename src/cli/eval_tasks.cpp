@@ -167,7 +167,7 @@ std::vector<Task> load_eval_tasks(const EvalCommand& command, const OpenFolder& 
 
 void note_joined_words(const std::vector<Task>& tasks) {
   for (const Task& task : tasks) {
-    if (!is_own_task(task.name) || task.scoring != Scoring::kMultipleChoice) continue;
+    if (!is_own_task(task.name) || task.scoring != &Scoring::kMultipleChoice) continue;
     const bool joins_all = std::ranges::all_of(task.items, [](const TaskItem& item) {
       return std::ranges::all_of(item.requests, joins_words);
     });

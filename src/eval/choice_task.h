@@ -27,7 +27,7 @@ struct ChoiceDocument {
 /// A task as a table has it.
 struct ChoiceTask {
   TaskName name = {};
-  Scoring scoring = Scoring::kMultipleChoice;
+  const Scoring* scoring = &Scoring::kMultipleChoice;
   DataFiles test = {}, examples = {};
   std::function<ChoiceDocument(const Json& record)> read = {};
   ExampleDraw draw = ExampleDraw::kRandom;

@@ -165,7 +165,7 @@ ChoiceTask piqa() {
 ChoiceTask winogrande() {
   const std::string dataset = "allenai/winogrande";
   return {.name = {"winogrande", "WinoGrande: whom or what does a pronoun's blank stand for"},
-          .scoring = Scoring::kChoiceOfContext,
+          .scoring = &Scoring::kChoiceOfContext,
           .test = {.dataset = dataset,
                    .hub = configuration_paths("winogrande_xl", "validation"),
                    .others = {"winogrande/winogrande_dev.jsonl", "winogrande_1.1/dev.jsonl"}},

@@ -62,7 +62,7 @@ Task load_lambada(std::string_view name, const TaskOptions& options) {
   Task task{.name = std::string(name),
             .version = 1,
             .shots = options.shots.value_or(0),
-            .scoring = Scoring::kLastWord};
+            .scoring = &Scoring::kLastWord};
   std::vector<std::string> texts;
   if (task.shots > 0) {
     const std::string place = concat(name, " (examples)");
@@ -136,7 +136,7 @@ Task load_wikitext(const TaskOptions& options) {
   if (options.limit > 0 && static_cast<int64_t>(pages.size()) > options.limit) {
     pages.resize(static_cast<size_t>(options.limit));
   }
-  Task task{.name = "wikitext", .version = 2, .scoring = Scoring::kTextPerplexity};
+  Task task{.name = "wikitext", .version = 2, .scoring = &Scoring::kTextPerplexity};
   task.items.reserve(pages.size());
   for (const std::string& page : pages) {
     TaskItem& item = task.items.emplace_back();

@@ -96,7 +96,7 @@ DataFiles mmlu_files(const std::string& subject, const std::string& split) {
 ChoiceTask mmlu(const Subject& subject) {
   const std::string words = replace_all(subject.name, "_", " ");
   return {.name = {concat("mmlu_", subject.name), concat("MMLU: ", words)},
-          .scoring = Scoring::kChoiceOfContext,
+          .scoring = &Scoring::kChoiceOfContext,
           .test = mmlu_files(subject.name, "test"),
           .examples = mmlu_files(subject.name, "dev"),
           .read = read_mmlu,

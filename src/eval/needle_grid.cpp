@@ -253,7 +253,7 @@ NeedleGrid score_needle_prompts(const NeedlePrompts& prompts, std::span<const Ev
         const TaskItem& item = prompts.items[next];
         sum += prompts.haystack == NeedleHaystack::kFacts
                    ? static_cast<double>(answers[next].text == item.references.at(0))
-                   : score_item(Scoring::kAllReferences, item, answers.subspan(next, 1)).at(0);
+                   : Scoring::kAllReferences.score(item, answers.subspan(next, 1)).at(0);
       }
       grid.shares.back().push_back(sum / static_cast<double>(prompts.samples));
     }

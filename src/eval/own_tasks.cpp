@@ -77,7 +77,7 @@ bool is_own_task(std::string_view name) {
 Task load_own_task(std::string_view path, const TaskOptions& options) {
   Task task{.name = std::string(path)};
   for_each_record(path, [&](const Json& record) {
-    const Scoring scoring = has_choices(record) ? Scoring::kMultipleChoice : Scoring::kContains;
+    const Scoring* scoring = has_choices(record) ? &Scoring::kMultipleChoice : &Scoring::kContains;
     if (task.items.empty()) task.scoring = scoring;
     HYPENET_CHECK(scoring == task.scoring, "expected an item ",
                   has_choices(record) ? "without choices" : "with choices",

@@ -59,7 +59,7 @@ Task load_recall_task(std::string_view name, const TaskOptions& options) {
                 ": expected version 0 or 1, found ", options.version);
   DataFiles files{.dataset = definition->dataset, .hub = hub_paths({}, "validation")};
   files.others = {concat(name, "/validation.jsonl"), concat(name, ".jsonl")};
-  Task task{.name = std::string(name), .version = options.version, .scoring = Scoring::kContains};
+  Task task{.name = std::string(name), .version = options.version, .scoring = &Scoring::kContains};
   const auto found = find_data(files, options.data, name);
   for_each_record(found, options.limit, [&](const Json& record) {
     task.items.push_back(read_item(record, definition->stop, options.version));

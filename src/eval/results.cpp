@@ -140,7 +140,7 @@ Json sample_json(const Task& task, size_t item, std::span<const EvalAnswer> answ
   if (!document.references.empty()) json["target"] = document.references;
   json["arguments"] = std::move(arguments);
   json["resps"] = std::move(responses);
-  const auto names = metric_names(task.scoring);
+  const auto names = task.scoring->metrics;
   for (size_t i = 0; i < names.size(); ++i) json[names[i]] = scores[i];
   return json;
 }
@@ -154,8 +154,7 @@ TaskScores score_task(const Task& task, std::span<const EvalAnswer> answers) {
   for (const TaskItem& item : task.items) {
     HYPENET_CHECK(at + item.requests.size() <= answers.size(), task.name,
                   ": expected an answer a request, found ", answers.size(), " answers");
-    scores.items.push_back(
-        score_item(task.scoring, item, answers.subspan(at, item.requests.size())));
+    scores.items.push_back(task.scoring->score(item, answers.subspan(at, item.requests.size())));
     at += item.requests.size();
   }
   scores.result = {.name = task.name,

@@ -1,5 +1,4 @@
-// A task: documents turned into requests, and how answers become scores (docs/evaluation.md,
-// "Tasks").
+// A task: documents turned into requests (docs/evaluation.md, "Tasks").
 #pragma once
 
 #include <cstdint>
@@ -10,20 +9,10 @@
 #include <vector>
 
 #include "eval/request.h"
+#include "eval/scoring.h"
 #include "text/tokenizer.h"
 
 namespace hypenet {
-
-/// How an item's answers are scored; each names its metrics.
-enum class Scoring {
-  kMultipleChoice,   // acc, acc_norm
-  kChoiceOfContext,  // acc (winogrande: one continuation, several contexts; mmlu: letters)
-  kLastWord,         // acc, perplexity (lambada)
-  kTextPerplexity,   // word_perplexity, byte_perplexity, bits_per_byte
-  kContains,         // contains
-  kAllReferences,    // all: the share of references in the answer
-  kPartOfReferences  // part/harness (that same share) and part/ruler (any reference)
-};
 
 /// One document. Which members are used depends on the scoring.
 struct TaskItem {
@@ -41,7 +30,7 @@ struct Task {
   std::string group = {};  // "mmlu", "ruler", or empty
   int64_t version = 0;     // the harness's
   int64_t shots = 0;
-  Scoring scoring = Scoring::kMultipleChoice;
+  const Scoring* scoring = &Scoring::kMultipleChoice;
   std::vector<TaskItem> items = {};
 };
 
@@ -57,24 +46,6 @@ struct TaskOptions {
   bool ruler_as_harness = false;  // RULER with the harness's sizes and texts, not RULER's own
   const Tokenizer* tokenizer = nullptr;  // measures RULER's prompts
 };
-
-/// One item's values, in the order of metric_names.
-using ItemScores = std::vector<double>;
-
-/// The metrics of a scoring as published, e.g. {"acc", "acc_norm"}.
-std::vector<std::string> metric_names(Scoring scoring);
-
-/// What one item's answers give; perplexities: the log-likelihood, combined by summarize.
-ItemScores score_item(Scoring scoring, const TaskItem& item, std::span<const EvalAnswer> answers);
-
-struct Metric {
-  std::string name = {};
-  double value = 0;
-  std::optional<double> error = {};  // standard error of the mean, where the harness reports one
-};
-
-/// The task's metrics from the scores of its items, in their order. Throws Error without items.
-std::vector<Metric> summarize(const Task& task, std::span<const ItemScores> scores);
 
 /// Tasks by name, groups ("mmlu", "ruler") as all of theirs. Throws Error for an unknown name (with
 /// the known ones), a missing data file (which file, in which folders, where to get it), and

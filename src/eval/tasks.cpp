@@ -30,32 +30,96 @@ std::string known_names() {
   return names;
 }
 
-/// The names of a group's tasks; of another name none.
-std::vector<std::string> group_members(std::string_view name) {
-  if (name == "ruler") return ruler_task_names();
-  if (name == "lambada") return {"lambada_openai", "lambada_standard"};
-  return mmlu_group(name);
+std::vector<TaskName> names_of(const std::vector<ChoiceTask>& tasks) {
+  std::vector<TaskName> names;
+  for (const ChoiceTask& task : tasks) names.push_back(task.name);
+  return names;
+}
+
+Task load_choice(const std::vector<ChoiceTask>& tasks, std::string_view name,
+                 const TaskOptions& options) {
+  return load_choice_task(
+      *std::ranges::find(tasks, name, [](const ChoiceTask& task) { return task.name.name; }),
+      options);
+}
+
+std::vector<TaskName> ruler_names() {
+  std::vector<TaskName> names;
+  for (const std::string& name : ruler_task_names()) names.push_back({name, "RULER"});
+  return names;
+}
+
+/// Tasks that are read alike.
+struct Family {
+  std::vector<TaskName> groups;  // each names several of the tasks
+  std::vector<TaskName> tasks;
+  std::vector<std::string> (*members)(std::string_view group) = nullptr;  // empty: no such group
+  std::vector<Task> (*load)(std::string_view name, const TaskOptions& options) = nullptr;
+};
+
+/// A new task is a row here, or of the table of its family.
+std::vector<Family> families() {
+  return {{.groups = {},
+           .tasks = names_of(choice_tasks()),
+           .load =
+               [](std::string_view name, const TaskOptions& options) {
+                 return std::vector{load_choice(choice_tasks(), name, options)};
+               }},
+          {.groups = {{"lambada", "LAMBADA: both of the next two"}},
+           .tasks = language_task_names(),
+           .members = [](std::string_view name) -> std::vector<std::string> {
+             if (name != "lambada") return {};
+             return {"lambada_openai", "lambada_standard"};
+           },
+           .load =
+               [](std::string_view name, const TaskOptions& options) {
+                 return std::vector{load_language_task(name, options)};
+               }},
+          {.groups = {},
+           .tasks = recall_task_names(),
+           .load =
+               [](std::string_view name, const TaskOptions& options) {
+                 return std::vector{load_recall_task(name, options)};
+               }},
+          {.groups = {{"ruler", "RULER: all thirteen of its tasks, at each of --lengths"}},
+           .tasks = ruler_names(),
+           .members =
+               [](std::string_view name) {
+                 return name == "ruler" ? ruler_task_names() : std::vector<std::string>();
+               },
+           .load =
+               [](std::string_view name, const TaskOptions& options) {
+                 std::vector<Task> tasks = load_ruler_task(name, options);
+                 for (Task& task : tasks) task.group = "ruler";
+                 return tasks;
+               }},
+          {.groups = mmlu_group_names(),
+           .tasks = names_of(mmlu_tasks()),
+           .members = mmlu_group,
+           .load = [](std::string_view name, const TaskOptions& options) {
+             Task task = load_choice(mmlu_tasks(), name, options);
+             task.group = "mmlu";
+             return std::vector{std::move(task)};
+           }}};
+}
+
+/// The names of a group's tasks; of a task its own.
+std::vector<std::string> members_of(const std::string& name) {
+  for (const Family& family : families()) {
+    if (!family.members) continue;
+    if (auto members = family.members(name); !members.empty()) return members;
+  }
+  return {name};
 }
 
 std::vector<Task> load_one(std::string_view name, const TaskOptions& options) {
   if (is_own_task(name)) return {load_own_task(name, options)};
-  const bool is_mmlu = name.starts_with("mmlu_");
-  const std::vector<ChoiceTask> choices = is_mmlu ? mmlu_tasks() : choice_tasks();
-  const auto choice = std::ranges::find(
-      choices, name, [](const ChoiceTask& task) -> std::string_view { return task.name.name; });
-  if (choice != choices.end()) {
-    Task task = load_choice_task(*choice, options);
-    if (is_mmlu) task.group = "mmlu";
-    return {std::move(task)};
+  for (const Family& family : families()) {
+    if (is_one_of(family.tasks, name)) return family.load(name, options);
   }
-  if (is_one_of(language_task_names(), name)) return {load_language_task(name, options)};
-  if (is_one_of(recall_task_names(), name)) return {load_recall_task(name, options)};
-  const bool is_ruler = std::ranges::find(ruler_task_names(), name) != ruler_task_names().end();
-  HYPENET_CHECK(is_ruler, name, ": expected a task (", known_names(),
-                ", text, recall, needle-grid) or a file ending in .jsonl, found another name");
-  std::vector<Task> tasks = load_ruler_task(name, options);
-  for (Task& task : tasks) task.group = "ruler";
-  return tasks;
+  throw Error(
+      concat(name, ": expected a task (", known_names(),
+             ", text, recall, needle-grid) or a file ending in .jsonl, found another name"));
 }
 
 }  // namespace
@@ -64,9 +128,7 @@ std::vector<Task> load_tasks(std::span<const std::string> names, const TaskOptio
   std::vector<Task> tasks;
   std::set<std::string> loaded;
   for (const std::string& name : names) {
-    std::vector<std::string> members = group_members(name);
-    if (members.empty()) members = {name};
-    for (const std::string& member : members) {
+    for (const std::string& member : members_of(name)) {
       if (!loaded.insert(member).second) continue;
       std::ranges::move(load_one(member, options), std::back_inserter(tasks));
     }
@@ -79,14 +141,9 @@ std::vector<TaskName> known_tasks() {
   const auto append = [&](std::vector<TaskName> more) {
     std::ranges::move(more, std::back_inserter(names));
   };
-  for (const ChoiceTask& task : choice_tasks()) names.push_back(task.name);
-  append({{"lambada", "LAMBADA: both of the next two"}});
-  append(language_task_names());
-  append(recall_task_names());
-  append({{"ruler", "RULER: all thirteen of its tasks, at each of --lengths"}});
-  for (const std::string& name : ruler_task_names()) names.push_back({name, "RULER"});
-  append(mmlu_group_names());
-  for (const ChoiceTask& task : mmlu_tasks()) names.push_back(task.name);
+  for (const Family& family : families()) {
+    append(family.groups), append(family.tasks);
+  }
   return names;
 }
 

@@ -10,37 +10,11 @@
 namespace hypenet {
 namespace {
 
-bool ends_in_space(const std::string& text) { return !text.empty() && text.back() == ' '; }
-
-/// The right answer as a continuation; nothing for texts that are scored as a whole.
-std::optional<EvalRequest> right_answer(const Task& task, const TaskItem& item) {
-  switch (task.scoring) {
-    case Scoring::kMultipleChoice:
-    case Scoring::kChoiceOfContext:
-      return item.requests.at(static_cast<size_t>(item.gold));
-    case Scoring::kLastWord:
-      return item.requests.front();
-    case Scoring::kTextPerplexity:
-      return std::nullopt;
-    case Scoring::kContains:
-    case Scoring::kAllReferences:
-    case Scoring::kPartOfReferences: {
-      const std::string& context = item.requests.front().context;
-      const std::string& value = item.references.front();
-      const bool is_apart = ends_in_space(context) || value.starts_with(' ');
-      return EvalRequest{.kind = RequestKind::kLoglikelihood,
-                         .context = context,
-                         .continuation = is_apart ? value : " " + value};
-    }
-  }
-  throw Error("sweep: unknown scoring");
-}
-
 /// The column of a metric: "arc_easy/acc"; "niah_single_1/4096" for what RULER reports at a length,
 /// and nothing for its other form of the same score.
-std::optional<std::string> column_name(const Task& task, const std::string& metric) {
+std::optional<std::string> column_name(const Task& task, std::string_view metric) {
   const bool has_length = task.name.find('/') != std::string::npos;
-  if (!has_length) return task.name + "/" + metric;
+  if (!has_length) return concat(task.name, "/", metric);
   if (metric == "part/ruler") return std::nullopt;
   return task.name;
 }
@@ -62,10 +36,9 @@ Requests collect(const std::vector<Task>& tasks, bool likelihoods) {
     for (const TaskItem& item : task.items) {
       items.push_back({.first = requests.all.size(), .right = {}});
       requests.all.insert(requests.all.end(), item.requests.begin(), item.requests.end());
-      const auto right = likelihoods ? right_answer(task, item) : std::nullopt;
-      if (!right) continue;
+      if (!likelihoods || !task.scoring->right_answer) continue;
       items.back().right = requests.all.size();
-      requests.all.push_back(*right);
+      requests.all.push_back(task.scoring->right_answer(item));
     }
   }
   return requests;
@@ -77,8 +50,8 @@ std::vector<Metric> metrics_of(const Task& task, const std::vector<Requests::Ite
   scores.reserve(task.items.size());
   for (size_t i = 0; i < task.items.size(); ++i) {
     const TaskItem& item = task.items[i];
-    scores.push_back(score_item(task.scoring, item,
-                                std::span(answers).subspan(places[i].first, item.requests.size())));
+    scores.push_back(task.scoring->score(
+        item, std::span(answers).subspan(places[i].first, item.requests.size())));
   }
   return summarize(task, scores);
 }
@@ -139,10 +112,10 @@ std::vector<std::string> sweep_columns(const SweepConfig& config, const std::vec
     columns.insert(columns.end(), {"next_token/accuracy", "next_token/ll", "text/kl"});
   }
   for (const Task& task : tasks) {
-    for (const std::string& metric : metric_names(task.scoring)) {
+    for (const std::string_view metric : task.scoring->metrics) {
       if (const auto name = column_name(task, metric)) columns.push_back(*name);
     }
-    const bool has_likelihood = config.likelihoods && task.scoring != Scoring::kTextPerplexity;
+    const bool has_likelihood = config.likelihoods && task.scoring->right_answer;
     if (has_likelihood) columns.push_back(task.name + "/ll");
   }
   return columns;

@@ -28,7 +28,7 @@ TEST_F(OwnTasks, choices_are_scored_as_multiple_choice) {
   const Task task = load(
       "{\"context\": \"Sky?\", \"choices\": [\"blue\", \"grün\"], \"answer\": 1, \"id\": \"s\"}\n"
       "{\"context\": \"Sea?\", \"choices\": [\"wet\"], \"answer\": 0}\n");
-  EXPECT_EQ(task.scoring, Scoring::kMultipleChoice);
+  EXPECT_EQ(task.scoring, &Scoring::kMultipleChoice);
   ASSERT_THAT(task.items, SizeIs(2));
   EXPECT_EQ(task.items[0].id, "s");
   EXPECT_EQ(task.items[1].id, "1");
@@ -62,7 +62,7 @@ TEST_F(OwnTasks, completions_are_scored_by_what_they_contain) {
       "{\"context\": \"Name:\", \"answer\": \"Ada\"}\n"
       "{\"context\": \"City:\", \"answers\": [\"Oslo\", \"Kristiania\"], \"until\": [\".\", \"!\"],"
       " \"max_tokens\": 7}\n");
-  EXPECT_EQ(task.scoring, Scoring::kContains);
+  EXPECT_EQ(task.scoring, &Scoring::kContains);
   ASSERT_THAT(task.items, SizeIs(2));
   EXPECT_EQ(
       task.items[0].requests[0],

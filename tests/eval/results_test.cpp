@@ -187,7 +187,7 @@ TEST(ResultsTest, samples_say_what_was_asked_and_answered) {
 }
 
 TEST(ResultsTest, samples_hold_generated_text_and_its_stops) {
-  Task task{.name = "fda", .scoring = Scoring::kContains};
+  Task task{.name = "fda", .scoring = &Scoring::kContains};
   TaskItem item;
   item.references = {"K123"};
   EvalRequest request;

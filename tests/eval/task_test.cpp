@@ -20,10 +20,10 @@ std::vector<EvalAnswer> sums(const std::vector<double>& values) {
   return answers;
 }
 
-ItemScores generated(Scoring scoring, const std::string& text,
+ItemScores generated(const Scoring& scoring, const std::string& text,
                      const std::vector<std::string>& references) {
   const std::vector<EvalAnswer> answers = {{.text = text}};
-  return score_item(scoring, {.references = references}, answers);
+  return scoring.score({.references = references}, answers);
 }
 
 double contains(const std::string& text, const std::vector<std::string>& references) {
@@ -32,17 +32,17 @@ double contains(const std::string& text, const std::vector<std::string>& referen
 
 TEST(ChoiceScores, acc_takes_the_largest_sum_and_acc_norm_the_largest_by_length) {
   const TaskItem item{.gold = 1, .lengths = {2, 10}};
-  EXPECT_THAT(score_item(Scoring::kMultipleChoice, item, sums({-4, -10})), ElementsAre(0, 1));
-  EXPECT_THAT(score_item(Scoring::kMultipleChoice, item, sums({-10, -4})), ElementsAre(1, 1));
+  EXPECT_THAT(Scoring::kMultipleChoice.score(item, sums({-4, -10})), ElementsAre(0, 1));
+  EXPECT_THAT(Scoring::kMultipleChoice.score(item, sums({-10, -4})), ElementsAre(1, 1));
 }
 
 TEST(ChoiceScores, the_first_of_equal_choices_is_the_prediction) {
   const std::vector<EvalAnswer> answers = sums({-3, -3, -3});
   TaskItem item{.gold = 0, .lengths = {3, 3, 3}};
-  EXPECT_THAT(score_item(Scoring::kMultipleChoice, item, answers), ElementsAre(1, 1));
-  EXPECT_THAT(score_item(Scoring::kChoiceOfContext, item, answers), ElementsAre(1));
+  EXPECT_THAT(Scoring::kMultipleChoice.score(item, answers), ElementsAre(1, 1));
+  EXPECT_THAT(Scoring::kChoiceOfContext.score(item, answers), ElementsAre(1));
   item.gold = 2;
-  EXPECT_THAT(score_item(Scoring::kMultipleChoice, item, answers), ElementsAre(0, 0));
+  EXPECT_THAT(Scoring::kMultipleChoice.score(item, answers), ElementsAre(0, 0));
 }
 
 TEST(ContainsScores, letters_of_either_case_are_the_same) {
@@ -83,8 +83,8 @@ TEST(ReferenceScores, control_characters_become_line_feeds) {
   EXPECT_THAT(generated(Scoring::kAllReferences, "a\tb", {"a\tb"}), ElementsAre(0));
 }
 
-Task task_of(Scoring scoring, size_t items = 0) {
-  return {.name = "t", .scoring = scoring, .items = std::vector<TaskItem>(items)};
+Task task_of(const Scoring& scoring, size_t items = 0) {
+  return {.name = "t", .scoring = &scoring, .items = std::vector<TaskItem>(items)};
 }
 
 TEST(Summary, accuracy_is_a_mean_with_the_sample_s_error) {
@@ -108,9 +108,9 @@ TEST(Summary, one_item_has_no_error_and_none_is_refused) {
 
 TEST(Summary, what_is_generated_has_no_error) {
   const std::vector<ItemScores> scores = {{1, 1}, {0, 0}};
-  for (const Scoring scoring :
-       {Scoring::kContains, Scoring::kAllReferences, Scoring::kPartOfReferences}) {
-    for (const Metric& metric : summarize(task_of(scoring), scores)) {
+  for (const Scoring* scoring :
+       {&Scoring::kContains, &Scoring::kAllReferences, &Scoring::kPartOfReferences}) {
+    for (const Metric& metric : summarize(task_of(*scoring), scores)) {
       EXPECT_DOUBLE_EQ(metric.value, 0.5);
       EXPECT_FALSE(metric.error.has_value());
     }
@@ -120,8 +120,8 @@ TEST(Summary, what_is_generated_has_no_error) {
 TEST(Summary, lambada_s_perplexity_is_of_a_target_word) {
   const std::vector<EvalAnswer> right = {{.loglikelihood = -1, .is_greedy = true}};
   const std::vector<EvalAnswer> wrong = {{.loglikelihood = -3}};
-  const std::vector<ItemScores> scores = {score_item(Scoring::kLastWord, {}, right),
-                                          score_item(Scoring::kLastWord, {}, wrong)};
+  const std::vector<ItemScores> scores = {Scoring::kLastWord.score({}, right),
+                                          Scoring::kLastWord.score({}, wrong)};
   const auto metrics = summarize(task_of(Scoring::kLastWord), scores);
   EXPECT_DOUBLE_EQ(metrics[0].value, 0.5);
   EXPECT_EQ(metrics[1].name, "perplexity");
@@ -136,8 +136,8 @@ TEST(Summary, text_perplexities_are_by_words_and_bytes_of_all_pages) {
   task.items[1].words = 7;
   task.items[1].bytes = 30;
   const std::vector<ItemScores> scores = {
-      score_item(Scoring::kTextPerplexity, task.items[0], sums({-20})),
-      score_item(Scoring::kTextPerplexity, task.items[1], sums({-30}))};
+      Scoring::kTextPerplexity.score(task.items[0], sums({-20})),
+      Scoring::kTextPerplexity.score(task.items[1], sums({-30}))};
   const auto metrics = summarize(task, scores);
   EXPECT_DOUBLE_EQ(metrics[0].value, std::exp(5));
   EXPECT_DOUBLE_EQ(metrics[1].value, std::exp(1.25));
@@ -148,10 +148,11 @@ TEST(Summary, text_perplexities_are_by_words_and_bytes_of_all_pages) {
 TEST(Summary, every_scoring_names_as_many_metrics_as_it_scores) {
   const TaskItem item{.gold = 0, .lengths = {1}, .references = {"a"}};
   const std::vector<EvalAnswer> answers = {{.text = "a"}};
-  for (const Scoring scoring : {Scoring::kMultipleChoice, Scoring::kChoiceOfContext,
-                                Scoring::kLastWord, Scoring::kTextPerplexity, Scoring::kContains,
-                                Scoring::kAllReferences, Scoring::kPartOfReferences}) {
-    EXPECT_EQ(metric_names(scoring).size(), score_item(scoring, item, answers).size());
+  for (const Scoring* scoring :
+       {&Scoring::kMultipleChoice, &Scoring::kChoiceOfContext, &Scoring::kLastWord,
+        &Scoring::kTextPerplexity, &Scoring::kContains, &Scoring::kAllReferences,
+        &Scoring::kPartOfReferences}) {
+    EXPECT_EQ(scoring->metrics.size(), scoring->score(item, answers).size());
   }
 }
 

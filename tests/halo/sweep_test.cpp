@@ -297,9 +297,9 @@ EvalRequest prompt(const std::string& context, int64_t max_tokens) {
 
 /// Three tasks of the published sweep, two items each.
 std::vector<Task> some_tasks() {
-  Task easy{.name = "arc_easy", .scoring = Scoring::kMultipleChoice};
-  Task fda{.name = "fda", .scoring = Scoring::kContains};
-  Task squad{.name = "ruler_qa_squad/4096", .scoring = Scoring::kPartOfReferences};
+  Task easy{.name = "arc_easy", .scoring = &Scoring::kMultipleChoice};
+  Task fda{.name = "fda", .scoring = &Scoring::kContains};
+  Task squad{.name = "ruler_qa_squad/4096", .scoring = &Scoring::kPartOfReferences};
   for (const std::string number : {"one", "two"}) {
     easy.items.push_back({.requests = {choice("Question: " + number + "?\nAnswer:", " red"),
                                        choice("Question: " + number + "?\nAnswer:", " blue sky")},
@@ -331,7 +331,7 @@ TEST_F(Sweep, columns_are_the_published_ones_with_the_scores_of_a_plain_evaluati
     for (const Task& task : tasks) {
       std::vector<ItemScores> scores;
       for (const TaskItem& item : task.items) {
-        scores.push_back(score_item(task.scoring, item, evaluator.answer(item.requests, {})));
+        scores.push_back(task.scoring->score(item, evaluator.answer(item.requests, {})));
       }
       for (const Metric& metric : summarize(task, scores)) {
         if (metric.name != "part/ruler") expected.push_back(metric.value);

@@ -56,7 +56,7 @@ Task make_task(const std::string& task, int64_t length, const TaskOptions& optio
   made.group = "ruler";
   made.version = 1;
   made.scoring =
-      task.starts_with("ruler_qa") ? Scoring::kPartOfReferences : Scoring::kAllReferences;
+      task.starts_with("ruler_qa") ? &Scoring::kPartOfReferences : &Scoring::kAllReferences;
   const int64_t count =
       options.limit > 0 ? std::min(options.limit, options.samples) : options.samples;
   int64_t answer_tokens = kFrequentWordsAnswerTokens;

@@ -75,12 +75,12 @@ TEST(Ruler, knows_thirteen_tasks_and_how_they_are_scored) {
   EXPECT_EQ(ruler_task_names().size(), 13U);
   const Task needle = load_ruler_task("niah_single_1", options_for(512, 1)).at(0);
   EXPECT_EQ(needle.group, "ruler");
-  EXPECT_EQ(needle.scoring, Scoring::kAllReferences);
+  EXPECT_EQ(needle.scoring, &Scoring::kAllReferences);
   EXPECT_EQ(needle.items.at(0).requests.at(0).kind, RequestKind::kGenerate);
   EXPECT_EQ(needle.items.at(0).requests.at(0).max_tokens, 128);
   EXPECT_TRUE(needle.items.at(0).requests.at(0).until.empty());
   const Task squad = load_ruler_task("ruler_qa_squad", options_for(4096, 1)).at(0);
-  EXPECT_EQ(squad.scoring, Scoring::kPartOfReferences);
+  EXPECT_EQ(squad.scoring, &Scoring::kPartOfReferences);
   EXPECT_EQ(squad.items.at(0).requests.at(0).max_tokens, 32);
 }
 
