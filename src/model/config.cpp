@@ -8,6 +8,7 @@
 namespace hypenet {
 namespace {
 
+constexpr int64_t kMostOfASize = int64_t{1} << 20;  // of no model; products of three fit int64
 constexpr std::array<std::string_view, 3> kTypes = {"float32", "float16", "bfloat16"};
 
 /// The keys of one JSON object, each error with the file and the key in front.
@@ -135,7 +136,8 @@ void read_sizes(const Keys& keys, ModelConfig& config) {
 }
 
 void read_teacher(const Keys& keys, ModelConfig& config) {
-  config.mixer_types.assign(std::max<int64_t>(config.num_hidden_layers, 0), MixerType::kAttention);
+  config.mixer_types.assign(std::clamp<int64_t>(config.num_hidden_layers, 0, kMostOfASize),
+                            MixerType::kAttention);
   config.has_qk_norm = config.architecture == Architecture::kQwen3;
   const bool is_qwen2 = config.architecture == Architecture::kQwen2;
   const bool bias = keys.get<bool>("attention_bias", false);
@@ -175,21 +177,23 @@ void read_hypenet(const Keys& keys, ModelConfig& config) {
   keys.require("lightning_use_short_conv", false);
 }
 
-void check_positive(const std::string& place, const char* key, int64_t value) {
+void check_size(const std::string& place, const char* key, int64_t value) {
   HYPENET_CHECK(value > 0, place, ": ", key, ": expected more than 0, found ", value);
+  HYPENET_CHECK(value <= kMostOfASize, place, ": ", key, ": expected at most ", kMostOfASize,
+                ", found ", value);
 }
 
 void check_divides(const std::string& place, const char* heads_key, int64_t heads, const char* key,
                    int64_t groups) {
-  check_positive(place, heads_key, heads);
-  check_positive(place, key, groups);
+  check_size(place, heads_key, heads);
+  check_size(place, key, groups);
   HYPENET_CHECK(heads % groups == 0, place, ": ", key, ": expected a divisor of ", heads_key, " ",
                 heads, ", found ", groups);
 }
 
 void check_lightning_config(const ModelConfig& config, const std::string& place) {
   check_divides(place, "lightning_nh", config.lightning_nh, "lightning_nkv", config.lightning_nkv);
-  check_positive(place, "lightning_head_dim", config.lightning_head_dim);
+  check_size(place, "lightning_head_dim", config.lightning_head_dim);
   if (!config.lightning_use_rope) return;
   HYPENET_CHECK(config.lightning_head_dim % 2 == 0, place,
                 ": lightning_head_dim: expected an even size (RoPE), found ",
@@ -202,11 +206,11 @@ void check_lightning_config(const ModelConfig& config, const std::string& place)
 }  // namespace
 
 void check_model_config(const ModelConfig& config, const std::string& place) {
-  check_positive(place, "hidden_size", config.hidden_size);
-  check_positive(place, "intermediate_size", config.intermediate_size);
-  check_positive(place, "num_hidden_layers", config.num_hidden_layers);
-  check_positive(place, "vocab_size", config.vocab_size);
-  check_positive(place, "head_dim", config.head_dim);
+  check_size(place, "hidden_size", config.hidden_size);
+  check_size(place, "intermediate_size", config.intermediate_size);
+  check_size(place, "num_hidden_layers", config.num_hidden_layers);
+  check_size(place, "vocab_size", config.vocab_size);
+  check_size(place, "head_dim", config.head_dim);
   check_divides(place, "num_attention_heads", config.num_attention_heads, "num_key_value_heads",
                 config.num_key_value_heads);
   const int64_t mixers = static_cast<int64_t>(config.mixer_types.size());

@@ -64,7 +64,7 @@ struct ModelConfig {
   double lightning_scale_value() const;
 };
 
-/// Throws Error naming key, expected and found for sizes that are not positive, heads that do not
+/// Throws Error naming key, expected and found for sizes that no model has, heads that do not
 /// divide, and counts that disagree; for configs that code put together.
 void check_model_config(const ModelConfig& config, const std::string& place);
 
