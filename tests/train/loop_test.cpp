@@ -406,7 +406,8 @@ TEST_F(TrainLoop, sizes_that_make_no_sense_are_named) {
 
 TEST(CrossEntropyObjective, trains_without_the_logits_scaling_that_the_config_names) {
   const Tensor tokens = torch::arange(33).view({1, 33});
-  const Batch batch{tokens.slice(1, 0, 32), tokens.slice(1, 1), torch::zeros({1, 32}, torch::kBool)};
+  const Batch batch{tokens.slice(1, 0, 32), tokens.slice(1, 1),
+                    torch::zeros({1, 32}, torch::kBool)};
   const auto loss = [&](const LogitsScaling& scaling) {
     ModelConfig config = tiny_hypenet_config();
     config.attn_logits_scaling = scaling;
