@@ -114,9 +114,15 @@ std::string kind_of_file(const fs::path& path) {
     if (!fs::is_symlink(fs::symlink_status(path, ignored))) return "";
     return concat("a link to a missing file (", fs::read_symlink(path, ignored).string(), ")");
   }
-  if (!fs::is_regular_file(status)) return "";
+  if (fs::is_other(status)) return fs::is_fifo(status) ? "a pipe" : "a device";
   if (fs::file_size(path, ignored) == 0) return "an empty file";
   return kind_of_bytes(read_beginning(path));
+}
+
+void check_is_no_stream(const fs::path& path) {
+  std::error_code ignored;
+  HYPENET_CHECK(!fs::is_other(fs::status(path, ignored)), path.string(),
+                ": expected a file, found ", kind_of_file(path));
 }
 
 void check_file_kind(const fs::path& path, std::string_view wanted, std::string_view own) {

@@ -14,9 +14,14 @@ namespace hypenet {
 /// pull)"; empty when they are nothing known.
 std::string kind_of_bytes(std::string_view beginning);
 
-/// The same for what stands at a path: also "a folder", "a link to a missing file (<target>)", "an
-/// empty file"; empty for an ordinary file of no known kind, and where nothing is.
+/// The same for what stands at a path: also "a folder", "a pipe", "a device", "a link to a missing
+/// file (<target>)", "an empty file"; empty for an ordinary file of no known kind, and where
+/// nothing is.
 std::string kind_of_file(const std::filesystem::path& path);
+
+/// Throws Error "<path>: expected a file, found a pipe" (or a device): to be asked before it is
+/// opened, which may wait for ever.
+void check_is_no_stream(const std::filesystem::path& path);
 
 /// Throws Error "<path>: expected <wanted>, found <kind>" when the file is known to be something
 /// else. Kinds that begin with `own`, the reader's, are none.

@@ -14,6 +14,7 @@
 #include <fstream>
 
 #include "base/error.h"
+#include "base/file_kind.h"
 #include "base/write_all.h"
 
 namespace hypenet {
@@ -23,6 +24,8 @@ namespace {
 [[noreturn]] void fail(const fs::path& path, std::string_view action) {
   throw Error(concat(path.string(), ": cannot ", action, ": ", std::strerror(errno)));
 }
+
+constexpr int kReading = O_RDONLY | O_NONBLOCK;  // a pipe is refused, not waited for
 
 /// A file descriptor that closes itself.
 class Descriptor {
@@ -42,7 +45,8 @@ class Descriptor {
 size_t file_size(int descriptor, const fs::path& path) {
   struct stat status {};
   if (::fstat(descriptor, &status) != 0) fail(path, "read");
-  HYPENET_CHECK(S_ISREG(status.st_mode), path.string(), ": expected a file, found something else");
+  HYPENET_CHECK(S_ISREG(status.st_mode), path.string(), ": expected a file, found ",
+                kind_of_file(path));
   return static_cast<size_t>(status.st_size);
 }
 
@@ -63,7 +67,7 @@ void write_all(int descriptor, std::string_view bytes, const fs::path& path) {
 }
 
 std::string read_file(const fs::path& path) {
-  const Descriptor descriptor(path, O_RDONLY);
+  const Descriptor descriptor(path, kReading);
   std::string bytes(file_size(descriptor.get(), path), '\0');
   size_t done = 0;
   while (done < bytes.size()) {
@@ -160,7 +164,7 @@ void write_file(const fs::path& path, std::string_view bytes) {
 }
 
 MappedFile::MappedFile(const fs::path& path) {
-  const Descriptor descriptor(path, O_RDONLY);
+  const Descriptor descriptor(path, kReading);
   size_ = file_size(descriptor.get(), path);
   if (size_ == 0) return;
   void* address = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, descriptor.get(), 0);

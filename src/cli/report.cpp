@@ -160,11 +160,14 @@ void check(const ReportCommand& command, const Inputs& inputs) {
   if (command.images) check_images(*command.images);
 }
 
-void write_images(const fs::path& folder, const Report& report) {
+/// Whether the report has any.
+bool write_images(const fs::path& folder, const Report& report) {
   std::error_code error;
   fs::create_directories(folder, error);
   HYPENET_CHECK(!error, folder.string(), ": cannot make the folder: ", error.message());
-  for (const ReportImage& image : report_images(report)) write_file(folder / image.file, image.svg);
+  const std::vector<ReportImage> images = report_images(report);
+  for (const ReportImage& image : images) write_file(folder / image.file, image.svg);
+  return !images.empty();
 }
 
 /// The folder of images as links in the Markdown file name it.
@@ -180,8 +183,7 @@ void run_report(const ReportCommand& command) {
   const Report report = model_report(command.title, read_data(command, inputs));
   std::vector<Output> written = outputs_of(command);
   write_report(command.out, report);
-  if (command.images) {
-    write_images(*command.images, report);
+  if (command.images && write_images(*command.images, report)) {
     written.push_back({"--images", *command.images / "*.svg"});
   }
   if (command.markdown) {

@@ -17,6 +17,7 @@ constexpr unsigned kBufferBytes = 1 << 18;
 
 ByteReader::ByteReader(const std::filesystem::path& file, bool compressed)
     : name_(file.string()), buffer_(kBufferBytes, '\0') {
+  check_is_no_stream(file);
   errno = 0;
   file_ = gzopen(file.c_str(), "rb");
   const int reason = errno;

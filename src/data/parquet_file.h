@@ -34,6 +34,7 @@ inline void check(const arrow::Status& status, const std::string& file) {
 
 /// A reader of the file, batch by batch.
 inline std::unique_ptr<parquet::arrow::FileReader> open_parquet(const std::string& file) {
+  check_is_no_stream(file);
   return read_as("a Parquet file", "a Parquet file", file, [&] {
     const auto input = take(arrow::io::ReadableFile::Open(file), file);
     auto reader = take(parquet::arrow::OpenFile(input, arrow::default_memory_pool()), file);

@@ -10,6 +10,7 @@
 namespace hypenet {
 namespace {
 
+constexpr int64_t kMostOfASize = int64_t{1} << 20;  // of no model; products of three fit int64
 constexpr std::array<std::string_view, 3> kTypes = {"float32", "float16", "bfloat16"};
 
 constexpr Architecture kArchitectures[] = {Architecture::kQwen3, Architecture::kQwen2,
@@ -197,7 +198,8 @@ void read_teacher(const Keys& keys, const Json& settled, const std::string& plac
   const Json known = write_fields(config);
   const auto is_known = [&](const std::string& key) { return known.contains(key); };
   read_fields(keep_if(settled, is_known), place, config);
-  config.mixer_types.assign(std::max<int64_t>(config.num_hidden_layers, 0), mixer_kinds().front());
+  config.mixer_types.assign(std::clamp<int64_t>(config.num_hidden_layers, 0, kMostOfASize),
+                            mixer_kinds().front());
   config.has_qk_norm = config.architecture == Architecture::kQwen3;
   const bool is_qwen2 = config.architecture == Architecture::kQwen2;
   config.attention_output_bias = !is_qwen2 && config.attention_bias;
@@ -231,24 +233,26 @@ void read_hypenet(const Json& settled, const std::string& place, ModelConfig& co
 
 }  // namespace
 
-void check_positive(const std::string& place, const char* key, int64_t value) {
+void check_size(const std::string& place, const char* key, int64_t value) {
   HYPENET_CHECK(value > 0, place, ": ", key, ": expected more than 0, found ", value);
+  HYPENET_CHECK(value <= kMostOfASize, place, ": ", key, ": expected at most ", kMostOfASize,
+                ", found ", value);
 }
 
 void check_divides(const std::string& place, const char* heads_key, int64_t heads, const char* key,
                    int64_t groups) {
-  check_positive(place, heads_key, heads);
-  check_positive(place, key, groups);
+  check_size(place, heads_key, heads);
+  check_size(place, key, groups);
   HYPENET_CHECK(heads % groups == 0, place, ": ", key, ": expected a divisor of ", heads_key, " ",
                 heads, ", found ", groups);
 }
 
 void check_model_config(const ModelConfig& config, const std::string& place) {
-  check_positive(place, "hidden_size", config.hidden_size);
-  check_positive(place, "intermediate_size", config.intermediate_size);
-  check_positive(place, "num_hidden_layers", config.num_hidden_layers);
-  check_positive(place, "vocab_size", config.vocab_size);
-  check_positive(place, "head_dim", config.head_dim);
+  check_size(place, "hidden_size", config.hidden_size);
+  check_size(place, "intermediate_size", config.intermediate_size);
+  check_size(place, "num_hidden_layers", config.num_hidden_layers);
+  check_size(place, "vocab_size", config.vocab_size);
+  check_size(place, "head_dim", config.head_dim);
   check_divides(place, "num_attention_heads", config.num_attention_heads, "num_key_value_heads",
                 config.num_key_value_heads);
   HYPENET_CHECK(config.max_position_embeddings >= 0, place,

@@ -132,14 +132,14 @@ std::vector<const MixerKind*> kinds_of(const ModelConfig& config);
 /// "Qwen3", "HypeNet".
 std::string_view architecture_name(Architecture architecture);
 
-/// Throws Error naming key, expected and found for sizes that are not positive, heads that do not
+/// Throws Error naming key, expected and found for sizes that no model has, heads that do not
 /// divide, and counts that disagree; for configs that code put together.
 void check_model_config(const ModelConfig& config, const std::string& place);
 
 /// The same for heads of which `groups` share keys and values.
 void check_divides(const std::string& place, const char* heads_key, int64_t heads, const char* key,
                    int64_t groups);
-void check_positive(const std::string& place, const char* key, int64_t value);
+void check_size(const std::string& place, const char* key, int64_t value);
 
 /// Reads config.json (rope_theta or rope_parameters, torch_dtype or dtype). Throws Error naming
 /// key, expected, found for an unknown architecture, a missing or impossible size, heads that do

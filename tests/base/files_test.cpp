@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <future>
 
+#include "base/file_kind.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/full_disk.h"
 #include "tests/support/temporary_folder.h"
@@ -36,7 +37,17 @@ TEST(Files, reading_a_missing_file_or_a_folder_is_an_error) {
   const TemporaryFolder folder;
   EXPECT_ERROR(read_file(folder / "none"),
                (folder / "none").string() + ": cannot open: No such file");
-  EXPECT_ERROR(read_file(folder.path()), ": expected a file, found something else");
+  EXPECT_ERROR(read_file(folder.path()), ": expected a file, found a folder");
+}
+
+TEST(Files, a_pipe_is_refused_and_not_waited_for) {
+  const TemporaryFolder folder;
+  const fs::path fifo = folder / "fifo";
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  EXPECT_ERROR(read_file(fifo), "fifo: expected a file, found a pipe");
+  EXPECT_ERROR(MappedFile(fifo), "fifo: expected a file, found a pipe");
+  EXPECT_ERROR(check_is_no_stream(fifo), "fifo: expected a file, found a pipe");
+  EXPECT_ERROR(read_file("/dev/zero"), "/dev/zero: expected a file, found a device");
 }
 
 TEST(Files, a_stream_is_written_into_and_stays_what_it_is) {

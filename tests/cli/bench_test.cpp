@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 
 #include "tests/support/program.h"
+#include "tests/support/refusal.h"
 
 namespace hypenet {
 namespace {
@@ -51,7 +52,7 @@ TEST(BenchInference, has_floors_at_rates_that_it_measured_itself) {
 TEST(BenchTrain, wrong_requests_are_one_line) {
   const auto expect_failure = [](std::vector<std::string> arguments, const std::string& text) {
     arguments.insert(arguments.begin(), {"bench", "train", "--shape", "tiny"});
-    const ProgramResult result = run_program(arguments);
+    const ProgramResult result = testing_support::refusal(add_bench_command, arguments);
     EXPECT_EQ(result.code, 1);
     EXPECT_THAT(result.out, IsEmpty());
     EXPECT_EQ(result.error, "hypenet: " + text + "\n");
@@ -68,7 +69,8 @@ TEST(BenchTrain, wrong_requests_are_one_line) {
   expect_failure(
       {"--cuda-graph", "on"},
       "bench train: cuda_graph: expected \"auto\" or \"off\" on device cpu, found \"on\"");
-  EXPECT_THAT(run_program({"bench"}).error, HasSubstr("see hypenet bench --help"));
+  EXPECT_THAT(testing_support::refusal(add_bench_command, {"bench"}).error,
+              HasSubstr("see hypenet bench --help"));
 }
 
 }  // namespace

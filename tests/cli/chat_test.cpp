@@ -5,7 +5,6 @@
 
 #include <csignal>
 #include <regex>
-#include <thread>
 
 #include "engine/engine.h"
 #include "store/checkpoint.h"
@@ -13,6 +12,7 @@
 #include "tests/support/expect_error_line.h"
 #include "tests/support/program.h"
 #include "tests/support/tiny_model.h"
+#include "tests/support/wait_until.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
@@ -29,6 +29,7 @@ using testing_support::expect_error_line;
 using testing_support::ProgramResult;
 using testing_support::run_program_with_input;
 using testing_support::RunningProgram;
+using testing_support::wait_until;
 
 constexpr int64_t kTokens = 12;
 constexpr const char* kTemplate =
@@ -215,9 +216,7 @@ TEST_F(ChatCommandTest, ctrl_c_stops_the_answer_and_not_the_program) {
   RunningProgram program({"chat", folder().string(), "--template", "none", "--temperature", "0",
                           "--tokens", "1000000"},
                          HYPENET_BINARY, root_ / "input");
-  for (int i = 0; i < 600 && program.out_so_far().empty(); ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  }
+  ASSERT_TRUE(wait_until([&] { return !program.out_so_far().empty(); }));
   ::kill(program.process(), SIGINT);
   const ProgramResult result = program.wait();
   EXPECT_EQ(result.code, 0) << result.error;
@@ -225,21 +224,29 @@ TEST_F(ChatCommandTest, ctrl_c_stops_the_answer_and_not_the_program) {
   EXPECT_THAT(result.error, IsEmpty());
 }
 
-TEST_F(ChatCommandTest, a_second_ctrl_c_leaves) {
+TEST_F(ChatCommandTest, one_ctrl_c_at_the_prompt_stays_and_two_leave) {
   const fs::path pipe = root_ / "pipe";
   ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
   // Both ways, so that neither end waits for the other.
   const int input = ::open(pipe.c_str(), O_RDWR | O_CLOEXEC);
   ASSERT_GE(input, 0);
   RunningProgram program(arguments({"--template", "none"}), HYPENET_BINARY, pipe);
-  ASSERT_EQ(::write(input, "x\n:help\n", 8), 8);
-  for (int i = 0; i < 600 && program.out_so_far().find(":quit") == std::string::npos; ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  }
-  for (int i = 0; i < 2; ++i) {
+  const auto helps = [&] {
+    const size_t before = program.out_so_far().size();
+    EXPECT_EQ(::write(input, ":help\n", 6), 6);
+    return wait_until(
+        [&] { return program.out_so_far().find(":quit", before) != std::string::npos; });
+  };
+  ASSERT_TRUE(helps());
+  ::kill(program.process(), SIGINT);
+  EXPECT_TRUE(helps());
+  // Signals that come before the program looks are one.
+  EXPECT_TRUE(wait_until([&] {
     ::kill(program.process(), SIGINT);
-    std::this_thread::sleep_for(std::chrono::milliseconds(300));
-  }
+    siginfo_t ended{};
+    ::waitid(P_PID, static_cast<id_t>(program.process()), &ended, WEXITED | WNOHANG | WNOWAIT);
+    return ended.si_pid == program.process();
+  }));
   const ProgramResult result = program.wait();
   ::close(input);
   EXPECT_EQ(result.code, 0) << result.error;

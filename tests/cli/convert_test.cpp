@@ -4,6 +4,8 @@
 #include <signal.h>
 
 #include <chrono>
+#include <cstdlib>
+#include <random>
 #include <thread>
 
 #include "base/json.h"
@@ -12,6 +14,7 @@
 #include "store/checkpoint.h"
 #include "tests/support/program.h"
 #include "tests/support/temporary_folder.h"
+#include "tests/support/wait_until.h"
 
 namespace hypenet {
 namespace {
@@ -20,6 +23,7 @@ namespace fs = std::filesystem;
 using testing_support::ProgramResult;
 using testing_support::run_program;
 using testing_support::RunningProgram;
+using testing_support::wait_until;
 
 /// The embedded teacher with the tiny recipe cut down to seconds: every stage, some steps each,
 /// saved often.
@@ -40,6 +44,11 @@ std::vector<std::string> short_conversion(const fs::path& out, const std::string
   return arguments;
 }
 
+uint64_t seed_of_this_run() {
+  const char* const asked = std::getenv("HYPENET_TEST_SEED");
+  return asked != nullptr ? std::stoull(asked) : std::random_device()();
+}
+
 class Convert : public testing::Test {
  protected:
   void SetUp() override {
@@ -53,6 +62,15 @@ class Convert : public testing::Test {
   }
   std::string weights(const std::string& out) const {
     return read_file(folder_ / (out + "/model/model.safetensors"));
+  }
+  /// Those of a run that nothing interrupts, made once.
+  const std::string& whole_weights() const {
+    static const std::string kWeights = [&] {
+      const ProgramResult result = run_program(command("whole"));
+      HYPENET_CHECK(result.code == 0, result.error);
+      return weights("whole");
+    }();
+    return kWeights;
   }
   TemporaryFolder folder_;
 };
@@ -136,8 +154,9 @@ TEST_F(Convert, chooses_layers_by_pilots_when_the_recipe_says_so) {
 }
 
 TEST_F(Convert, killed_at_random_moments_ends_with_the_weights_of_an_uninterrupted_run) {
-  ASSERT_EQ(run_program(command("whole")).code, 0);
-  Random random(static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count()));
+  const uint64_t seed = seed_of_this_run();
+  SCOPED_TRACE(concat("HYPENET_TEST_SEED=", seed, " draws these moments again"));
+  Random random(seed);
   int kills = 0;
   for (int attempt = 0; attempt < 40 && !fs::exists(folder_ / "killed/model"); ++attempt) {
     RunningProgram program(command("killed"));
@@ -152,16 +171,13 @@ TEST_F(Convert, killed_at_random_moments_ends_with_the_weights_of_an_uninterrupt
   EXPECT_GE(kills, 1);
   const ProgramResult last = run_program(command("killed"));
   ASSERT_EQ(last.code, 0) << last.error;
-  EXPECT_TRUE(weights("killed") == weights("whole")) << "after " << kills << " kills";
+  EXPECT_TRUE(weights("killed") == whole_weights()) << "after " << kills << " kills";
 }
 
 TEST_F(Convert, interrupted_by_ctrl_c_saves_and_goes_on) {
-  ASSERT_EQ(run_program(command("whole")).code, 0);
   RunningProgram program(command("stopped"));
   // Stage 1 comes next.
-  for (int i = 0; i < 600 && !fs::exists(folder_ / "stopped/1-transfer"); ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
+  ASSERT_TRUE(wait_until([&] { return fs::exists(folder_ / "stopped/1-transfer"); }));
   ::kill(program.process(), SIGINT);
   const ProgramResult result = program.wait();
   EXPECT_EQ(result.code, 130);
@@ -169,7 +185,7 @@ TEST_F(Convert, interrupted_by_ctrl_c_saves_and_goes_on) {
       << result.error;
   EXPECT_FALSE(fs::exists(folder_ / "stopped/2-align"));
   ASSERT_EQ(run_program(command("stopped")).code, 0);
-  EXPECT_TRUE(weights("stopped") == weights("whole"));
+  EXPECT_TRUE(weights("stopped") == whole_weights());
 }
 
 TEST_F(Convert, step_by_step_with_layers_of_ones_own_choice_and_from_another_folder) {

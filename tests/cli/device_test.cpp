@@ -8,8 +8,6 @@
 namespace hypenet {
 namespace {
 
-TEST(DeviceTest, cpu_is_always_there) { EXPECT_EQ(parse_device("cpu"), torch::kCPU); }
-
 TEST(DeviceTest, words_that_name_no_device_are_errors) {
   for (const char* text : {"", "gpu", "cuda:", "cuda:-1", "cuda:1x", "CPU", "cuda:999999"}) {
     EXPECT_ERROR(parse_device(text), "--device: expected cpu, cuda or cuda:N");

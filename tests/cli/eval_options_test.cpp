@@ -4,6 +4,7 @@
 #include "tests/support/expect_error_line.h"
 #include "tests/support/model_folder.h"
 #include "tests/support/program.h"
+#include "tests/support/refusal.h"
 
 namespace hypenet {
 namespace {
@@ -12,6 +13,7 @@ using testing::HasSubstr;
 using testing::Not;
 using testing_support::expect_error_line;
 using testing_support::ProgramResult;
+using testing_support::refusal;
 using testing_support::run_program;
 
 constexpr const char* kChoices =
@@ -30,9 +32,15 @@ class EvalOptionsTest : public testing::Test {
 
   std::string file(const std::string& name) const { return (root_ / name).string(); }
 
-  ProgramResult eval(std::vector<std::string> options) const {
+  std::vector<std::string> command(std::vector<std::string> options) const {
     options.insert(options.begin(), {"eval", file("model")});
-    return run_program(options);
+    return options;
+  }
+  ProgramResult eval(const std::vector<std::string>& options) const {
+    return run_program(command(options));
+  }
+  ProgramResult refused(const std::vector<std::string>& options) const {
+    return refusal(add_eval_command, command(options));
   }
 
   TemporaryFolder root_;
@@ -72,22 +80,22 @@ TEST_F(EvalOptionsTest, options_that_nothing_reads_are_refused) {
            {"needle-grid", {"--limit", "2"}, "tasks of items"}}) {
     std::vector<std::string> options = {"--tasks", tasks};
     options.insert(options.end(), option.begin(), option.end());
-    expect_error_line(eval(options),
+    expect_error_line(refused(options),
                       concat(option[0], ": has no effect on ", tasks, ": it is read by ", readers));
   }
   // One of several tasks reads it; and --list reads nothing.
   EXPECT_EQ(eval({"--tasks", own + "," + file("completions.jsonl"), "--memory", "1"}).code, 0);
-  expect_error_line(run_program({"eval", "--list", "--limit", "3"}),
+  expect_error_line(refusal(add_eval_command, {"eval", "--list", "--limit", "3"}),
                     "--limit: has no effect with --list");
-  expect_error_line(eval({"--tasks", "recall", "--text", "x", "--seed", "-1"}),
+  expect_error_line(refused({"--tasks", "recall", "--text", "x", "--seed", "-1"}),
                     "--seed: expected 0 to 4294967295, found -1");
 }
 
 TEST_F(EvalOptionsTest, outputs_are_files_of_their_own) {
   const std::string tasks = file("choices.jsonl");
-  expect_error_line(eval({"--tasks", tasks, "--out", file("x"), "--log-samples", file("./x")}),
+  expect_error_line(refused({"--tasks", tasks, "--out", file("x"), "--log-samples", file("./x")}),
                     "--log-samples: expected another file than --out, found ");
-  expect_error_line(eval({"--tasks", tasks, "--log-samples", tasks}),
+  expect_error_line(refused({"--tasks", tasks, "--log-samples", tasks}),
                     "--log-samples: expected another file than those that are read, found ");
   EXPECT_EQ(read_file(tasks), kChoices);
   const ProgramResult written =
@@ -100,7 +108,7 @@ TEST_F(EvalOptionsTest, a_wrong_device_or_type_is_refused_before_data_is_read) {
        {std::vector<std::string>{"--device", "tpu"}, {"--dtype", "int3"}, {"--memory", "-1"}}) {
     std::vector<std::string> options = {"--tasks", "arc_easy," + file("completions.jsonl")};
     options.insert(options.end(), option.begin(), option.end());
-    const ProgramResult result = eval(options);
+    const ProgramResult result = refused(options);
     EXPECT_EQ(result.code, 1);
     EXPECT_THAT(result.error, Not(HasSubstr("arc_easy")));
   }

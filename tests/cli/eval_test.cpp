@@ -5,9 +5,12 @@
 #include <filesystem>
 
 #include "base/json.h"
+#include "eval/measures.h"
 #include "tests/support/expect_error_line.h"
 #include "tests/support/model_folder.h"
 #include "tests/support/program.h"
+#include "tests/support/refusal.h"
+#include "text/tokenizer.h"
 
 namespace hypenet {
 namespace {
@@ -43,6 +46,11 @@ class EvalCommandTest : public testing::Test {
   ProgramResult eval(std::vector<std::string> options) const {
     options.insert(options.begin(), {"eval", folder().string()});
     return run_program(options);
+  }
+  /// eval in this process, for what is refused before anything runs.
+  ProgramResult refused(std::vector<std::string> options) const {
+    options.insert(options.begin(), {"eval", folder().string()});
+    return testing_support::refusal(add_eval_command, std::move(options));
   }
 
   ProgramResult eval_all(const std::string& out) const {
@@ -171,21 +179,24 @@ TEST_F(EvalCommandTest, tasks_are_listed_without_a_model) {
 
 TEST_F(EvalCommandTest, bad_requests_are_one_line) {
   const std::string tasks = file("choices.jsonl");
-  expect_error_line(run_program({"eval"}), "DIR: expected a model folder, found none");
-  expect_error_line(eval({}), "--tasks: expected names of tasks, found none");
-  expect_error_line(eval({"--tasks", "arc_hard"}), "arc_hard: expected a task");
-  expect_error_line(eval({"--tasks", "text"}), "--text: expected held-out text");
-  expect_error_line(eval({"--tasks", tasks, "--limit", "0"}), "--limit: expected at least 1");
-  expect_error_line(eval({"--tasks", tasks, "--batch", "many"}),
+  expect_error_line(testing_support::refusal(add_eval_command, {"eval"}),
+                    "DIR: expected a model folder, found none");
+  expect_error_line(refused({}), "--tasks: expected names of tasks, found none");
+  expect_error_line(refused({"--tasks", "arc_hard"}), "arc_hard: expected a task");
+  expect_error_line(refused({"--tasks", "text"}), "--text: expected held-out text");
+  expect_error_line(refused({"--tasks", tasks, "--limit", "0"}), "--limit: expected at least 1");
+  expect_error_line(refused({"--tasks", tasks, "--batch", "many"}),
                     "--batch: expected auto or a number of tokens, found many");
-  expect_error_line(eval({"--tasks", tasks, "--ll-dtype", "fp8"}), "--ll-dtype: expected float32");
-  expect_error_line(eval({"--tasks", tasks, "--ruler-rule", "own"}),
+  expect_error_line(refused({"--tasks", tasks, "--ll-dtype", "fp8"}),
+                    "--ll-dtype: expected float32");
+  expect_error_line(refused({"--tasks", tasks, "--ruler-rule", "own"}),
                     "--ruler-rule: expected ruler");
   for (const std::string flag : {"--samples", "--context", "--contexts", "--lengths", "--prompts",
                                  "--windows", "--max-length", "--depths"}) {
-    expect_error_line(eval({"--tasks", tasks, flag, "9223372036854775807"}), flag + ": expected ");
+    expect_error_line(refused({"--tasks", tasks, flag, "9223372036854775807"}),
+                      flag + ": expected ");
   }
-  expect_error_line(eval({"--tasks", tasks, "--needles=9"}), "--needles: expected 1 to 8");
+  expect_error_line(refused({"--tasks", tasks, "--needles=9"}), "--needles: expected 1 to 8");
 }
 
 TEST_F(EvalCommandTest, a_files_choices_are_scored_as_they_stand) {
@@ -261,8 +272,12 @@ TEST_F(TextCommandTest, tokenized_text_is_measured_like_its_files) {
     results.push_back(read_json(root_ / "results.json")["results"]);
   }
   EXPECT_EQ(results[0], results[1]);
-  EXPECT_GT(results[0]["text/64"]["perplexity,none"], 2000);  // random weights, 4096 tokens
-  EXPECT_LT(results[0]["text/64"]["perplexity,none"], 8000);
+  const Tokenizer tokenizer = Tokenizer::load(folder());
+  std::vector<int32_t> prose = tokenizer.encode(read_file(root_ / "text.txt"));
+  prose.push_back(tokenizer.eos_id().value());
+  Engine engine(load_model(Checkpoint(folder())));
+  const double expected = perplexity(engine.score(text_rows(prose, 64, 4)));
+  EXPECT_NEAR(results[0]["text/64"]["perplexity,none"].get<double>(), expected, expected * 1e-5);
   EXPECT_TRUE(results[0]["recall/200"].contains("exact_stderr,none"));
 }
 
@@ -278,9 +293,9 @@ TEST_F(TextCommandTest, a_needle_grid_shows_both_models) {
                                      "--depths",
                                      "2",
                                      "--samples",
-                                     "1",
+                                     "3",
                                      "--compare-with",
-                                     folder().string(),
+                                     HYPENET_SOURCE "/models/tiny-teacher",
                                      "--plot",
                                      file("grid.svg"),
                                      "--out",
@@ -288,15 +303,17 @@ TEST_F(TextCommandTest, a_needle_grid_shows_both_models) {
                                      "--attn-logits-scaling",
                                      "hype 20"});
   ASSERT_EQ(result.code, 0) << result.error;
-  // The model knows no fact: each of both maps has a heading and two depths of zeros.
-  const std::string map = "\ndepth   150   200 \n   0%    0%    0% \n 100%    0%    0% \n";
-  const size_t first = result.out.find(map);
-  ASSERT_NE(first, std::string::npos) << result.out;
-  EXPECT_NE(result.out.find(map, first + 1), std::string::npos) << result.out;
+  // Random weights know no fact, the teacher nearly all.
+  EXPECT_THAT(result.out,
+              HasSubstr("model\ndepth   150   200 \n   0%    0%    0% \n 100%    0%    0% \n"));
+  EXPECT_THAT(result.out, HasSubstr("tiny-teacher\ndepth   150   200 \n"));
   EXPECT_THAT(read_file(root_ / "grid.svg"), HasSubstr("</svg>"));
-  const Json json = read_json(root_ / "results.json");
-  ASSERT_EQ(json["needle_grids"].size(), 2U);
-  EXPECT_EQ(json["needle_grids"][0]["shares"], json["needle_grids"][1]["shares"]);
+  const Json grids = read_json(root_ / "results.json")["needle_grids"];
+  ASSERT_EQ(grids.size(), 2U);
+  EXPECT_EQ(grids[0]["name"], "model");
+  EXPECT_EQ(grids[0]["mean"], 0);
+  EXPECT_EQ(grids[1]["name"], "tiny-teacher");
+  EXPECT_GT(grids[1]["mean"], 0.5);
   // The scaling that was asked for is the first model's.
   const auto scaling_of = [&](const std::string& journal) {
     const std::string text = read_file(root_ / journal);

@@ -2,12 +2,12 @@
 #include <gmock/gmock.h>
 
 #include <csignal>
-#include <thread>
 
 #include "base/json.h"
 #include "data/documents.h"
 #include "tests/support/expect_error_line.h"
 #include "tests/support/program.h"
+#include "tests/support/wait_until.h"
 
 namespace hypenet {
 namespace {
@@ -18,6 +18,7 @@ using testing_support::expect_error_line;
 using testing_support::ProgramResult;
 using testing_support::run_program;
 using testing_support::RunningProgram;
+using testing_support::wait_until;
 
 constexpr const char* kText =
     "{\"body\": \"The sun rises in the east. Water is made of hydrogen and oxygen. Rivers carry "
@@ -85,9 +86,7 @@ TEST_F(GenerateCorpus, goes_on_after_it_was_killed) {
   const fs::path journal = root_ / "cut.jsonl.journal";
   RunningProgram first(command("cut.jsonl", most));
   const auto has_documents = [&] { return fs::exists(journal) && fs::file_size(journal) > 3000; };
-  for (int i = 0; i < 500 && !has_documents(); ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
+  ASSERT_TRUE(wait_until(has_documents));
   ::kill(first.process(), SIGKILL);
   EXPECT_EQ(first.wait().code, 128 + SIGKILL);
   const std::string done = read_file(journal);
@@ -95,9 +94,7 @@ TEST_F(GenerateCorpus, goes_on_after_it_was_killed) {
 
   RunningProgram second(command("cut.jsonl", most));
   const auto grows = [&] { return fs::exists(journal) && fs::file_size(journal) > done.size(); };
-  for (int i = 0; i < 500 && !grows(); ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
+  ASSERT_TRUE(wait_until(grows));
   ::kill(second.process(), SIGINT);
   const ProgramResult interrupted = second.wait();
   EXPECT_EQ(interrupted.code, 130);

@@ -4,7 +4,6 @@
 #include <csignal>
 #include <regex>
 #include <sstream>
-#include <thread>
 
 #include "engine/engine.h"
 #include "model/weights.h"
@@ -12,6 +11,8 @@
 #include "tests/support/expect_error_line.h"
 #include "tests/support/model_folder.h"
 #include "tests/support/program.h"
+#include "tests/support/refusal.h"
+#include "tests/support/wait_until.h"
 #include "text/tokenizer.h"
 
 namespace hypenet {
@@ -189,12 +190,15 @@ TEST_F(ModelCommands, logits_have_the_scaling_that_is_asked_for) {
 
 TEST_F(ModelCommands, logits_reject_bad_ids) {
   const std::string file = (root_ / "x").string();
+  const auto refused = [](const std::vector<std::string>& arguments) {
+    return testing_support::refusal(add_logits_command, arguments);
+  };
   for (const std::string ids : {"", " ", "1,,2", "1,", ",1", "one", "1x", "1;2", "[1", "1.5"}) {
-    expect_error_line(run_program({"logits", folder().string(), "--ids", ids, "--out", file}),
+    expect_error_line(refused({"logits", folder().string(), "--ids", ids, "--out", file}),
                       "--ids: ");
   }
   for (const std::string ids : {"1,264", "-1"}) {
-    expect_error_line(run_program({"logits", folder().string(), "--ids=" + ids, "--out", file}),
+    expect_error_line(refused({"logits", folder().string(), "--ids=" + ids, "--out", file}),
                       "--ids: expected ids from 0 to 263, found ");
   }
   EXPECT_FALSE(fs::exists(file));
@@ -409,9 +413,7 @@ TEST_F(ModelCommands, ctrl_c_ends_generation_cleanly) {
   // Greedy, because a drawn end of text would come before the signal now and then.
   testing_support::RunningProgram program(
       {"generate", folder().string(), "--prompt", "x", "--tokens", "1000000"});
-  for (int i = 0; i < 600 && program.out_so_far().empty(); ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  }
+  ASSERT_TRUE(testing_support::wait_until([&] { return !program.out_so_far().empty(); }));
   ::kill(program.process(), SIGINT);
   const ProgramResult result = program.wait();
   EXPECT_EQ(result.code, 130);

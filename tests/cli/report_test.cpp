@@ -127,6 +127,14 @@ TEST_F(ReportCommandTest, what_is_read_is_not_written_over) {
   EXPECT_TRUE(read_json(root_ / "page.html").contains("results"));
 }
 
+TEST_F(ReportCommandTest, pictures_that_there_are_none_of_are_not_told) {
+  write_json(root_ / "a.json", {{"results", {{"piqa", {{"acc_norm,none", 0.5}}}}}});
+  const ProgramResult result =
+      report({"--images", file("images"), "--model", "m=" + file("a.json")});
+  EXPECT_EQ(result.error, concat("report: wrote ", file("page.html"), "\n"));
+  EXPECT_TRUE(fs::is_empty(root_ / "images"));
+}
+
 TEST_F(ReportCommandTest, links_lead_from_the_markdown_file_to_the_pictures) {
   write_file(root_ / "metrics.jsonl", kMetrics);
   fs::create_directory(root_ / "docs");

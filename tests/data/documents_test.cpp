@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <zlib.h>
 
 #include "base/files.h"
@@ -166,6 +167,13 @@ TEST_F(Documents, files_that_are_something_else_are_no_bad_documents) {
   expect("a.txt.gz", "", "gzip data, found an empty file");
   if (has_parquet()) expect("a.parquet", pointer, "a Parquet file, found a Git LFS pointer");
   EXPECT_THAT(documents(write("b.txt", "<html> and {text} alike")), ElementsAre(testing::_));
+}
+
+TEST_F(Documents, pipes_are_refused_and_not_waited_for) {
+  for (const char* name : {"a.txt", "a.jsonl", "a.jsonl.gz", "a.parquet"}) {
+    ASSERT_EQ(::mkfifo((folder_ / name).c_str(), 0600), 0);
+    EXPECT_ERROR(documents(folder_ / name), concat(name, ": expected a file, found a pipe"));
+  }
 }
 
 TEST_F(Documents, a_byte_order_mark_is_no_text) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/random.h"
+#include "engine/score.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/tiny_model.h"
 
@@ -167,13 +168,15 @@ TEST(GenerateAndScoreTest, on_token_sees_every_id_and_can_stop) {
   EXPECT_EQ(generated, seen);
 }
 
-TEST(GenerateAndScoreTest, no_gradients_are_recorded) {
+TEST(GenerateAndScoreTest, scoring_records_no_graph) {
   CausalLm model = random_model(tiny_hypenet_config());
-  Engine engine(model);
-  engine.score(some_rows());
-  engine.generate(random_ids(5, 6), {});
-  for (const Tensor& parameter : model->parameters()) EXPECT_TRUE(parameter.requires_grad());
-  EXPECT_TRUE(model->forward(torch::zeros({1, 3}, torch::kInt64)).requires_grad());
+  const HiddenVariants variants = [&](const TokenTree& tree, const auto& emit) {
+    const Tensor hidden = model->hidden(tree);
+    EXPECT_FALSE(hidden.requires_grad());
+    emit(hidden);
+  };
+  EXPECT_FALSE(score_variants(model, some_rows(), variants).empty());
+  EXPECT_TRUE(model->hidden(torch::zeros({1, 3}, torch::kInt64)).requires_grad()) << "afterwards";
 }
 
 TEST(GenerateAndScoreTest, bad_rows_and_prompts_are_errors) {

@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <functional>
+
 #include "base/files.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
@@ -34,13 +37,14 @@ TEST(Recipe, published_recipes_hold_the_published_numbers) {
   }
 }
 
-TEST(Recipe, smollm2_is_converted_with_86_million_tokens_and_7_layers_of_attention) {
-  const auto recipe = read_halo_recipe({.path = recipe_path("smollm2-135m")});
-  EXPECT_NEAR(static_cast<double>(recipe.align.tokens() + recipe.distill.tokens() +
-                                  recipe.finetune.tokens()),
-              86e6, 1e5);
-  EXPECT_EQ(recipe.select.layers.value().size(), 7U);
-  EXPECT_EQ(recipe.finetune.objective, "kl+answers");
+TEST(Recipe, smollm2_names_as_many_layers_as_it_keeps_a_quarter_of_its_30) {
+  constexpr int64_t kLayers = 30;
+  const SelectConfig select = read_halo_recipe({.path = recipe_path("smollm2-135m")}).select;
+  const std::vector<int64_t>& layers = select.layers.value();
+  EXPECT_EQ(std::ssize(layers), select.keep);
+  EXPECT_EQ(select.keep, kLayers / 4);
+  EXPECT_EQ(std::ranges::adjacent_find(layers, std::greater_equal()), layers.end());
+  EXPECT_TRUE(layers.front() >= 0 && layers.back() < kLayers);
 }
 
 TEST(Recipe, paths_are_relative_to_the_recipe_and_the_command_line_wins) {

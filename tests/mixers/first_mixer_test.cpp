@@ -89,7 +89,7 @@ MixerWork work(const ModelConfig& config, double /*context*/) {
 }
 
 void check(const ModelConfig& config, const std::string& place) {
-  check_positive(place, "decayed_mean_size", config.mixers.of<DecayedMeanConfig>().size);
+  check_size(place, "decayed_mean_size", config.mixers.of<DecayedMeanConfig>().size);
 }
 
 /// All that the program knows of it.

@@ -81,6 +81,13 @@ TEST_P(Laws, steps_are_one_forward_for_any_split) {
   }
 }
 
+TEST_P(Laws, inference_with_memory_records_no_graph) {
+  SequenceRows rows(model_, 1, 8);
+  EXPECT_FALSE(rows.prefill(0, random_ids(1, 4)[0]).requires_grad());
+  EXPECT_FALSE(rows.step_in_pieces(random_ids(1, 2), {2}).requires_grad());
+  EXPECT_TRUE(model_(random_ids(1, 2)).requires_grad());
+}
+
 TEST_P(Laws, prefill_in_chunks_then_steps_are_one_forward) {
   const torch::NoGradGuard no_grad;
   const Tensor ids = random_ids(2, 150);

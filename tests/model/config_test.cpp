@@ -229,6 +229,10 @@ TEST(ModelConfigErrors, name_key_expected_and_found) {
                "config.json: max_position_embeddings: expected 0 or more, found -1");
   EXPECT_ERROR(with(teacher, "vocab_size", 0),
                "config.json: vocab_size: expected more than 0, found 0");
+  for (const char* key : {"hidden_size", "intermediate_size", "num_hidden_layers", "vocab_size"}) {
+    EXPECT_ERROR(with(teacher, key, 1'000'000'000'000),
+                 concat("config.json: ", key, ": expected at most 1048576, found 1000000000000"));
+  }
   EXPECT_ERROR(with(teacher, "hidden_size", "64"),
                "config.json: hidden_size: expected an integer, found a string");
   EXPECT_ERROR(with(teacher, "use_sliding_window", true),

@@ -5,7 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <chrono>
+#include <ctime>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -107,14 +107,14 @@ TEST_P(TokenizerFixture, a_text_gives_the_same_ids_each_time_and_comes_back) {
 }
 
 TEST_P(TokenizerFixture, words_of_100_kilobytes_take_no_quadratic_time) {
-  const auto started = std::chrono::steady_clock::now();
+  const std::clock_t started = std::clock();
   for (const std::string unit : {"a", "ab", "日", " ", "\n", "-=", "the", "\x80"}) {
     std::string text;
     while (text.size() < 100'000) text += unit;
     EXPECT_FALSE(tokenizer_.encode(text).empty());
   }
-  // Quadratic merging needs minutes; this takes milliseconds, and a busy machine has room.
-  EXPECT_LT(std::chrono::steady_clock::now() - started, std::chrono::seconds(5));
+  // Quadratic merging needs minutes of a processor; this takes milliseconds.
+  EXPECT_LT((std::clock() - started) / CLOCKS_PER_SEC, 5);
 }
 
 TEST_P(TokenizerFixture, every_entry_has_bytes_and_an_id) {

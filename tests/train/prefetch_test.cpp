@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "tests/support/expect_error.h"
+#include "tests/support/wait_until.h"
 
 namespace hypenet {
 namespace {
@@ -58,15 +59,17 @@ TEST(Prefetch, an_exception_of_the_source_comes_with_its_batch) {
 }
 
 TEST(Prefetch, ends_while_a_batch_is_being_made) {
-  std::atomic<bool> is_made = false;
+  std::atomic<bool> is_begun = false, is_made = false;
   {
     const Prefetch prefetch(
         [&](int64_t step) {
+          is_begun = true;
           std::this_thread::sleep_for(std::chrono::milliseconds(20));
           is_made = true;
           return numbered(step);
         },
         0, 5, /*is_pinned=*/false);
+    ASSERT_TRUE(testing_support::wait_until([&] { return is_begun.load(); }));
   }
   EXPECT_TRUE(is_made) << "the thread must not outlive what it reads";
 }

@@ -34,7 +34,7 @@ void read_config(const Json& keys, const std::string& place, ModelConfig& config
 void check_config(const ModelConfig& config, const std::string& place) {
   const auto& lightning = config.mixers.of<LightningConfig>();
   check_divides(place, "lightning_nh", lightning.nh, "lightning_nkv", lightning.nkv);
-  check_positive(place, "lightning_head_dim", lightning.head_dim);
+  check_size(place, "lightning_head_dim", lightning.head_dim);
   HYPENET_CHECK(!lightning.use_short_conv, place,
                 ": lightning_use_short_conv: expected false, found true");
   if (!lightning.use_rope) return;

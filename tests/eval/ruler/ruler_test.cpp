@@ -149,7 +149,7 @@ TEST(Ruler, the_harness_rule_grows_in_steps_and_leaves_the_answer_prefix_uncount
   }
 }
 
-TEST(Ruler, the_harness_texts_differ_where_the_specification_says_so) {
+TEST(Ruler, the_harness_has_its_own_words_in_three_tasks) {
   TaskOptions options = options_for(2048, 1);
   options.ruler_as_harness = true;
   const auto prompt = [&](const char* name) {
