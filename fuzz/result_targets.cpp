@@ -2,8 +2,8 @@
 #include "eval/journal.h"
 #include "eval/model_report.h"
 #include "fuzz/target.h"
-#include "halo/corpus_file.h"
 #include "halo/scores.h"
+#include "run/corpus_file.h"
 #include "tests/support/byte_tokenizer.h"
 
 namespace hypenet::fuzz {

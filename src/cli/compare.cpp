@@ -22,9 +22,9 @@
 #include "cli/numbers.h"
 #include "cli/outputs.h"
 #include "cli/progress.h"
+#include "data/held_out.h"
 #include "eval/measures.h"
 #include "eval/model_report.h"
-#include "halo/run.h"
 
 namespace hypenet {
 namespace {

@@ -18,7 +18,7 @@
 #include "cli/note.h"
 #include "cli/numbers.h"
 #include "cli/outputs.h"
-#include "halo/run.h"
+#include "data/held_out.h"
 
 namespace hypenet {
 namespace {

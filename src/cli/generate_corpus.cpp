@@ -16,8 +16,8 @@
 #include "cli/progress.h"
 #include "data/byte_writer.h"
 #include "data/documents.h"
-#include "halo/run.h"
-#include "halo/teacher_text.h"
+#include "run/run.h"
+#include "run/teacher_text.h"
 
 namespace hypenet {
 namespace {
@@ -194,7 +194,8 @@ void generate_corpus(const CorpusFlags& flags, const CorpusSampling& asked) {
     }
     progress.show(std::min(tokens, flags.tokens));
   });
-  Json record = run_record("corpus", settings, parents(flags, folder));
+  Json record =
+      run_record({.name = "corpus", .settings = settings, .parents = parents(flags, folder)});
   record["device"] = asked.model.device.device;
   record["dtype"] = asked.model.type;
   record["sequences"] = options.sequences;

@@ -13,7 +13,7 @@
 
 #include "base/error.h"
 #include "cli/terminal_changes.h"
-#include "halo/run.h"
+#include "run/run.h"
 
 namespace hypenet {
 namespace {

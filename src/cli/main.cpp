@@ -14,7 +14,7 @@
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/usage_error.h"
-#include "halo/run.h"
+#include "run/run.h"
 
 namespace hypenet {
 namespace {

@@ -12,7 +12,7 @@
 #include "cli/interrupt.h"
 #include "cli/numbers.h"
 #include "cli/progress.h"
-#include "halo/run.h"
+#include "run/run.h"
 
 namespace hypenet {
 namespace {

@@ -2,7 +2,7 @@
 #include "cli/recipe_options.h"
 
 #include "cli/interrupt.h"
-#include "halo/kept_recipe.h"
+#include "run/kept_recipe.h"
 
 namespace hypenet {
 namespace {

@@ -8,7 +8,7 @@
 #include "cli/device.h"
 #include "cli/run_progress.h"
 #include "halo/recipe.h"
-#include "halo/run.h"
+#include "run/run.h"
 
 namespace hypenet {
 

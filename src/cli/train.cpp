@@ -4,7 +4,7 @@
 
 #include "cli/commands.h"
 #include "cli/recipe_options.h"
-#include "halo/pipeline.h"
+#include "run/pretrain.h"
 
 namespace hypenet {
 namespace {
@@ -23,7 +23,8 @@ void run(const RecipeOptions& options) {
                                     resume_command(options, "train"));
   const auto model = with_way_on(way_on, [&] { return pretrain(recipe, run); });
   std::cout << "model:  " << model.string() << "\nlosses: " << (run.out / "metrics.jsonl").string()
-            << " (hypenet report --training draws them)\ntry:    hypenet generate "
+            << " (hypenet report --training draws them)\nresults: "
+            << (run.out / "results.json").string() << "\ntry:    hypenet generate "
             << model.string() << " --prompt \"The sun\"\n";
 }
 

@@ -6,13 +6,14 @@
 #include <map>
 
 #include "base/files.h"
-#include "base/folder_writer.h"
 #include "engine/score.h"
 #include "eval/measures.h"
 #include "halo/distill.h"
 #include "halo/divergence.h"
 #include "halo/hybrid.h"
-#include "model/weights.h"
+#include "halo/pilots.h"
+#include "halo/select.h"
+#include "run/training.h"
 
 namespace hypenet {
 namespace fs = std::filesystem;
@@ -44,15 +45,13 @@ StageConfig pilot_stage(const HaloRecipe& recipe) {
 }
 
 /// The hybrid that stage 2 would start from.
-CausalLm new_hybrid(const SelectionInputs& inputs, const std::vector<int64_t>& layers,
-                    const StageConfig& stage, torch::Device device) {
-  const auto config = read_model_config(inputs.teacher);
-  CausalLm model(
-      hypenet_config(config, mixer_types(config.num_hidden_layers, layers, inputs.recipe.mixer)),
-      false);
+CausalLm new_hybrid(const Conversion& conversion, const std::vector<int64_t>& layers,
+                    const StageConfig& stage) {
+  CausalLm model(conversion.hybrid_config(layers), false);
   std::map<std::string, Tensor> weights;
   for (auto& [name, tensor] :
-       hybrid_weights(inputs.teacher, Checkpoint(inputs.aligned), layers, inputs.transfer)) {
+       hybrid_weights(conversion.teacher, Checkpoint(conversion.folder(ConversionStep::kAlign)),
+                      layers, conversion.transfer_options())) {
     weights.emplace(name, tensor);
   }
   const torch::NoGradGuard no_grad;
@@ -60,7 +59,8 @@ CausalLm new_hybrid(const SelectionInputs& inputs, const std::vector<int64_t>& l
     const auto found = weights.find(parameter.key());
     HYPENET_CHECK(found != weights.end(), "pilot ", name_of(layers), ": expected the tensor ",
                   parameter.key(), ", found none");
-    parameter.value().set_data(found->second.to(device, torch::kFloat32, false, true));
+    parameter.value().set_data(
+        found->second.to(conversion.options.device, torch::kFloat32, false, true));
   }
   model->prepare(stage.compute_plan());
   return model;
@@ -84,87 +84,85 @@ double mean_kl(CausalLm& teacher, CausalLm& student, const std::vector<ScoredRow
 /// All pilots of one selection.
 class Pilots {
  public:
-  Pilots(const SelectionInputs& inputs, const RunOptions& options)
-      : inputs_(inputs), options_(options), stage_(pilot_stage(inputs.recipe)) {
-    options_.out = options.out / "3-pilots";
-    fs::create_directories(options_.out);
+  Pilots(const Conversion& conversion, const Stage& selection)
+      : conversion_(conversion),
+        selection_(selection),
+        folder_(conversion.options.out / "3-pilots"),
+        config_(pilot_stage(conversion.recipe)) {
+    fs::create_directories(folder_);
   }
 
   PilotResult run(const PilotCandidate& candidate) {
-    const fs::path folder = options_.out / name_of(candidate.layers);
-    Json settings = inputs_.settings;
-    settings["pilot"] = {{"layers", candidate.layers}, {"stage", write_fields(stage_)}};
-    check_stop(options_);
-    if (!is_done(folder, settings)) train_and_measure(candidate.layers, folder, settings);
+    const std::string name = name_of(candidate.layers);
+    Stage stage{.name = "pilot-" + name,
+                .folder = folder_ / name,
+                .settings = selection_.settings,
+                .parents = selection_.parents,
+                .make = [&](const Stage& own) { train_and_measure(candidate.layers, own); },
+                .completed = completed_settings};
+    stage.settings["pilot"] = {{"layers", candidate.layers}, {"stage", write_fields(config_)}};
+    make_once(stage, conversion_.options);
     PilotRecord record;
-    const fs::path path = folder / "result.json";
+    const fs::path path = stage.folder / "result.json";
     read_fields(read_json(path), path.string(), record);
     return {candidate.rules, candidate.layers, record.recall, record.recall_error, record.kl};
   }
 
  private:
   CausalLm& teacher() {
-    if (!teacher_) teacher_ = load_frozen(inputs_.teacher, stage_, options_.device);
+    if (!teacher_) teacher_ = load_frozen(conversion_.teacher, config_, conversion_.options.device);
     return teacher_;
   }
 
-  void train_and_measure(const std::vector<int64_t>& layers, const fs::path& folder,
-                         const Json& settings) {
-    const std::string name = "pilot-" + name_of(layers);
-    CausalLm student = new_hybrid(inputs_, layers, stage_, options_.device);
+  void train_and_measure(const std::vector<int64_t>& layers, const Stage& stage) {
+    CausalLm student = new_hybrid(conversion_, layers, config_);
     {
-      const auto minimised = student_objective(stage_, StudentObjective::kKl, "distill");
+      const auto minimised = student_objective(config_, StudentObjective::kKl, "distill");
       const auto objective = new_objective(minimised, teacher(), student);
-      run_stage({name, stage_, student, settings, inputs_.pilot_seed}, inputs_.corpus.train,
-                inputs_.tokenizer, *objective, options_);
+      train_stage({stage, config_, student, conversion_.seed(SeedOf::kPilot)},
+                  conversion_.corpus.train, conversion_.tokenizer, *objective, conversion_.options);
     }
-    const PilotRecord record = measure(student, name);
-    FolderWriter writer(folder, pilot_kind());
+    const PilotRecord record = measure(student, stage.name);
+    FolderWriter writer(stage.folder, pilot_kind());
     write_json(writer.path() / "result.json", write_fields(record));
-    write_json(writer.path() / "run.json", run_record(name, settings, {inputs_.aligned}));
+    write_json(writer.path() / "run.json", run_record(stage));
     writer.commit();
-    remove_state(options_.out, name);
+    remove_state(stage);
   }
 
   PilotRecord measure(CausalLm& student, const std::string& name) {
-    const SweepConfig& config = inputs_.recipe.sweep;
-    const auto& held_out = inputs_.corpus.held_out;
+    const SweepConfig& config = conversion_.recipe.sweep;
+    const auto& held_out = conversion_.corpus.held_out;
     Engine engine(student);
-    const RecallMeasure recall =
-        measure_recall(engine, NeedleTask(inputs_.tokenizer), held_out,
-                       {config.context, config.needles, config.prompts, inputs_.sweep_seed});
+    const RecallMeasure recall = measure_recall(
+        engine, NeedleTask(conversion_.tokenizer), held_out,
+        {config.context, config.needles, config.prompts, conversion_.seed(SeedOf::kSweep)});
     const auto rows = text_rows(held_out, config.context, config.windows);
     return {recall.share, recall.error, mean_kl(teacher(), student, rows, name)};
   }
 
-  const SelectionInputs& inputs_;
-  RunOptions options_;  // out: 3-pilots
-  StageConfig stage_;
+  const Conversion& conversion_;
+  const Stage& selection_;
+  fs::path folder_;
+  StageConfig config_;
   CausalLm teacher_{nullptr};
 };
 
 }  // namespace
 
-FolderKind unfinished_pilot_kind() {
-  return {"a pilot that was being written", "result.json", {"run.json"}};
-}
-
-FolderKind pilot_kind() { return {"an earlier pilot", "run.json", {"result.json"}}; }
-
-std::vector<PilotResult> train_pilots(const SelectionInputs& inputs, const LayerScores& scores,
-                                      const RunOptions& options) {
-  const SelectConfig& config = inputs.recipe.select;
+std::vector<PilotResult> train_pilots(const Conversion& conversion, const Stage& selection,
+                                      const LayerScores& scores) {
+  const SelectConfig& config = conversion.recipe.select;
   const auto candidates = pilot_candidates(scores, config.keep, config.pilot.candidates);
-  Pilots pilots(inputs, options);
+  Pilots pilots(conversion, selection);
   std::vector<PilotResult> results;
   results.reserve(candidates.size());
   for (const PilotCandidate& candidate : candidates) {
     results.push_back(pilots.run(candidate));
     const PilotResult& result = results.back();
-    if (!options.observer) continue;
-    options.observer->on_note(concat("3-pilots: ", results.size(), " of ", candidates.size(), ", ",
-                                     result.rules, " ", Json(result.layers).dump(), ": recall ",
-                                     result.recall, ", KL ", result.kl));
+    note(conversion.options,
+         concat("3-pilots: ", results.size(), " of ", candidates.size(), ", ", result.rules, " ",
+                Json(result.layers).dump(), ": recall ", result.recall, ", KL ", result.kl));
   }
   return ranked_pilots(std::move(results));
 }

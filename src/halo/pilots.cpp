@@ -1,8 +1,7 @@
-// Candidates and their ranking.
+// A candidate is told by its layers, not by the rules that pick it.
 #include "halo/pilots.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/error.h"
 #include "halo/select.h"
@@ -53,21 +52,6 @@ std::vector<PilotCandidate> pilot_candidates(const LayerScores& scores, int64_t 
   }
   candidates.resize(std::min(candidates.size(), static_cast<size_t>(limit)));
   return candidates;
-}
-
-std::vector<PilotResult> ranked_pilots(std::vector<PilotResult> pilots) {
-  for (auto place = pilots.begin(); place != pilots.end(); ++place) {
-    const auto best = std::max_element(
-        place, pilots.end(),
-        [](const PilotResult& a, const PilotResult& b) { return a.recall < b.recall; });
-    auto chosen = best;
-    for (auto pilot = place; pilot != pilots.end(); ++pilot) {
-      const double error = std::hypot(best->recall_error, pilot->recall_error);
-      if (pilot->recall >= best->recall - error && pilot->kl < chosen->kl) chosen = pilot;
-    }
-    std::rotate(place, chosen, chosen + 1);
-  }
-  return pilots;
 }
 
 }  // namespace hypenet

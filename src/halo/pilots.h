@@ -1,6 +1,6 @@
-// The rule "pilot", its pure part: which sets of attention layers are tried, and which of them did
-// best. Layers that cover for each other do not show when one at a time is replaced; training a few
-// sets for a while shows it.
+// The rule "pilot", its pure part: which sets of attention layers are tried.
+// Layers that cover for each other do not show when one at a time is replaced; training a few sets
+// for a while shows it.
 #pragma once
 
 #include <cstdint>
@@ -22,9 +22,5 @@ struct PilotCandidate {
 /// sets are one candidate. At most `limit` of them, in that order.
 std::vector<PilotCandidate> pilot_candidates(const LayerScores& scores, int64_t keep,
                                              int64_t limit);
-
-/// Best first: of those whose recall is within the standard error of the difference from the best
-/// recall, the one of the least KL; then likewise among the rest.
-std::vector<PilotResult> ranked_pilots(std::vector<PilotResult> pilots);
 
 }  // namespace hypenet

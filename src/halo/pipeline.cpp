@@ -1,388 +1,269 @@
-// The steps of a conversion in order. Each asks whether its folder is there, and otherwise makes
-// it.
+// The stages of a conversion as data, and what is looked at before the first of them.
 #include "halo/pipeline.h"
 
-#include <map>
 #include <numeric>
 
 #include "base/files.h"
 #include "base/folder_writer.h"
 #include "halo/align.h"
+#include "halo/conversion.h"
 #include "halo/distill.h"
 #include "halo/early_checks.h"
 #include "halo/hybrid.h"
-#include "halo/kept_recipe.h"
 #include "halo/results.h"
 #include "halo/select.h"
 #include "halo/selection.h"
-#include "halo/transfer.h"
 #include "model/weights.h"
+#include "run/kept_recipe.h"
+#include "run/run_files.h"
+#include "run/training.h"
 
 namespace hypenet {
 namespace fs = std::filesystem;
 namespace {
 
-/// Seeds of the parts of a run that draw random numbers.
-enum class SeedOf : int64_t { kGates, kAlign, kDistill, kFinetune, kSweep, kEvaluate, kPilot };
-uint64_t derived_seed(int64_t seed, SeedOf part) {
-  return Random(static_cast<uint64_t>(seed), {static_cast<int64_t>(part)}).next();
+void write_model(const Conversion& conversion, const Stage& stage, const ModelConfig& config,
+                 NamedTensors tensors) {
+  write_checkpoint(stage.folder, {.config = to_json(config),
+                                  .tensors = std::move(tensors),
+                                  .run = run_record(stage),
+                                  .companions_from = conversion.teacher.folder()});
 }
 
-/// One conversion: the recipe, what its steps share, and a method a step.
-class Conversion {
- public:
-  Conversion(const HaloRecipe& recipe, const RunOptions& options, const ConversionPlan& plan)
-      : recipe_(recipe),
-        options_(options),
-        plan_(plan),
-        teacher_(recipe.teacher),
-        teacher_config_(
-            read_model_config(teacher_, [this](const std::string& text) { note(text); })),
-        tokenizer_(Tokenizer::load(recipe.teacher)) {
-    check_recipe();
-    prepare_out(options_);
-    check_folders();
-    // Before the text is tokenized, which may take hours; else once it fits what is there.
-    if (!fs::exists(options_.out / "tokens")) keep();
-    corpus_ = prepare_corpus(recipe_.data, tokenizer_, options_,
-                             [&](const std::vector<int32_t>& held_out) {
-                               check_held_out(recipe_, tokenizer_, held_out, options_);
-                             });
-    check_stage_text(recipe_.align, *corpus_.train, "align");
-    check_stage_text(recipe_.distill, *corpus_.train, "distill");
-    check_stage_text(recipe_.finetune, *corpus_.long_train, "finetune");
-    list_settings();
-    check_made_before();
-    if (plan_.from) remove_made_before();
-    keep();
-  }
+void transfer(const Conversion& conversion, const Stage& stage) {
+  const ModelConfig config = conversion.hybrid_config({});
+  write_model(conversion, stage, config,
+              transfer_weights(conversion.teacher, config, conversion.transfer_options()));
+  note(conversion.options, "1-transfer: every layer has a recurrent twin");
+}
 
-  ConversionResult run() {
-    for (const StepAbout& about : conversion_steps()) {
-      make(about.step);
-      if (plan_.until == about.step) return {folder(about.step), {}, {}};
-    }
-    return evaluate_and_report();
-  }
+/// Trains the model and writes the stage's folder; the saved state has then served its turn.
+void train_and_write(const Conversion& conversion, const StageTraining& training,
+                     const std::shared_ptr<const TokenDataset>& text, Objective& objective) {
+  const Stage& stage = training.stage;
+  CausalLm model = training.model;
+  train_stage(training, text, conversion.tokenizer, objective, conversion.options);
+  write_model(conversion, stage, model->config(), named_weights(*model, torch::kFloat32));
+  remove_state(stage);
+}
 
- private:
-  void make(ConversionStep step) {
-    switch (step) {
-      case ConversionStep::kTransfer:
-        return transfer();
-      case ConversionStep::kAlign:
-        return align();
-      case ConversionStep::kSelect:
-        return select();
-      case ConversionStep::kHybrid:
-        return build_hybrid();
-      case ConversionStep::kDistill:
-        return distill();
-      case ConversionStep::kFinetune:
-        return finetune();
-      case ConversionStep::kModel:
-        return finish();
-    }
-  }
+void align(const Conversion& conversion, const Stage& stage) {
+  const StageConfig& config = conversion.recipe.align;
+  const torch::Device device = conversion.options.device;
+  CausalLm teacher = load_frozen(conversion.teacher, config, device);
+  CausalLm twins =
+      load_trained(Checkpoint(conversion.folder(ConversionStep::kTransfer)), config, device);
+  AlignObjective objective(teacher, twins);
+  train_and_write(conversion, {stage, config, twins, conversion.seed(SeedOf::kAlign)},
+                  conversion.corpus.train, objective);
+}
 
-  /// What recipe, teacher and device cannot do together.
-  void check_recipe() const {
-    check_vocabulary(tokenizer_, teacher_config_, recipe_.teacher);
-    hypenet_config(teacher_config_,
-                   mixer_types(teacher_config_.num_hidden_layers, {}, recipe_.mixer));
-    check_tensors(teacher_, teacher_config_);
-    check_frozen_parts();
-    check_stage_rows(recipe_.align, tokenizer_, options_.device, "align");
-    check_stage_rows(recipe_.distill, tokenizer_, options_.device, "distill");
-    check_stage_rows(recipe_.finetune, tokenizer_, options_.device, "finetune");
-    if (is_to_make(ConversionStep::kSelect)) check_selection(recipe_, teacher_config_, tokenizer_);
-    check_recall(recipe_, tokenizer_);
-    check_text_files(recipe_.data, options_.out);
-  }
+/// Sweep and rule; or the layers that the recipe gives by hand.
+void select(const Conversion& conversion, const Stage& stage) {
+  const auto layers = select_attention(conversion, stage);
+  note(conversion.options, concat("3-select: attention stays in layers ", Json(layers).dump()));
+}
 
-  bool is_again(ConversionStep step) const { return plan_.from && *plan_.from <= step; }
-  bool is_to_make(ConversionStep step) const {
-    return is_again(step) || !fs::exists(folder(step) / "run.json");
-  }
+void build_hybrid(const Conversion& conversion, const Stage& stage) {
+  const auto layers = read_selection(conversion.folder(ConversionStep::kSelect));
+  const Checkpoint aligned(conversion.folder(ConversionStep::kAlign));
+  write_model(conversion, stage, conversion.hybrid_config(layers),
+              hybrid_weights(conversion.teacher, aligned, layers, conversion.transfer_options()));
+  note(conversion.options, "4-hybrid: the selected layers are the teacher's, the others twins");
+}
 
-  /// Nothing stands where a step will write but what a conversion wrote.
-  void check_folders() const {
-    for (const StepAbout& about : conversion_steps()) {
-      const fs::path place = folder(about.step);
-      if (is_to_make(about.step)) check_folder(place, step_folder_kind(about.step));
-    }
-    if (!plan_.from) return;
-    check_removable(options_.out, *plan_.from);
-    HYPENET_CHECK(!made_from(options_.out, *plan_.from).empty(), "--from ",
-                  about_step(*plan_.from).name, ": expected something to make anew, found nothing ",
-                  "of this step or later ones in ", options_.out.string(), ": leave --from out");
-  }
+/// Stages 2 and 3: the whole student learns from the teacher or from the text.
+struct StudentStage {
+  const StageConfig& config;
+  StudentObjective minimised;
+  ConversionStep from;
+  SeedOf seed;
+  std::shared_ptr<const TokenDataset> text;
 
-  /// The settings that lead to each step: those of the steps before it, and its own.
-  void list_settings() {
-    Json settings = {{"teacher", recipe_.teacher},
-                     {"seed", recipe_.seed},
-                     {"gate_std", recipe_.gate_std},
-                     {"training_tokens", corpus_.train->tokens()}};
-    if (recipe_.mixer != HaloRecipe().mixer) settings["mixer"] = recipe_.mixer;
-    settings_[ConversionStep::kTransfer] = settings;
-    settings["align"] = write_fields(recipe_.align);
-    settings_[ConversionStep::kAlign] = settings;
-    settings["sweep"] = write_fields(recipe_.sweep);
-    settings["select"] = write_fields(recipe_.select);
-    settings_[ConversionStep::kHybrid] = settings;
-    settings["distill"] = write_fields(recipe_.distill);
-    settings_[ConversionStep::kDistill] = settings;
-    // Pilots shorten stage 2.
-    const bool has_pilots = parse_selection_rule(recipe_.select.rule) == SelectionRule::kPilot;
-    settings_[ConversionStep::kSelect] =
-        settings_[has_pilots ? ConversionStep::kDistill : ConversionStep::kHybrid];
-    settings["finetune"] = write_fields(recipe_.finetune);
-    if (corpus_.long_train != corpus_.train)
-      settings["long_training_tokens"] = corpus_.long_train->tokens();
-    settings_[ConversionStep::kFinetune] = settings;
-    settings["attn_logits_scaling"] = recipe_.attn_logits_scaling;
-    settings_[ConversionStep::kModel] = settings;
-  }
-
-  /// What else than the same command a user can do about a step of other settings.
-  std::string way_out(ConversionStep step) const {
-    std::string names;
-    for (const std::string& name : made_from(options_.out, step))
-      names += concat(names.empty() ? "" : ", ", name);
-    return concat("make it anew with --from ", about_step(step).name, ", which removes ", names);
-  }
-
-  /// Steps that were finished or begun with other settings are found before any work.
-  void check_made_before() const {
-    for (const StepAbout& about : conversion_steps()) {
-      if (is_again(about.step)) return;
-      is_done(folder(about.step), settings_.at(about.step), way_out(about.step));
-      check_stage_state(std::string(about.folder), settings_.at(about.step), options_);
-    }
-  }
-
-  void remove_made_before() const {
-    std::string names;
-    for (const std::string& name : made_from(options_.out, *plan_.from))
-      names += concat(names.empty() ? "" : ", ", name);
-    note(concat("--from ", about_step(*plan_.from).name, ": removing ", names));
-    remove_from(options_.out, *plan_.from);
-  }
-
-  void keep() const { keep_recipe(options_.out, "convert", write_fields(recipe_)); }
-
-  fs::path folder(ConversionStep step) const { return options_.out / about_step(step).folder; }
-  fs::path transfer_folder() const { return folder(ConversionStep::kTransfer); }
-  fs::path align_folder() const { return folder(ConversionStep::kAlign); }
-  fs::path select_folder() const { return folder(ConversionStep::kSelect); }
-  fs::path hybrid_folder() const { return folder(ConversionStep::kHybrid); }
-  fs::path distill_folder() const { return folder(ConversionStep::kDistill); }
-  fs::path finetune_folder() const { return folder(ConversionStep::kFinetune); }
-  fs::path model_folder() const { return folder(ConversionStep::kModel); }
-
-  void note(const std::string& text) const {
-    if (options_.observer) options_.observer->on_note(text);
-  }
-
-  /// What a stage freezes must be there, even if the stage comes hours later.
-  void check_frozen_parts() const {
-    const auto is_empty = [](const StageConfig& stage) { return stage.frozen.empty(); };
-    if (is_empty(recipe_.align) && is_empty(recipe_.distill) && is_empty(recipe_.finetune)) return;
-    const int64_t L = teacher_config_.num_hidden_layers;
-    const auto with = [&](const std::vector<int64_t>& kept) {
-      return CausalLm(hypenet_config(teacher_config_, mixer_types(L, kept, recipe_.mixer)), false);
-    };
-    std::vector<int64_t> all(static_cast<size_t>(L));
-    std::iota(all.begin(), all.end(), int64_t{0});
-    // Which layers of the hybrid are which is not known yet: it has names of both.
-    const CausalLm twins = with({}), attention = with(all);
-    const std::string place = recipe_.name + ": ";
-    check_frozen(recipe_.align, {twins}, place + "align");
-    check_frozen(recipe_.distill, {twins, attention}, place + "distill");
-    check_frozen(recipe_.finetune, {twins, attention}, place + "finetune");
-  }
-
-  /// Whether the step is done; says so.
-  bool done(ConversionStep step) const {
-    check_stop(options_);
-    if (!is_done(folder(step), settings_.at(step), way_out(step))) return false;
-    note(concat(about_step(step).folder, ": done before"));
-    return true;
-  }
-
-  void write_model(ConversionStep step, const ModelConfig& config, NamedTensors tensors,
-                   const std::vector<fs::path>& parents) const {
-    const std::string name(about_step(step).folder);
-    write_checkpoint(folder(step), {.config = to_json(config),
-                                    .tensors = std::move(tensors),
-                                    .run = run_record(name, settings_.at(step), parents),
-                                    .companions_from = teacher_.folder()});
-  }
-
-  /// A model to train: float32 parameters, and copies of them in the type it computes in.
-  CausalLm load_trained(const fs::path& folder, const StageConfig& stage) const {
-    CausalLm model = load_model(Checkpoint(folder), torch::kFloat32, options_.device);
-    model->prepare(stage.compute_plan());
-    return model;
-  }
-
-  struct Training {
-    ConversionStep step;
-    const StageConfig& config;
-    SeedOf seed;
-    std::vector<fs::path> parents = {};
-    std::shared_ptr<const TokenDataset> text = nullptr;  // none: the corpus
-  };
-
-  /// Trains the model and writes the stage's folder; the saved state has then served its turn.
-  void train_stage(const Training& stage, CausalLm& model, Objective& objective) const {
-    const std::string name(about_step(stage.step).folder);
-    run_stage({name, stage.config, model, settings_.at(stage.step),
-               derived_seed(recipe_.seed, stage.seed)},
-              stage.text ? stage.text : corpus_.train, tokenizer_, objective, options_);
-    write_model(stage.step, model->config(), named_weights(*model, torch::kFloat32), stage.parents);
-    remove_state(options_.out, name);
-  }
-
-  TransferOptions transfer_options() const {
-    return {recipe_.gate_std, derived_seed(recipe_.seed, SeedOf::kGates)};
-  }
-
-  void transfer() {
-    if (done(ConversionStep::kTransfer)) return;
-    const auto config = hypenet_config(
-        teacher_config_, mixer_types(teacher_config_.num_hidden_layers, {}, recipe_.mixer));
-    write_model(ConversionStep::kTransfer, config,
-                transfer_weights(teacher_, config, transfer_options()), {teacher_.folder()});
-    note("1-transfer: every layer has a recurrent twin");
-  }
-
-  void align() {
-    if (done(ConversionStep::kAlign)) return;
-    CausalLm teacher = load_frozen(teacher_, recipe_.align, options_.device);
-    CausalLm twins = load_trained(transfer_folder(), recipe_.align);
-    AlignObjective objective(teacher, twins);
-    train_stage({ConversionStep::kAlign,
-                 recipe_.align,
-                 SeedOf::kAlign,
-                 {transfer_folder(), teacher_.folder()}},
-                twins, objective);
-  }
-
-  /// Sweep and rule; or the layers that the recipe gives by hand.
-  void select() {
-    if (done(ConversionStep::kSelect)) {
-      attention_layers_ = read_selection(select_folder());
-      return;
-    }
-    attention_layers_ = select_attention({.recipe = recipe_,
-                                          .teacher = teacher_,
-                                          .aligned = align_folder(),
-                                          .corpus = corpus_,
-                                          .tokenizer = tokenizer_,
-                                          .transfer = transfer_options(),
-                                          .sweep_seed = derived_seed(recipe_.seed, SeedOf::kSweep),
-                                          .pilot_seed = derived_seed(recipe_.seed, SeedOf::kPilot),
-                                          .settings = settings_.at(ConversionStep::kSelect)},
-                                         select_folder(), options_);
-    note(concat("3-select: attention stays in layers ", Json(attention_layers_).dump()));
-  }
-
-  void build_hybrid() {
-    if (done(ConversionStep::kHybrid)) return;
-    const auto types = mixer_types(teacher_config_.num_hidden_layers, attention_layers_);
-    write_model(
-        ConversionStep::kHybrid, hypenet_config(teacher_config_, types),
-        hybrid_weights(teacher_, Checkpoint(align_folder()), attention_layers_, transfer_options()),
-        {teacher_.folder(), align_folder(), select_folder()});
-    note("4-hybrid: the selected layers are the teacher's, the others twins");
-  }
-
-  /// Stages 2 and 3: the whole student learns from the teacher or from the text.
-  void train_student(Training stage, const fs::path& from, StudentObjective minimised) const {
-    CausalLm student = load_trained(from, stage.config), teacher{nullptr};
-    stage.parents = {from};
-    if (minimised != StudentObjective::kCrossEntropy) {
-      teacher = load_frozen(teacher_, stage.config, options_.device);
-      stage.parents.push_back(teacher_.folder());
-    }
-    train_stage(stage, student, *new_objective(minimised, teacher, student));
-  }
-
-  void distill() {
-    const StageConfig& stage = recipe_.distill;
-    if (done(ConversionStep::kDistill)) return;
-    train_student({ConversionStep::kDistill, stage, SeedOf::kDistill, {}}, hybrid_folder(),
-                  student_objective(stage, StudentObjective::kKl, "distill"));
-  }
-
-  void finetune() {
-    const StageConfig& stage = recipe_.finetune;
-    if (done(ConversionStep::kFinetune)) return;
-    train_student({ConversionStep::kFinetune, stage, SeedOf::kFinetune, {}, corpus_.long_train},
-                  distill_folder(),
-                  student_objective(stage, StudentObjective::kCrossEntropy, "finetune"));
-  }
-
-  /// The finished model: logits scaling set, weights in the type they ship in.
-  void finish() {
-    if (done(ConversionStep::kModel)) return;
-    CausalLm model = load_model(Checkpoint(finetune_folder()), torch::kFloat32, options_.device);
-    ModelConfig config = model->config();
-    config.attn_logits_scaling =
-        parse_logits_scaling(recipe_.attn_logits_scaling, "attn_logits_scaling");
-    config.torch_dtype = "bfloat16";
-    write_model(ConversionStep::kModel, config, named_weights(*model, torch::kBFloat16),
-                {finetune_folder()});
-    note("model: written, in bfloat16");
-  }
-
-  Evaluation measure(const fs::path& folder, const char* name) const {
-    CausalLm model = load_model(Checkpoint(folder), torch::kFloat32, options_.device);
-    Engine engine(model);
-    return evaluate(engine, tokenizer_, corpus_.held_out, recipe_.evaluate,
-                    derived_seed(recipe_.seed, SeedOf::kEvaluate),
-                    [&](int64_t part, int64_t parts) {
-                      check_stop(options_);
-                      if (options_.observer)
-                        options_.observer->on_progress(concat("evaluate ", name), part, parts);
-                    });
-  }
-
-  static bool is_result_of(const Json& settings, const Json& results, const fs::path& path) {
-    if (!results.is_object() || !results.contains("settings")) return false;
-    return first_deciding_difference(settings, completed_settings(results["settings"], path))
-        .empty();
-  }
-
-  ConversionResult evaluate_and_report() {
-    Json settings = settings_.at(ConversionStep::kModel);
-    settings["evaluate"] = write_fields(recipe_.evaluate);
-    const fs::path path = options_.out / "results.json";
-    ConversionRecord record;
-    if (fs::exists(path) && is_result_of(settings, read_json(path), path)) {
-      read_fields(read_json(path), path.string(), record);
-    } else {
-      record = {settings, attention_layers_, measure(teacher_.folder(), "teacher"),
-                measure(model_folder(), "HypeNet")};
-      write_json(path, write_fields(record));
-    }
-    const fs::path report = options_.out / "report.html";
-    write_report(report, conversion_report(recipe_, record, options_.out));
-    return {model_folder(), report, conversion_table(record)};
-  }
-
-  const HaloRecipe& recipe_;
-  const RunOptions& options_;
-  const ConversionPlan plan_;
-  Checkpoint teacher_;
-  ModelConfig teacher_config_;
-  Tokenizer tokenizer_;
-  Corpus corpus_;
-  std::map<ConversionStep, Json> settings_;
-  std::vector<int64_t> attention_layers_;
+  bool has_teacher() const { return minimised != StudentObjective::kCrossEntropy; }
 };
+
+void train_student(const Conversion& conversion, const Stage& stage, const StudentStage& about) {
+  const torch::Device device = conversion.options.device;
+  CausalLm student = load_trained(Checkpoint(conversion.folder(about.from)), about.config, device);
+  CausalLm teacher{nullptr};
+  if (about.has_teacher()) teacher = load_frozen(conversion.teacher, about.config, device);
+  const auto objective = new_objective(about.minimised, teacher, student);
+  train_and_write(conversion, {stage, about.config, student, conversion.seed(about.seed)},
+                  about.text, *objective);
+}
+
+/// The finished model: logits scaling set, weights in the type they ship in.
+void finish(const Conversion& conversion, const Stage& stage) {
+  CausalLm model = load_model(Checkpoint(conversion.folder(ConversionStep::kFinetune)),
+                              torch::kFloat32, conversion.options.device);
+  ModelConfig config = model->config();
+  config.attn_logits_scaling =
+      parse_logits_scaling(conversion.recipe.attn_logits_scaling, "attn_logits_scaling");
+  config.torch_dtype = "bfloat16";
+  write_model(conversion, stage, config, named_weights(*model, torch::kBFloat16));
+  note(conversion.options, "model: written, in bfloat16");
+}
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += concat(text.empty() ? "" : ", ", name);
+  return text;
+}
+
+/// What else than the same command a user can do about a step of other settings.
+std::string way_out(const fs::path& out, ConversionStep step) {
+  return concat("make it anew with --from ", about_step(step).name, ", which removes ",
+                joined(made_from(out, step)));
+}
+
+/// The stages in the order of conversion_steps. The settings of each are those of the stages before
+/// it, and its own.
+std::vector<Stage> stages_of(const Conversion& conversion) {
+  const auto& [recipe, options, teacher, teacher_config, tokenizer, corpus] = conversion;
+  Json settings = {{"teacher", recipe.teacher},
+                   {"seed", recipe.seed},
+                   {"gate_std", recipe.gate_std},
+                   {"training_tokens", corpus.train->tokens()}};
+  if (recipe.mixer != HaloRecipe().mixer) settings["mixer"] = recipe.mixer;
+  std::vector<Stage> stages;
+  using Make = std::function<void(const Conversion&, const Stage&)>;
+  const auto add = [&](ConversionStep step, std::vector<fs::path> parents, const Make& make) {
+    stages.push_back({.name = std::string(about_step(step).folder),
+                      .folder = conversion.folder(step),
+                      .settings = settings,
+                      .parents = std::move(parents),
+                      .make = [&conversion, make](const Stage& own) { make(conversion, own); },
+                      .completed = completed_settings,
+                      .or_else = way_out(conversion.options.out, step)});
+  };
+  const auto add_student = [&](ConversionStep step, const StudentStage& about) {
+    std::vector<fs::path> parents = {conversion.folder(about.from)};
+    if (about.has_teacher()) parents.push_back(conversion.teacher.folder());
+    add(step, parents,
+        [about](const Conversion& shared, const Stage& own) { train_student(shared, own, about); });
+  };
+  using enum ConversionStep;
+  const fs::path transferred = conversion.folder(kTransfer), aligned = conversion.folder(kAlign);
+  add(kTransfer, {teacher.folder()}, transfer);
+  settings["align"] = write_fields(recipe.align);
+  add(kAlign, {transferred, teacher.folder()}, align);
+  settings["sweep"] = write_fields(recipe.sweep);
+  settings["select"] = write_fields(recipe.select);
+  add(kSelect, {aligned}, select);
+  if (parse_selection_rule(recipe.select.rule) == SelectionRule::kPilot)
+    stages.back().settings["distill"] = write_fields(recipe.distill);  // which pilots shorten
+  add(kHybrid, {teacher.folder(), aligned, conversion.folder(kSelect)}, build_hybrid);
+  settings["distill"] = write_fields(recipe.distill);
+  add_student(kDistill,
+              {recipe.distill, student_objective(recipe.distill, StudentObjective::kKl, "distill"),
+               kHybrid, SeedOf::kDistill, corpus.train});
+  settings["finetune"] = write_fields(recipe.finetune);
+  if (corpus.long_train != corpus.train)
+    settings["long_training_tokens"] = corpus.long_train->tokens();
+  add_student(kFinetune,
+              {recipe.finetune,
+               student_objective(recipe.finetune, StudentObjective::kCrossEntropy, "finetune"),
+               kDistill, SeedOf::kFinetune, corpus.long_train});
+  settings["attn_logits_scaling"] = recipe.attn_logits_scaling;
+  add(kModel, {conversion.folder(kFinetune)}, finish);
+  return stages;
+}
+
+/// Names of the parameters that a model of this config has, from one that is next to nothing wide.
+std::vector<std::string> parameter_names(ModelConfig config) {
+  config.vocab_size = config.hidden_size = config.intermediate_size = 1;
+  return CausalLm(config, false)->named_parameters().keys();
+}
+
+/// What a stage freezes must be there, even if the stage comes hours later.
+void check_frozen_parts(const Conversion& conversion) {
+  const HaloRecipe& recipe = conversion.recipe;
+  std::vector<int64_t> all(static_cast<size_t>(conversion.teacher_config.num_hidden_layers));
+  std::iota(all.begin(), all.end(), int64_t{0});
+  const auto twins = parameter_names(conversion.hybrid_config({}));
+  // Which layers of the hybrid are which is not known yet: it has names of both.
+  auto hybrid = parameter_names(conversion.hybrid_config(all));
+  hybrid.insert(hybrid.end(), twins.begin(), twins.end());
+  const std::string place = recipe.name + ": ";
+  check_frozen(recipe.align, twins, place + "align");
+  check_frozen(recipe.distill, hybrid, place + "distill");
+  check_frozen(recipe.finetune, hybrid, place + "finetune");
+}
+
+bool is_to_make(const Conversion& conversion, const ConversionPlan& plan, ConversionStep step) {
+  return (plan.from && *plan.from <= step) || !fs::exists(conversion.folder(step) / "run.json");
+}
+
+/// What recipe, teacher and device cannot do together.
+void check_recipe(const Conversion& conversion, const ConversionPlan& plan) {
+  const auto& [recipe, options, teacher, config, tokenizer, corpus] = conversion;
+  check_vocabulary(tokenizer, config, recipe.teacher);
+  conversion.hybrid_config({});
+  check_tensors(teacher, config);
+  check_frozen_parts(conversion);
+  check_stage_rows(recipe.align, tokenizer, options.device, "align");
+  check_stage_rows(recipe.distill, tokenizer, options.device, "distill");
+  check_stage_rows(recipe.finetune, tokenizer, options.device, "finetune");
+  if (is_to_make(conversion, plan, ConversionStep::kSelect))
+    check_selection(recipe, config, tokenizer);
+  check_recall(recipe, tokenizer);
+  check_text_files(recipe.data, options.out);
+}
+
+/// Nothing stands where a step will write but what a conversion wrote.
+void check_folders(const Conversion& conversion, const ConversionPlan& plan) {
+  for (const StepAbout& about : conversion_steps()) {
+    if (is_to_make(conversion, plan, about.step))
+      check_folder(conversion.folder(about.step), step_folder_kind(about.step));
+  }
+  if (!plan.from) return;
+  const fs::path& out = conversion.options.out;
+  check_removable(out, *plan.from);
+  HYPENET_CHECK(!made_from(out, *plan.from).empty(), "--from ", about_step(*plan.from).name,
+                ": expected something to make anew, found nothing of this step or later ones in ",
+                out.string(), ": leave --from out");
+}
+
+void prepare_texts(Conversion& conversion) {
+  const HaloRecipe& recipe = conversion.recipe;
+  conversion.corpus =
+      prepare_corpus(recipe.data, conversion.tokenizer, conversion.options,
+                     [&](const std::vector<int32_t>& held_out) {
+                       check_held_out(recipe, conversion.tokenizer, held_out, conversion.options);
+                     });
+  check_stage_text(recipe.align, *conversion.corpus.train, "align");
+  check_stage_text(recipe.distill, *conversion.corpus.train, "distill");
+  check_stage_text(recipe.finetune, *conversion.corpus.long_train, "finetune");
+}
+
+void remove_made_before(const Conversion& conversion, ConversionStep from) {
+  const fs::path& out = conversion.options.out;
+  note(conversion.options,
+       concat("--from ", about_step(from).name, ": removing ", joined(made_from(out, from))));
+  remove_from(out, from);
+}
+
+ConversionResult evaluate_and_report(const Conversion& conversion, const Stage& finished) {
+  const auto& [recipe, options, teacher, config, tokenizer, corpus] = conversion;
+  Json settings = finished.settings;
+  settings["evaluate"] = write_fields(recipe.evaluate);
+  const fs::path path = options.out / "results.json";
+  ConversionRecord record;
+  if (has_results_of(path, settings, completed_settings)) {
+    read_fields(read_json(path), path.string(), record);
+  } else {
+    const EvaluationInputs inputs{recipe.evaluate, tokenizer, corpus.held_out,
+                                  conversion.seed(SeedOf::kEvaluate)};
+    record = {settings, read_selection(conversion.folder(ConversionStep::kSelect)),
+              evaluate(teacher.folder(), "teacher", inputs, options),
+              evaluate(finished.folder, "HypeNet", inputs, options)};
+    write_json(path, write_fields(record));
+  }
+  const fs::path report = options.out / "report.html";
+  write_report(report, conversion_report(recipe, record, options.out));
+  return {finished.folder, report, conversion_table(record)};
+}
 
 }  // namespace
 
@@ -391,7 +272,28 @@ ConversionResult convert(const HaloRecipe& recipe, const RunOptions& options,
   HYPENET_CHECK(!plan.from || !plan.until || *plan.from <= *plan.until, "--until ",
                 about_step(*plan.until).name, ": expected a step that is not before --from ",
                 about_step(*plan.from).name);
-  return Conversion(recipe, options, plan).run();
+  Checkpoint teacher(recipe.teacher);
+  ModelConfig config =
+      read_model_config(teacher, [&](const std::string& text) { note(options, text); });
+  Conversion conversion{recipe, options, std::move(teacher), std::move(config),
+                        Tokenizer::load(recipe.teacher)};
+  check_recipe(conversion, plan);
+  prepare_out(options);
+  check_folders(conversion, plan);
+  const auto keep = [&] { keep_recipe(options.out, "convert", write_fields(recipe)); };
+  // Before the text is tokenized, which may take hours; else once it fits what is there.
+  if (!fs::exists(options.out / "tokens")) keep();
+  prepare_texts(conversion);
+  const std::vector<Stage> stages = stages_of(conversion);
+  const auto up_to = [&](const std::optional<ConversionStep>& step, size_t more) {
+    return step ? std::span(stages).first(static_cast<size_t>(*step) + more) : std::span(stages);
+  };
+  check_made_before(up_to(plan.from, 0));
+  if (plan.from) remove_made_before(conversion, *plan.from);
+  keep();
+  perform(up_to(plan.until, 1), options);
+  if (plan.until) return {conversion.folder(*plan.until), {}, {}};
+  return evaluate_and_report(conversion, stages.back());
 }
 
 }  // namespace hypenet

@@ -4,11 +4,10 @@
 #include <filesystem>
 #include <optional>
 
-#include "halo/evaluate.h"
 #include "halo/recipe.h"
-#include "halo/run.h"
 #include "halo/steps.h"
 #include "report/table.h"
+#include "run/run.h"
 
 namespace hypenet {
 
@@ -29,14 +28,10 @@ struct ConversionResult {
 /// fail later (halo/early_checks.h):
 ///   tokens/  1-transfer/  2-align/  3-select/ (halo/selection.h)  4-hybrid/  5-distill/
 ///   6-finetune/ model/ (the HypeNet)  results.json  metrics.jsonl  report.html
-///   recipe.json (halo/kept_recipe.h)
+///   recipe.json (run/kept_recipe.h)
 /// A stage's folder is complete or absent; a training stage goes on from its last saved state.
 /// Throws Interrupted when stopped, Error with one line for everything else.
 ConversionResult convert(const HaloRecipe& recipe, const RunOptions& options,
                          const ConversionPlan& plan = {});
-
-/// Trains a model from scratch (cross-entropy), phase after phase, into options.out/model. Resumes
-/// likewise.
-std::filesystem::path pretrain(const PretrainRecipe& recipe, const RunOptions& options);
 
 }  // namespace hypenet

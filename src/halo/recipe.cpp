@@ -156,12 +156,6 @@ void check_sweep(const SweepConfig& config, const std::string& place) {
                 ": precision: expected float32 or bfloat16, found \"", config.precision, "\"");
 }
 
-std::string absolute_path(const std::string& path, const fs::path& folder) {
-  if (path.empty()) return path;
-  const fs::path absolute = fs::absolute(folder / path).lexically_normal();
-  return (absolute.has_filename() ? absolute : absolute.parent_path()).string();
-}
-
 Json resolved_recipe(const RecipeSource& source) {
   const Json json = read_changed(source);
   if (json.is_object() && json.contains("phases"))

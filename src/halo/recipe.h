@@ -10,6 +10,9 @@
 #include "base/json.h"
 #include "halo/lazy.h"
 #include "halo/twins/twin_rule.h"
+#include "run/corpus.h"
+#include "run/evaluate.h"
+#include "run/pretrain.h"
 #include "train/loop.h"
 
 namespace hypenet {
@@ -73,44 +76,6 @@ struct SelectConfig {
   }
 };
 
-/// What teacher and student are measured on at the end.
-struct EvaluateConfig {
-  int64_t context = 512;          // tokens of a window for perplexity
-  int64_t windows = 64;           // how many
-  std::vector<int64_t> contexts;  // lengths of recall prompts; empty: no recall is measured
-  int64_t needles = 4;
-  int64_t prompts = 48;
-  template <class Visitor>
-  void visit(Visitor&& field) {
-    field("context", context);
-    field("windows", windows);
-    field("contexts", contexts);
-    field("needles", needles);
-    field("prompts", prompts);
-  }
-};
-
-/// What every recipe says about where text comes from. Without `validation` the held-out text is
-/// taken out of `train` alone: a long_train that has the same documents still holds it.
-struct DataConfig {
-  std::vector<std::string> train,
-      validation;                       // files or folders; no validation: the training text's tail
-  std::vector<std::string> long_train;  // of a conversion's stage 3, whose rows are long; none:
-                                        // train
-  std::string text_field = "text";
-  std::string on_bad_document = "skip";  // a document that cannot be read: "skip" | "fail"
-  int64_t max_tokens = 0;                // of train, likewise of long_train; 0: all
-  template <class Visitor>
-  void visit(Visitor&& field) {
-    field("train", train);
-    field("validation", validation);
-    field("long_train", long_train);
-    field("text_field", text_field);
-    field("on_bad_document", on_bad_document);
-    field("max_tokens", max_tokens);
-  }
-};
-
 /// A conversion: the settings of every step of HALO (docs/halo.md).
 struct HaloRecipe {
   std::string name;
@@ -142,40 +107,9 @@ struct HaloRecipe {
   }
 };
 
-/// Training from scratch: phases one after the other, each a stage with its own schedule.
-struct PretrainPhase {
-  std::string name;
-  StageConfig stage;
-  template <class Visitor>
-  void visit(Visitor&& field) {
-    field("name", name);
-    field("stage", stage);
-  }
-};
-
-struct PretrainRecipe {
-  std::string name;
-  std::string tokenizer;  // folder with tokenizer.json
-  Json model;             // config.json of the model: Qwen3, Qwen2, Llama or HypeNet
-  DataConfig data;
-  int64_t seed = 0;
-  std::vector<PretrainPhase> phases;
-  EvaluateConfig evaluate;
-  template <class Visitor>
-  void visit(Visitor&& field) {
-    field("name", name);
-    field("tokenizer", tokenizer);
-    field("model", model);
-    field("data", data);
-    field("seed", seed);
-    field("phases", phases);
-    field("evaluate", evaluate);
-  }
-};
-
 /// Where a recipe comes from and what the command line changes in it.
 struct RecipeSource {
-  std::filesystem::path path = {};  // a recipe, or what a run kept of its own (halo/run_record.h)
+  std::filesystem::path path = {};  // a recipe, or what a run kept of its own (run/kept_recipe.h)
   std::vector<std::string> settings = {};  // "section.key=value": JSON, or else a string
   std::string teacher = {};  // replaces the recipe's, from the working folder; empty: keeps it
   std::vector<std::string> data = {};        // replaces data.train likewise
@@ -186,10 +120,6 @@ struct RecipeSource {
 
 /// Whether a sweep's task runs on held-out text: recall, text or lazy.
 bool is_on_held_out(const std::string& task);
-
-/// `path` seen from `folder`, which is seen from the working folder: absolute, without dots and a
-/// slash at the end, so that a run is the same from wherever it is called. An empty one stays.
-std::string absolute_path(const std::string& path, const std::filesystem::path& folder = {});
 
 /// A recipe with all keys, those that it leaves out at their defaults, of a conversion or (where it
 /// has phases) a training from scratch; teacher and text may be missing. Throws Error for unknown

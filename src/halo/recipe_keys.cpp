@@ -62,7 +62,7 @@ constexpr Description kDescriptions[] = {
     {"select.pilot", "short training of candidate sets of layers, for the rule pilot"},
     {"select.pilot.steps", "of stage 2 for each candidate"},
     {"select.pilot.candidates", "sets of layers at most"},
-    {"evaluate", "what teacher and HypeNet are measured on at the end"},
+    {"evaluate", "what the finished model, and a conversion's teacher, are measured on"},
     {"evaluate.context", "tokens of a window of held-out text, for perplexity"},
     {"evaluate.windows", "such windows at most"},
     {"evaluate.contexts", "lengths of recall prompts, in tokens; none: no recall is measured"},

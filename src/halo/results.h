@@ -5,10 +5,10 @@
 #include <vector>
 
 #include "base/json.h"
-#include "halo/evaluate.h"
 #include "halo/recipe.h"
 #include "halo/select.h"
 #include "report/page.h"
+#include "run/evaluate.h"
 
 namespace hypenet {
 

@@ -2,11 +2,11 @@
 #include "halo/select.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <optional>
 
 #include "base/error.h"
-#include "halo/pilots.h"
 
 namespace hypenet {
 namespace {
@@ -179,6 +179,21 @@ std::vector<int64_t> select_layers(const LayerScores& scores, SelectionRule rule
   chosen.resize(static_cast<size_t>(count));
   std::sort(chosen.begin(), chosen.end());
   return chosen;
+}
+
+std::vector<PilotResult> ranked_pilots(std::vector<PilotResult> pilots) {
+  for (auto place = pilots.begin(); place != pilots.end(); ++place) {
+    const auto best = std::max_element(
+        place, pilots.end(),
+        [](const PilotResult& a, const PilotResult& b) { return a.recall < b.recall; });
+    auto chosen = best;
+    for (auto pilot = place; pilot != pilots.end(); ++pilot) {
+      const double error = std::hypot(best->recall_error, pilot->recall_error);
+      if (pilot->recall >= best->recall - error && pilot->kl < chosen->kl) chosen = pilot;
+    }
+    std::rotate(place, chosen, chosen + 1);
+  }
+  return pilots;
 }
 
 std::vector<int64_t> spread_layers(const std::vector<int64_t>& ranked, int64_t keep) {

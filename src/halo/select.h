@@ -64,4 +64,8 @@ std::vector<int64_t> uniform_layers(int64_t layers, int64_t keep);
 /// layers, ascending: neighbours can stand in for each other.
 std::vector<int64_t> spread_layers(const std::vector<int64_t>& ranked, int64_t keep);
 
+/// Best first: of those whose recall is within the standard error of the difference from the best
+/// recall, the one of the least KL; then likewise among the rest.
+std::vector<PilotResult> ranked_pilots(std::vector<PilotResult> pilots);
+
 }  // namespace hypenet

@@ -17,12 +17,7 @@ namespace hypenet {
 namespace fs = std::filesystem;
 namespace {
 
-SweepReport observed(const RunOptions& options) {
-  return [&options](const std::string& part, int64_t done, int64_t total) {
-    check_stop(options);
-    if (options.observer) options.observer->on_progress(part, done, total);
-  };
-}
+constexpr const char* kSweepFolder = "3-sweep";
 
 void add_task(SweepConfig& config, const std::string& name) {
   auto& tasks = config.tasks;
@@ -40,39 +35,39 @@ void check_layers(const std::vector<int64_t>& layers, int64_t count) {
 }
 
 /// The scores that the recipe's rule reads; without columns when it reads none. They are kept in
-/// `folder`: who stops a pilot, or changes a rule that cannot choose, need not sweep again.
-LayerScores gather_evidence(const SelectionInputs& inputs, const fs::path& folder,
-                            const fs::path& journal, const RunOptions& options) {
-  const auto sweep = sweep_of(inputs.recipe);
+/// 3-sweep: who stops a pilot, or changes a rule that cannot choose, need not sweep again.
+LayerScores gather_evidence(const Conversion& conversion, const Stage& selection,
+                            const fs::path& journal) {
+  const auto sweep = sweep_of(conversion.recipe);
   if (!sweep) {
     LayerScores none;
-    const auto config = read_model_config(inputs.teacher);
-    none.layers.resize(static_cast<size_t>(config.num_hidden_layers));
+    none.layers.resize(static_cast<size_t>(conversion.teacher_config.num_hidden_layers));
     return none;
   }
-  Json settings = inputs.settings;
-  settings["sweep"] = write_fields(*sweep);
-  settings.erase("select");
-  settings.erase("distill");  // which only pilots read
-  if (!is_done(folder, settings)) {
+  Stage stage{.name = "sweep",
+              .folder = conversion.options.out / kSweepFolder,
+              .settings = selection.settings,
+              .parents = selection.parents,
+              .completed = completed_settings};
+  stage.settings["sweep"] = write_fields(*sweep);
+  stage.settings.erase("select");
+  stage.settings.erase("distill");  // which only pilots read
+  stage.make = [&](const Stage& own) {
+    const SweepJob job{conversion.teacher.folder(), conversion.folder(ConversionStep::kAlign),
+                       journal};
     const LayerScores scores =
-        sweep_checkpoints({inputs.teacher.folder(), inputs.aligned, journal}, *sweep,
-                          inputs.corpus.held_out, inputs.sweep_seed, options);
-    FolderWriter writer(folder, sweep_kind());
+        sweep_checkpoints(job, *sweep, conversion.corpus.held_out, conversion.seed(SeedOf::kSweep),
+                          conversion.options);
+    FolderWriter writer(own.folder, sweep_kind());
     write_scores(writer.path() / "scores.csv", scores);
-    write_json(writer.path() / "run.json", run_record("sweep", settings, {inputs.aligned}));
+    write_json(writer.path() / "run.json", run_record(own));
     writer.commit();
-  }
-  return read_scores(folder / "scores.csv");
+  };
+  make_once(stage, conversion.options);
+  return read_scores(stage.folder / "scores.csv");
 }
 
 }  // namespace
-
-FolderKind sweep_kind() { return {"an earlier sweep", "run.json", {"scores.csv"}}; }
-
-FolderKind selection_kind() {
-  return {"an earlier selection", "run.json", {"selection.json", "scores.csv", "pilots.csv"}};
-}
 
 LayerScores sweep_checkpoints(const SweepJob& job, const SweepConfig& config,
                               const std::vector<int32_t>& held_out, uint64_t seed,
@@ -93,11 +88,11 @@ LayerScores sweep_checkpoints(const SweepJob& job, const SweepConfig& config,
                        .identity = identity,
                        .memory_bytes = job.memory_bytes,
                        .stop_ids = read_stop_ids(job.teacher, tokenizer),
-                       .note =
-                           [&options](const std::string& text) {
-                             if (options.observer) options.observer->on_note(text);
-                           }},
-                      config, observed(options));
+                       .note = [&](const std::string& text) { note(options, text); }},
+                      config, [&](const std::string& part, int64_t done, int64_t total) {
+                        check_stop(options);
+                        show_progress(options, part, done, total);
+                      });
 }
 
 std::optional<SweepConfig> sweep_of(const HaloRecipe& recipe) {
@@ -147,26 +142,23 @@ void check_selection(const HaloRecipe& recipe, const ModelConfig& teacher,
   check_evidence(scores, rule, "sweep: tasks");
 }
 
-std::vector<int64_t> select_attention(const SelectionInputs& inputs, const fs::path& folder,
-                                      const RunOptions& options) {
-  const SelectConfig& config = inputs.recipe.select;
-  const fs::path journal = folder.string() + ".journal";
+std::vector<int64_t> select_attention(const Conversion& conversion, const Stage& stage) {
+  const SelectConfig& config = conversion.recipe.select;
+  const fs::path journal = stage.folder.string() + ".journal";
   const auto rule = parse_selection_rule(config.rule);
-  const fs::path kept = options.out / "3-sweep";
-  LayerScores scores = gather_evidence(inputs, kept, journal, options);
+  LayerScores scores = gather_evidence(conversion, stage, journal);
   if (rule == SelectionRule::kPilot && !config.layers)
-    scores.pilots = train_pilots(inputs, scores, options);
+    scores.pilots = train_pilots(conversion, stage, scores);
   const auto layers = config.layers ? *config.layers : select_layers(scores, rule, config.keep);
-  FolderWriter writer(folder, selection_kind());
+  FolderWriter writer(stage.folder, selection_kind());
   if (!scores.columns.empty()) write_scores(writer.path() / "scores.csv", scores);
   if (!scores.pilots.empty()) write_pilots(writer.path() / "pilots.csv", scores.pilots);
   write_json(writer.path() / "selection.json",
              {{"rule", config.layers ? "by hand" : config.rule}, {"layers", layers}});
-  write_json(writer.path() / "run.json",
-             run_record(folder.filename().string(), inputs.settings, {inputs.aligned}));
+  write_json(writer.path() / "run.json", run_record(stage));
   writer.commit();
   fs::remove(journal);
-  remove_folder(kept, sweep_kind());
+  remove_folder(conversion.options.out / kSweepFolder, sweep_kind());
   return layers;
 }
 

@@ -2,21 +2,18 @@
 // that keeps both.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <optional>
+#include <vector>
 
-#include "base/folder_writer.h"
-#include "halo/recipe.h"
-#include "halo/run.h"
+#include "halo/conversion.h"
 #include "halo/scores.h"
-#include "halo/transfer.h"
 #include "model/config.h"
-#include "store/checkpoint.h"
+#include "run/run.h"
+#include "text/tokenizer.h"
 
 namespace hypenet {
-
-/// 3-sweep/ and 3-select/, as they are written (base/folder_writer.h).
-FolderKind sweep_kind();
-FolderKind selection_kind();
 
 /// Two folders to sweep.
 struct SweepJob {
@@ -31,18 +28,6 @@ LayerScores sweep_checkpoints(const SweepJob& job, const SweepConfig& config,
                               const std::vector<int32_t>& held_out, uint64_t seed,
                               const RunOptions& options);
 
-/// What the choice of layers works with; references have to outlive it.
-struct SelectionInputs {
-  const HaloRecipe& recipe;
-  const Checkpoint& teacher;
-  const std::filesystem::path aligned;  // stage 1's folder
-  const Corpus& corpus;
-  const Tokenizer& tokenizer;
-  TransferOptions transfer;
-  uint64_t sweep_seed = 0, pilot_seed = 0;
-  Json settings = {};  // of the run so far, sweep and select included
-};
-
 /// The sweep that a recipe's choice needs: none for layers given by hand and the rule "uniform",
 /// the tasks text and lazy alone for "kl" and "lazy", both beside the recipe's for "pilot".
 std::optional<SweepConfig> sweep_of(const HaloRecipe& recipe);
@@ -53,12 +38,10 @@ std::optional<SweepConfig> sweep_of(const HaloRecipe& recipe);
 void check_selection(const HaloRecipe& recipe, const ModelConfig& teacher,
                      const Tokenizer& tokenizer);
 
-/// Chooses, and writes `folder`: selection.json, run.json, scores.csv where there was a sweep,
-/// pilots.csv where there were pilots. Until then finished work is in options.out:
+/// Chooses, and writes the stage's folder: selection.json, run.json, scores.csv where there was a
+/// sweep, pilots.csv where there were pilots. Until then finished work is beside it:
 /// <folder>.journal, 3-sweep/ (the scores) and 3-pilots/. Returns the layers.
-std::vector<int64_t> select_attention(const SelectionInputs& inputs,
-                                      const std::filesystem::path& folder,
-                                      const RunOptions& options);
+std::vector<int64_t> select_attention(const Conversion& conversion, const Stage& stage);
 
 /// The layers that select_attention wrote into `folder`. Throws Error naming file and key.
 std::vector<int64_t> read_selection(const std::filesystem::path& folder);

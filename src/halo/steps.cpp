@@ -5,18 +5,12 @@
 #include <algorithm>
 
 #include "base/files.h"
-#include "base/json.h"
-#include "halo/pilot_training.h"
-#include "halo/selection.h"
-#include "report/page.h"
+#include "run/run_files.h"
 #include "store/checkpoint.h"
-#include "store/safetensors.h"
 
 namespace hypenet {
 namespace fs = std::filesystem;
 namespace {
-
-constexpr std::string_view kStateEnding = ".state.safetensors";
 
 /// Whether files of this name in a run's folder belong to `step`, its own folder aside.
 std::vector<std::string> other_names(ConversionStep step) {
@@ -37,41 +31,6 @@ std::vector<std::string> other_names(ConversionStep step) {
 }
 
 bool is_there(const fs::path& path) { return fs::exists(fs::symlink_status(path)); }
-
-}  // namespace
-
-void check_run_file(const fs::path& path) {
-  HYPENET_CHECK(fs::is_regular_file(fs::symlink_status(path)), path.string(),
-                ": expected a file of an earlier run, found something else");
-  const std::string name = path.filename().string();
-  if (name.ends_with(kStateEnding)) {
-    HYPENET_CHECK(SafetensorsFile(path).metadata().contains("settings"), path.string(),
-                  ": expected a saved training state, found other tensors");
-  } else if (name == "results.json") {
-    const Json json = read_json(path);
-    HYPENET_CHECK(
-        json.is_object() && (json.contains("attention_layers") || json.contains("settings")),
-        path.string(), ": expected the results of a conversion, found other JSON");
-  } else if (name == "tokens.json") {
-    const Json json = read_json(path);
-    HYPENET_CHECK(json.is_object() && json.contains("train") && json.contains("validation"),
-                  path.string(), ": expected the names of a run's texts, found other JSON");
-  } else if (name == "report.html") {
-    const std::string text = read_file(path);
-    HYPENET_CHECK(text.starts_with("<!doctype html>") && text.find(kReportMark) != text.npos,
-                  path.string(), ": expected the report of a conversion, found another page");
-  } else if (name == "metrics.jsonl") {
-    const std::string text = read_file(path);
-    HYPENET_CHECK(text.empty() || text.starts_with("{\"stage\":"), path.string(),
-                  ": expected the metrics of a run, found another file");
-  } else if (name.ends_with(".journal")) {
-    const std::string text = read_file(path);
-    HYPENET_CHECK(text.empty() || text.starts_with("{\"hypenet_journal\""), path.string(),
-                  ": expected the journal of a sweep, found another file");
-  }
-}
-
-namespace {
 
 /// Calls folder(path, kind) or file(path) for each part of `path`; a folder of pilots is the last.
 template <class OnFolder, class OnFile>
@@ -151,6 +110,18 @@ ConversionStep parse_step(std::string_view name) {
 const StepAbout& about_step(ConversionStep step) {
   return conversion_steps().at(static_cast<size_t>(step));
 }
+
+FolderKind sweep_kind() { return {"an earlier sweep", "run.json", {"scores.csv"}}; }
+
+FolderKind selection_kind() {
+  return {"an earlier selection", "run.json", {"selection.json", "scores.csv", "pilots.csv"}};
+}
+
+FolderKind unfinished_pilot_kind() {
+  return {"a pilot that was being written", "result.json", {"run.json"}};
+}
+
+FolderKind pilot_kind() { return {"an earlier pilot", "run.json", {"result.json"}}; }
 
 FolderKind step_folder_kind(ConversionStep step) {
   return step == ConversionStep::kSelect ? selection_kind() : model_folder_kind();

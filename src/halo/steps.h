@@ -34,12 +34,15 @@ const StepAbout& about_step(ConversionStep step);
 /// What kind of folder the step writes.
 FolderKind step_folder_kind(ConversionStep step);
 
+/// 3-sweep/, 3-select/ and, of the pilots in 3-pilots/, a finished one and what a killed run leaves
+/// in its place.
+FolderKind sweep_kind();
+FolderKind selection_kind();
+FolderKind pilot_kind();
+FolderKind unfinished_pilot_kind();
+
 /// Names of what `step` and the steps after it left in the folder `out`, finished or not.
 std::vector<std::string> made_from(const std::filesystem::path& out, ConversionStep step);
-
-/// Throws Error unless the file, one beside the steps' folders, is by its content what a run writes
-/// under that name.
-void check_run_file(const std::filesystem::path& path);
 
 /// Throws Error unless all of made_from is what a conversion writes, so that remove_from may remove
 /// it.

@@ -114,6 +114,7 @@ class Pipeline : public testing::Test {
     recipe.model = to_json(byte_teacher_config());
     recipe.data = data();
     recipe.phases = {{"a", short_stage()}, {"b", short_stage()}};
+    recipe.evaluate.context = 16, recipe.evaluate.windows = 2;
     return recipe;
   }
 
@@ -175,6 +176,27 @@ TEST_F(Pipeline, text_tokenized_before_newer_keys_is_used_again) {
   EXPECT_NO_THROW(pretrain(recipe, {.out = folder_ / "out"}));
   recipe.data.on_bad_document = "fail";
   EXPECT_ERROR(pretrain(recipe, {.out = folder_ / "out"}), "on_bad_document: expected");
+}
+
+TEST_F(Pipeline, phases_made_before_newer_keys_are_done_and_the_model_is_measured_once) {
+  const PretrainRecipe recipe = pretraining();
+  pretrain(recipe, {.out = folder_ / "out"});
+  const Json results = read_json(folder_ / "out/results.json");
+  EXPECT_GT(results["model"]["perplexity"].get<double>(), 1);
+  EXPECT_EQ(results["settings"]["evaluate"], write_fields(recipe.evaluate));
+  for (const char* stage : {"1-a", "2-b", "model"}) {
+    const fs::path path = folder_ / "out" / stage / "run.json";
+    Json run = read_json(path);
+    for (const char* phase : {"a", "b"}) {
+      if (run["settings"].contains(phase)) run["settings"][phase].erase("frozen");
+    }
+    write_json(path, run);
+  }
+  const auto before = fs::last_write_time(folder_ / "out/results.json");
+  NoteObserver observer;
+  pretrain(recipe, {.out = folder_ / "out", .observer = &observer});
+  EXPECT_EQ(observer.count("done before"), 3);
+  EXPECT_EQ(fs::last_write_time(folder_ / "out/results.json"), before);
 }
 
 TEST_F(Pipeline, bad_documents_of_the_text_are_noted_or_fail) {

@@ -111,23 +111,22 @@ TEST(Selection, scores_outlive_a_rule_that_cannot_choose) {
   const CausalLm model = testing_support::spread_model(config, 1);
   write_folder(folder / "teacher", model);
   testing_support::write_byte_tokenizer(folder / "teacher");
-  write_folder(folder / "aligned", testing_support::new_twins(model, 2));
-  const Checkpoint teacher(folder / "teacher");
-  const Tokenizer tokenizer = Tokenizer::load(folder / "teacher");
-  const Corpus corpus{.train = {}, .held_out = std::vector<int32_t>(100, 65)};
+  write_folder(folder / "2-align", testing_support::new_twins(model, 2));
   HaloRecipe recipe = with_rule("recall-drop");
   recipe.sweep.tasks = {"text"};
   recipe.sweep.context = 20, recipe.sweep.windows = 2;
   recipe.select.keep = 1;
+  const RunOptions options{.out = folder.path()};
+  const Conversion conversion{.recipe = recipe,
+                              .options = options,
+                              .teacher = Checkpoint(folder / "teacher"),
+                              .teacher_config = config,
+                              .tokenizer = Tokenizer::load(folder / "teacher"),
+                              .corpus = {.held_out = std::vector<int32_t>(100, 65)}};
   const auto select = [&] {
-    return select_attention({.recipe = recipe,
-                             .teacher = teacher,
-                             .aligned = folder / "aligned",
-                             .corpus = corpus,
-                             .tokenizer = tokenizer,
-                             .transfer = {},
-                             .settings = {{"select", write_fields(recipe.select)}}},
-                            folder / "3-select", {.out = folder.path()});
+    return select_attention(conversion, {.name = "3-select",
+                                         .folder = folder / "3-select",
+                                         .settings = {{"select", write_fields(recipe.select)}}});
   };
   EXPECT_ERROR(select(), "selection rule recall-drop: the scores: expected a recall column");
   const auto kept = folder / "3-sweep/scores.csv";
@@ -141,21 +140,6 @@ TEST(Selection, scores_outlive_a_rule_that_cannot_choose) {
   EXPECT_THAT(select(), ElementsAre(1));
   EXPECT_EQ(read_scores(folder / "3-select/scores.csv").layers, scores.layers);
   EXPECT_FALSE(std::filesystem::exists(folder / "3-sweep")) << "they are in 3-select now";
-}
-
-TEST(Selection, a_folder_of_settings_before_newer_keys_is_done) {
-  const TemporaryFolder folder;
-  const HaloRecipe recipe;
-  const Json now = {
-      {"seed", 0}, {"sweep", write_fields(recipe.sweep)}, {"select", write_fields(recipe.select)}};
-  Json before = now;
-  before["sweep"] = {{"context", 512}, {"needles", 4}, {"prompts", 64}, {"windows", 64}};
-  before["select"] = {{"rule", "halo"}, {"keep", 0}};
-  write_json(folder / "run.json", {{"settings", before}});
-  EXPECT_TRUE(is_done(folder.path(), now));
-  before["sweep"]["needles"] = 5;
-  write_json(folder / "run.json", {{"settings", before}});
-  EXPECT_ERROR(is_done(folder.path(), now), "sweep.needles: expected 4, found 5");
 }
 
 }  // namespace

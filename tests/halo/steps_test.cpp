@@ -6,7 +6,7 @@
 
 #include "base/files.h"
 #include "base/json.h"
-#include "halo/early_checks.h"
+#include "run/run_files.h"
 #include "store/safetensors.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"

@@ -1,6 +1,6 @@
 // The engine's thread does nothing but steps: prompts are drawn ahead of it, and what has ended is
 // decoded and written behind it, by a thread each.
-#include "halo/teacher_text.h"
+#include "run/teacher_text.h"
 
 #include <algorithm>
 #include <chrono>

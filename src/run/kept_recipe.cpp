@@ -1,5 +1,5 @@
 // {"command": "convert", "recipe": {...}}: the first key tells it from a recipe that a user wrote.
-#include "halo/kept_recipe.h"
+#include "run/kept_recipe.h"
 
 #include "base/files.h"
 

@@ -1,6 +1,6 @@
 // The frame of a training stage: what is frozen keeps its bytes, and what an earlier program left
 // is gone on from.
-#include "halo/run.h"
+#include "run/training.h"
 
 #include <gtest/gtest.h>
 
@@ -39,9 +39,9 @@ Json before_newer_keys(Json settings) {
   return settings;
 }
 
-class RunStage : public testing::Test {
+class TrainStage : public testing::Test {
  protected:
-  RunStage() {
+  TrainStage() {
     testing_support::write_byte_tokenizer(folder_.path());
     std::vector<int32_t> tokens;
     for (int32_t i = 0; i < 400; ++i) tokens.push_back(i * i % 61);
@@ -59,12 +59,22 @@ class RunStage : public testing::Test {
 
   void run(CausalLm model, const Json& settings, StoppingObserver* observer = nullptr) const {
     CrossEntropyObjective objective(model);
-    run_stage({"stage", config_, model, settings, 5},
-              std::make_shared<TokenDataset>(folder_ / "tokens"), Tokenizer::load(folder_.path()),
-              objective,
-              {.out = folder_.path(),
-               .observer = observer,
-               .stop = observer ? &observer->stop : nullptr});
+    const auto completed = [](Json found, const std::filesystem::path& place) {
+      complete<StageConfig>(found, "distill", place.string());
+      return found;
+    };
+    train_stage({{.name = "stage",
+                  .folder = folder_ / "stage",
+                  .settings = settings,
+                  .completed = completed},
+                 config_,
+                 model,
+                 5},
+                std::make_shared<TokenDataset>(folder_ / "tokens"), Tokenizer::load(folder_.path()),
+                objective,
+                {.out = folder_.path(),
+                 .observer = observer,
+                 .stop = observer ? &observer->stop : nullptr});
   }
 
   Json settings() const { return {{"seed", 5}, {"distill", write_fields(config_)}}; }
@@ -73,7 +83,7 @@ class RunStage : public testing::Test {
   StageConfig config_;
 };
 
-TEST_F(RunStage, frozen_parameters_keep_their_bytes_and_the_others_learn) {
+TEST_F(TrainStage, frozen_parameters_keep_their_bytes_and_the_others_learn) {
   config_.frozen = {"mlp", "embed_tokens"};
   CausalLm model = new_model(), untouched = new_model();
   run(model, settings());
@@ -85,13 +95,13 @@ TEST_F(RunStage, frozen_parameters_keep_their_bytes_and_the_others_learn) {
   }
 }
 
-TEST_F(RunStage, a_part_of_no_parameters_name_cannot_be_frozen) {
+TEST_F(TrainStage, a_part_of_no_parameters_name_cannot_be_frozen) {
   config_.frozen = {"mlp", "mpl"};
   EXPECT_ERROR(run(new_model(), settings()),
                "stage: frozen: expected part of a parameter's name, found \"mpl\"");
 }
 
-TEST_F(RunStage, a_state_saved_before_newer_keys_is_gone_on_from) {
+TEST_F(TrainStage, a_state_saved_before_newer_keys_is_gone_on_from) {
   StoppingObserver first, second;
   first.stop_after = 2;
   ASSERT_THROW(run(new_model(), before_newer_keys(settings()), &first), Interrupted);
@@ -102,26 +112,12 @@ TEST_F(RunStage, a_state_saved_before_newer_keys_is_gone_on_from) {
   EXPECT_EQ(second.steps.back(), 4);
 }
 
-TEST_F(RunStage, a_state_saved_with_another_value_of_a_newer_key_is_refused) {
+TEST_F(TrainStage, a_state_saved_with_another_value_of_a_newer_key_is_refused) {
   StoppingObserver first;
   first.stop_after = 2;
   ASSERT_THROW(run(new_model(), before_newer_keys(settings()), &first), Interrupted);
   config_.frozen = {"mlp"};
   EXPECT_ERROR(run(new_model(), settings()), "made with other settings: distill.frozen");
-}
-
-TEST_F(RunStage, a_folder_from_before_newer_keys_is_done_wherever_its_stages_stand) {
-  const Json stage = write_fields(config_);
-  // A conversion's stage, a pilot's, and a phase of a training from scratch.
-  const Json now = {{"align", stage},
-                    {"pilot", {{"layers", {0, 1}}, {"stage", stage}}},
-                    {"first phase", stage},
-                    {"select", write_fields(SelectConfig())}};
-  write_json(folder_ / "run.json", {{"settings", before_newer_keys(now)}});
-  EXPECT_TRUE(is_done(folder_.path(), now));
-  Json other = now;
-  other["pilot"]["stage"]["objective"] = "kl+answers";
-  EXPECT_ERROR(is_done(folder_.path(), other), "pilot.stage.objective: expected");
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // What becomes of documents on their way into a corpus: lines, left out, or kept for the next
 // process.
-#include "halo/corpus_file.h"
+#include "run/corpus_file.h"
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
 // The journal's first line is {"hypenet_corpus": 1, "settings": ...}; the others are the corpus's.
 // They are compressed as they come, so that the end of a long run waits for nothing.
-#include "halo/corpus_file.h"
+#include "run/corpus_file.h"
 
 #include <string_view>
 

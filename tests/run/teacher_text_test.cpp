@@ -1,5 +1,5 @@
 // The corpus that a model writes is a function of its settings: not of batches, nor of stops.
-#include "halo/teacher_text.h"
+#include "run/teacher_text.h"
 
 #include <gmock/gmock.h>
 

@@ -1,5 +1,5 @@
 // recipe.json of a run: read back by the command that wrote it, and never in place of a user's own.
-#include "halo/kept_recipe.h"
+#include "run/kept_recipe.h"
 
 #include <gtest/gtest.h>
 

@@ -6,7 +6,7 @@
 
 #include "data/beginnings.h"
 #include "engine/engine.h"
-#include "halo/corpus_file.h"
+#include "run/corpus_file.h"
 #include "text/tokenizer.h"
 
 namespace hypenet {

@@ -1,0 +1,22 @@
+// The files that a run writes beside its stages' folders.
+#pragma once
+
+#include <filesystem>
+#include <string_view>
+
+#include "run/run.h"
+
+namespace hypenet {
+
+/// How the name of a stage's saved state ends.
+inline constexpr std::string_view kStateEnding = ".state.safetensors";
+
+/// Throws Error unless the file, one beside the steps' folders, is by its content what a run writes
+/// under that name.
+void check_run_file(const std::filesystem::path& path);
+
+/// Makes options.out, and throws Error unless a run can write into it: also for a recipe.json that
+/// no run wrote, and for folders in the place of the run's files.
+void prepare_out(const RunOptions& options);
+
+}  // namespace hypenet

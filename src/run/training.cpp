@@ -1,0 +1,93 @@
+// The loop of train with what a run has around it.
+#include "run/training.h"
+
+#include <algorithm>
+
+#include "data/batches.h"
+#include "ops/graph.h"
+#include "train/cross_entropy.h"
+
+namespace hypenet {
+namespace {
+
+/// Leaves the stage's frozen parameters out of training.
+void freeze(CausalLm& model, const StageConfig& config, const std::string& place) {
+  auto parameters = model->named_parameters();
+  check_frozen(config, parameters.keys(), place);
+  for (const std::string& part : config.frozen) {
+    for (auto& item : parameters) {
+      if (item.key().find(part) != std::string::npos) item.value().set_requires_grad(false);
+    }
+  }
+}
+
+}  // namespace
+
+void check_vocabulary(const Tokenizer& tokenizer, const ModelConfig& config,
+                      const std::string& place) {
+  HYPENET_CHECK(tokenizer.vocab_size() <= config.vocab_size, place,
+                ": expected a vocabulary of at most the embedding's ", config.vocab_size,
+                " rows, found a tokenizer with ", tokenizer.vocab_size(), " ids");
+}
+
+void check_stage_rows(const StageConfig& stage, const Tokenizer& tokenizer, torch::Device device,
+                      const std::string& place) {
+  HYPENET_CHECK(stage.cuda_graph != "on" || can_capture(device), place,
+                ": cuda_graph: expected \"auto\" or \"off\" on device ", device.str(),
+                ", found \"on\"");
+  at_place(place, [&] {
+    Batches::check({stage.sequences, stage.context, 0, stage.mixture}, tokenizer);
+  });
+}
+
+void check_stage_text(const StageConfig& stage, const TokenDataset& text,
+                      const std::string& place) {
+  HYPENET_CHECK(text.tokens() >= stage.context, place, ": context: expected at most the ",
+                text.tokens(), " tokens of ", text.folder().string(), ", found ", stage.context);
+}
+
+void check_frozen(const StageConfig& stage, const std::vector<std::string>& names,
+                  const std::string& place) {
+  for (const std::string& part : stage.frozen) {
+    const bool is_found = std::ranges::any_of(
+        names, [&](const std::string& name) { return name.find(part) != std::string::npos; });
+    HYPENET_CHECK(is_found, place, ": frozen: expected part of a parameter's name, found \"", part,
+                  "\"");
+  }
+}
+
+void train_stage(const StageTraining& training, const std::shared_ptr<const TokenDataset>& text,
+                 const Tokenizer& tokenizer, Objective& objective, const RunOptions& options) {
+  const auto& [stage, config, model_to_train, seed] = training;
+  CausalLm model = model_to_train;
+  freeze(model, config, stage.name);
+  const TrainJob job{.stage = stage.name,
+                     .config = config,
+                     .parameters = trainable_parameters(model),
+                     .folder = stage.folder.parent_path(),
+                     .settings = stage.settings,
+                     .completed = stage.completed,
+                     .device = options.device,
+                     .observer = options.observer,
+                     .stop = options.stop,
+                     .after_update = [model]() mutable { model->refresh_compute_copies(); }};
+  const Batches batches(text, &tokenizer, {config.sequences, config.context, seed, config.mixture});
+  if (train(job, batches, objective) == TrainResult::kInterrupted) throw Interrupted();
+}
+
+void remove_state(const Stage& stage) { remove_state(stage.folder.parent_path(), stage.name); }
+
+CausalLm load_trained(const Checkpoint& checkpoint, const StageConfig& stage,
+                      torch::Device device) {
+  CausalLm model = load_model(checkpoint, torch::kFloat32, device);
+  model->prepare(stage.compute_plan());
+  return model;
+}
+
+CausalLm load_frozen(const Checkpoint& checkpoint, const StageConfig& stage, torch::Device device) {
+  CausalLm model = load_model(checkpoint, stage.compute_type(), device);
+  model->prepare({.type = stage.compute_type()});
+  return model;
+}
+
+}  // namespace hypenet

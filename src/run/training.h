@@ -1,0 +1,59 @@
+// One training stage of a run: what it freezes, its model, its text.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data/token_shard.h"
+#include "model/causal_lm.h"
+#include "model/weights.h"
+#include "run/run.h"
+#include "text/tokenizer.h"
+#include "train/loop.h"
+
+namespace hypenet {
+
+/// Throws Error when the tokenizer has ids that the model has no embedding for.
+void check_vocabulary(const Tokenizer& tokenizer, const ModelConfig& config,
+                      const std::string& place);
+
+/// A stage without its text: whether the device can do what it asks for, and rows of its mixture
+/// fit. Throws Error naming `place`.
+void check_stage_rows(const StageConfig& stage, const Tokenizer& tokenizer, torch::Device device,
+                      const std::string& place);
+
+/// Throws Error naming `place` for a text that is shorter than a row of the stage.
+void check_stage_text(const StageConfig& stage, const TokenDataset& text, const std::string& place);
+
+/// Throws Error naming `place` for a part in stage.frozen that none of these names of parameters
+/// has in it.
+void check_frozen(const StageConfig& stage, const std::vector<std::string>& names,
+                  const std::string& place);
+
+/// The parameters of `model` that require a gradient, in float32 and on the device of the run.
+struct StageTraining {
+  const Stage& stage;
+  const StageConfig& config;
+  CausalLm model;
+  uint64_t seed = 0;
+};
+
+/// Trains them and throws Interrupted when stopped. Parameters that the stage freezes lose their
+/// requires_grad. Copies that the model computes with are kept up to date.
+void train_stage(const StageTraining& training, const std::shared_ptr<const TokenDataset>& text,
+                 const Tokenizer& tokenizer, Objective& objective, const RunOptions& options);
+
+/// Deletes the saved state of a stage whose folder is written.
+void remove_state(const Stage& stage);
+
+/// A model to train: float32 parameters, and copies of them in the type that the stage computes in.
+CausalLm load_trained(const Checkpoint& checkpoint, const StageConfig& stage, torch::Device device);
+
+/// A model that nothing trains: its parameters in the type that the stage computes in.
+CausalLm load_frozen(const Checkpoint& checkpoint, const StageConfig& stage, torch::Device device);
+
+}  // namespace hypenet
