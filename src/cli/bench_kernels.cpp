@@ -13,6 +13,7 @@
 #include "cli/bench_kernel_cases.h"
 #include "cli/device.h"
 #include "cli/kernel_timing.h"
+#include "engine/open.h"
 #include "eval/report.h"
 
 namespace hypenet {
