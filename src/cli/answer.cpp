@@ -1,17 +1,12 @@
-// The engine's steps seen from one sequence.
+// An answer's text, and how long it takes.
 #include "cli/answer.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <iostream>
-#include <memory>
-#include <optional>
 
-#include "base/error.h"
 #include "cli/numbers.h"
-#include "cli/progress.h"
 
 namespace hypenet {
 namespace {
@@ -23,84 +18,59 @@ double seconds_since(steady_clock::time_point start) {
   return std::chrono::duration<double>(steady_clock::now() - start).count();
 }
 
-/// Of a long prompt, on a terminal.
-class PrefillProgress {
- public:
-  PrefillProgress(const Engine& engine, int64_t tokens)
-      : engine_(engine), before_(engine.stats().prefilled_tokens), tokens_(tokens) {}
-
-  void show() {
-    if (::isatty(STDERR_FILENO) != 1 || seconds_since(start_) < kLongPrefill) return;
-    if (!line_) line_ = std::make_unique<Progress>();
-    line_->show(fmt::format("prompt: {} of {} tokens",
-                            with_commas(engine_.stats().prefilled_tokens - before_),
-                            with_commas(tokens_)));
-  }
-
-  /// Returns how long it took.
-  double finish() {
-    const double seconds = seconds_since(start_);
-    if (line_) {
-      line_->finish(fmt::format("prompt: {} tokens in {:.1f} s", with_commas(tokens_), seconds));
-    }
-    line_.reset();
-    return seconds;
-  }
-
- private:
-  const Engine& engine_;
-  const int64_t before_, tokens_;
-  const steady_clock::time_point start_ = steady_clock::now();
-  std::unique_ptr<Progress> line_;
-};
-
 }  // namespace
 
-Answer stream_answer(Engine& engine, const Tokenizer& tokenizer, int64_t sequence,
-                     int64_t prompt_tokens, const std::atomic<bool>& stop) {
-  Answer answer;
-  StreamDecoder decoder(tokenizer);
-  PrefillProgress progress(engine, prompt_tokens);
-  std::optional<steady_clock::time_point> first;
-  const auto print = [&](const std::string& text) {
-    answer.text += text;
-    std::cout << text << std::flush;
+StreamedAnswer::StreamedAnswer(Engine& engine, const Tokenizer& tokenizer, Request request)
+    : engine_(engine),
+      decoder_(tokenizer),
+      prompt_tokens_(std::ssize(request.prompt)),
+      prefilled_before_(engine.stats().prefilled_tokens),
+      answers_(engine) {
+  const auto on_token = [this](const Event& event) {
+    end_prefill();
+    ++answer_.tokens;
+    print(decoder_.push(event.id));
+    return true;
   };
-  while (!engine.is_idle()) {
-    if (stop || !std::cout.good()) engine.cancel(sequence);
-    for (const Event& event : engine.step()) {
-      if (!first) {
-        answer.prefill_seconds = progress.finish();
-        first = steady_clock::now();
-      }
-      answer.finish = event.finish;
-      HYPENET_CHECK(event.finish != FinishReason::kNotFinite,
-                    "the model's logits: expected finite numbers, found nan or infinity");
-      if (event.id < 0) continue;
-      ++answer.tokens;
-      print(decoder.push(event.id));
-    }
-    if (!first) progress.show();
-  }
-  print(decoder.finish());
-  if (first) answer.decode_seconds = seconds_since(*first);
-  return answer;
+  const auto on_end = [this](const Completion& all) {
+    end_prefill();
+    check_finite("the model's logits", all);
+    answer_.finish = all.finish;
+  };
+  answers_.add(std::move(request), on_token, on_end);
 }
 
-std::string_view to_string(FinishReason reason) {
-  switch (reason) {
-    case FinishReason::kNone:
-      return "none";
-    case FinishReason::kStop:
-      return "stop";
-    case FinishReason::kLength:
-      return "length";
-    case FinishReason::kCancelled:
-      return "cancelled";
-    case FinishReason::kNotFinite:
-      return "not finite";
-  }
-  throw Error("answer: unknown reason");
+void StreamedAnswer::print(const std::string& text) {
+  answer_.text += text;
+  std::cout << text << std::flush;
+}
+
+void StreamedAnswer::show_prefill() {
+  if (first_ || ::isatty(STDERR_FILENO) != 1 || seconds_since(start_) < kLongPrefill) return;
+  if (!progress_) progress_ = std::make_unique<Progress>();
+  progress_->show(fmt::format("prompt: {} of {} tokens",
+                              with_commas(engine_.stats().prefilled_tokens - prefilled_before_),
+                              with_commas(prompt_tokens_)));
+}
+
+void StreamedAnswer::end_prefill() {
+  if (first_) return;
+  first_ = steady_clock::now();
+  answer_.prefill_seconds = seconds_since(start_);
+  if (!progress_) return;
+  progress_->finish(fmt::format("prompt: {} tokens in {:.1f} s", with_commas(prompt_tokens_),
+                                answer_.prefill_seconds));
+}
+
+Answer StreamedAnswer::run(const std::atomic<bool>& stop) {
+  start_ = steady_clock::now();
+  do {
+    show_prefill();
+    if (stop || !std::cout.good()) answers_.stop_all();
+  } while (answers_.step());
+  print(decoder_.finish());
+  answer_.decode_seconds = seconds_since(*first_);
+  return std::move(answer_);
 }
 
 }  // namespace hypenet

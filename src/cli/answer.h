@@ -2,11 +2,14 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <string>
-#include <string_view>
 
-#include "engine/engine.h"
+#include "cli/progress.h"
+#include "engine/answers.h"
 #include "text/tokenizer.h"
 
 namespace hypenet {
@@ -19,13 +22,30 @@ struct Answer {
   double decode_seconds = 0;   // from there to the end
 };
 
-/// Runs a submitted sequence of so many prompt tokens to its end, or until `stop` is set or
-/// standard output fails. A prompt that takes longer than a second shows its progress on a
-/// terminal.
-Answer stream_answer(Engine& engine, const Tokenizer& tokenizer, int64_t sequence,
-                     int64_t prompt_tokens, const std::atomic<bool>& stop);
+class StreamedAnswer {
+ public:
+  /// Queues the request. Throws Error as Engine::submit does.
+  StreamedAnswer(Engine& engine, const Tokenizer& tokenizer, Request request);
 
-/// "stop", "length" or "cancelled".
-std::string_view to_string(FinishReason reason);
+  /// Prints the answer until it ends, `stop` is set or standard output fails. A prompt that takes
+  /// longer than a second shows its progress on a terminal. To be called once.
+  Answer run(const std::atomic<bool>& stop);
+
+ private:
+  using Time = std::chrono::steady_clock::time_point;
+
+  void print(const std::string& text);
+  void show_prefill();
+  void end_prefill();
+
+  const Engine& engine_;
+  StreamDecoder decoder_;
+  Answer answer_;
+  int64_t prompt_tokens_, prefilled_before_;
+  Time start_;
+  std::optional<Time> first_;           // when the first token came
+  std::unique_ptr<Progress> progress_;  // of the prompt; null: not shown
+  Answers answers_;                     // whose functions use the others
+};
 
 }  // namespace hypenet

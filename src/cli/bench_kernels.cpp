@@ -14,6 +14,7 @@
 #include "cli/bench.h"
 #include "cli/device.h"
 #include "cli/interrupt.h"
+#include "engine/open.h"
 #include "report/table.h"
 
 namespace hypenet {

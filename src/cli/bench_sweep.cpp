@@ -87,24 +87,18 @@ double score_seconds(LayerVariants& variants, const BenchSweep& options, int64_t
 double generate_seconds(LayerVariants& variants, const BenchSweep& options, int64_t count,
                         int64_t answer_tokens) {
   Random random(2);
-  std::vector<AnswerPrompt> prompts;
-  prompts.reserve(static_cast<size_t>(count));
+  std::vector<Request> requests;
+  requests.reserve(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i) {
-    prompts.push_back(
-        {random_ids(random, options.prompt_tokens, variants.teacher()->config().vocab_size),
-         answer_tokens});
+    Request& request = requests.emplace_back();
+    request.prompt =
+        random_ids(random, options.prompt_tokens, variants.teacher()->config().vocab_size);
+    request.options.max_tokens = answer_tokens;
   }
-  VariantGenerator generator(variants, options.memory_bytes);
-  const std::vector<bool> all(static_cast<size_t>(variants.count()), true);
+  VariantRespondent respondent(variants, options.memory_bytes);
   return seconds([&] {
-    for (size_t begin = 0; begin < prompts.size();) {
-      const auto left = std::span<const AnswerPrompt>(prompts).subspan(begin);
-      const size_t fitting = generator.fitting(left);
-      generator.generate(
-          left.first(fitting), all, [](size_t, std::span<const int32_t>) { return false; },
-          [](int64_t, const auto&) { throw_if_interrupted(); });
-      begin += fitting;
-    }
+    respondent.generate(requests, {.on_answer = [](size_t, size_t, const auto&) {},
+                                   .on_step = throw_if_interrupted});
   });
 }
 

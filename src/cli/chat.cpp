@@ -23,6 +23,7 @@
 #include "cli/numbers.h"
 #include "cli/suggestion.h"
 #include "engine/engine.h"
+#include "engine/generation_config.h"
 #include "model/length_note.h"
 #include "text/chat_template.h"
 
@@ -134,11 +135,11 @@ class Conversation {
     history_.push_back({"user", text});
     const std::vector<int32_t> prompt = tokenizer_.encode(setting_.render(history_));
     GenerateOptions options = options_;
-    int64_t sequence = 0;
+    std::optional<StreamedAnswer> answer;
     prompt_tokens_ = static_cast<int64_t>(prompt.size());
     try {
       options.max_tokens = answer_tokens(engine_, memory_, prompt_tokens_, options_.max_tokens);
-      sequence = engine_.submit({prompt, options});
+      answer.emplace(engine_, tokenizer_, Request{prompt, options});
     } catch (const Error& error) {
       history_.pop_back();
       const bool has_past = !history_.empty() && history_.back().role == "assistant";
@@ -146,7 +147,7 @@ class Conversation {
                 << (has_past ? "; :reset forgets the conversation" : "") << std::endl;
       return false;
     }
-    last_ = stream_answer(engine_, tokenizer_, sequence, prompt_tokens_, stop);
+    last_ = answer->run(stop);
     std::cout << std::endl;
     warn_once();
     if (last_->finish == FinishReason::kLength && options.max_tokens < options_.max_tokens) {
@@ -273,7 +274,9 @@ void chat(const ChatCommand& command) {
   GenerateOptions options;
   options.max_tokens = command.tokens;
   const Checkpoint checkpoint(command.model.folder);
-  options.sampling = sampling_options(command.sampling, configured_sampling(command.model.folder));
+  const SamplingOptions defaults{.temperature = 0.7, .top_p = 0.95};
+  options.sampling =
+      sampling_options(command.sampling, read_generation_config(command.model.folder, defaults));
   const EngineOptions memory = engine_options(command.memory, 1);
   Setting setting = chat_setting(command);
   Engine engine(open_model(command.model, checkpoint), memory);

@@ -52,29 +52,6 @@ torch::ScalarType parse_type(std::string_view text) {
                      is_half ? "; nothing is computed in float16, and bfloat16 has its size" : ""));
 }
 
-std::string type_name(torch::ScalarType type) {
-  switch (type) {
-    case torch::kFloat64:
-      return "float64";
-    case torch::kFloat32:
-      return "float32";
-    case torch::kFloat16:
-      return "float16";
-    case torch::kBFloat16:
-      return "bfloat16";
-    case torch::kInt64:
-      return "int64";
-    case torch::kInt32:
-      return "int32";
-    case torch::kUInt8:
-      return "uint8";
-    case torch::kBool:
-      return "bool";
-    default:
-      return torch::toString(type);
-  }
-}
-
 void add_device_options(CLI::App& command, DeviceOptions& options) {
   command.add_option("--device", options.device, "cpu, cuda or cuda:N")->capture_default_str();
   command

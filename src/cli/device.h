@@ -17,9 +17,6 @@ torch::Device parse_device(std::string_view text);
 /// Any name of float32, bfloat16 or float64 ("bf16", "double"); throws Error naming the choices.
 torch::ScalarType parse_type(std::string_view text);
 
-/// "float32", "bfloat16", "int64" ...
-std::string type_name(torch::ScalarType type);
-
 struct DeviceOptions {
   std::string device = "cpu";
   int64_t threads = 0;  // 0: as OMP_NUM_THREADS says, or one a physical core

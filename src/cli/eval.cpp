@@ -214,7 +214,7 @@ Prepared prepare(const EvalCommand& command, const OpenFolder& folder) {
   return prepared;
 }
 
-Findings measure(const EvalCommand& command, const OpenFolder& folder, Prepared prepared) {
+Findings measure(const EvalCommand& command, const OpenFolder& folder, const Prepared& prepared) {
   auto model =
       std::make_unique<MeasuredModel>(command.measure, folder.checkpoint, folder.tokenizer);
   note_joined_words(prepared.tasks);
@@ -222,7 +222,7 @@ Findings measure(const EvalCommand& command, const OpenFolder& folder, Prepared 
   const std::vector<TaskOption> options =
       eval_task_options(command, model->max_length(), std::ssize(prepared.text));
   findings.tasks = run_text_measures(command, prepared.text, folder.tokenizer, *model);
-  ScoredTasks scored = run_eval_tasks(command, std::move(prepared.tasks), *model);
+  ScoredTasks scored = run_eval_tasks(command, prepared.tasks, *model);
   std::ranges::move(scored.results, std::back_inserter(findings.tasks));
   findings.samples = std::move(scored.samples);
   if (command.has(kNeedleGridTask)) {

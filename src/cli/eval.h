@@ -90,7 +90,7 @@ struct ScoredTasks {
   std::vector<TaskResult> results = {};
   std::string samples = {};
 };
-ScoredTasks run_eval_tasks(const EvalCommand& command, std::vector<Task> tasks,
+ScoredTasks run_eval_tasks(const EvalCommand& command, const std::vector<Task>& tasks,
                            MeasuredModel& model);
 
 /// The tasks "text" and "recall" on held-out text, as the recipes measure them.

@@ -12,7 +12,7 @@ namespace {
 
 NeedleGrid run_one(const NeedlePrompts& prompts, const std::string& name, MeasuredModel& model) {
   return run_needle_grid(prompts, name, [&](std::span<const EvalRequest> requests) {
-    return model.answer(requests, concat("answers of ", name));
+    return model.answer(addresses_of(requests), concat("answers of ", name));
   });
 }
 

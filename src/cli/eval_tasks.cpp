@@ -16,45 +16,6 @@
 namespace hypenet {
 namespace {
 
-/// The requests of all tasks, taken out of their items: prompts of a million tokens are not held
-/// twice.
-std::vector<EvalRequest> take_requests(std::vector<Task>& tasks) {
-  std::vector<EvalRequest> requests;
-  for (Task& task : tasks) {
-    for (TaskItem& item : task.items) {
-      std::move(item.requests.begin(), item.requests.end(), std::back_inserter(requests));
-    }
-  }
-  return requests;
-}
-
-void give_back(std::vector<Task>& tasks, std::vector<EvalRequest> requests) {
-  auto next = requests.begin();
-  for (Task& task : tasks) {
-    for (TaskItem& item : task.items) {
-      for (EvalRequest& request : item.requests) request = std::move(*next++);
-    }
-  }
-}
-
-/// The answers of those requests that are generated, or of the others, at their places.
-void answer_some(std::vector<EvalRequest>& requests, bool generated, MeasuredModel& model,
-                 std::vector<EvalAnswer>& answers) {
-  std::vector<EvalRequest> asked;
-  std::vector<size_t> places;
-  for (size_t i = 0; i < requests.size(); ++i) {
-    if ((requests[i].kind == RequestKind::kGenerate) != generated) continue;
-    asked.push_back(std::move(requests[i]));
-    places.push_back(i);
-  }
-  if (asked.empty()) return;
-  auto found = model.answer(asked, generated ? "answers" : "log-likelihoods");
-  for (size_t i = 0; i < places.size(); ++i) {
-    answers[places[i]] = std::move(found[i]);
-    requests[places[i]] = std::move(asked[i]);
-  }
-}
-
 /// Before anything runs: the answers of own items may be of any length.
 void check_answers_fit(const std::vector<Task>& tasks, int64_t max_length) {
   for (const Task& task : tasks) {
@@ -177,20 +138,22 @@ void note_joined_words(const std::vector<Task>& tasks) {
   }
 }
 
-ScoredTasks run_eval_tasks(const EvalCommand& command, std::vector<Task> tasks,
+ScoredTasks run_eval_tasks(const EvalCommand& command, const std::vector<Task>& tasks,
                            MeasuredModel& model) {
-  std::vector<EvalRequest> requests = take_requests(tasks);
-  std::vector<EvalAnswer> answers(requests.size());
-  answer_some(requests, false, model, answers);
-  answer_some(requests, true, model, answers);
-  give_back(tasks, std::move(requests));
-
+  if (tasks.empty()) return {};
+  std::vector<const EvalRequest*> requests;
+  for (const Task& task : tasks) {
+    for (const TaskItem& item : task.items) {
+      std::ranges::copy(addresses_of(item.requests), std::back_inserter(requests));
+    }
+  }
+  const std::vector<EvalAnswer> answers = model.answer(requests);
   ScoredTasks found;
   size_t at = 0;
   for (const Task& task : tasks) {
     const size_t begin = at;
     for (const TaskItem& item : task.items) at += item.requests.size();
-    const auto own = std::span<const EvalAnswer>(answers).subspan(begin, at - begin);
+    const auto own = std::span(answers).subspan(begin, at - begin);
     TaskScores scores = score_task(task, own);
     if (command.log_samples) found.samples += sample_lines(task, own, scores.items);
     found.results.push_back(std::move(scores.result));

@@ -163,10 +163,8 @@ void generate(const GenerateCommand& command) {
     cut += is_short && finish == FinishReason::kLength ? 1 : 0;
   };
   if (prompts.size() == 1 && !command.json) {
-    const auto tokens = static_cast<int64_t>(requests[0].prompt.size());
-    const int64_t sequence = engine.submit(requests[0]);
-    count_cut(requests[0],
-              stream_answer(engine, tokenizer, sequence, tokens, interrupt_flag()).finish);
+    StreamedAnswer answer(engine, tokenizer, requests[0]);
+    count_cut(requests[0], answer.run(interrupt_flag()).finish);
     std::cout << std::endl;
   } else {
     generate_together(engine, tokenizer, prompts, requests, command.json, count_cut);

@@ -3,33 +3,15 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
-#include <functional>
 #include <string>
 #include <utility>
 
 #include "base/error.h"
-#include "base/json.h"
 #include "cli/numbers.h"
+#include "engine/generation_config.h"
 
 namespace hypenet {
 namespace {
-
-/// The name of a setting as its source spells it: "--top-p", or "file: top_p".
-using Naming = std::function<std::string(const char*)>;
-
-void check(const SamplingOptions& options, const Naming& name) {
-  HYPENET_CHECK(options.temperature >= 0 && std::isfinite(options.temperature), name("temperature"),
-                ": expected 0 or more, found ", options.temperature);
-  HYPENET_CHECK(options.top_k >= 0, name("top_k"), ": expected 0 or more, found ", options.top_k);
-  HYPENET_CHECK(options.top_p > 0 && options.top_p <= 1, name("top_p"),
-                ": expected more than 0 and at most 1, found ", options.top_p);
-  HYPENET_CHECK(options.min_p >= 0 && options.min_p <= 1, name("min_p"),
-                ": expected 0 to 1, found ", options.min_p);
-  HYPENET_CHECK(options.repetition_penalty > 0 && std::isfinite(options.repetition_penalty),
-                name("repetition_penalty"), ": expected more than 0, found ",
-                options.repetition_penalty);
-}
 
 std::string flag_name(const char* key) {
   std::string name = concat("--", key);
@@ -83,31 +65,8 @@ SamplingOptions sampling_options(const SamplingFlags& flags, const SamplingOptio
   options.min_p = flags.min_p.value_or(defaults.min_p);
   options.repetition_penalty = flags.repetition_penalty.value_or(defaults.repetition_penalty);
   options.seed = flags.seed.value_or(0);
-  check(options, flag_name);
+  check_settings(options, flag_name);
   if (options.temperature == 0) check_has_effect(flags, seeds_more);
-  return options;
-}
-
-SamplingOptions configured_sampling(const std::filesystem::path& folder) {
-  SamplingOptions options;
-  options.temperature = 0.7, options.top_p = 0.95;
-  const auto path = folder / "generation_config.json";
-  if (!std::filesystem::exists(path)) return options;
-  const Json json = read_json(path);
-  HYPENET_CHECK(json.is_object(), path.string(), ": expected an object, found ", json_kind(json));
-  const Naming name = [&](const char* key) { return concat(path.string(), ": ", key); };
-  const auto read = [&](const char* key, auto& value) {
-    if (json.contains(key) && !json[key].is_null()) read_fields(json[key], name(key), value);
-  };
-  bool does_sample = true;
-  read("do_sample", does_sample);
-  read("temperature", options.temperature);
-  read("top_k", options.top_k);
-  read("top_p", options.top_p);
-  read("min_p", options.min_p);
-  read("repetition_penalty", options.repetition_penalty);
-  check(options, name);
-  if (!does_sample) options.temperature = 0;
   return options;
 }
 

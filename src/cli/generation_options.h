@@ -1,9 +1,8 @@
-// What `generate` and `chat` share: sampling, memory, and the folder's own defaults.
+// What `generate` and `chat` share: the flags of sampling and memory.
 #pragma once
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
-#include <filesystem>
 #include <optional>
 #include <string>
 
@@ -27,11 +26,6 @@ void add_sampling_options(CLI::App& command, SamplingFlags& flags);
 /// of the choice of tokens alone.
 SamplingOptions sampling_options(const SamplingFlags& flags, const SamplingOptions& defaults,
                                  bool seeds_more = false);
-
-/// For chat: temperature 0.7 and top_p 0.95, and whatever generation_config.json says otherwise
-/// (do_sample, temperature, top_k, top_p, min_p, repetition_penalty). Throws Error naming file and
-/// key for an impossible value.
-SamplingOptions configured_sampling(const std::filesystem::path& folder);
 
 struct MemoryFlags {
   int64_t bytes = 0, context = 0;

@@ -15,6 +15,7 @@
 #include "cli/model_facts.h"
 #include "cli/note.h"
 #include "cli/numbers.h"
+#include "engine/open.h"
 #include "model/config.h"
 #include "model/decode_state.h"
 #include "model/mixers/attention.h"

@@ -41,13 +41,13 @@ EvaluatorOptions options_of_evaluator(const MeasureOptions& options, const Check
                                       const Tokenizer& tokenizer, const std::string& type) {
   EvaluatorOptions result;
   result.max_length = options.max_length;
-  result.batch_tokens = options.batch_tokens;
   result.sums_in_bf16 = options.sums_in_bf16;
   result.stop_ids = stop_ids(checkpoint, tokenizer);
   result.journal = options.journal;
-  result.identity = identity_of(options.model, checkpoint);
-  result.identity["dtype"] = type;
-  result.identity["device"] = parse_device(options.model.device.device).is_cuda() ? "cuda" : "cpu";
+  Json model = identity_of(options.model, checkpoint);
+  model["dtype"] = type;
+  model["device"] = parse_device(options.model.device.device).is_cuda() ? "cuda" : "cpu";
+  result.identity = {{"model", model}, {"ll_dtype", options.sums_in_bf16 ? "bf16" : "float32"}};
   return result;
 }
 
@@ -66,6 +66,47 @@ class TimeLeft {
  private:
   std::optional<steady_clock::time_point> start_;
   int64_t first_ = 0;
+};
+
+/// A line a kind of requests: log-likelihoods come first.
+class EvaluationLines {
+ public:
+  EvaluationLines(std::string answers, int64_t max_length)
+      : scored_{"log-likelihoods"}, generated_{std::move(answers)}, max_length_(max_length) {}
+
+  void show(const EvaluationProgress& now) {
+    if (now.total() == 0) return progress_.show("eval: reading requests");
+    show(scored_, now.scored);
+    if (now.scored.done == now.scored.total) show(generated_, now.generated);
+  }
+
+ private:
+  struct Line {
+    std::string what;
+    TimeLeft left = {};
+    bool is_finished = false;
+  };
+
+  void show(Line& line, const KindProgress& now) {
+    if (line.is_finished || now.total == 0) return;
+    if (now.done < now.total) {
+      progress_.show(fmt::format("eval: {} of {} {}{}", with_commas(now.done),
+                                 with_commas(now.total), line.what,
+                                 line.left.after(now.tokens_done, now.tokens_total)));
+      return;
+    }
+    std::string cut;
+    if (now.cut > 0) {
+      cut = fmt::format("; {} were longer than {} tokens and lost their beginning",
+                        with_commas(now.cut), with_commas(max_length_));
+    }
+    progress_.finish(fmt::format("eval: {} {}{}", with_commas(now.total), line.what, cut));
+    line.is_finished = true;
+  }
+
+  Progress progress_;
+  Line scored_, generated_;
+  int64_t max_length_;
 };
 
 void stop_if_interrupted(const std::filesystem::path& journal) {
@@ -87,31 +128,18 @@ MeasuredModel::MeasuredModel(const MeasureOptions& options, const Checkpoint& ch
       batch_tokens_(options.batch_tokens),
       type_(type_name(model->head_weight().scalar_type())),
       engine_(model, options_of_engine(options, model->head_weight().device())),
-      evaluator_(engine_, tokenizer, options_of_evaluator(options, checkpoint, tokenizer, type_)) {}
+      respondent_(engine_, options.batch_tokens),
+      evaluator_(respondent_, tokenizer,
+                 options_of_evaluator(options, checkpoint, tokenizer, type_)) {}
 
-std::vector<EvalAnswer> MeasuredModel::answer(std::span<const EvalRequest> requests,
-                                              std::string_view what) {
-  Progress progress;
-  TimeLeft left;
-  EvaluationProgress last;
+std::vector<EvalAnswer> MeasuredModel::answer(std::span<const EvalRequest* const> requests,
+                                              const std::string& answers) {
+  EvaluationLines lines(answers, max_length());
   const auto report = [&](const EvaluationProgress& now) {
     stop_if_interrupted(journal_);
-    last = now;
-    if (now.total == 0) {
-      progress.show("eval: reading requests");
-      return;
-    }
-    progress.show(fmt::format("eval: {} of {} {}{}", with_commas(now.done), with_commas(now.total),
-                              what, left.after(now.tokens_done, now.tokens_total)));
+    lines.show(now);
   };
-  auto answers = evaluator_.answer(requests, report);
-  std::string cut;
-  if (last.cut > 0) {
-    cut = fmt::format("; {} were longer than {} tokens and lost their beginning",
-                      with_commas(last.cut), with_commas(max_length()));
-  }
-  progress.finish(fmt::format("eval: {} {}{}", with_commas(last.total), what, cut));
-  return answers;
+  return std::move(evaluator_.answer(requests, report).front());
 }
 
 ScoreOptions MeasuredModel::score_options(std::string_view what, int64_t rows) {

@@ -33,9 +33,10 @@ class MeasuredModel {
   int64_t max_length() const { return evaluator_.max_length(); }
   std::string type() const { return type_; }
 
-  /// The answers, with a line of progress on standard error: "eval: 120 of 4,000 `what`". Throws
-  /// Interrupted on Ctrl-C.
-  std::vector<EvalAnswer> answer(std::span<const EvalRequest> requests, std::string_view what);
+  /// The answers, with a line of progress a kind on standard error: "eval: 120 of 4,000
+  /// log-likelihoods", then of `answers`. Throws Interrupted on Ctrl-C.
+  std::vector<EvalAnswer> answer(std::span<const EvalRequest* const> requests,
+                                 const std::string& answers = "answers");
 
   /// For scoring rows that are no requests: the batch, progress and Ctrl-C.
   ScoreOptions score_options(std::string_view what, int64_t rows);
@@ -48,6 +49,7 @@ class MeasuredModel {
   int64_t batch_tokens_;
   std::string type_;
   Engine engine_;
+  ModelRespondent respondent_;
   Evaluator evaluator_;
 };
 

@@ -3,55 +3,13 @@
 
 #include <charconv>
 #include <cmath>
-#include <map>
 
 #include "base/error.h"
 #include "cli/note.h"
-#include "model/weights.h"
 #include "text/stop_ids.h"
 
 namespace hypenet {
 namespace {
-
-/// Whether every number of the type stays what it is in the other.
-bool is_exact_in(torch::ScalarType type, torch::ScalarType other) {
-  return torch::promote_types(type, other) == other;
-}
-
-/// How the files of some weights are rounded, in one note; weights of a GPU that are wider than its
-/// bfloat16 are what --dtype's help says.
-void tell_rounding(const Checkpoint& checkpoint, torch::ScalarType type, bool is_cuda) {
-  std::map<torch::ScalarType, int64_t> rounded;
-  for (const std::string& name : checkpoint.names()) {
-    if (name.ends_with(".inv_freq")) continue;  // which nobody reads
-    const torch::ScalarType stored = checkpoint.tensor(name).scalar_type();
-    if (is_cuda ? stored == torch::kFloat16 : !is_exact_in(stored, type)) ++rounded[stored];
-  }
-  for (const auto& [stored, count] : rounded) {
-    print_note(concat(checkpoint.folder().string(), ": ", count, " tensors stored as ",
-                      type_name(stored), " are rounded to ", type_name(type), " (--dtype ",
-                      stored == torch::kFloat64 ? "float64" : "float32", " keeps them)"));
-  }
-}
-
-torch::ScalarType automatic_type(const Checkpoint& checkpoint, torch::Device device) {
-  const torch::ScalarType stored = stored_type(checkpoint);
-  // No arithmetic of ours is float16's; float32 holds its numbers as they are.
-  const torch::ScalarType on_cpu = stored == torch::kFloat16 ? torch::kFloat32 : stored;
-  const torch::ScalarType type = device.is_cuda() ? torch::kBFloat16 : on_cpu;
-  tell_rounding(checkpoint, type, device.is_cuda());
-  return type;
-}
-
-torch::ScalarType weights_type(const std::string& name, const Checkpoint& checkpoint,
-                               torch::Device device) {
-  return name == kAutomaticType ? automatic_type(checkpoint, device) : parse_type(name);
-}
-
-ModelConfig config_with(const ModelOptions& options, ModelConfig config) {
-  if (options.attn_logits_scaling) config.attn_logits_scaling = *options.attn_logits_scaling;
-  return config;
-}
 
 /// As config.json has it: null (or none), a number, or text.
 Json scaling_json(const std::string& text) {
@@ -98,17 +56,14 @@ void add_logits_scaling_option(CLI::App& command, const std::string& whose,
 }
 
 ModelConfig open_config(const ModelOptions& options, const Checkpoint& checkpoint) {
-  return config_with(options, read_model_config(checkpoint));
+  return open_config(checkpoint, {.attn_logits_scaling = options.attn_logits_scaling});
 }
 
 CausalLm open_model(const ModelOptions& options, const Checkpoint& checkpoint) {
-  const torch::Device device = use_device(options.device);
-  const ModelConfig config = config_with(options, read_model_config(checkpoint, print_note));
-  const torch::ScalarType type = weights_type(options.type, checkpoint, device);
-  CausalLm model = load_model(checkpoint, config, type, device);
-  const bool is_mixed = type == torch::kBFloat16 && !device.is_cuda();
-  model->prepare({.type = is_mixed ? torch::kFloat32 : type});
-  return model;
+  ModelSpec spec{.device = use_device(options.device),
+                 .attn_logits_scaling = options.attn_logits_scaling};
+  if (options.type != kAutomaticType) spec.type = parse_type(options.type);
+  return open_model(checkpoint, spec, print_note);
 }
 
 Tokenizer open_tokenizer(const std::filesystem::path& folder, const ModelConfig& config) {

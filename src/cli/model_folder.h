@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "cli/device.h"
-#include "model/causal_lm.h"
+#include "engine/open.h"
 #include "store/checkpoint.h"
 #include "text/tokenizer.h"
 
@@ -20,8 +20,7 @@ struct ModelOptions {
   std::optional<LogitsScaling> attn_logits_scaling = {};  // nullopt: as config.json says
 };
 
-/// "auto": bfloat16 on a GPU; on a CPU the type that most bytes of the weights are stored in, but
-/// float32 for float16.
+/// "auto": as ModelSpec without a type.
 inline constexpr const char* kAutomaticType = "auto";
 
 /// What to call a model: its folder's name, with the one above for "model".
@@ -41,9 +40,7 @@ void add_logits_scaling_option(CLI::App& command, const std::string& whose,
 /// The folder's config, but for what `options` say otherwise.
 ModelConfig open_config(const ModelOptions& options, const Checkpoint& checkpoint);
 
-/// The model of the folder, its parameters of the type and on the device asked for. So is its
-/// arithmetic, but for float32 beside bfloat16 weights on a CPU. Its config() is open_config's.
-/// Prints notes about a head that config.json ties in vain, and about weights that "auto" rounds.
+/// open_model of engine/open.h, which prints its notes. Sets the number of threads.
 CausalLm open_model(const ModelOptions& options, const Checkpoint& checkpoint);
 
 /// The folder's tokenizer. Throws Error when it has more tokens than the model's embedding has

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "engine/answers.h"
 #include "engine/memory.h"
 #include "engine/runner.h"
 #include "engine/score.h"
@@ -264,39 +265,19 @@ std::vector<Completion> Engine::generate(std::span<const Request> requests,
                                          const std::function<bool()>& stop) {
   HYPENET_CHECK(is_idle(), "generate: expected no other sequences under way, found ",
                 core_->sequences.size());
-  std::map<int64_t, size_t> places;
-  try {
-    for (size_t i = 0; i < requests.size(); ++i) places[submit(requests[i])] = i;
-    return run(places, on_token, stop);
-  } catch (...) {
-    for (const auto& [number, place] : places) cancel(number);
-    core_->launches.clear(), core_->events.clear();
-    throw;
+  std::vector<Completion> completions(requests.size());
+  Answers answers(*this);
+  for (size_t i = 0; i < requests.size(); ++i) {
+    answers.add(
+        requests[i], [&, i](const Event& event) { return !on_token || on_token(i, event.id); },
+        [&, i](Completion answer) {
+          check_finite(concat("engine: logits of request ", i), answer);
+          completions[i] = std::move(answer);
+        });
   }
-}
-
-std::vector<Completion> Engine::run(const std::map<int64_t, size_t>& places,
-                                    const std::function<bool(size_t, int32_t)>& on_token,
-                                    const std::function<bool()>& stop) {
-  std::vector<Completion> completions(places.size());
-  while (!is_idle()) {
-    if (stop && stop()) {
-      for (const auto& [number, place] : places) cancel(number);
-    }
-    for (const Event& event : step()) {
-      const size_t place = places.at(event.sequence);
-      Completion& completion = completions[place];
-      HYPENET_CHECK(event.finish != FinishReason::kNotFinite, "engine: logits of request ", place,
-                    ": expected finite numbers, found nan or infinity");
-      if (completion.finish != FinishReason::kNone) continue;
-      completion.finish = event.finish;
-      if (event.id < 0) continue;
-      completion.ids.push_back(event.id), completion.logprobs.push_back(event.logprob);
-      if (!on_token || on_token(place, event.id)) continue;
-      completion.finish = FinishReason::kCancelled;
-      cancel(event.sequence);
-    }
-  }
+  do {
+    if (stop && stop()) answers.stop_all();
+  } while (answers.step());
   return completions;
 }
 

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <functional>
-#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -76,11 +75,6 @@ class Engine {
   RowScores score(std::span<const ScoredRow> rows, const ScoreOptions& options = {});
 
  private:
-  /// Steps until nothing is left; `places` gives each sequence's place among the completions.
-  std::vector<Completion> run(const std::map<int64_t, size_t>& places,
-                              const std::function<bool(size_t, int32_t)>& on_token,
-                              const std::function<bool()>& stop);
-
   struct Core;
   std::unique_ptr<Core> core_;
 };

@@ -19,10 +19,8 @@ constexpr int64_t kMostPages = INT32_MAX;
 int64_t budget(const EngineOptions& options, torch::Device device) {
   if (options.memory_bytes > 0) return options.memory_bytes;
   if (!device.is_cuda()) return kDefaultCpuBytes;
-  auto* allocator = c10::getDeviceAllocator(device.type());
-  allocator->emptyCache();  // what was scored before has left memory behind
-  const auto [free, total] = allocator->getMemoryInfo(device.index());
-  return static_cast<int64_t>(free) - static_cast<int64_t>(total) / 10;
+  const auto [free, total] = free_bytes(device);
+  return free - total / 10;
 }
 
 MemorySizes sizes_of(CausalLm& model, const EngineOptions& options) {
@@ -65,6 +63,13 @@ DecodeState allocate(CausalLm& model, const MemorySizes& sizes) {
 }
 
 }  // namespace
+
+DeviceBytes free_bytes(torch::Device device) {
+  auto* allocator = c10::getDeviceAllocator(device.type());
+  allocator->emptyCache();
+  const auto [free, total] = allocator->getMemoryInfo(device.index());
+  return {static_cast<int64_t>(free), static_cast<int64_t>(total)};
+}
 
 Memory::Memory(CausalLm& model, const EngineOptions& options)
     : Memory(model, options, sizes_of(model, options)) {}

@@ -12,6 +12,12 @@
 
 namespace hypenet {
 
+/// A GPU's memory, when its allocator has given back what no tensor uses.
+struct DeviceBytes {
+  int64_t free = 0, total = 0;
+};
+DeviceBytes free_bytes(torch::Device device);
+
 /// What a sequence holds until it ends.
 struct Lease {
   int64_t slot = 0;

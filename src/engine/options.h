@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -33,6 +34,9 @@ struct Request {
 
 /// kNotFinite: the model's logits were nan or infinite, or no token was left to choose.
 enum class FinishReason { kNone, kStop, kLength, kCancelled, kNotFinite };
+
+/// "stop", "length", "cancelled", "not finite"; "none" while an answer goes on.
+std::string_view to_string(FinishReason reason);
 
 /// A token as it comes, or the end of an answer. `id` is -1 when there is only the end to tell.
 struct Event {

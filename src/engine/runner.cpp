@@ -90,13 +90,8 @@ std::optional<Chosen> Runner::prefill(const Lease& lease, const Tensor& ids, int
                             memory_.state())
           : prefill_rows(lease, ids, past);
   if (!is_last) return std::nullopt;
-  const Tensor slot =
-      torch::full({1}, lease.slot, torch::TensorOptions(torch::kInt32).device(device_));
-  const SampledTokens found = sample_tokens(model_->step_logits(residual), slot, sampling_);
-  const Tensor packed = torch::empty({2, 1}, slot.options());
   last_.positions[lease.slot].fill_(past + ids.size(0) - 1);
-  put_rows(slot, found, last_, packed);
-  return Chosen(packed, 1);
+  return choose({&lease.slot, 1}, residual);
 }
 
 void Runner::feed(std::span<const Fed> fed) {
@@ -140,15 +135,27 @@ void Runner::set_rows(Batch& batch, std::span<const int64_t> slots) {
   batch.slots.copy_(host, /*non_blocking=*/true);
 }
 
+void Runner::choose(Batch& batch, const Tensor& residual) {
+  const SampledTokens found = sample_tokens(model_->step_logits(residual), batch.slots, sampling_);
+  put_rows(batch.slots, found, last_, batch.packed);
+}
+
+Chosen Runner::choose(std::span<const int64_t> slots, const Tensor& residual) {
+  const auto count = static_cast<int64_t>(slots.size());
+  Batch& batch = batch_of(count);
+  set_rows(batch, slots);
+  choose(batch, residual);
+  return {batch.packed, count};
+}
+
 void Runner::step(Batch& batch) {
   const RowTokens rows = take_rows(batch.slots, last_);
   // A recording reads the whole table wherever it is; other forms may gather all that it names.
   const Tensor table = records_ ? memory_.page_table() : memory_.used_page_table();
-  const Tensor residual = model_->step(
-      rows.ids, {.slots = batch.slots, .positions = rows.positions, .page_table = table},
-      memory_.state());
-  const SampledTokens found = sample_tokens(model_->step_logits(residual), batch.slots, sampling_);
-  put_rows(batch.slots, found, last_, batch.packed);
+  choose(batch,
+         model_->step(rows.ids,
+                      {.slots = batch.slots, .positions = rows.positions, .page_table = table},
+                      memory_.state()));
 }
 
 Chosen Runner::decode(std::span<const int64_t> slots) {

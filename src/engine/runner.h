@@ -59,6 +59,10 @@ class Runner {
   /// As if the slot held `position` tokens and `token` came next; to measure without a prefill.
   void place(int64_t slot, int64_t position, int32_t token);
 
+  /// The tokens that follow these sequences' residuals [N, D], one each; `place` or `feed` said
+  /// where they are.
+  Chosen choose(std::span<const int64_t> slots, const Tensor& residual);
+
   /// One token more of each of these sequences.
   Chosen decode(std::span<const int64_t> slots);
 
@@ -73,6 +77,7 @@ class Runner {
   };
   Batch& batch_of(int64_t rows);
   void set_rows(Batch& batch, std::span<const int64_t> slots);
+  void choose(Batch& batch, const Tensor& residual);
   void step(Batch& batch);
   Tensor prefill_rows(const Lease& lease, const Tensor& ids, int64_t past);
 

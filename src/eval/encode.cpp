@@ -143,7 +143,7 @@ EncodedRequest encode_request(const Tokenizer& tokenizer, const EvalRequest& req
 }
 
 std::vector<EncodedRequest> encode_requests(const Tokenizer& tokenizer,
-                                            std::span<const EvalRequest> requests,
+                                            std::span<const EvalRequest* const> requests,
                                             int64_t max_length) {
   constexpr size_t kMostThreads = 16;
   const auto threads = std::clamp<size_t>(std::thread::hardware_concurrency(), 1, kMostThreads);
@@ -152,7 +152,7 @@ std::vector<EncodedRequest> encode_requests(const Tokenizer& tokenizer,
   const auto encode_share = [&](size_t begin) {
     LastContext last;
     for (size_t i = begin; i < std::min(begin + share, requests.size()); ++i) {
-      encoded[i] = encode_one(tokenizer, requests[i], max_length, last);
+      encoded[i] = encode_one(tokenizer, *requests[i], max_length, last);
     }
   };
   std::vector<std::future<void>> shares;

@@ -32,7 +32,7 @@ EncodedRequest encode_request(const Tokenizer& tokenizer, const EvalRequest& req
 
 /// encode_request of each, on all cores. Throws the error of the first request that has one.
 std::vector<EncodedRequest> encode_requests(const Tokenizer& tokenizer,
-                                            std::span<const EvalRequest> requests,
+                                            std::span<const EvalRequest* const> requests,
                                             int64_t max_length);
 
 /// Throws Error, naming `place`, for an answer (kGenerate) that leaves no room for a prompt.

@@ -1,21 +1,20 @@
-// Equal requests are one; likelihoods are scored before anything is generated, because the engine
-// takes its memory with the first prompt.
+// Likelihoods are scored before anything is generated, because that takes the engine's memory. A
+// variant's answers are in the journal under the request's key and the variant's number.
 #include "eval/evaluator.h"
 
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <map>
 #include <numeric>
 #include <string>
 #include <unordered_map>
 
 #include "base/error.h"
-#include "eval/generation.h"
+#include "text/stop_strings.h"
 
 namespace hypenet {
 namespace {
-
-using OnProgress = std::function<void(const EvaluationProgress&)>;
 
 /// The nearest bfloat16, ties to even.
 float round_to_bf16(float value) {
@@ -34,15 +33,25 @@ double sum_of(const std::vector<TokenScore>& scores, bool in_bf16) {
   return in_bf16 ? round_to_bf16(static_cast<float>(sum)) : sum;
 }
 
-/// A request that has to be run, and its answer once that is known.
+/// What is known of a variant's answer.
+struct Response {
+  EvalAnswer answer = {};
+  bool is_known = false;
+  std::vector<double> sums = {};  // of the parts, added up in their order
+  size_t parts_left = 0;
+  int64_t tokens_left = 0;  // as progress counts them
+};
+
+/// A request that differs from all others.
 struct Work {
   const EvalRequest* request = nullptr;
   EncodedRequest encoded = {};
   std::string key = {};
-  std::vector<double> sums = {};  // of the parts, added up in their order
-  size_t parts_left = 0;
-  int64_t tokens = 0, tokens_left = 0;  // as progress counts them
-  EvalAnswer answer = {};
+  int64_t tokens = 0;
+  std::vector<Response> responses = {};  // [variant]
+
+  bool is_generated() const { return request->kind == RequestKind::kGenerate; }
+  bool is_done() const { return std::ranges::all_of(responses, &Response::is_known); }
 };
 
 int64_t tokens_of(const EvalRequest& request, const EncodedRequest& encoded) {
@@ -54,114 +63,189 @@ int64_t tokens_of(const EvalRequest& request, const EncodedRequest& encoded) {
 /// The work of one call of Evaluator::answer.
 class Agenda {
  public:
-  Agenda(Journal* journal, const OnProgress& report) : journal_(journal), report_(report) {}
+  Agenda(Respondent& respondent, const Tokenizer& tokenizer, const EvaluatorOptions& options,
+         Journal* journal, const Evaluator::Report& report)
+      : respondent_(respondent),
+        tokenizer_(tokenizer),
+        options_(options),
+        journal_(journal),
+        report_(report) {}
 
-  /// Takes a request whose key is new, unless the journal knows its answer.
-  void add(const EvalRequest& request, EncodedRequest encoded, const std::string& key) {
-    Work work{.request = &request, .encoded = std::move(encoded), .key = key};
-    work.tokens = work.tokens_left = tokens_of(request, work.encoded);
-    work.parts_left = work.encoded.parts.size();
-    work.sums.resize(work.parts_left);
-    work.answer.is_greedy = work.parts_left > 0;
-    const EvalAnswer* known = journal_ ? journal_->find(key) : nullptr;
-    ++progress_.total;
-    progress_.cut += work.encoded.is_cut;
-    if (known) {
-      work.answer = *known;
-      ++progress_.done;
-      work.encoded = {};
-    } else {
-      progress_.tokens_total += work.tokens;
-      (work.parts_left > 0 ? scored_ : generated_).push_back(works_.size());
-    }
-    works_.push_back(std::move(work));
-  }
-
-  void score(Engine& engine, const EvaluatorOptions& options);
-  void generate(Engine& engine, const Tokenizer& tokenizer, const std::vector<int32_t>& stop_ids);
+  void read(std::span<const EvalRequest* const> requests);
+  void score();
+  void generate();
   void report() const {
     if (report_) report_(progress_);
   }
-
-  size_t size() const { return works_.size(); }
-  const EvalAnswer& answer(size_t work) const { return works_[work].answer; }
+  /// [variant][request]
+  std::vector<std::vector<EvalAnswer>> answers() const;
 
  private:
-  void take_row(size_t number, size_t part, const std::vector<TokenScore>& scores, bool in_bf16);
-  void finish(const Work& work);
+  void add(const EvalRequest& request, EncodedRequest encoded, const std::string& key);
+  void take_row(Work& work, size_t variant, size_t part, const std::vector<TokenScore>& scores);
+  void finish(const Work& work, size_t variant, Response& response);
 
+  KindProgress& progress_of(const Work& work) {
+    return work.is_generated() ? progress_.generated : progress_.scored;
+  }
+  std::string journal_key(const Work& work, size_t variant) const {
+    return respondent_.variants() == 1 ? work.key : concat(work.key, ".", variant);
+  }
+
+  Respondent& respondent_;
+  const Tokenizer& tokenizer_;
+  const EvaluatorOptions& options_;
   Journal* journal_;
-  const OnProgress& report_;
+  const Evaluator::Report& report_;
   std::vector<Work> works_;
-  std::vector<size_t> scored_, generated_;  // places in works_ that have to be run
+  std::unordered_map<std::string, size_t> by_key_;
+  std::vector<size_t> places_;  // of each request: its work
   EvaluationProgress progress_;
 };
 
-void Agenda::finish(const Work& work) {
-  if (journal_) journal_->add(work.key, work.answer);
-  ++progress_.done;
-  progress_.tokens_done += work.tokens_left;
-}
-
-void Agenda::take_row(size_t number, size_t part, const std::vector<TokenScore>& scores,
-                      bool in_bf16) {
-  Work& work = works_[number];
-  work.sums[part] = sum_of(scores, in_bf16);
-  const auto tokens = work.tokens / static_cast<int64_t>(work.sums.size());
-  work.tokens_left -= tokens;
-  progress_.tokens_done += tokens;
-  HYPENET_CHECK(std::isfinite(work.sums[part]),
-                "eval: log-likelihood of a request: expected a finite number, found nan or "
-                "infinity: the model's weights or arithmetic overflow");
-  work.answer.is_greedy &= std::all_of(scores.begin(), scores.end(),
-                                       [](const TokenScore& token) { return token.greedy; });
-  if (--work.parts_left > 0) return;
-  work.answer.loglikelihood = std::accumulate(work.sums.begin(), work.sums.end(), 0.0);
-  finish(work);
-}
-
-void Agenda::score(Engine& engine, const EvaluatorOptions& options) {
-  std::vector<ScoredRow> rows;
-  std::vector<std::pair<size_t, size_t>> places;  // of each row: the work and the part
-  for (const size_t number : scored_) {
-    auto& parts = works_[number].encoded.parts;
-    for (size_t part = 0; part < parts.size(); ++part) {
-      rows.push_back(std::move(parts[part]));
-      places.emplace_back(number, part);
+/// Requests become tokens; those of known answers are not kept.
+void Agenda::read(std::span<const EvalRequest* const> requests) {
+  constexpr size_t kEncodedAtOnce = 256;
+  while (places_.size() < requests.size()) {
+    if (report_) report_({});
+    const auto left = requests.subspan(places_.size());
+    const auto some = left.first(std::min(left.size(), kEncodedAtOnce));
+    auto encoded = encode_requests(tokenizer_, some, options_.max_length);
+    for (size_t i = 0; i < some.size(); ++i) {
+      const std::string key = request_key(*some[i], encoded[i], options_.stop_ids);
+      const auto [found, is_added] = by_key_.emplace(key, works_.size());
+      progress_.cut += encoded[i].is_cut;
+      if (is_added) add(*some[i], std::move(encoded[i]), key);
+      places_.push_back(found->second);
     }
   }
-  const auto on_row = [&](size_t row, const std::vector<TokenScore>& scores) {
-    take_row(places[row].first, places[row].second, scores, options.sums_in_bf16);
-    report();
-  };
-  engine.score(rows, {.batch_tokens = options.batch_tokens, .on_row = on_row});
+  report();
 }
 
-void Agenda::generate(Engine& engine, const Tokenizer& tokenizer,
-                      const std::vector<int32_t>& stop_ids) {
-  std::vector<Prompt> prompts;
-  prompts.reserve(generated_.size());
-  for (const size_t number : generated_) {
-    Work& work = works_[number];
-    prompts.push_back(
-        {std::move(work.encoded.prompt), work.request->until, work.request->max_tokens});
+void Agenda::add(const EvalRequest& request, EncodedRequest encoded, const std::string& key) {
+  Work work{.request = &request, .encoded = std::move(encoded), .key = key};
+  work.tokens = tokens_of(request, work.encoded);
+  work.responses.resize(respondent_.variants());
+  KindProgress& progress = progress_of(work);
+  progress.cut += work.encoded.is_cut;
+  for (size_t variant = 0; variant < work.responses.size(); ++variant) {
+    Response& response = work.responses[variant];
+    const EvalAnswer* known = journal_ ? journal_->find(journal_key(work, variant)) : nullptr;
+    ++progress.total;
+    if (known) {
+      response.answer = *known;
+      response.is_known = true;
+      ++progress.done;
+      continue;
+    }
+    response.answer.is_greedy = !work.is_generated();
+    response.parts_left = work.encoded.parts.size();
+    response.sums.resize(response.parts_left);
+    response.tokens_left = work.tokens;
+    progress.tokens_total += work.tokens;
   }
-  Generation generation(engine, tokenizer, stop_ids);
-  const auto on_answer = [&](size_t place, const std::vector<int32_t>& ids) {
-    Work& work = works_[generated_[place]];
-    std::vector<std::string> until = work.request->until;
-    if (tokenizer.eos_id()) until.emplace_back(tokenizer.token_bytes(*tokenizer.eos_id()));
-    work.answer.text = cut_answer(tokenizer.decode(ids, true), until);
-    finish(work);
+  if (work.is_done()) work.encoded = {};
+  works_.push_back(std::move(work));
+}
+
+void Agenda::finish(const Work& work, size_t variant, Response& response) {
+  if (journal_) journal_->add(journal_key(work, variant), response.answer);
+  response.is_known = true;
+  KindProgress& progress = progress_of(work);
+  ++progress.done;
+  progress.tokens_done += response.tokens_left;
+}
+
+void Agenda::take_row(Work& work, size_t variant, size_t part,
+                      const std::vector<TokenScore>& scores) {
+  Response& response = work.responses[variant];
+  if (response.is_known) return;
+  const double sum = response.sums[part] = sum_of(scores, options_.sums_in_bf16);
+  const auto tokens = work.tokens / static_cast<int64_t>(response.sums.size());
+  response.tokens_left -= tokens;
+  progress_.scored.tokens_done += tokens;
+  HYPENET_CHECK(std::isfinite(sum), respondent_.name_of_likelihood(variant),
+                ": expected a finite number, found nan or infinity: the model's weights or "
+                "arithmetic overflow");
+  response.answer.is_greedy &= std::ranges::all_of(scores, &TokenScore::greedy);
+  if (--response.parts_left > 0) return;
+  response.answer.loglikelihood = std::accumulate(response.sums.begin(), response.sums.end(), 0.0);
+  finish(work, variant, response);
+}
+
+void Agenda::score() {
+  std::vector<ScoredRow> rows;
+  std::vector<std::pair<Work*, size_t>> places;  // of each row: the work and the part
+  for (Work& work : works_) {
+    for (ScoredRow& part : work.encoded.parts) {
+      places.emplace_back(&work, &part - work.encoded.parts.data());
+      rows.push_back(std::move(part));
+    }
+  }
+  respondent_.score(rows, [&](size_t variant, size_t row, const auto& scores) {
+    take_row(*places[row].first, variant, places[row].second, scores);
+    report();
+  });
+}
+
+void Agenda::generate() {
+  std::vector<Work*> works;
+  for (Work& work : works_) {
+    if (work.is_generated() && !work.is_done()) works.push_back(&work);
+  }
+  if (works.empty()) return;
+  std::ranges::stable_sort(works, std::greater(),
+                           [](const Work* work) { return work->encoded.prompt.size(); });
+  std::vector<Request> requests;
+  requests.reserve(works.size());
+  for (Work* work : works) {
+    Request& request = requests.emplace_back();
+    request.prompt = std::move(work->encoded.prompt);
+    request.options.max_tokens = work->request->max_tokens;
+    request.options.stop_ids = options_.stop_ids;
+  }
+  std::map<std::pair<size_t, size_t>, StopStrings> stops;  // of the answers under way
+  AnswerUse use;
+  use.is_wanted = [&](size_t variant, size_t place) {
+    return !works[place]->responses[variant].is_known;
   };
-  generation.run(prompts, on_answer, [&] { report(); });
+  use.on_token = [&](size_t variant, size_t place, int32_t id) {
+    const auto& until = works[place]->request->until;
+    StopStrings& own =
+        stops.try_emplace({variant, place}, tokenizer_, until, /*skip_special_tokens=*/false)
+            .first->second;
+    own.push(id);
+    return !own.has_stopped();
+  };
+  use.on_answer = [&](size_t variant, size_t place, const std::vector<int32_t>& ids) {
+    stops.erase({variant, place});
+    Work& work = *works[place];
+    std::vector<std::string> until = work.request->until;
+    if (tokenizer_.eos_id()) until.emplace_back(tokenizer_.token_bytes(*tokenizer_.eos_id()));
+    Response& response = work.responses[variant];
+    response.answer.text = cut_answer(tokenizer_.decode(ids, true), until);
+    finish(work, variant, response);
+  };
+  use.on_step = [&] { report(); };
+  respondent_.generate(requests, use);
+}
+
+std::vector<std::vector<EvalAnswer>> Agenda::answers() const {
+  std::vector<std::vector<EvalAnswer>> all(respondent_.variants());
+  for (size_t variant = 0; variant < all.size(); ++variant) {
+    all[variant].reserve(places_.size());
+    for (const size_t place : places_) {
+      all[variant].push_back(works_[place].responses[variant].answer);
+    }
+  }
+  return all;
 }
 
 }  // namespace
 
-Evaluator::Evaluator(Engine& engine, const Tokenizer& tokenizer, EvaluatorOptions options)
-    : engine_(engine), tokenizer_(tokenizer), options_(std::move(options)) {
-  if (options_.max_length == 0) options_.max_length = engine.config().max_position_embeddings;
+Evaluator::Evaluator(Respondent& respondent, const Tokenizer& tokenizer, EvaluatorOptions options)
+    : respondent_(respondent), tokenizer_(tokenizer), options_(std::move(options)) {
+  if (options_.max_length == 0) options_.max_length = respondent.made_for();
   HYPENET_CHECK(options_.max_length > 0, "eval: max_length (config.json: max_position_embeddings, ",
                 "or --max-length): expected at least 1, found ", options_.max_length);
   auto& stops = options_.stop_ids;
@@ -169,37 +253,21 @@ Evaluator::Evaluator(Engine& engine, const Tokenizer& tokenizer, EvaluatorOption
   std::sort(stops.begin(), stops.end());
   stops.erase(std::unique(stops.begin(), stops.end()), stops.end());
   if (options_.journal.empty()) return;
-  const Json identity = {{"model", options_.identity},
-                         {"ll_dtype", options_.sums_in_bf16 ? "bf16" : "float32"}};
-  journal_ = std::make_unique<Journal>(options_.journal, identity);
+  journal_ = std::make_unique<Journal>(options_.journal, options_.identity);
 }
 
-std::vector<EvalAnswer> Evaluator::answer(std::span<const EvalRequest> requests,
-                                          const OnProgress& report) {
-  Agenda agenda(journal_.get(), report);
-  std::unordered_map<std::string, size_t> works;
-  std::vector<size_t> places;  // of each request: its work
-  places.reserve(requests.size());
-  constexpr size_t kEncodedAtOnce = 256;  // known answers' tokens are not kept
-  while (places.size() < requests.size()) {
-    if (report) report({});
-    const auto left = requests.subspan(places.size());
-    const auto some = left.first(std::min(left.size(), kEncodedAtOnce));
-    auto encoded = encode_requests(tokenizer_, some, options_.max_length);
-    for (size_t i = 0; i < some.size(); ++i) {
-      const std::string key = request_key(some[i], encoded[i], options_.stop_ids);
-      const auto [found, is_added] = works.emplace(key, agenda.size());
-      if (is_added) agenda.add(some[i], std::move(encoded[i]), key);
-      places.push_back(found->second);
-    }
-  }
-  agenda.report();
-  agenda.score(engine_, options_);
-  agenda.generate(engine_, tokenizer_, options_.stop_ids);
-  std::vector<EvalAnswer> answers;
-  answers.reserve(places.size());
-  for (const size_t place : places) answers.push_back(agenda.answer(place));
-  return answers;
+std::vector<std::vector<EvalAnswer>> Evaluator::answer(std::span<const EvalRequest* const> requests,
+                                                       const Report& report) {
+  Agenda agenda(respondent_, tokenizer_, options_, journal_.get(), report);
+  agenda.read(requests);
+  agenda.score();
+  agenda.generate();
+  return agenda.answers();
+}
+
+std::vector<std::vector<EvalAnswer>> Evaluator::answer(std::span<const EvalRequest> requests,
+                                                       const Report& report) {
+  return answer(addresses_of(requests), report);
 }
 
 }  // namespace hypenet

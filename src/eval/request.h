@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,13 @@ struct EvalRequest {
 
   bool operator==(const EvalRequest&) const = default;
 };
+
+/// As an evaluator takes them, so that prompts of a million tokens are not held twice.
+inline std::vector<const EvalRequest*> addresses_of(std::span<const EvalRequest> requests) {
+  std::vector<const EvalRequest*> addresses;
+  for (const EvalRequest& request : requests) addresses.push_back(&request);
+  return addresses;
+}
 
 /// A model's answer. `loglikelihood` in nats, summed over tokens; `is_greedy`: each of them was the
 /// model's first choice.

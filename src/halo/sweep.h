@@ -24,7 +24,7 @@ struct SweepInputs {
   uint64_t seed = 0;                     // of recall's prompts
   std::filesystem::path journal = {};    // of the evaluation room's tasks; empty: none is kept
   Json identity = {};                    // of the models
-  int64_t memory_bytes = 0;              // as VariantGenerator's
+  int64_t memory_bytes = 0;              // as VariantRespondent's
   std::vector<int32_t> stop_ids = {};    // that end an answer, beside the tokenizer's EOS
   std::function<void(const std::string&)> note = {};  // takes what a user should know
 };

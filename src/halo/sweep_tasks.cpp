@@ -1,10 +1,12 @@
 // Tasks of the evaluation room as columns of a sweep.
 #include <algorithm>
 #include <optional>
+#include <utility>
 
+#include "eval/evaluator.h"
 #include "eval/ruler/ruler.h"
 #include "halo/sweep.h"
-#include "halo/variant_evaluator.h"
+#include "halo/variant_answers.h"
 #include "model/length_note.h"
 
 namespace hypenet {
@@ -124,16 +126,17 @@ std::vector<std::string> sweep_columns(const SweepConfig& config, const std::vec
 std::vector<SweepColumn> sweep_tasks(const SweepInputs& inputs, const std::vector<Task>& tasks,
                                      bool likelihoods, const SweepReport& report) {
   const Requests requests = collect(tasks, likelihoods);
-  VariantEvaluator evaluator(inputs.variants, inputs.tokenizer,
-                             {.memory_bytes = inputs.memory_bytes,
-                              .stop_ids = inputs.stop_ids,
-                              .journal = inputs.journal,
-                              .identity = inputs.identity,
-                              .on_cut = [&](int64_t cut) {
-                                if (inputs.note) inputs.note(cut_note(cut, requests.all.size()));
-                              }});
-  const auto answers = evaluator.answer(requests.all, [&](int64_t done, int64_t total) {
-    if (report) report("sweep tasks", done, total);
+  VariantRespondent respondent(inputs.variants, inputs.memory_bytes);
+  Evaluator evaluator(
+      respondent, inputs.tokenizer,
+      {.stop_ids = inputs.stop_ids, .journal = inputs.journal, .identity = inputs.identity});
+  bool is_cut_told = false;
+  const auto answers = evaluator.answer(requests.all, [&](const EvaluationProgress& now) {
+    if (now.total() == 0) return;  // requests become tokens
+    if (now.cut > 0 && inputs.note && !std::exchange(is_cut_told, true)) {
+      inputs.note(cut_note(now.cut, requests.all.size()));
+    }
+    if (report) report("sweep tasks", now.done(), now.total());
   });
   std::vector<SweepColumn> columns;
   for (size_t t = 0; t < tasks.size(); ++t) {

@@ -2,12 +2,13 @@
 // layers from the replaced one on, no later variant needs.
 #include "halo/variant_answers.h"
 
-#include <c10/core/CachingDeviceAllocator.h>
-
 #include <algorithm>
 #include <numeric>
+#include <optional>
 
 #include "base/error.h"
+#include "engine/memory.h"
+#include "engine/runner.h"
 
 namespace hypenet {
 namespace {
@@ -17,211 +18,207 @@ constexpr int64_t kCpuBytes = int64_t{2} << 30;
 constexpr int64_t kMostPrompts = 256;
 constexpr int64_t kShareOfStates = 8;  // at most an eighth of the memory
 
-int64_t pages_for(const AnswerPrompt& prompt) {
-  return (static_cast<int64_t>(prompt.ids.size()) + prompt.max_tokens + kPage - 1) / kPage;
+int64_t tokens_of(const Request& request) {
+  return static_cast<int64_t>(request.prompt.size()) + request.options.max_tokens;
 }
 
-/// Gives back what the allocator of a GPU holds and no tensor uses.
-void free_unused(torch::Device device) {
-  if (device.is_cuda()) c10::getDeviceAllocator(device.type())->emptyCache();
-}
-
-int64_t budget(int64_t asked, torch::Device device) {
-  if (asked > 0) return asked;
-  if (!device.is_cuda()) return kCpuBytes;
-  free_unused(device);  // what was scored before has left memory behind
-  const auto [free, total] = c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index());
-  return static_cast<int64_t>(free) / 2;
-}
-
-Tensor int32_tensor(const std::vector<int64_t>& values, torch::Device device) {
-  return torch::tensor(values, torch::kInt64).to(torch::kInt32).to(device);
-}
+int64_t pages_for(const Request& request) { return (tokens_of(request) + kPage - 1) / kPage; }
 
 Tensor last_row(const Residual& h) { return h.sum()[0].slice(0, -1); }  // [1, D]
 
+/// One call of VariantRespondent::generate.
+class Generation {
+ public:
+  Generation(LayerVariants& variants, int64_t memory_bytes, std::span<const Request> requests,
+             const AnswerUse& use);
+  void run();
+
+ private:
+  struct Prompt {
+    size_t request = 0;
+    Lease lease = {};
+    Tensor ids = {};  // int64 [1, T]
+    Step step = {};
+    Prefix prefix = {};
+    std::vector<Tensor> inputs = {};  // of each layer, [1, T, D]
+  };
+
+  void take_memory(int64_t bytes);
+  Prompt place(size_t request, Lease lease);
+  Tensor prefill_teacher(Prompt& prompt);
+  Tensor prefill_variant(const Prompt& prompt, int64_t variant);
+  void answer(std::span<Prompt> batch, int64_t variant);
+  void decode(std::span<Prompt* const> prompts, int64_t variant, const Tensor& residual);
+  bool goes_on(size_t request, int64_t variant, int32_t id, std::vector<int32_t>& answer) const;
+
+  LayerVariants& variants_;
+  CausalLm& teacher_;
+  std::span<const Request> requests_;
+  const AnswerUse& use_;
+  std::optional<Memory> memory_;  // the teacher's keys and values
+  LayerMemory states_;            // of the one layer that is replaced
+};
+
+Generation::Generation(LayerVariants& variants, int64_t memory_bytes,
+                       std::span<const Request> requests, const AnswerUse& use)
+    : variants_(variants), teacher_(variants.teacher()), requests_(requests), use_(use) {
+  const auto device = teacher_->head_weight().device();
+  const int64_t half = device.is_cuda() ? free_bytes(device).free / 2 : kCpuBytes;
+  take_memory(memory_bytes > 0 ? memory_bytes : half);
+}
+
+/// No more than what the requests can use.
+void Generation::take_memory(int64_t bytes) {
+  const ModelConfig& config = teacher_->config();
+  const ModelConfig& twins = variants_.twins()->config();
+  const auto types = teacher_->memory_types();
+  const int64_t state =
+      slot_bytes(twins, variants_.twins()->memory_types()) / twins.num_hidden_layers;
+  const int64_t inputs = config.num_hidden_layers * kPage * config.hidden_size *
+                         static_cast<int64_t>(c10::elementSize(teacher_->compute_type()));
+  const int64_t cache = page_bytes(config, types, kPage);
+  int64_t slots = std::clamp<int64_t>(bytes / kShareOfStates / state, 1, kMostPrompts);
+  int64_t pages = (bytes - slots * state) / (cache + inputs), needed = 0;
+  for (const Request& request : requests_) {
+    HYPENET_CHECK(pages_for(request) <= pages,
+                  "sweep: memory: expected room for a prompt and its answer of ",
+                  request.prompt.size(), " + ", request.options.max_tokens, " tokens, found ",
+                  pages * kPage, " tokens of ", (cache + inputs) / kPage, " bytes");
+    needed += pages_for(request);
+  }
+  slots = std::min(slots, std::ssize(requests_)), pages = std::min(pages, needed);
+  memory_.emplace(
+      teacher_,
+      EngineOptions{.memory_bytes = pages * cache, .max_sequences = slots, .page_tokens = kPage});
+  states_ = new_states(*twins.mixer_types.front(), twins, slots,
+                       torch::TensorOptions(types.state).device(teacher_->head_weight().device()));
+}
+
+Generation::Prompt Generation::place(size_t request, Lease lease) {
+  const auto& ids = requests_[request].prompt;
+  HYPENET_CHECK(!ids.empty(), "sweep: expected a prompt of at least one token");
+  check_ids("sweep", ids, teacher_->config().vocab_size);
+  Prompt prompt{.request = request, .lease = std::move(lease)};
+  prompt.ids = ids_tensor(ids, teacher_->head_weight().device()).unsqueeze(0);
+  prompt.step = teacher_->step(prompt.ids);
+  const Tensor& pages = prompt.lease.pages_on_device;
+  const Tensor page = pages.index_select(0, prompt.step.positions.floor_divide(kPage));
+  prompt.prefix = {.slot = prompt.lease.slot,
+                   .pages = pages,
+                   .places = page * kPage + prompt.step.positions.remainder(kPage)};
+  return prompt;
+}
+
+Tensor Generation::prefill_teacher(Prompt& prompt) {
+  Residual h = {teacher_->embed(prompt.ids)};
+  for (int64_t i = 0; i < variants_.layers(); ++i) {
+    prompt.inputs.push_back(h.sum());
+    h = teacher_->layer(i)->prefill({prompt.inputs.back()}, prompt.step, prompt.prefix,
+                                    memory_->state().layers[static_cast<size_t>(i)]);
+  }
+  return last_row(h);
+}
+
+Tensor Generation::prefill_variant(const Prompt& prompt, int64_t variant) {
+  const int64_t replaced = variant - 1;
+  std::get<RecurrentStates>(states_).clear(prompt.lease.slot);
+  Residual h = {prompt.inputs[static_cast<size_t>(replaced)]};
+  for (int64_t i = replaced; i < variants_.layers(); ++i) {
+    LayerMemory& memory = i == replaced ? states_ : memory_->state().layers[static_cast<size_t>(i)];
+    h = variants_.block(variant, i)->prefill(h, prompt.step, prompt.prefix, memory);
+  }
+  return last_row(h);
+}
+
+/// Whether an answer goes on after one more token, which it gets unless that ends it.
+bool Generation::goes_on(size_t request, int64_t variant, int32_t id,
+                         std::vector<int32_t>& answer) const {
+  const GenerateOptions& options = requests_[request].options;
+  HYPENET_CHECK(id >= 0, "sweep: logits of ", name_of_variant(variant),
+                ": expected finite numbers, found nan or infinity");
+  if (std::ranges::find(options.stop_ids, id) != options.stop_ids.end()) return false;
+  answer.push_back(id);
+  const bool is_cut = use_.on_token && !use_.on_token(static_cast<size_t>(variant), request, id);
+  return !is_cut && std::ssize(answer) < options.max_tokens;
+}
+
+void Generation::decode(std::span<Prompt* const> prompts, int64_t variant, const Tensor& residual) {
+  CausalLm model = variants_.model(variant);
+  Runner runner(model, *memory_, /*uses_graphs=*/false);
+  std::vector<std::vector<int32_t>> answers(prompts.size());
+  std::vector<size_t> going(prompts.size());
+  std::iota(going.begin(), going.end(), size_t{0});
+  std::vector<int64_t> slots;
+  for (const Prompt* prompt : prompts) {
+    slots.push_back(prompt->lease.slot);
+    runner.place(slots.back(), prompt->ids.size(1) - 1, 0);
+  }
+  for (Chosen chosen = runner.choose(slots, residual);; chosen = runner.decode(slots)) {
+    const auto tokens = chosen.read();
+    const auto before = std::exchange(going, {});
+    slots.clear();
+    for (size_t row = 0; row < before.size(); ++row) {
+      const size_t place = before[row];
+      const Prompt& prompt = *prompts[place];
+      if (!goes_on(prompt.request, variant, tokens[row].id, answers[place])) continue;
+      going.push_back(place), slots.push_back(prompt.lease.slot);
+    }
+    if (use_.on_step) use_.on_step();
+    if (going.empty()) break;
+  }
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    use_.on_answer(static_cast<size_t>(variant), prompts[i]->request, answers[i]);
+  }
+}
+
+/// The teacher reads every prompt: the variants need what it keeps.
+void Generation::answer(std::span<Prompt> batch, int64_t variant) {
+  std::vector<Prompt*> wanted;
+  std::vector<Tensor> last;
+  for (Prompt& prompt : batch) {
+    const bool is_wanted =
+        !use_.is_wanted || use_.is_wanted(static_cast<size_t>(variant), prompt.request);
+    if (!is_wanted && variant > 0) continue;
+    const Tensor residual =
+        variant == 0 ? prefill_teacher(prompt) : prefill_variant(prompt, variant);
+    if (is_wanted) wanted.push_back(&prompt), last.push_back(residual);
+  }
+  if (wanted.empty()) return;
+  auto& layers = memory_->state().layers;
+  const auto swap_in = [&] {
+    if (variant > 0) std::swap(layers[static_cast<size_t>(variant - 1)], states_);
+  };
+  swap_in();
+  decode(wanted, variant, torch::cat(last));
+  swap_in();
+  if (use_.on_step) use_.on_step();
+}
+
+void Generation::run() {
+  const torch::NoGradGuard no_grad;
+  for (size_t next = 0; next < requests_.size();) {
+    std::vector<Prompt> batch;
+    while (next < requests_.size()) {
+      auto lease = memory_->lease(tokens_of(requests_[next]));
+      if (!lease) break;
+      batch.push_back(place(next++, std::move(*lease)));
+    }
+    answer(batch, 0);
+    for (int64_t variant = variants_.layers(); variant > 0; --variant) answer(batch, variant);
+    for (Prompt& prompt : batch) memory_->release(std::move(prompt.lease));
+  }
+}
+
 }  // namespace
 
-VariantGenerator::VariantGenerator(LayerVariants& variants, int64_t memory_bytes)
-    : variants_(variants),
-      memory_bytes_(budget(memory_bytes, variants.teacher()->head_weight().device())) {
-  const ModelConfig& twins = variants.twins()->config();
-  const int64_t state =
-      slot_bytes(twins, variants.twins()->memory_types()) / twins.num_hidden_layers;
-  most_prompts_ = std::clamp<int64_t>(memory_bytes_ / kShareOfStates / state, 1, kMostPrompts);
-  memory_bytes_ -= most_prompts_ * state;
+void VariantRespondent::score(std::span<const ScoredRow> rows, const OnScores& on_scores) {
+  score_variants(variants_.teacher(), rows, variants_.hidden(),
+                 {.batch_tokens = batch_tokens_, .on_row = on_scores});
 }
 
-int64_t VariantGenerator::bytes_of_page() const {
-  const ModelConfig& config = variants_.teacher()->config();
-  const int64_t element =
-      static_cast<int64_t>(c10::elementSize(variants_.teacher()->compute_type()));
-  return page_bytes(config, variants_.teacher()->memory_types(), kPage) +
-         config.num_hidden_layers * kPage * config.hidden_size * element;
-}
-
-size_t VariantGenerator::fitting(std::span<const AnswerPrompt> prompts) const {
-  const int64_t most = memory_bytes_ / bytes_of_page();
-  int64_t pages = 0;
-  size_t count = 0;
-  while (count < std::min(prompts.size(), static_cast<size_t>(most_prompts_))) {
-    pages += pages_for(prompts[count]);
-    if (pages > most) break;
-    ++count;
-  }
-  HYPENET_CHECK(count > 0, "sweep: memory: expected room for a prompt and its answer of ",
-                prompts.empty() ? 0 : prompts[0].ids.size(), " + ",
-                prompts.empty() ? 0 : prompts[0].max_tokens, " tokens, found ", most * kPage,
-                " tokens of ", bytes_of_page() / kPage, " bytes");
-  return count;
-}
-
-void VariantGenerator::reserve(std::span<const AnswerPrompt> prompts) {
-  int64_t pages = 0;
-  for (const AnswerPrompt& prompt : prompts) pages += pages_for(prompt);
-  auto slots = static_cast<int64_t>(prompts.size());
-  if (state_) {
-    if (pages <= state_->sizes.pages && slots <= state_->sizes.slots) return;
-    pages = std::max(pages, state_->sizes.pages), slots = std::max(slots, state_->sizes.slots);
-    // What was there goes first.
-    state_.reset(), states_ = {}, inputs_ = Tensor();
-    free_unused(variants_.teacher()->head_weight().device());
-  }
-  CausalLm& teacher = variants_.teacher();
-  const ModelConfig& config = teacher->config();
-  const ModelConfig& twins = variants_.twins()->config();
-  const auto types = teacher->memory_types();
-  const auto device = teacher->head_weight().device();
-  state_.emplace(config, MemorySizes{slots, pages, kPage}, types, device);
-  states_ = new_states(*twins.mixer_types.front(), twins, slots,
-                       torch::TensorOptions(types.state).device(device));
-  inputs_ = torch::empty({config.num_hidden_layers, pages * kPage, config.hidden_size},
-                         torch::TensorOptions(teacher->compute_type()).device(device));
-  sampling_ = make_sampling_state(slots, config.vocab_size, 1, device);
-}
-
-std::vector<VariantGenerator::Place> VariantGenerator::place(
-    std::span<const AnswerPrompt> prompts) {
-  CausalLm& teacher = variants_.teacher();
-  const auto device = teacher->head_weight().device();
-  int64_t widest = 0, next_page = 0;
-  for (const AnswerPrompt& prompt : prompts) widest = std::max(widest, pages_for(prompt));
-  const Tensor table = torch::zeros({state_->sizes.slots, widest}, torch::kInt32);
-  std::vector<Place> places;
-  places.reserve(prompts.size());
-  for (const AnswerPrompt& prompt : prompts) {
-    HYPENET_CHECK(!prompt.ids.empty(), "sweep: expected a prompt of at least one token");
-    check_ids("sweep", prompt.ids, teacher->config().vocab_size);
-    const int64_t pages = pages_for(prompt);
-    Place place{.slot = static_cast<int64_t>(places.size()),
-                .first_token = next_page * kPage,
-                .tokens = static_cast<int64_t>(prompt.ids.size())};
-    place.ids = ids_tensor(prompt.ids, device).unsqueeze(0);
-    place.step = teacher->step(place.ids);
-    const Tensor numbers = torch::arange(next_page, next_page + pages);
-    place.prefix = {.slot = place.slot,
-                    .pages = numbers.to(device),
-                    .places = place.step.positions + place.first_token};
-    table[place.slot].narrow(0, 0, pages).copy_(numbers);
-    next_page += pages;
-    places.push_back(std::move(place));
-  }
-  page_table_ = table.to(device);
-  return places;
-}
-
-Tensor VariantGenerator::inputs_of(const Place& place, int64_t layer) const {
-  return inputs_[layer].narrow(0, place.first_token, place.tokens).unsqueeze(0);
-}
-
-Tensor VariantGenerator::prefill_teacher(const Place& place) {
-  CausalLm& teacher = variants_.teacher();
-  Residual h = {teacher->embed(place.ids)};
-  for (int64_t i = 0; i < variants_.layers(); ++i) {
-    const Tensor kept = inputs_of(place, i);
-    kept.copy_(h.sum());
-    h = teacher->layer(i)->prefill({kept}, place.step, place.prefix,
-                                   state_->layers[static_cast<size_t>(i)]);
-  }
-  return last_row(h);
-}
-
-Tensor VariantGenerator::prefill_variant(const Place& place, int64_t variant) {
-  const int64_t replaced = variant - 1;
-  states_.clear(place.slot);
-  LayerMemory states = states_;
-  Residual h = {inputs_of(place, replaced)};
-  for (int64_t i = replaced; i < variants_.layers(); ++i) {
-    LayerMemory& memory = i == replaced ? states : state_->layers[static_cast<size_t>(i)];
-    h = variants_.block(variant, i)->prefill(h, place.step, place.prefix, memory);
-  }
-  return last_row(h);
-}
-
-std::vector<int32_t> VariantGenerator::choose(const Tensor& residual,
-                                              const std::vector<int64_t>& slots, int64_t variant) {
-  CausalLm& teacher = variants_.teacher();
-  const Tensor rows = int32_tensor(slots, residual.device());
-  const Tensor found =
-      sample_tokens(teacher->step_logits(residual), rows, sampling_).ids.to(torch::kCPU);
-  const int32_t* ids = found.const_data_ptr<int32_t>();
-  std::vector<int32_t> chosen(ids, ids + found.size(0));
-  HYPENET_CHECK(std::find(chosen.begin(), chosen.end(), -1) == chosen.end(), "sweep: logits of ",
-                name_of_variant(variant), ": expected finite numbers, found nan or infinity");
-  return chosen;
-}
-
-std::vector<std::vector<int32_t>> VariantGenerator::decode(std::span<const AnswerPrompt> prompts,
-                                                           int64_t variant, Tensor residual,
-                                                           const Ends& ends) {
-  CausalLm model = variants_.model(variant);
-  DecodeState state = *state_;
-  if (variant > 0) state.layers[static_cast<size_t>(variant - 1)] = states_;
-  std::vector<std::vector<int32_t>> answers(prompts.size());
-  std::vector<int64_t> slots(prompts.size());
-  std::iota(slots.begin(), slots.end(), int64_t{0});
-  while (true) {
-    const std::vector<int32_t> chosen = choose(residual, slots, variant);
-    std::vector<int64_t> going, positions, ids;
-    for (size_t row = 0; row < slots.size(); ++row) {
-      const auto prompt = static_cast<size_t>(slots[row]);
-      auto& answer = answers[prompt];
-      answer.push_back(chosen[row]);
-      const auto length = static_cast<int64_t>(answer.size());
-      if (length == prompts[prompt].max_tokens || ends(prompt, answer)) continue;
-      going.push_back(slots[row]), ids.push_back(chosen[row]);
-      positions.push_back(static_cast<int64_t>(prompts[prompt].ids.size()) + length - 1);
-    }
-    if (going.empty()) return answers;
-    slots = std::move(going);
-    const auto device = residual.device();
-    residual = model->step(int32_tensor(ids, device),
-                           {.slots = int32_tensor(slots, device),
-                            .positions = int32_tensor(positions, device),
-                            .page_table = page_table_},
-                           state);
-  }
-}
-
-void VariantGenerator::generate(std::span<const AnswerPrompt> prompts,
-                                const std::vector<bool>& is_wanted, const Ends& ends,
-                                const Use& use) {
-  const torch::NoGradGuard no_grad;
-  reserve(prompts);
-  const std::vector<Place> places = place(prompts);
-  const auto answer = [&](int64_t variant) {
-    std::vector<Tensor> last;
-    last.reserve(places.size());
-    for (const Place& place : places) {
-      last.push_back(variant == 0 ? prefill_teacher(place) : prefill_variant(place, variant));
-    }
-    if (!is_wanted[static_cast<size_t>(variant)]) return;
-    use(variant, decode(prompts, variant, torch::cat(last), ends));
-  };
-  answer(0);
-  for (int64_t variant = variants_.count() - 1; variant > 0; --variant) {
-    if (is_wanted[static_cast<size_t>(variant)]) answer(variant);
-  }
+void VariantRespondent::generate(std::span<const Request> requests, const AnswerUse& use) {
+  if (requests.empty()) return;
+  Generation(variants_, memory_bytes_, requests, use).run();
 }
 
 }  // namespace hypenet

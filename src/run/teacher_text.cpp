@@ -7,10 +7,10 @@
 #include <future>
 #include <iterator>
 #include <map>
-#include <unordered_map>
 
 #include "base/error.h"
 #include "base/random.h"
+#include "engine/answers.h"
 
 namespace hypenet {
 namespace {
@@ -21,7 +21,7 @@ class Teacher {
  public:
   Teacher(Engine& engine, const Tokenizer& tokenizer, const Beginnings& beginnings,
           const TeacherTextOptions& options, CorpusFile& corpus)
-      : engine_(engine),
+      : answers_(engine),
         tokenizer_(tokenizer),
         beginnings_(beginnings),
         options_(options),
@@ -38,22 +38,20 @@ class Teacher {
   void draw_ahead();
   TeacherDocument next_prompt();
   void submit(TeacherDocument document);
-  void take(const Event& event);
+  void end(TeacherDocument document, Completion answer);
   void wait_for_writer();
   void write_ended(bool waits);
-  void cancel_all();
 
-  Engine& engine_;
+  Answers answers_;
   const Tokenizer& tokenizer_;
   const Beginnings& beginnings_;
   const TeacherTextOptions& options_;
   CorpusFile& corpus_;
 
-  std::vector<TeacherDocument> prompts_;                  // the next one last
-  std::unordered_map<int64_t, TeacherDocument> running_;  // by the engine's number
-  std::map<int64_t, TeacherDocument> ended_;              // by id; an earlier one still runs
-  std::vector<TeacherDocument> leaving_;                  // what the writer has
-  int64_t next_drawn_, next_written_;                     // ids
+  std::vector<TeacherDocument> prompts_;      // the next one last
+  std::map<int64_t, TeacherDocument> ended_;  // by id; an earlier one still runs
+  std::vector<TeacherDocument> leaving_;      // what the writer has
+  int64_t next_drawn_, next_written_;         // ids
   int64_t written_tokens_, leaving_tokens_ = 0, held_tokens_ = 0;  // held: in none of the two
   std::future<std::vector<TeacherDocument>> drawn_;
   std::future<void> written_;
@@ -91,19 +89,18 @@ void Teacher::submit(TeacherDocument document) {
   Request request{document.prompt, options_.answer};
   request.options.sampling.seed = sampling_seed(options_, document.id);
   held_tokens_ += count_tokens(document);
-  running_.emplace(engine_.submit(std::move(request)), std::move(document));
+  const auto on_token = [this](const Event&) { return ++held_tokens_, true; };
+  answers_.add(std::move(request), on_token,
+               [this, document = std::move(document)](Completion answer) mutable {
+                 end(std::move(document), std::move(answer));
+               });
 }
 
-void Teacher::take(const Event& event) {
-  const auto found = running_.find(event.sequence);
-  TeacherDocument& document = found->second;
-  HYPENET_CHECK(event.finish != FinishReason::kNotFinite, "generate: logits of document ",
-                document.id, ": expected finite numbers, found nan or infinity");
-  if (event.id >= 0) document.answer.push_back(event.id), ++held_tokens_;
-  if (event.finish == FinishReason::kNone) return;
+void Teacher::end(TeacherDocument document, Completion answer) {
+  check_finite(concat("generate: logits of document ", document.id), answer);
+  document.answer = std::move(answer.ids);
   const int64_t id = document.id;
   ended_.emplace(id, std::move(document));
-  running_.erase(found);
 }
 
 void Teacher::wait_for_writer() {
@@ -131,30 +128,16 @@ void Teacher::write_ended(bool waits) {
   written_ = std::async(std::launch::async, [this] { corpus_.add(leaving_); });
 }
 
-void Teacher::cancel_all() {
-  for (const auto& [number, document] : running_) engine_.cancel(number);
-  running_.clear();
-  while (!engine_.is_idle()) engine_.step();
-}
-
 void Teacher::run(const std::function<void(int64_t)>& report) {
-  try {
-    // Documents that are left out count until they are written: then others take their places.
-    const auto known = [&] { return written_tokens_ + leaving_tokens_ + held_tokens_; };
-    while (written_tokens_ < corpus_.most_tokens()) {
-      while (static_cast<int64_t>(running_.size()) < options_.sequences &&
-             known() < corpus_.most_tokens()) {
-        submit(next_prompt());
-      }
-      for (const Event& event : engine_.step()) take(event);
-      write_ended(engine_.is_idle());
-      report(known());
+  // Documents that are left out count until they are written: then others take their places.
+  const auto known = [&] { return written_tokens_ + leaving_tokens_ + held_tokens_; };
+  while (written_tokens_ < corpus_.most_tokens()) {
+    while (std::ssize(answers_) < options_.sequences && known() < corpus_.most_tokens()) {
+      submit(next_prompt());
     }
-  } catch (...) {
-    cancel_all();
-    throw;
+    write_ended(/*waits=*/!answers_.step());
+    report(known());
   }
-  cancel_all();
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "engine/open.h"
 #include "tests/support/expect_error.h"
 
 namespace hypenet {

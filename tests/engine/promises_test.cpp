@@ -6,6 +6,7 @@
 
 #include "base/random.h"
 #include "engine/engine.h"
+#include "engine/memory.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/target.h"
 #include "tests/support/tiny_model.h"
@@ -176,6 +177,40 @@ TEST_P(Promises, prefill_then_decode_is_one_forward) {
       EXPECT_NEAR(logprobs[place][completion.ids[i]].item<double>(), completion.logprobs[i],
                   100 * GetParam().tolerance);
     }
+  }
+}
+
+/// Residuals of two sequences' tokens, [N, D], whose rows come in turns, so many of them a step.
+Tensor stepped(CausalLm& model, const EngineOptions& options, int64_t rows_of_a_step) {
+  Memory memory(model, options);
+  const std::vector<int64_t> slots = {memory.lease(200)->slot, memory.lease(100)->slot};
+  const auto ids = random_ids(240, 9);
+  std::vector<int64_t> rows, positions, next = {0, 0};
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const size_t sequence = i % 7 < 5 ? 0 : 1;
+    rows.push_back(slots[sequence]), positions.push_back(next[sequence]++);
+  }
+  const auto part = [&](const auto& values, int64_t first) {
+    return torch::tensor(values, torch::kInt64)
+        .slice(0, first, first + rows_of_a_step)
+        .to(model->head_weight().device(), torch::kInt32);
+  };
+  std::vector<Tensor> residuals;
+  for (int64_t first = 0; first < std::ssize(ids); first += rows_of_a_step) {
+    residuals.push_back(model->step(part(std::vector<int64_t>(ids.begin(), ids.end()), first),
+                                    {.slots = part(rows, first),
+                                     .positions = part(positions, first),
+                                     .page_table = memory.page_table()},
+                                    memory.state()));
+  }
+  return torch::cat(residuals);
+}
+
+TEST_P(Promises, rows_of_one_sequence_in_one_step_are_as_one_at_a_time) {
+  if (GetParam().device == torch::kCUDA) GTEST_SKIP() << "its kernels take a row a sequence";
+  const Tensor expected = stepped(model_, options(), 1);
+  for (const int64_t rows : {2, 5, 64, 240}) {
+    EXPECT_TRUE(torch::equal(stepped(model_, options(), rows), expected)) << rows;
   }
 }
 

@@ -98,7 +98,7 @@ TEST(EncodeTest, many_requests_are_encoded_as_one_by_one) {
     all.push_back(likelihood(concat("Question ", i / 4, "?"), concat(" answer ", i)));
   }
   all.push_back(likelihood("", "ab"));
-  const auto encoded = encode_requests(tokenizer, all, 64);
+  const auto encoded = encode_requests(tokenizer, addresses_of(all), 64);
   ASSERT_EQ(encoded.size(), all.size());
   for (size_t i = 0; i < all.size(); ++i) {
     EXPECT_EQ(request_key(all[i], encoded[i], {}),
@@ -112,7 +112,8 @@ TEST(EncodeTest, of_many_requests_the_first_error_is_told) {
   const Tokenizer tokenizer = byte_tokenizer();
   std::vector<EvalRequest> all(40, likelihood("ab", "c"));
   for (size_t i = 3; i < all.size(); ++i) all[i].continuation = std::string(i, 'x');
-  EXPECT_ERROR(encode_requests(tokenizer, all, 4), "expected at most 4 tokens, found 5");
+  EXPECT_ERROR(encode_requests(tokenizer, addresses_of(all), 4),
+               "expected at most 4 tokens, found 5");
 }
 
 TEST(EncodeTest, nothing_to_score_is_an_error) {

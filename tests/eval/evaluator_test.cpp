@@ -50,13 +50,15 @@ std::vector<EvalRequest> requests() {
 struct Setting {
   EngineOptions engine = {};
   EvaluatorOptions options = {.max_length = 64};
+  int64_t batch_tokens = 0;
 };
 
 std::vector<EvalAnswer> run(const std::vector<EvalRequest>& asked, const Setting& setting = {},
                             const std::function<void(const EvaluationProgress&)>& report = {}) {
   Engine engine(tiny_model(), setting.engine);
   const Tokenizer tokenizer = byte_tokenizer();
-  return Evaluator(engine, tokenizer, setting.options).answer(asked, report);
+  ModelRespondent model(engine, setting.batch_tokens);
+  return Evaluator(model, tokenizer, setting.options).answer(asked, report).front();
 }
 
 void expect_near(const std::vector<EvalAnswer>& found, const std::vector<EvalAnswer>& expected) {
@@ -124,8 +126,9 @@ TEST(EvaluatorTest, a_stop_string_ends_an_answer_early) {
   stopped.until = {"never", whole.substr(6, 4)};  // four tokens of this tokenizer
   Engine engine(tiny_model());
   const Tokenizer tokenizer = byte_tokenizer();
-  Evaluator evaluator(engine, tokenizer, {.max_length = 64});
-  EXPECT_EQ(evaluator.answer({&stopped, 1}, {})[0].text,
+  ModelRespondent model(engine);
+  Evaluator evaluator(model, tokenizer, {.max_length = 64});
+  EXPECT_EQ(evaluator.answer({&stopped, 1}, {})[0][0].text,
             whole.substr(0, whole.find(stopped.until[1])));
   EXPECT_LT(engine.stats().decoded_tokens, 12);
   EXPECT_TRUE(engine.is_idle());
@@ -135,7 +138,7 @@ TEST(EvaluatorTest, answers_are_the_same_for_any_batch_chunk_and_order) {
   auto asked = requests();
   const auto expected = run(asked);
   for (const int64_t tokens : {1, 50, 100000}) {
-    expect_near(run(asked, {.options = {.max_length = 64, .batch_tokens = tokens}}), expected);
+    expect_near(run(asked, {.batch_tokens = tokens}), expected);
   }
   expect_near(run(asked, {.engine = {.max_sequences = 1, .prefill_chunk = 5}}), expected);
   expect_near(run(asked, {.engine = {.max_sequences = 3, .prefill_chunk = 1}}), expected);
@@ -154,9 +157,12 @@ TEST(EvaluatorTest, equal_requests_run_once) {
   asked.insert(asked.end(), asked.begin(), asked.begin() + 8);
   EvaluationProgress last;
   const auto answers = run(asked, {}, [&](const EvaluationProgress& progress) { last = progress; });
-  EXPECT_EQ(last.total, static_cast<int64_t>(once));
-  EXPECT_EQ(last.done, last.total);
-  EXPECT_EQ(last.tokens_done, last.tokens_total);
+  EXPECT_EQ(last.total(), static_cast<int64_t>(once));
+  EXPECT_EQ(last.generated.total, 4);
+  for (const KindProgress& kind : {last.scored, last.generated}) {
+    EXPECT_EQ(kind.done, kind.total);
+    EXPECT_EQ(kind.tokens_done, kind.tokens_total);
+  }
   for (size_t i = 0; i < 8; ++i) expect_equal({answers[once + i]}, {answers[i]});
 }
 
@@ -169,13 +175,13 @@ TEST(EvaluatorTest, a_resumed_run_gives_what_an_uninterrupted_one_gives) {
   const auto total = static_cast<int64_t>(asked.size());
   for (const int64_t most : {5, 11, 20}) {
     const auto stop = [&](const EvaluationProgress& progress) {
-      if (progress.done >= most && progress.done < total) throw Error("stop");
+      if (progress.done() >= most && progress.done() < total) throw Error("stop");
     };
     EXPECT_ERROR(run(asked, kept, stop), "stop");
     int64_t first = -1;
     const auto resumed = [&](const EvaluationProgress& progress) {
-      if (first < 0 && progress.total > 0) first = progress.done;
-      if (progress.done > most && progress.done < total) throw Error("stop again");
+      if (first < 0 && progress.total() > 0) first = progress.done();
+      if (progress.done() > most && progress.done() < total) throw Error("stop again");
     };
     if (most + 1 < total) {
       EXPECT_ERROR(run(asked, kept, resumed), "stop again");
@@ -185,7 +191,7 @@ TEST(EvaluatorTest, a_resumed_run_gives_what_an_uninterrupted_one_gives) {
   expect_near(run(asked, kept), expected);
   int64_t known = -1;
   const auto again = run(asked, kept, [&](const EvaluationProgress& progress) {
-    if (known < 0 && progress.total > 0) known = progress.done;
+    if (known < 0 && progress.total() > 0) known = progress.done();
   });
   EXPECT_EQ(known, total) << "nothing is left to run";
   expect_near(again, expected);
@@ -199,20 +205,17 @@ TEST(EvaluatorTest, a_journal_serves_other_lists_of_the_same_requests) {
   const auto expected = run({asked.begin(), asked.begin() + 10}, kept);
   int64_t known = -1;
   const auto more = run(asked, kept, [&](const EvaluationProgress& progress) {
-    if (known < 0 && progress.total > 0) known = progress.done;
+    if (known < 0 && progress.total() > 0) known = progress.done();
   });
   EXPECT_EQ(known, 10);
   expect_equal({more.begin(), more.begin() + 10}, expected);
 }
 
-TEST(EvaluatorTest, a_journal_of_other_sums_is_refused) {
+TEST(EvaluatorTest, a_journal_of_other_answers_is_refused) {
   const TemporaryFolder folder;
   Setting kept;
   kept.options.journal = folder / "journal";
   run(requests(), kept);
-  kept.options.sums_in_bf16 = true;
-  EXPECT_ERROR(run(requests(), kept), "identity.ll_dtype: expected \"bf16\", found \"float32\"");
-  kept.options.sums_in_bf16 = false;
   kept.options.identity = {{"config", 2}};
   EXPECT_ERROR(run(requests(), kept), "answers of another model");
 }
@@ -243,7 +246,8 @@ TEST(EvaluatorTest, weights_that_overflow_are_an_error) {
   }
   Engine engine(model);
   const Tokenizer tokenizer = byte_tokenizer();
-  Evaluator evaluator(engine, tokenizer, {.max_length = 64});
+  ModelRespondent respondent(engine);
+  Evaluator evaluator(respondent, tokenizer, {.max_length = 64});
   const auto asked = requests();
   EXPECT_ERROR(evaluator.answer({asked.data(), 1}, {}), "expected a finite number, found nan");
   EXPECT_ERROR(evaluator.answer({asked.data() + 4, 1}, {}), "expected finite numbers, found nan");

@@ -3,7 +3,9 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numeric>
 #include <set>
 
@@ -13,7 +15,6 @@
 #include "eval/evaluator.h"
 #include "eval/measures.h"
 #include "halo/variant_answers.h"
-#include "halo/variant_evaluator.h"
 #include "tests/support/byte_tokenizer.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
@@ -100,60 +101,57 @@ TEST_F(Sweep, a_variant_is_the_model_with_one_layer_replaced) {
   }
 }
 
-std::vector<AnswerPrompt> some_prompts() {
-  std::vector<AnswerPrompt> prompts;
-  prompts.reserve(6);
-  for (const int64_t length : {130, 65, 64, 63, 20, 1}) {
-    prompts.push_back({random_ids(length, 7 + static_cast<uint64_t>(length)), 6 + length % 4});
-  }
-  return prompts;
+Request request(int64_t length, int64_t max_tokens) {
+  Request request{random_ids(length, 7 + static_cast<uint64_t>(length)), {}};
+  request.options.max_tokens = max_tokens;
+  return request;
 }
 
-bool ends_in_a_low_byte(size_t /*prompt*/, std::span<const int32_t> answer) {
-  return answer.back() < 40;
+std::vector<Request> some_requests_of_ids() {
+  std::vector<Request> requests;
+  for (const int64_t length : {130, 65, 64, 63, 20, 1}) {
+    requests.push_back(request(length, 6 + length % 4));
+  }
+  return requests;
 }
+
+bool goes_on_after(int32_t id) { return id >= 40; }
 
 /// What the engine answers, up to the same end.
-std::vector<int32_t> plain_answer(CausalLm model, const AnswerPrompt& prompt) {
+std::vector<int32_t> plain_answer(CausalLm model, const Request& request) {
   Engine engine(std::move(model));
-  std::vector<int32_t> answer;
-  GenerateOptions options;
-  options.max_tokens = prompt.max_tokens;
-  engine.generate(prompt.ids, options, [&](int32_t id) {
-    answer.push_back(id);
-    return !ends_in_a_low_byte(0, answer);
-  });
-  return answer;
+  return engine.generate(request.prompt, request.options, goes_on_after);
 }
 
-using Answers = std::vector<std::vector<int32_t>>;
+/// [variant][request], those that were asked for, and the order in which variants told them.
+struct Answered {
+  std::vector<std::vector<std::vector<int32_t>>> ids;
+  std::vector<size_t> variants;
+};
 
-std::vector<Answers> answers_of(VariantGenerator& generator,
-                                const std::vector<AnswerPrompt>& prompts,
-                                const std::vector<bool>& is_wanted) {
-  std::vector<Answers> answers(is_wanted.size());
-  for (size_t begin = 0; begin < prompts.size();) {
-    const auto left = std::span(prompts).subspan(begin);
-    const size_t count = generator.fitting(left);
-    generator.generate(left.first(count), is_wanted, ends_in_a_low_byte,
-                       [&](int64_t variant, const Answers& found) {
-                         auto& all = answers[static_cast<size_t>(variant)];
-                         all.insert(all.end(), found.begin(), found.end());
-                       });
-    begin += count;
-  }
-  return answers;
+Answered answers_of(VariantRespondent respondent, const std::vector<Request>& requests,
+                    const std::function<bool(size_t, size_t)>& is_wanted = {}) {
+  Answered all;
+  all.ids.assign(respondent.variants(), std::vector<std::vector<int32_t>>(requests.size()));
+  respondent.generate(requests,
+                      {.is_wanted = is_wanted,
+                       .on_token = [](size_t, size_t, int32_t id) { return goes_on_after(id); },
+                       .on_answer =
+                           [&](size_t variant, size_t place, const std::vector<int32_t>& ids) {
+                             all.ids[variant][place] = ids;
+                             all.variants.push_back(variant);
+                           }});
+  return all;
 }
 
 TEST_F(Sweep, generated_tokens_are_those_of_the_teacher_with_one_layer_replaced) {
-  const auto prompts = some_prompts();
-  VariantGenerator generator(variants_);
-  const auto answers = answers_of(generator, prompts, std::vector<bool>(kLayers + 1, true));
+  const auto requests = some_requests_of_ids();
+  const auto answers = answers_of(VariantRespondent(variants_), requests).ids;
   std::set<size_t> lengths;
   for (int64_t variant = 0; variant <= kLayers; ++variant) {
-    for (size_t i = 0; i < prompts.size(); ++i) {
+    for (size_t i = 0; i < requests.size(); ++i) {
       const auto& found = answers[static_cast<size_t>(variant)][i];
-      EXPECT_EQ(found, plain_answer(plain(variant), prompts[i])) << variant << ", " << i;
+      EXPECT_EQ(found, plain_answer(plain(variant), requests[i])) << variant << ", " << i;
       lengths.insert(found.size());
     }
   }
@@ -163,47 +161,51 @@ TEST_F(Sweep, generated_tokens_are_those_of_the_teacher_with_one_layer_replaced)
 }
 
 TEST_F(Sweep, answers_do_not_depend_on_the_batch_or_on_which_variants_are_asked) {
-  const auto prompts = some_prompts();
-  VariantGenerator generator(variants_);
-  const auto expected = answers_of(generator, prompts, {true, true, true, true});
+  const auto requests = some_requests_of_ids();
+  const auto expected = answers_of(VariantRespondent(variants_), requests);
+  EXPECT_EQ(expected.variants.front(), 0U);
+  EXPECT_TRUE(
+      std::is_sorted(expected.variants.begin() + 6, expected.variants.end(), std::greater()))
+      << "one batch, from the last layer down";
   // Of the longest prompt alone.
-  VariantGenerator small(variants_, int64_t{3} * 64 * kLayers * (2 * 32 + 32) * 4 * 8 / 7 + 5000);
-  EXPECT_LT(small.fitting(prompts), 3U);
-  EXPECT_EQ(answers_of(small, prompts, {true, true, true, true}), expected);
-  const auto some = answers_of(generator, prompts, {false, true, false, true});
-  EXPECT_TRUE(some[0].empty() && some[2].empty());
-  EXPECT_EQ(some[1], expected[1]);
-  EXPECT_EQ(some[3], expected[3]);
-  EXPECT_ERROR(VariantGenerator(variants_, 9000).fitting(prompts),
+  const int64_t small = int64_t{3} * 64 * kLayers * (2 * 32 + 32) * 4 * 8 / 7 + 5000;
+  const auto in_batches = answers_of(VariantRespondent(variants_, small), requests);
+  EXPECT_EQ(in_batches.ids, expected.ids);
+  EXPECT_FALSE(
+      std::is_sorted(in_batches.variants.begin() + 6, in_batches.variants.end(), std::greater()));
+  const auto some =
+      answers_of(VariantRespondent(variants_), requests,
+                 [](size_t variant, size_t i) { return variant == 1 || (variant == 3 && i < 4); });
+  for (size_t i = 0; i < requests.size(); ++i) {
+    EXPECT_TRUE(some.ids[0][i].empty() && some.ids[2][i].empty());
+    EXPECT_EQ(some.ids[1][i], expected.ids[1][i]);
+    EXPECT_EQ(some.ids[3][i], i < 4 ? expected.ids[3][i] : std::vector<int32_t>());
+  }
+  EXPECT_ERROR(answers_of(VariantRespondent(variants_, 9000), requests),
                "sweep: memory: expected room for a prompt and its answer of 130 + 8 tokens");
 }
 
 /// Many prompts, one of them long, with short answers: in bfloat16 a tie may turn a token, and with
 /// it all that follow.
-std::vector<AnswerPrompt> short_answers() {
-  std::vector<AnswerPrompt> prompts;
-  prompts.reserve(12);
-  prompts.push_back({random_ids(256, 1), 2});
+std::vector<Request> short_answers() {
+  std::vector<Request> requests = {request(256, 2)};
   for (const int64_t length : {130, 128, 100, 65, 64, 63, 40, 33, 20, 7, 1}) {
-    prompts.push_back({random_ids(length, 7 + static_cast<uint64_t>(length)), 1 + length % 3});
+    requests.push_back(request(length, 1 + length % 3));
   }
-  return prompts;
+  return requests;
 }
 
 /// Of each variant the share of answers that the engine gives too.
-std::vector<double> agreements(LayerVariants& variants, VariantGenerator& generator,
-                               const std::vector<AnswerPrompt>& prompts,
+std::vector<double> agreements(const VariantRespondent& respondent,
+                               const std::vector<Request>& requests,
                                const std::function<CausalLm(int64_t)>& plain) {
-  const auto answers = answers_of(generator, prompts,
-                                  std::vector<bool>(static_cast<size_t>(variants.count()), true));
   std::vector<double> shares;
-  for (int64_t variant = 0; variant < variants.count(); ++variant) {
+  for (const auto& found : answers_of(respondent, requests).ids) {
     int64_t equal = 0;
-    const auto& found = answers[static_cast<size_t>(variant)];
-    for (size_t i = 0; i < prompts.size(); ++i) {
-      equal += found[i] == plain_answer(plain(variant), prompts[i]);
+    for (size_t i = 0; i < requests.size(); ++i) {
+      equal += found[i] == plain_answer(plain(std::ssize(shares)), requests[i]);
     }
-    shares.push_back(static_cast<double>(equal) / static_cast<double>(prompts.size()));
+    shares.push_back(static_cast<double>(equal) / static_cast<double>(requests.size()));
   }
   return shares;
 }
@@ -224,12 +226,9 @@ TEST_P(SweepOnGpu, generated_tokens_of_each_variant_are_those_of_the_engine_with
   const auto plain = [&](int64_t variant) {
     return on_gpu(replaced_model(teacher, twins, variant - 1));
   };
-  const auto prompts = short_answers();
   // States of four heads, float32, of five prompts are an eighth of this.
-  VariantGenerator generator(variants, int64_t{5} * 8 * 4 * 4 * GetParam() * GetParam());
-  EXPECT_GT(generator.fitting(prompts), 1U);
-  EXPECT_LT(generator.fitting(prompts), prompts.size());
-  const auto shares = agreements(variants, generator, prompts, plain);
+  const int64_t bytes = int64_t{5} * 8 * 4 * 4 * GetParam() * GetParam();
+  const auto shares = agreements(VariantRespondent(variants, bytes), short_answers(), plain);
   EXPECT_EQ(shares[0], 1.0) << "the teacher";
   for (size_t variant = 1; variant < shares.size(); ++variant) {
     EXPECT_GE(shares[variant], 0.8) << "layer " << variant - 1;
@@ -326,12 +325,13 @@ TEST_F(Sweep, columns_are_the_published_ones_with_the_scores_of_a_plain_evaluati
                                  "ruler_qa_squad/4096"));
   for (int64_t variant = 0; variant <= kLayers; ++variant) {
     Engine engine(plain(variant));
-    Evaluator evaluator(engine, tokenizer, {});
+    ModelRespondent model(engine);
+    Evaluator evaluator(model, tokenizer, {});
     std::vector<double> expected;
     for (const Task& task : tasks) {
       std::vector<ItemScores> scores;
       for (const TaskItem& item : task.items) {
-        scores.push_back(task.scoring->score(item, evaluator.answer(item.requests, {})));
+        scores.push_back(task.scoring->score(item, evaluator.answer(item.requests, {})[0]));
       }
       for (const Metric& metric : summarize(task, scores)) {
         if (metric.name != "part/ruler") expected.push_back(metric.value);
@@ -353,10 +353,11 @@ TEST_F(Sweep, likelihoods_of_right_answers_are_columns_when_asked_for) {
   EXPECT_EQ(columns[4].name, "fda/ll");
   EXPECT_EQ(columns[6].name, "ruler_qa_squad/4096/ll");
   Engine engine(plain(2));
-  Evaluator evaluator(engine, tokenizer, {});
+  ModelRespondent model(engine);
+  Evaluator evaluator(model, tokenizer, {});
   const auto mean = [&](const std::vector<EvalRequest>& requests) {
     double sum = 0;
-    for (const EvalAnswer& answer : evaluator.answer(requests, {})) sum += answer.loglikelihood;
+    for (const EvalAnswer& answer : evaluator.answer(requests, {})[0]) sum += answer.loglikelihood;
     return sum / static_cast<double>(requests.size());
   };
   EXPECT_NEAR(columns[2].values[2],
@@ -398,14 +399,16 @@ TEST_F(Sweep, answers_end_at_the_stop_ids_of_the_model_as_in_a_plain_evaluation)
   const auto requests = some_requests();
   std::vector<int32_t> stop_ids(128);
   std::iota(stop_ids.begin(), stop_ids.end(), 64);
-  const auto without = VariantEvaluator(variants_, tokenizer, {}).answer(requests, {});
-  const auto found =
-      VariantEvaluator(variants_, tokenizer, {.stop_ids = stop_ids}).answer(requests, {});
+  VariantRespondent all(variants_);
+  const auto without = Evaluator(all, tokenizer, {}).answer(requests, {});
+  const auto found = Evaluator(all, tokenizer, {.stop_ids = stop_ids}).answer(requests, {});
   int64_t shortened = 0;
   for (int64_t variant = 0; variant <= kLayers; ++variant) {
     const auto v = static_cast<size_t>(variant);
     Engine engine(plain(variant));
-    const auto expected = Evaluator(engine, tokenizer, {.stop_ids = stop_ids}).answer(requests, {});
+    ModelRespondent model(engine);
+    const auto expected =
+        Evaluator(model, tokenizer, {.stop_ids = stop_ids}).answer(requests, {}).front();
     for (size_t i = 0; i < requests.size(); ++i) {
       EXPECT_EQ(found[v][i].text, expected[i].text) << variant << ", " << i;
       shortened += found[v][i].text != without[v][i].text;
@@ -431,8 +434,8 @@ TEST_F(Sweep, prompts_that_are_cut_are_counted_before_anything_runs) {
 TEST_F(Sweep, a_stopped_sweep_goes_on_and_ends_as_if_it_had_not_been_stopped) {
   const Tokenizer tokenizer = this->tokenizer();
   const auto requests = some_requests();
-  VariantEvaluator whole(variants_, tokenizer, {});
-  const auto expected = whole.answer(requests, {});
+  VariantRespondent respondent(variants_, 0, /*batch_tokens=*/40);
+  const auto expected = Evaluator(respondent, tokenizer, {}).answer(requests, {});
   const auto same = [&](const std::vector<std::vector<EvalAnswer>>& found) {
     for (size_t variant = 0; variant < expected.size(); ++variant) {
       for (size_t i = 0; i < requests.size(); ++i) {
@@ -442,17 +445,18 @@ TEST_F(Sweep, a_stopped_sweep_goes_on_and_ends_as_if_it_had_not_been_stopped) {
     }
   };
   const auto journal = folder_ / "scores.csv.journal";
-  const VariantEvaluatorOptions options{.batch_tokens = 40, .journal = journal, .identity = "it"};
+  const EvaluatorOptions options{.journal = journal, .identity = "it"};
   int64_t most = -1, stops = 0;
   // Each time it is stopped as soon as something new is known.
   for (bool is_done = false; !is_done;) {
-    VariantEvaluator evaluator(variants_, tokenizer, options);
+    Evaluator evaluator(respondent, tokenizer, options);
     int64_t first = -1;
     try {
-      same(evaluator.answer(requests, [&](int64_t done, int64_t total) {
-        if (first < 0) first = done;
-        EXPECT_EQ(total, int64_t(requests.size()) * (kLayers + 1));
-        if (done > first && done < total) throw Error("stopped");
+      same(evaluator.answer(requests, [&](const EvaluationProgress& now) {
+        if (now.total() == 0) return;
+        if (first < 0) first = now.done();
+        EXPECT_EQ(now.total(), int64_t(requests.size()) * (kLayers + 1));
+        if (now.done() > first && now.done() < now.total()) throw Error("stopped");
       }));
       is_done = true;
     } catch (const Error& error) {
@@ -464,18 +468,8 @@ TEST_F(Sweep, a_stopped_sweep_goes_on_and_ends_as_if_it_had_not_been_stopped) {
   }
   EXPECT_GT(stops, 3);
   const std::string text = read_file(journal);
-  VariantEvaluator again(variants_, tokenizer, options);
-  same(again.answer(requests, {}));
+  same(Evaluator(respondent, tokenizer, options).answer(requests, {}));
   EXPECT_EQ(read_file(journal), text) << "nothing was left to do";
-}
-
-TEST_F(Sweep, a_journal_of_other_models_is_refused) {
-  const Tokenizer tokenizer = this->tokenizer();
-  const auto path = folder_ / "journal";
-  Journal(path, "a").add("1", {});
-  { const VariantEvaluator same(variants_, tokenizer, {.journal = path, .identity = "a"}); }
-  EXPECT_ERROR(VariantEvaluator(variants_, tokenizer, {.journal = path, .identity = "b"}),
-               "journal: answers of another model or setting");
 }
 
 TEST_F(Sweep, scores_stand_before_what_other_rules_read) {

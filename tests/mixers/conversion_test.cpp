@@ -121,12 +121,15 @@ TEST_P(Conversion, the_sweep_scores_and_answers_as_models_with_one_layer_replace
   CausalLm twins = testing_support::new_twins(teacher_, 6, mixer());
   LayerVariants variants(teacher_, twins);
   const std::vector<ScoredRow> rows = {{{1, 2, 3, 4, 5, 6, 7}, 3}, {{1, 2, 3, 9, 8}, 3}};
-  const std::vector<AnswerPrompt> prompts = {{{5, 6, 7, 8}, 5}, {{9, 1}, 4}};
+  std::vector<Request> requests = {{{5, 6, 7, 8}, {}}, {{9, 1}, {}}};
+  for (Request& request : requests) request.options.max_tokens = 5;
   const auto scores = score_variants(teacher_, rows, variants.hidden(), {.batch_tokens = 64});
-  std::vector<std::vector<std::vector<int32_t>>> answers(4);
-  VariantGenerator(variants).generate(
-      prompts, {true, true, true, true}, [](size_t, std::span<const int32_t>) { return false; },
-      [&](int64_t variant, const auto& found) { answers[static_cast<size_t>(variant)] = found; });
+  std::vector answers(4, std::vector<std::vector<int32_t>>(requests.size()));
+  AnswerUse use;
+  use.on_answer = [&](size_t variant, size_t request, const std::vector<int32_t>& ids) {
+    answers[variant][request] = ids;
+  };
+  VariantRespondent(variants).generate(requests, use);
   for (int64_t variant = 0; variant <= 3; ++variant) {
     const auto v = static_cast<size_t>(variant);
     Engine engine(replaced_model(teacher_, twins, variant - 1));
@@ -136,10 +139,9 @@ TEST_P(Conversion, the_sweep_scores_and_answers_as_models_with_one_layer_replace
         EXPECT_NEAR(scores[v][row][i].logprob, expected[row][i].logprob, 1e-4) << variant;
       }
     }
-    for (size_t i = 0; i < prompts.size(); ++i) {
-      Request request{prompts[i].ids, {}};
-      request.options.max_tokens = prompts[i].max_tokens;
-      EXPECT_EQ(answers[v][i], engine.generate({&request, 1}).front().ids) << variant << " " << i;
+    const auto expected_answers = engine.generate(requests);
+    for (size_t i = 0; i < requests.size(); ++i) {
+      EXPECT_EQ(answers[v][i], expected_answers[i].ids) << variant << " " << i;
     }
   }
 }

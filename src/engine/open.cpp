@@ -1,0 +1,85 @@
+// No arithmetic of ours is float16's; float32 holds its numbers as they are.
+#include "engine/open.h"
+
+#include <map>
+
+#include "base/error.h"
+
+namespace hypenet {
+namespace {
+
+/// Whether every number of the type stays what it is in the other.
+bool is_exact_in(torch::ScalarType type, torch::ScalarType other) {
+  return torch::promote_types(type, other) == other;
+}
+
+/// How the files of some weights are rounded, a note a type; weights of a GPU that are wider than
+/// its bfloat16 are what ModelSpec::type says.
+void tell_rounding(const Checkpoint& checkpoint, torch::ScalarType type, bool is_cuda,
+                   const TellNote& tell) {
+  std::map<torch::ScalarType, int64_t> rounded;
+  for (const std::string& name : checkpoint.names()) {
+    if (name.ends_with(".inv_freq")) continue;  // which nobody reads
+    const torch::ScalarType stored = checkpoint.tensor(name).scalar_type();
+    if (is_cuda ? stored == torch::kFloat16 : !is_exact_in(stored, type)) ++rounded[stored];
+  }
+  for (const auto& [stored, count] : rounded) {
+    tell(concat(checkpoint.folder().string(), ": ", count, " tensors stored as ", type_name(stored),
+                " are rounded to ", type_name(type), " (--dtype ",
+                stored == torch::kFloat64 ? "float64" : "float32", " keeps them)"));
+  }
+}
+
+torch::ScalarType automatic_type(const Checkpoint& checkpoint, torch::Device device) {
+  if (device.is_cuda()) return torch::kBFloat16;
+  const torch::ScalarType stored = stored_type(checkpoint);
+  return stored == torch::kFloat16 ? torch::kFloat32 : stored;
+}
+
+}  // namespace
+
+ModelConfig open_config(const Checkpoint& checkpoint, const ModelSpec& spec, const TellNote& tell) {
+  ModelConfig config = read_model_config(checkpoint, tell);
+  if (spec.attn_logits_scaling) config.attn_logits_scaling = *spec.attn_logits_scaling;
+  return config;
+}
+
+CausalLm open_model(const Checkpoint& checkpoint, const ModelSpec& spec, const TellNote& tell) {
+  const ModelConfig config = open_config(checkpoint, spec, tell);
+  const torch::ScalarType type = spec.type ? *spec.type : automatic_type(checkpoint, spec.device);
+  const bool is_cuda = spec.device.is_cuda();
+  if (!spec.type && tell) tell_rounding(checkpoint, type, is_cuda, tell);
+  CausalLm model = load_model(checkpoint, config, type, spec.device);
+  model->prepare({.type = type == torch::kBFloat16 && !is_cuda ? torch::kFloat32 : type});
+  return model;
+}
+
+Engine open_engine(const std::filesystem::path& folder, const ModelSpec& spec,
+                   const EngineOptions& options, const TellNote& tell) {
+  return Engine(open_model(Checkpoint(folder), spec, tell), options);
+}
+
+std::string type_name(torch::ScalarType type) {
+  switch (type) {
+    case torch::kFloat64:
+      return "float64";
+    case torch::kFloat32:
+      return "float32";
+    case torch::kFloat16:
+      return "float16";
+    case torch::kBFloat16:
+      return "bfloat16";
+    case torch::kInt64:
+      return "int64";
+    case torch::kInt32:
+      return "int32";
+    case torch::kUInt8:
+      return "uint8";
+    case torch::kBool:
+      return "bool";
+    default:
+      return torch::toString(type);
+  }
+}
+
+}  // namespace hypenet

@@ -1,0 +1,39 @@
+// Opening a model folder: in which type its weights are held, and in which one it computes.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "engine/engine.h"
+#include "model/weights.h"
+
+namespace hypenet {
+
+/// How a model folder is opened.
+struct ModelSpec {
+  /// Of the weights. nullopt: bfloat16 on a GPU; on a CPU the type that most bytes of the weights
+  /// are stored in, but float32 for float16.
+  std::optional<torch::ScalarType> type = {};
+  torch::Device device = torch::kCPU;
+  std::optional<LogitsScaling> attn_logits_scaling = {};  // nullopt: as config.json says
+};
+
+/// The folder's config, but for what `spec` says otherwise. `tell` hears of a head that config.json
+/// ties in vain.
+ModelConfig open_config(const Checkpoint& checkpoint, const ModelSpec& spec,
+                        const TellNote& tell = {});
+
+/// The model of the folder, its parameters of the type and on the device asked for. So is its
+/// arithmetic, but for float32 beside bfloat16 weights on a CPU. Its config() is open_config's.
+/// `tell` also hears of weights that are rounded because no type was asked for.
+CausalLm open_model(const Checkpoint& checkpoint, const ModelSpec& spec, const TellNote& tell = {});
+
+/// The same as an engine, ready to run.
+Engine open_engine(const std::filesystem::path& folder, const ModelSpec& spec = {},
+                   const EngineOptions& options = {}, const TellNote& tell = {});
+
+/// "float32", "bfloat16", "int64" ...
+std::string type_name(torch::ScalarType type);
+
+}  // namespace hypenet

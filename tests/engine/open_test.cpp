@@ -1,0 +1,38 @@
+// A folder becomes a model in the types that were asked for, or in its own.
+#include "engine/open.h"
+
+#include <gtest/gtest.h>
+
+namespace hypenet {
+namespace {
+
+std::filesystem::path folder() {
+  return std::filesystem::path(HYPENET_SOURCE) / "models" / "tiny-teacher";
+}
+
+TEST(Open, stored_bfloat16_stays_beside_float32_arithmetic_on_a_cpu) {
+  CausalLm model = open_model(Checkpoint(folder()), {});
+  EXPECT_EQ(model->head_weight().scalar_type(), torch::kBFloat16);
+  EXPECT_EQ(model->compute_type(), torch::kFloat32);
+  model = open_model(Checkpoint(folder()), {.type = torch::kFloat64});
+  EXPECT_EQ(model->head_weight().scalar_type(), torch::kFloat64);
+  EXPECT_EQ(model->compute_type(), torch::kFloat64);
+}
+
+TEST(Open, an_engine_runs_with_the_scaling_that_was_asked_for) {
+  const LogitsScaling scaling{LogitsScaling::Kind::kConstant, 3};
+  Engine plain = open_engine(folder());
+  Engine scaled = open_engine(folder(), {.attn_logits_scaling = scaling}, {.max_sequences = 2});
+  EXPECT_EQ(scaled.config().attn_logits_scaling, scaling);
+  const std::vector<ScoredRow> rows = {{{5, 6, 7, 8, 9}, 1}};
+  EXPECT_NE(scaled.score(rows)[0][3].logprob, plain.score(rows)[0][3].logprob);
+  EXPECT_EQ(plain.generate(std::vector<int32_t>{5, 6}, {}).size(), 128U);
+}
+
+TEST(Open, types_have_names) {
+  EXPECT_EQ(type_name(torch::kBFloat16), "bfloat16");
+  EXPECT_EQ(type_name(torch::kInt64), "int64");
+}
+
+}  // namespace
+}  // namespace hypenet
