@@ -249,9 +249,13 @@ void add_sampling(Cases& cases, int64_t N, int64_t vocabulary, bool is_greedy) {
               const Tensor logits = torch::randn({N, V}, wide) * 2;
               const Tensor slots = torch::arange(N, wide.dtype(torch::kInt32));
               SamplingState state = make_sampling_state(N, V, 512, wide.device());
-              if (!is_greedy) {
-                state.temperature.fill_(0.8), state.top_k.fill_(1000), state.top_p.fill_(0.9);
-                state.min_p.fill_(0.01), state.repetition_penalty.fill_(1.1);
+              const SampleSettings filters{.temperature = 0.8F,
+                                           .top_k = 1000,
+                                           .top_p = 0.9F,
+                                           .min_p = 0.01F,
+                                           .repetition_penalty = 1.1F};
+              for (int64_t slot = 0; slot < N && !is_greedy; ++slot) {
+                set_settings(state, slot, filters);
               }
               return [=]() mutable {
                 const SampledTokens tokens = sample_tokens(logits, slots, state);

@@ -6,7 +6,18 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/sampling.h"
+
 namespace hypenet {
+
+/// The values that an option may have.
+struct OptionRange {
+  double least = 0, most = 0;
+  bool or_zero = false;
+  bool contains(double value) const {
+    return (value >= least && value <= most) || (or_zero && value == 0);
+  }
+};
 
 /// How the next token is chosen; the order of the steps is that of ops/sampling.h.
 struct SamplingOptions {
@@ -19,6 +30,28 @@ struct SamplingOptions {
   uint64_t seed = 0;
 
   static constexpr int64_t kMostBiases = 512;
+
+  /// Every setting that is one number: option(its key, where it is here and in what the op takes,
+  /// its range, what it does). Flags, files, checks and records of runs are made from this list.
+  template <class Visitor>
+  static void visit(Visitor&& option) {
+    using Self = SamplingOptions;
+    using Settings = kernels::SampleSettings;
+    // They become float32: what is less would be 0.
+    constexpr double kLeast = 1e-6, kMost = 1e6;
+    option("temperature", &Self::temperature, &Settings::temperature,
+           OptionRange{.least = kLeast, .most = kMost, .or_zero = true},
+           "0: always the likeliest token");
+    option("top_k", &Self::top_k, &Settings::top_k, OptionRange{.least = 0, .most = INT32_MAX},
+           "draw from so many likeliest tokens (0: all)");
+    option("top_p", &Self::top_p, &Settings::top_p, OptionRange{.least = kLeast, .most = 1},
+           "draw from the likeliest tokens of this share");
+    option("min_p", &Self::min_p, &Settings::min_p, OptionRange{.least = 0, .most = 1},
+           "draw from tokens at least this share as likely as the likeliest");
+    option("repetition_penalty", &Self::repetition_penalty, &Settings::repetition_penalty,
+           OptionRange{.least = kLeast, .most = kMost},
+           "divides the chances of tokens that occurred (1: none)");
+  }
 };
 
 struct GenerateOptions {

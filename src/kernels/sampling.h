@@ -6,17 +6,23 @@
 
 namespace hypenet::kernels {
 
-/// Settings are of slots, outputs of rows; ops/sampling.h says what each means.
+/// What one slot samples by.
+struct SampleSettings {
+  int64_t seed = 0;
+  float temperature = 0;         // 0: the arg max (the first of equals)
+  int32_t top_k = 0;             // the k most likely stay; 0: all
+  float top_p = 1;               // the fewest whose share of the mass reaches it; 1: all
+  float min_p = 0;               // those at least so likely against the likeliest; 0: all
+  float repetition_penalty = 1;  // divides positive and multiplies negative logits of tokens seen
+                                 // (prompt and answer); 1: off
+};
+
+/// Settings are of slots, outputs of rows.
 struct SampleParams {
-  const float* logits;   // [rows, vocabulary]
-  const int32_t* slots;  // [rows], each slot at most once; < 0: padding
-  const float* temperature;
-  const int32_t* top_k;
-  const float* top_p;
-  const float* min_p;
-  const float* repetition_penalty;
-  const int64_t* seed;
-  int32_t* draws;
+  const float* logits;             // [rows, vocabulary]
+  const int32_t* slots;            // [rows], each slot at most once; < 0: padding
+  const SampleSettings* settings;  // [slots]
+  int32_t* draws;                  // [slots]: tokens sampled so far
   int32_t* seen;            // [slots, ceil(vocabulary / 32)]
   const int32_t* bias_ids;  // [slots, biases]
   const float* bias;        // [slots, biases]

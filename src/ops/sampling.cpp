@@ -4,13 +4,23 @@
 #include <ATen/Parallel.h>
 #include <c10/core/DeviceGuard.h>
 
+#include <cstring>
+
 #include "kernels/cuda/sampling.h"
-#include "kernels/sampling.h"
 #include "ops/stream.h"
 #include "ops/types.h"
 
 namespace hypenet {
 namespace {
+
+constexpr auto kSettingsBytes = static_cast<int64_t>(sizeof(SampleSettings));
+
+/// The settings as a row of memory, on the CPU.
+Tensor bytes_of(const SampleSettings& settings) {
+  const Tensor bytes = torch::empty({kSettingsBytes}, torch::kUInt8);
+  std::memcpy(bytes.mutable_data_ptr(), &settings, sizeof(settings));
+  return bytes;
+}
 
 /// Throws Error unless x is dense and has this type and shape on the device of `logits`.
 void check_part(const std::string& name, const Tensor& x, torch::ScalarType type,
@@ -36,12 +46,7 @@ void check_input(const Tensor& logits, const Tensor& slots, const SamplingState&
                 state.draws.sizes(), " and ", state.bias_ids.sizes());
   const int64_t S = state.draws.size(0), n = state.bias_ids.size(1);
   check_part("slots", slots, torch::kInt32, {logits.size(0)}, logits);
-  check_part("temperature", state.temperature, torch::kFloat32, {S}, logits);
-  check_part("top_k", state.top_k, torch::kInt32, {S}, logits);
-  check_part("top_p", state.top_p, torch::kFloat32, {S}, logits);
-  check_part("min_p", state.min_p, torch::kFloat32, {S}, logits);
-  check_part("repetition_penalty", state.repetition_penalty, torch::kFloat32, {S}, logits);
-  check_part("seed", state.seed, torch::kInt64, {S}, logits);
+  check_part("settings", state.settings, torch::kUInt8, {S, kSettingsBytes}, logits);
   check_part("draws", state.draws, torch::kInt32, {S}, logits);
   check_part("seen", state.seen, torch::kInt32, {S, (logits.size(1) + 31) / 32}, logits);
   check_part("bias_ids", state.bias_ids, torch::kInt32, {S, n}, logits);
@@ -52,12 +57,7 @@ kernels::SampleParams params_of(const Tensor& logits, const Tensor& slots, Sampl
                                 const SampledTokens& tokens) {
   return {.logits = logits.const_data_ptr<float>(),
           .slots = slots.const_data_ptr<int32_t>(),
-          .temperature = state.temperature.const_data_ptr<float>(),
-          .top_k = state.top_k.const_data_ptr<int32_t>(),
-          .top_p = state.top_p.const_data_ptr<float>(),
-          .min_p = state.min_p.const_data_ptr<float>(),
-          .repetition_penalty = state.repetition_penalty.const_data_ptr<float>(),
-          .seed = state.seed.const_data_ptr<int64_t>(),
+          .settings = reinterpret_cast<const SampleSettings*>(state.settings.const_data_ptr()),
           .draws = state.draws.mutable_data_ptr<int32_t>(),
           .seen = state.seen.mutable_data_ptr<int32_t>(),
           .bias_ids = state.bias_ids.const_data_ptr<int32_t>(),
@@ -83,16 +83,18 @@ void sample_cuda(const kernels::SampleParams& params, const Tensor& logits) {
 SamplingState make_sampling_state(int64_t slots, int64_t V, int64_t biases, torch::Device device) {
   const auto options = torch::TensorOptions().device(device);
   const auto reals = options.dtype(torch::kFloat32), integers = options.dtype(torch::kInt32);
-  return {.temperature = torch::zeros({slots}, reals),
-          .top_k = torch::zeros({slots}, integers),
-          .top_p = torch::ones({slots}, reals),
-          .min_p = torch::zeros({slots}, reals),
-          .repetition_penalty = torch::ones({slots}, reals),
-          .seed = torch::zeros({slots}, options.dtype(torch::kInt64)),
+  const SampleSettings greedy;
+  return {.settings = bytes_of(greedy).to(device).repeat({slots, 1}),
           .draws = torch::zeros({slots}, integers),
           .seen = torch::zeros({slots, (V + 31) / 32}, integers),
           .bias_ids = torch::full({slots, biases}, -1, integers),
           .bias = torch::zeros({slots, biases}, reals)};
+}
+
+void set_settings(SamplingState& state, int64_t slot, const SampleSettings& settings) {
+  const Tensor host = bytes_of(settings);
+  const bool is_cuda = state.settings.is_cuda();
+  state.settings[slot].copy_(is_cuda ? host.pin_memory() : host, /*non_blocking=*/true);
 }
 
 SampledTokens sample_tokens(const Tensor& logits, const Tensor& slots, SamplingState& state) {

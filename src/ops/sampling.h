@@ -3,28 +3,28 @@
 
 #include <torch/torch.h>
 
+#include "kernels/sampling.h"
+
 namespace hypenet {
 
+using kernels::SampleSettings;
 using torch::Tensor;
 
 /// What each of S slots samples by, all on one device. A slot's draws depend on its seed and the
 /// number of tokens it has sampled, on nothing else.
 struct SamplingState {
-  Tensor temperature;         // [S] float32; 0: the arg max (the first of equals)
-  Tensor top_k;               // [S] int32: the k most likely stay; 0: all
-  Tensor top_p;               // [S] float32: the fewest whose share of the mass reaches it; 1: all
-  Tensor min_p;               // [S] float32: those at least so likely against the likeliest; 0: all
-  Tensor repetition_penalty;  // [S] float32: divides positive and multiplies negative logits of
-                              // tokens seen (prompt and answer); 1: off
-  Tensor seed;                // [S] int64
-  Tensor draws;               // [S] int32: tokens sampled so far; a step adds one
-  Tensor seen;                // [S, ceil(V / 32)] int32: bit v % 32 of word v / 32 for token v
-  Tensor bias_ids;            // [S, n] int32: tokens whose logit gets a bias; -1: unused
-  Tensor bias;                // [S, n] float32
+  Tensor settings;  // [S, sizeof(SampleSettings)] uint8
+  Tensor draws;     // [S] int32: tokens sampled so far; a step adds one
+  Tensor seen;      // [S, ceil(V / 32)] int32: bit v % 32 of word v / 32 for token v
+  Tensor bias_ids;  // [S, n] int32: tokens whose logit gets a bias; -1: unused
+  Tensor bias;      // [S, n] float32
 };
 
 /// Empty state: greedy, nothing seen. V tokens, `biases` the most biased tokens of a slot.
 SamplingState make_sampling_state(int64_t slots, int64_t V, int64_t biases, torch::Device device);
+
+/// Gives a slot its settings. Never waits for a GPU.
+void set_settings(SamplingState& state, int64_t slot, const SampleSettings& settings);
 
 struct SampledTokens {
   Tensor ids;       // [N] int32

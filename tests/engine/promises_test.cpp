@@ -289,9 +289,9 @@ TEST_F(Requests, with_impossible_settings_are_errors) {
   bad = request(3, INT64_MAX);
   EXPECT_ERROR(engine.submit(bad), "max_tokens: expected 1 to 16777216, found 9223372036854775807");
   bad = request(3, 1), bad.options.sampling.top_p = 0;
-  EXPECT_ERROR(engine.submit(bad), "top_p: expected more than 0, at most 1, found 0");
+  EXPECT_ERROR(engine.submit(bad), "top_p: expected 1e-06 to 1, found 0");
   bad = request(3, 1), bad.options.sampling.temperature = -1;
-  EXPECT_ERROR(engine.submit(bad), "temperature: expected 0 or 1e-06 to 1e+06, found -1");
+  EXPECT_ERROR(engine.submit(bad), "temperature: expected 0, or 1e-06 to 1e+06, found -1");
   bad = request(3, 1), bad.options.sampling.logit_bias = {{64, 1.F}};
   EXPECT_ERROR(engine.submit(bad), "logit_bias: expected ids from 0 to 63, found 64");
   EXPECT_ERROR(Engine(model_, {.page_tokens = 100}).submit(request(1, 1)),

@@ -35,12 +35,13 @@ struct Settings {
 constexpr int64_t kBiases = 5;
 
 void set(SamplingState& state, int64_t slot, const Settings& settings) {
-  state.temperature[slot] = settings.temperature;
-  state.top_k[slot] = settings.top_k;
-  state.top_p[slot] = settings.top_p;
-  state.min_p[slot] = settings.min_p;
-  state.repetition_penalty[slot] = settings.penalty;
-  state.seed[slot] = settings.seed;
+  set_settings(state, slot,
+               {.seed = settings.seed,
+                .temperature = settings.temperature,
+                .top_k = settings.top_k,
+                .top_p = settings.top_p,
+                .min_p = settings.min_p,
+                .repetition_penalty = settings.penalty});
   state.draws[slot] = settings.draws;
   auto seen = state.seen.accessor<int32_t, 2>();
   for (const int32_t token : settings.seen) {
@@ -54,12 +55,7 @@ void set(SamplingState& state, int64_t slot, const Settings& settings) {
 }
 
 SamplingState moved(const SamplingState& state, torch::Device device) {
-  return {state.temperature.to(device),
-          state.top_k.to(device),
-          state.top_p.to(device),
-          state.min_p.to(device),
-          state.repetition_penalty.to(device),
-          state.seed.to(device),
+  return {state.settings.to(device),
           state.draws.to(device),
           state.seen.to(device),
           state.bias_ids.to(device),
@@ -472,11 +468,13 @@ TEST(SamplingChecks, rejects_other_shapes_types_and_devices) {
                "slots: expected type Int, found Long");
   EXPECT_ERROR(sample_tokens(torch::zeros({2, 65}), slots, state),
                "seen: expected shape [3, 3], found [3, 2]");
-  state.top_k = torch::zeros({3});
+  const Tensor settings = state.settings;
+  state.settings = torch::zeros({3, settings.size(1)});
   EXPECT_ERROR(sample_tokens(torch::zeros({2, 40}), slots, state),
-               "top_k: expected type Int, found Float");
-  state.top_k = torch::zeros({6}, torch::kInt32).slice(0, 0, 6, 2);
-  EXPECT_ERROR(sample_tokens(torch::zeros({2, 40}), slots, state), "top_k: expected it contiguous");
+               "settings: expected type Byte, found Float");
+  state.settings = settings.repeat({2, 1}).slice(0, 0, 6, 2);
+  EXPECT_ERROR(sample_tokens(torch::zeros({2, 40}), slots, state),
+               "settings: expected it contiguous");
 }
 
 TEST(SamplingChecks, takes_no_rows) {

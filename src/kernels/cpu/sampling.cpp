@@ -116,8 +116,8 @@ uint32_t walk(std::vector<uint32_t> keys, const Add& add, const Needed& needed_o
 /// The largest key that top-k, top-p and min-p leave.
 uint32_t limit_keys(const SampleParams& p, int32_t slot, const std::vector<uint32_t>& keys) {
   uint32_t limit = kNeverDrawn;
-  const int32_t top_k = p.top_k[slot];
-  const float top_p = p.top_p[slot];
+  const int32_t top_k = p.settings[slot].top_k;
+  const float top_p = p.settings[slot].top_p;
   if (top_k > 0 && top_k < p.vocabulary) {
     limit = walk(keys, add_counts, [&](uint64_t) { return static_cast<uint64_t>(top_k); });
   }
@@ -128,7 +128,7 @@ uint32_t limit_keys(const SampleParams& p, int32_t slot, const std::vector<uint3
     limit = std::min(limit, walk(std::move(left), add_masses,
                                  [&](uint64_t total) { return needed_mass(top_p, total); }));
   }
-  return std::min(limit, distance_key(-std::log(p.min_p[slot])));
+  return std::min(limit, distance_key(-std::log(p.settings[slot].min_p)));
 }
 
 /// The arg max of -distance + noise over keys <= limit. A token's logarithms are taken only when
@@ -156,7 +156,7 @@ int32_t draw(const std::vector<uint32_t>& keys, uint32_t limit, uint64_t key_of_
 }
 
 void add_penalty(const SampleParams& p, int32_t slot, std::vector<float>& x) {
-  const float penalty = p.repetition_penalty[slot];
+  const float penalty = p.settings[slot].repetition_penalty;
   const int64_t words = (p.vocabulary + 31) / 32;
   for (int64_t word = 0; word < words; ++word) {
     auto bits = static_cast<uint32_t>(p.seen[slot * words + word]);
@@ -176,7 +176,7 @@ void add_biases(const SampleParams& p, int32_t slot, std::vector<float>& x) {
 
 bool has_changes(const SampleParams& p, int32_t slot) {
   const int32_t* const ids = p.bias_ids + slot * p.biases;
-  return p.repetition_penalty[slot] != 1.0F ||
+  return p.settings[slot].repetition_penalty != 1.0F ||
          std::any_of(ids, ids + p.biases, [](int32_t id) { return id >= 0; });
 }
 
@@ -189,7 +189,7 @@ void sample_row(const SampleParams& p, int64_t row) {
   std::vector<float> changed;
   if (has_changes(p, slot)) {
     changed.assign(logits, logits + V);
-    if (p.repetition_penalty[slot] != 1.0F) add_penalty(p, slot, changed);
+    if (p.settings[slot].repetition_penalty != 1.0F) add_penalty(p, slot, changed);
     add_biases(p, slot, changed);
     x = changed.data();
   }
@@ -200,10 +200,10 @@ void sample_row(const SampleParams& p, int64_t row) {
     return;
   }
   int32_t token = 0;
-  if (p.temperature[slot] > 0) {
+  if (p.settings[slot].temperature > 0) {
     std::vector<uint32_t> keys(V);
-    form_keys(x, V, max, inverse_temperature(p.temperature[slot]), keys.data());
-    token = draw(keys, limit_keys(p, slot, keys), draw_key(p.seed[slot], p.draws[slot]));
+    form_keys(x, V, max, inverse_temperature(p.settings[slot].temperature), keys.data());
+    token = draw(keys, limit_keys(p, slot, keys), draw_key(p.settings[slot].seed, p.draws[slot]));
   } else {
     token = static_cast<int32_t>(std::find(x, x + V, max) - x);
   }

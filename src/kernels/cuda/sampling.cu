@@ -115,7 +115,7 @@ template <int kWidth, bool kHolds>
 __device__ RowPart read_logits(const SampleParams& p, int64_t row, int slot, const Slice& slice) {
   const float* const logits = p.logits + row * p.vocabulary + slice.begin;
   const int32_t* const seen = p.seen + slot * ((p.vocabulary + 31) / 32) + slice.begin / 32;
-  const float penalty = p.repetition_penalty[slot];
+  const float penalty = p.settings[slot].repetition_penalty;
   const int packs = slice.count / kWidth;
   Exponentials raw{kLowest, 0};
   Largest largest;
@@ -235,9 +235,9 @@ __global__ void __launch_bounds__(kThreads, 2) sample_kernel(SampleParams p, uin
   const int64_t count = max(int64_t{0}, min(share, p.vocabulary - begin));
   const Slice slice{static_cast<int>(begin), static_cast<int>(count),
                     kBlocks > 1 ? shared_row : scratch + row * p.vocabulary};
-  const float temperature = p.temperature[slot];
+  const float temperature = p.settings[slot].temperature;
   const bool is_greedy = !(temperature > 0);
-  const bool has_penalty = p.repetition_penalty[slot] != 1.0F;
+  const bool has_penalty = p.settings[slot].repetition_penalty != 1.0F;
   const bool is_biased = has_biases(p, slot);
 
   RowPart part;
@@ -258,7 +258,7 @@ __global__ void __launch_bounds__(kThreads, 2) sample_kernel(SampleParams p, uin
   if (is_usable && !is_greedy) {
     form_keys(slice, value_of(part.best), inverse_temperature(temperature));
     const uint32_t limit = limit_keys<kBlocks>(p, slot, slice, memory.limits);
-    const Candidate own = draw(slice, limit, draw_key(p.seed[slot], p.draws[slot]));
+    const Candidate own = draw(slice, limit, draw_key(p.settings[slot].seed, p.draws[slot]));
     best = join_team<kBlocks>({part.raw, own}, memory.warp_parts, memory.draw_part).best;
   }
   if (is_writer && is_usable) write_choice(p, row, slot, token_of(best), part.raw);

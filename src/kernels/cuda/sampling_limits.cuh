@@ -123,8 +123,8 @@ struct Walk {
 template <int kBlocks>
 __device__ uint32_t limit_keys(const SampleParams& p, int slot, const Slice& slice,
                                LimitMemory& memory) {
-  const int top_k = p.top_k[slot];
-  const float top_p = p.top_p[slot];
+  const int top_k = p.settings[slot].top_k;
+  const float top_p = p.settings[slot].top_p;
   uint32_t limit = kNeverDrawn;
   int turn = 0;
   if (top_k > 0 && top_k < p.vocabulary) {
@@ -132,7 +132,7 @@ __device__ uint32_t limit_keys(const SampleParams& p, int slot, const Slice& sli
     limit = Walk<kBlocks, false>{memory, slice, limit, 0, wanted}.run(turn);
   }
   if (top_p < 1) limit = min(limit, Walk<kBlocks, true>{memory, slice, limit, top_p, 0}.run(turn));
-  return min(limit, distance_key(-logf(p.min_p[slot])));
+  return min(limit, distance_key(-logf(p.settings[slot].min_p)));
 }
 
 }  // namespace hypenet::kernels::cuda
