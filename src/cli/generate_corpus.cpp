@@ -54,7 +54,7 @@ TeacherTextOptions text_options(const CorpusFlags& flags, const CorpusSampling& 
   options.most_prompt = flags.prompt_tokens.back();
   options.answer.max_tokens = asked.tokens.value_or(kDefaultTokens);
   options.answer.sampling = sampling_options(asked.sampling, defaults, /*seeds_more=*/true);
-  options.seed = asked.sampling.seed.value_or(0);
+  options.seed = asked.sampling.values.seed;
   const bool is_gpu = asked.model.device.device.starts_with("cuda");
   options.sequences = flags.sequences.value_or(is_gpu ? kGpuSequences : kCpuSequences);
   check_teacher_text(options);
@@ -83,21 +83,19 @@ std::vector<fs::path> model_files(const fs::path& folder) {
 /// All that decides which text comes out, but for the rounding of device and type.
 Json settings_of(const CorpusFlags& flags, const TeacherTextOptions& options, const fs::path& model,
                  const LogitsScaling& scaling) {
-  const SamplingOptions& sampling = options.answer.sampling;
-  return {{"model", checksums(model_files(model))},
-          {"attn_logits_scaling", to_json(scaling)},
-          {"text", checksums(document_files(flags.text))},
-          {"text_field", text_field(flags)},
-          {"corpus_tokens", flags.tokens},
-          {"prompt_tokens", {options.least_prompt, options.most_prompt}},
-          {"tokens", options.answer.max_tokens},
-          {"stop_ids", options.answer.stop_ids},
-          {"temperature", sampling.temperature},
-          {"top_k", sampling.top_k},
-          {"top_p", sampling.top_p},
-          {"min_p", sampling.min_p},
-          {"repetition_penalty", sampling.repetition_penalty},
-          {"seed", options.seed}};
+  Json settings = {{"model", checksums(model_files(model))},
+                   {"attn_logits_scaling", to_json(scaling)},
+                   {"text", checksums(document_files(flags.text))},
+                   {"text_field", text_field(flags)},
+                   {"corpus_tokens", flags.tokens},
+                   {"prompt_tokens", {options.least_prompt, options.most_prompt}},
+                   {"tokens", options.answer.max_tokens},
+                   {"stop_ids", options.answer.stop_ids}};
+  SamplingOptions::visit([&](const char* key, auto member, const auto&...) {
+    settings[key] = options.answer.sampling.*member;
+  });
+  settings["seed"] = options.seed;
+  return settings;
 }
 
 /// How far the corpus is, and how fast this process makes it.

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <charconv>
 #include <string>
-#include <utility>
+#include <type_traits>
 
 #include "base/error.h"
 #include "cli/numbers.h"
@@ -30,41 +30,42 @@ uint64_t parse_seed(const std::string& text) {
 
 /// At temperature 0 nothing is drawn.
 void check_has_effect(const SamplingFlags& flags, bool seeds_more) {
-  const std::pair<const char*, bool> given[] = {{"top_k", flags.top_k.has_value()},
-                                                {"top_p", flags.top_p.has_value()},
-                                                {"min_p", flags.min_p.has_value()},
-                                                {"seed", flags.seed && !seeds_more}};
-  for (const auto& [key, is_given] : given) {
-    HYPENET_CHECK(!is_given, flag_name(key),
-                  ": has no effect at temperature 0, which takes the likeliest token; with "
-                  "--temperature above 0 it has one");
-  }
+  const auto refuse = [](const char* key) {
+    throw Error(concat(flag_name(key),
+                       ": has no effect at temperature 0, which takes the likeliest token; with "
+                       "--temperature above 0 it has one"));
+  };
+  SamplingOptions::visit([&](const char* key, auto, auto, const OptionAbout& about) {
+    if (about.chooses && flags.given.contains(key)) refuse(key);
+  });
+  if (flags.given.contains("seed") && !seeds_more) refuse("seed");
 }
 
 }  // namespace
 
 void add_sampling_options(CLI::App& command, SamplingFlags& flags) {
-  command.add_option("--temperature", flags.temperature, "0: always the likeliest token");
-  command.add_option("--top-k", flags.top_k, "draw from so many likeliest tokens (0: all)");
-  command.add_option("--top-p", flags.top_p, "draw from the likeliest tokens of this share");
-  command.add_option("--min-p", flags.min_p,
-                     "draw from tokens at least this share as likely as the likeliest");
-  command.add_option("--repetition-penalty", flags.repetition_penalty,
-                     "divides the chances of tokens that occurred (1: none)");
-  command.add_option_function<std::string>(
-      "--seed", [&flags](const std::string& text) { flags.seed = parse_seed(text); },
-      "of the random choice (0)");
+  SamplingOptions::visit([&](const char* key, auto member, auto, const OptionAbout& about) {
+    using Value = std::decay_t<decltype(flags.values.*member)>;
+    const auto take = [&flags, key, member](const Value& value) {
+      flags.values.*member = value;
+      flags.given.insert(key);
+    };
+    command.add_option_function<Value>(flag_name(key), take, about.text);
+  });
+  const auto take_seed = [&flags](const std::string& text) {
+    flags.values.seed = parse_seed(text);
+    flags.given.insert("seed");
+  };
+  command.add_option_function<std::string>("--seed", take_seed, "of the random choice (0)");
 }
 
 SamplingOptions sampling_options(const SamplingFlags& flags, const SamplingOptions& defaults,
                                  bool seeds_more) {
   SamplingOptions options = defaults;
-  options.temperature = flags.temperature.value_or(defaults.temperature);
-  options.top_k = flags.top_k.value_or(defaults.top_k);
-  options.top_p = flags.top_p.value_or(defaults.top_p);
-  options.min_p = flags.min_p.value_or(defaults.min_p);
-  options.repetition_penalty = flags.repetition_penalty.value_or(defaults.repetition_penalty);
-  options.seed = flags.seed.value_or(0);
+  SamplingOptions::visit([&](const char* key, auto member, const auto&...) {
+    if (flags.given.contains(key)) options.*member = flags.values.*member;
+  });
+  options.seed = flags.values.seed;
   check_settings(options, flag_name);
   if (options.temperature == 0) check_has_effect(flags, seeds_more);
   return options;

@@ -3,22 +3,21 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
-#include <optional>
+#include <set>
 #include <string>
 
 #include "engine/engine.h"
 
 namespace hypenet {
 
-/// What is not given keeps the default of the command.
+/// The values of the flags that were given; the others keep the default of the command.
 struct SamplingFlags {
-  std::optional<double> temperature, top_p, min_p, repetition_penalty;
-  std::optional<int64_t> top_k;
-  std::optional<uint64_t> seed;  // 0 where none is given
+  SamplingOptions values;
+  std::set<std::string> given;  // keys of SamplingOptions::visit, and "seed"
 };
 
-/// Adds --temperature, --top-k, --top-p, --min-p, --repetition-penalty and --seed; `flags` must
-/// outlive the parsing.
+/// Adds a flag for each option of SamplingOptions::visit (--top-k for top_k), and --seed; `flags`
+/// must outlive the parsing.
 void add_sampling_options(CLI::App& command, SamplingFlags& flags);
 
 /// The defaults with the flags in their places. Throws Error naming the flag for an impossible one,

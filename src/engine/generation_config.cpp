@@ -1,24 +1,19 @@
 // Keys that are null are as good as absent, as in transformers.
 #include "engine/generation_config.h"
 
-#include <cmath>
-
 #include "base/error.h"
 #include "base/json.h"
 
 namespace hypenet {
 
 void check_settings(const SamplingOptions& options, const SettingName& name) {
-  HYPENET_CHECK(options.temperature >= 0 && std::isfinite(options.temperature), name("temperature"),
-                ": expected 0 or more, found ", options.temperature);
-  HYPENET_CHECK(options.top_k >= 0, name("top_k"), ": expected 0 or more, found ", options.top_k);
-  HYPENET_CHECK(options.top_p > 0 && options.top_p <= 1, name("top_p"),
-                ": expected more than 0 and at most 1, found ", options.top_p);
-  HYPENET_CHECK(options.min_p >= 0 && options.min_p <= 1, name("min_p"),
-                ": expected 0 to 1, found ", options.min_p);
-  HYPENET_CHECK(options.repetition_penalty > 0 && std::isfinite(options.repetition_penalty),
-                name("repetition_penalty"), ": expected more than 0, found ",
-                options.repetition_penalty);
+  SamplingOptions::visit(
+      [&](const char* key, auto member, auto /*setting*/, const OptionAbout& about) {
+        const auto value = options.*member;
+        HYPENET_CHECK(about.allows(static_cast<double>(value)), name(key), ": expected ",
+                      about.or_zero ? "0, or " : "", about.least, " to ", about.most, ", found ",
+                      value);
+      });
 }
 
 SamplingOptions read_generation_config(const std::filesystem::path& folder,
@@ -34,11 +29,8 @@ SamplingOptions read_generation_config(const std::filesystem::path& folder,
   };
   bool does_sample = true;
   read("do_sample", does_sample);
-  read("temperature", options.temperature);
-  read("top_k", options.top_k);
-  read("top_p", options.top_p);
-  read("min_p", options.min_p);
-  read("repetition_penalty", options.repetition_penalty);
+  SamplingOptions::visit(
+      [&](const char* key, auto member, const auto&...) { read(key, options.*member); });
   check_settings(options, name);
   if (!does_sample) options.temperature = 0;
   return options;

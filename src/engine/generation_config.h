@@ -12,12 +12,12 @@ namespace hypenet {
 /// The name of a setting as its source spells it: "--top-p", or "file: top_p".
 using SettingName = std::function<std::string(const char* key)>;
 
-/// Throws Error naming a setting that is out of its range.
+/// Throws Error naming a setting of SamplingOptions::visit that is out of its range.
 void check_settings(const SamplingOptions& options, const SettingName& name);
 
-/// The defaults, and whatever the folder's generation_config.json says otherwise (do_sample,
-/// temperature, top_k, top_p, min_p, repetition_penalty), where there is one. Throws Error naming
-/// file and key for an impossible value.
+/// The defaults, and whatever the folder's generation_config.json says otherwise (do_sample, and
+/// the keys of SamplingOptions::visit), where there is one. Throws Error naming file and key for an
+/// impossible value.
 SamplingOptions read_generation_config(const std::filesystem::path& folder,
                                        const SamplingOptions& defaults);
 

@@ -10,11 +10,13 @@
 
 namespace hypenet {
 
-/// The values that an option may have.
-struct OptionRange {
-  double least = 0, most = 0;
+/// What is known of an option that is one number.
+struct OptionAbout {
+  double least = 0, most = 0;  // that it may be
   bool or_zero = false;
-  bool contains(double value) const {
+  bool chooses = false;  // among tokens: at temperature 0 it has no effect
+  const char* text = "";
+  bool allows(double value) const {
     return (value >= least && value <= most) || (or_zero && value == 0);
   }
 };
@@ -32,7 +34,7 @@ struct SamplingOptions {
   static constexpr int64_t kMostBiases = 512;
 
   /// Every setting that is one number: option(its key, where it is here and in what the op takes,
-  /// its range, what it does). Flags, files, checks and records of runs are made from this list.
+  /// about). Flags, files, checks and records of runs are made from this list.
   template <class Visitor>
   static void visit(Visitor&& option) {
     using Self = SamplingOptions;
@@ -40,17 +42,27 @@ struct SamplingOptions {
     // They become float32: what is less would be 0.
     constexpr double kLeast = 1e-6, kMost = 1e6;
     option("temperature", &Self::temperature, &Settings::temperature,
-           OptionRange{.least = kLeast, .most = kMost, .or_zero = true},
-           "0: always the likeliest token");
-    option("top_k", &Self::top_k, &Settings::top_k, OptionRange{.least = 0, .most = INT32_MAX},
-           "draw from so many likeliest tokens (0: all)");
-    option("top_p", &Self::top_p, &Settings::top_p, OptionRange{.least = kLeast, .most = 1},
-           "draw from the likeliest tokens of this share");
-    option("min_p", &Self::min_p, &Settings::min_p, OptionRange{.least = 0, .most = 1},
-           "draw from tokens at least this share as likely as the likeliest");
+           OptionAbout{.least = kLeast,
+                       .most = kMost,
+                       .or_zero = true,
+                       .text = "0: always the likeliest token"});
+    option("top_k", &Self::top_k, &Settings::top_k,
+           OptionAbout{.most = INT32_MAX,
+                       .chooses = true,
+                       .text = "draw from so many likeliest tokens (0: all)"});
+    option("top_p", &Self::top_p, &Settings::top_p,
+           OptionAbout{.least = kLeast,
+                       .most = 1,
+                       .chooses = true,
+                       .text = "draw from the likeliest tokens of this share"});
+    option("min_p", &Self::min_p, &Settings::min_p,
+           OptionAbout{.most = 1,
+                       .chooses = true,
+                       .text = "draw from tokens at least this share as likely as the likeliest"});
     option("repetition_penalty", &Self::repetition_penalty, &Settings::repetition_penalty,
-           OptionRange{.least = kLeast, .most = kMost},
-           "divides the chances of tokens that occurred (1: none)");
+           OptionAbout{.least = kLeast,
+                       .most = kMost,
+                       .text = "divides the chances of tokens that occurred (1: none)"});
   }
 };
 

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "engine/generation_config.h"
 
 namespace hypenet {
 namespace {
@@ -31,18 +32,8 @@ std::vector<int32_t> seen_words(std::span<const int32_t> tokens, int64_t words) 
 
 }  // namespace
 
-void check_sampling_numbers(const SamplingOptions& options, const OptionNaming& name) {
-  SamplingOptions::visit(
-      [&](const char* key, auto member, auto /*setting*/, const OptionRange& range, const char*) {
-        const auto value = options.*member;
-        HYPENET_CHECK(range.contains(static_cast<double>(value)), name ? name(key) : key,
-                      ": expected ", range.or_zero ? "0, or " : "", range.least, " to ",
-                      range.most, ", found ", value);
-      });
-}
-
 void check_sampling(const SamplingOptions& options, int64_t vocab_size) {
-  check_sampling_numbers(options);
+  check_settings(options, [](const char* key) { return std::string(key); });
   const auto biases = static_cast<int64_t>(options.logit_bias.size());
   HYPENET_CHECK(biases <= SamplingOptions::kMostBiases, "logit_bias: expected at most ",
                 SamplingOptions::kMostBiases, " tokens, found ", biases);

@@ -23,11 +23,11 @@ struct SampleParams {
   const int32_t* slots;            // [rows], each slot at most once; < 0: padding
   const SampleSettings* settings;  // [slots]
   int32_t* draws;                  // [slots]: tokens sampled so far
-  int32_t* seen;            // [slots, ceil(vocabulary / 32)]
-  const int32_t* bias_ids;  // [slots, biases]
-  const float* bias;        // [slots, biases]
-  int32_t* ids;             // [rows]
-  float* logprobs;          // [rows]
+  int32_t* seen;                   // [slots, ceil(vocabulary / 32)]
+  const int32_t* bias_ids;         // [slots, biases]
+  const float* bias;               // [slots, biases]
+  int32_t* ids;                    // [rows]
+  float* logprobs;                 // [rows]
   int64_t rows, vocabulary, biases;
 };
 

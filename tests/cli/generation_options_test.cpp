@@ -9,10 +9,17 @@
 namespace hypenet {
 namespace {
 
+SamplingFlags parsed(const std::string& line) {
+  SamplingFlags flags;
+  CLI::App app;
+  add_sampling_options(app, flags);
+  app.parse(line);
+  return flags;
+}
+
 TEST(GenerationOptions, flags_win_over_defaults) {
   const SamplingOptions defaults{.temperature = 0.6, .top_k = 20, .top_p = 0.95};
-  SamplingFlags flags;
-  flags.top_k = 0, flags.min_p = 0.1, flags.seed = 5;
+  const SamplingFlags flags = parsed("--top-k 0 --min-p 0.1 --seed 5");
   const SamplingOptions options = sampling_options(flags, defaults);
   EXPECT_EQ(options.temperature, 0.6);
   EXPECT_EQ(options.top_k, 0);
@@ -22,27 +29,18 @@ TEST(GenerationOptions, flags_win_over_defaults) {
 }
 
 TEST(GenerationOptions, impossible_values_name_their_flag) {
-  SamplingFlags flags;
-  flags.repetition_penalty = 0;
-  EXPECT_ERROR(sampling_options(flags, SamplingOptions()),
-               "--repetition-penalty: expected more than 0, found 0");
+  EXPECT_ERROR(sampling_options(parsed("--repetition-penalty 0"), SamplingOptions()),
+               "--repetition-penalty: expected 1e-06 to 1e+06, found 0");
 }
 
 TEST(GenerationOptions, what_chooses_among_tokens_is_refused_where_none_is_drawn) {
   const char* const kWhy = ": has no effect at temperature 0, which takes the likeliest token";
   const SamplingOptions greedy;
-  SamplingFlags flags;
-  flags.seed = 3;
-  EXPECT_ERROR(sampling_options(flags, greedy), concat("--seed", kWhy));
-  EXPECT_EQ(sampling_options(flags, greedy, /*seeds_more=*/true).seed, 3U);
-  flags = {};
-  flags.top_p = 0.5;
-  EXPECT_ERROR(sampling_options(flags, greedy), concat("--top-p", kWhy));
-  flags.temperature = 0.5;
-  EXPECT_EQ(sampling_options(flags, greedy).top_p, 0.5);
-  flags = {};
-  flags.repetition_penalty = 1.2;
-  EXPECT_EQ(sampling_options(flags, greedy).repetition_penalty, 1.2);
+  EXPECT_ERROR(sampling_options(parsed("--seed 3"), greedy), concat("--seed", kWhy));
+  EXPECT_EQ(sampling_options(parsed("--seed 3"), greedy, /*seeds_more=*/true).seed, 3U);
+  EXPECT_ERROR(sampling_options(parsed("--top-p 0.5"), greedy), concat("--top-p", kWhy));
+  EXPECT_EQ(sampling_options(parsed("--top-p 0.5 --temperature 0.5"), greedy).top_p, 0.5);
+  EXPECT_EQ(sampling_options(parsed("--repetition-penalty 1.2"), greedy).repetition_penalty, 1.2);
 }
 
 TEST(GenerationOptions, flags_are_read_in_their_ranges) {
@@ -52,7 +50,7 @@ TEST(GenerationOptions, flags_are_read_in_their_ranges) {
   add_sampling_options(app, sampling);
   add_memory_options(app, memory);
   app.parse("--seed 18446744073709551615 --memory 512M --context 100");
-  EXPECT_EQ(sampling.seed, UINT64_MAX);
+  EXPECT_EQ(sampling.values.seed, UINT64_MAX);
   const EngineOptions options = engine_options(memory, 3);
   EXPECT_EQ(options.memory_bytes, int64_t{512} << 20);
   EXPECT_EQ(options.max_context, 100);

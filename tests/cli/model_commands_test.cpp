@@ -298,8 +298,9 @@ TEST_F(ModelCommands, generate_rejects_bad_requests) {
   };
   expect_error_line(run("", "--tokens", "1"), "--prompt: expected some text");
   expect_error_line(run("x", "--tokens", "0"), "--tokens: expected at least 1");
-  expect_error_line(run("x", "--temperature", "-1"), "--temperature: expected 0 or more");
-  expect_error_line(run("x", "--top-p", "0"), "--top-p: expected more than 0 and at most 1");
+  expect_error_line(run("x", "--temperature", "-1"),
+                    "--temperature: expected 0, or 1e-06 to 1e+06");
+  expect_error_line(run("x", "--top-p", "0"), "--top-p: expected 1e-06 to 1");
   expect_error_line(run("x", "--context", "-1"), "--context: expected 0 to");
   expect_error_line(run("x", "--memory", "1K"), "engine: memory: expected at least ");
   expect_error_line(run("x", "--memory", "1K"), " KiB), found 1.0 KiB");

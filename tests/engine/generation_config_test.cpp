@@ -40,7 +40,7 @@ TEST(GenerationConfig, impossible_values_are_named_where_they_stand) {
     return read_generation_config(folder.path(), {});
   };
   EXPECT_ERROR(configured("top_p", 1.5),
-               "generation_config.json: top_p: expected more than 0 and at most 1, found 1.5");
+               "generation_config.json: top_p: expected 1e-06 to 1, found 1.5");
   EXPECT_ERROR(configured("top_k", "x"),
                "generation_config.json: top_k: expected an integer, found a string");
 }

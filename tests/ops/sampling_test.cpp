@@ -55,11 +55,8 @@ void set(SamplingState& state, int64_t slot, const Settings& settings) {
 }
 
 SamplingState moved(const SamplingState& state, torch::Device device) {
-  return {state.settings.to(device),
-          state.draws.to(device),
-          state.seen.to(device),
-          state.bias_ids.to(device),
-          state.bias.to(device)};
+  return {state.settings.to(device), state.draws.to(device), state.seen.to(device),
+          state.bias_ids.to(device), state.bias.to(device)};
 }
 
 /// A slot for each of `settings`.
