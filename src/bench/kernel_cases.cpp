@@ -249,11 +249,7 @@ void add_sampling(Cases& cases, int64_t N, int64_t vocabulary, bool is_greedy) {
               const Tensor logits = torch::randn({N, V}, wide) * 2;
               const Tensor slots = torch::arange(N, wide.dtype(torch::kInt32));
               SamplingState state = make_sampling_state(N, V, 512, wide.device());
-              const SampleSettings filters{.temperature = 0.8F,
-                                           .top_k = 1000,
-                                           .top_p = 0.9F,
-                                           .min_p = 0.01F,
-                                           .repetition_penalty = 1.1F};
+              const SampleSettings filters{/*seed=*/0, 0.8F, 1000, 0.9F, 0.01F, 1.1F};
               for (int64_t slot = 0; slot < N && !is_greedy; ++slot) {
                 set_settings(state, slot, filters);
               }
