@@ -105,7 +105,7 @@ void add_lightning(Cases& cases, int64_t H, int64_t d, int64_t B, int64_t T) {
                              LightningInput input{.q = x[0], .k = x[1], .v = x[2], .decay = decay};
                              input.scale = 1 / std::sqrt(static_cast<double>(d));
                              input.needs_state = false;
-                             return Tensors{lightning_chunked(input).output};
+                             return Tensors{recurrence_chunked(input).output};
                            }};
                  });
 }

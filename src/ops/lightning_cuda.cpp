@@ -109,7 +109,7 @@ struct LightningCudaFunction : torch::autograd::Function<LightningCudaFunction> 
 
 }  // namespace
 
-bool suits_lightning_cuda(const LightningInput& input) {
+bool suits_lightning_cuda(const Recurrence& input) {
   if (!suits_cuda_kernels({input.q, input.k, input.v, input.decay, input.state}) ||
       input.q.scalar_type() != torch::kBFloat16 || input.scale == 0) {
     return false;
@@ -118,7 +118,7 @@ bool suits_lightning_cuda(const LightningInput& input) {
   return kernels::cuda::has_lightning(input.q.size(3));
 }
 
-LightningOutput lightning_cuda(const LightningInput& input) {
+RecurrenceOutput lightning_cuda(const Recurrence& input) {
   const Tensor none = torch::empty({0}, input.q.options().dtype(torch::kFloat32));
   const Tensor offsets = input.offsets.defined()
                              ? input.offsets.to(torch::kInt32).contiguous()

@@ -8,8 +8,8 @@
 #include "kernels/cuda/lightning_step.h"
 #include "kernels/lightning_step.h"
 #include "ops/gating.h"
-#include "ops/lightning.h"
 #include "ops/norm.h"
+#include "ops/recurrence.h"
 #include "ops/stream.h"
 #include "ops/types.h"
 
@@ -173,10 +173,8 @@ Tensor step_cpu(const LightningStepInput& input, const Sizes& sizes) {
   return o;
 }
 
-/// The step of rows that have a state each, by the ops for many tokens. The result's state is
-/// theirs.
-LightningOutput rows_step(const LightningStepInput& input, const Sizes& sizes,
-                          const Tensor& state) {
+/// The same by tensor code, without waiting for a GPU.
+Tensor step_composed(const LightningStepInput& input, const Sizes& sizes) {
   const int64_t B = sizes.B, H = sizes.H, G = sizes.G, d = sizes.d;
   const auto ready = [&](const Tensor& x, int64_t heads, const Tensor& weight) {
     Tensor y = x.reshape({B, 1, heads, d});
@@ -185,55 +183,12 @@ LightningOutput rows_step(const LightningStepInput& input, const Sizes& sizes,
     const int64_t time = input.angles.cos.dim() - 1;  // [1, d / 2] or [B, 1, d / 2]
     return apply_rope(y, {input.angles.cos.unsqueeze(time), input.angles.sin.unsqueeze(time)});
   };
-  LightningInput many{.q = ready(input.q, H, input.q_weight),
-                      .k = ready(input.k, G, input.k_weight),
-                      .v = input.v.reshape({B, 1, G, d})};
-  many.k = many.k.repeat_interleave(H / G, 2), many.v = many.v.repeat_interleave(H / G, 2);
-  many.decay = input.decay, many.scale = input.scale, many.state = state;
-  return lightning_recurrent(many);
-}
-
-/// Rows in order, each with the state that the one before may have left.
-Tensor step_row_by_row(const LightningStepInput& input, const Sizes& sizes) {
-  std::vector<Tensor> outputs;
-  for (int64_t n = 0; n < sizes.B; ++n) {
-    const int32_t slot = input.slots.const_data_ptr<int32_t>()[n];
-    if (slot < 0) {
-      outputs.push_back(torch::zeros({1, sizes.H * sizes.d}, input.q.options()));
-      continue;
-    }
-    LightningStepInput row = input;
-    row.q = input.q.narrow(0, n, 1), row.k = input.k.narrow(0, n, 1);
-    row.v = input.v.narrow(0, n, 1);
-    if (input.angles.cos.defined() && input.angles.cos.dim() == 2) {
-      row.angles = {input.angles.cos.narrow(0, n, 1), input.angles.sin.narrow(0, n, 1)};
-    }
-    const Tensor state = input.state.narrow(0, slot, 1);
-    const LightningOutput output = rows_step(row, {1, sizes.H, sizes.G, sizes.d}, state);
-    state.copy_(output.state);
-    outputs.push_back(output.output.reshape({1, sizes.H * sizes.d}));
-  }
-  return outputs.empty() ? torch::empty_like(input.q) : torch::cat(outputs);
-}
-
-/// The same by the ops for many tokens, without waiting for a GPU.
-Tensor step_composed(const LightningStepInput& input, const Sizes& sizes) {
-  if (!input.slots.defined()) {
-    const LightningOutput output = rows_step(input, sizes, input.state);
-    input.state.copy_(output.state);
-    return output.output.reshape({sizes.B, sizes.H * sizes.d});
-  }
-  if (input.slots.is_cpu()) return step_row_by_row(input, sizes);
-  // Each slot comes once; padding reads slot 0 and writes one beyond the last.
-  const int64_t S = input.state.size(0);
-  const Tensor slots = input.slots.to(torch::kInt64), is_padding = slots < 0;
-  const LightningOutput output =
-      rows_step(input, sizes, input.state.index_select(0, slots.clamp_min(0)));
-  const Tensor states = torch::cat({input.state, input.state.narrow(0, 0, 1)});
-  states.index_copy_(0, slots.masked_fill(is_padding, S), output.state);
-  input.state.copy_(states.narrow(0, 0, S));
-  return output.output.reshape({sizes.B, sizes.H * sizes.d})
-      .masked_fill(is_padding.unsqueeze(1), 0);
+  Recurrence rows{.q = ready(input.q, H, input.q_weight),
+                  .k = ready(input.k, G, input.k_weight),
+                  .v = input.v.reshape({B, 1, G, d})};
+  rows.k = rows.k.repeat_interleave(H / G, 2), rows.v = rows.v.repeat_interleave(H / G, 2);
+  rows.decay = input.decay, rows.scale = input.scale, rows.state = input.state;
+  return recurrence_step(rows, input.slots).reshape({B, H * d});
 }
 
 }  // namespace

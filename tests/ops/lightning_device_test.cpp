@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "ops/lightning.h"
-#include "ops/reference/lightning.h"
+#include "ops/reference/recurrence.h"
 #include "tests/support/compare.h"
 #include "tests/support/expect_error.h"
 
@@ -58,29 +58,6 @@ LightningInput make_input(const Case& c) {
   return input;
 }
 
-/// The definition, one sequence at a time.
-LightningOutput definition(const LightningInput& input, const std::vector<int64_t>& offsets) {
-  if (offsets.empty()) return reference::lightning_parallel(input);
-  std::vector<Tensor> outputs, states;
-  for (size_t n = 0; n + 1 < offsets.size(); ++n) {
-    LightningInput part = input;
-    const auto row = static_cast<int64_t>(n);
-    if (input.state.defined()) part.state = input.state.narrow(0, row, 1);
-    const int64_t tokens = offsets[n + 1] - offsets[n];
-    for (Tensor* x : {&part.q, &part.k, &part.v}) *x = x->narrow(1, offsets[n], tokens);
-    if (tokens == 0) {
-      const int64_t H = part.q.size(2), d = part.q.size(3);
-      states.push_back(part.state.defined() ? part.state
-                                            : torch::zeros({1, H, d, d}, part.q.options()));
-      continue;
-    }
-    const LightningOutput out = reference::lightning_parallel(part);
-    outputs.push_back(out.output);
-    states.push_back(out.state);
-  }
-  return {torch::cat(outputs, 1), torch::cat(states, 0)};
-}
-
 /// Output, final state and gradients for fixed random cotangents.
 std::vector<Tensor> results(const LightningOutput& out, const LightningInput& input) {
   torch::manual_seed(7);
@@ -117,9 +94,9 @@ TEST_P(LightningDevice, agrees_with_its_definition) {
   std::vector<Tensor> found;
   {
     const NanFilledMemory nan_filled;
-    found = results(lightning_chunked(input), input);
+    found = results(recurrence_chunked(input), input);
   }
-  const std::vector<Tensor> expected = results(definition(wide, c.offsets), wide);
+  const std::vector<Tensor> expected = results(reference::recurrence_quadratic(wide), wide);
   const char* names[] = {"output", "state", "dq", "dk", "dv", "dstate"};
   ASSERT_EQ(found.size(), expected.size());
   for (size_t i = 0; i < found.size(); ++i) {
@@ -166,7 +143,7 @@ TEST(LightningDeviceTest, gradients_without_a_final_state_are_those_of_the_outpu
   HYPENET_SKIP_WITHOUT_GPU();
   LightningInput input = make_input({kGpu, 2, 700, 4, 128});
   const auto gradients = [&] {
-    const Tensor output = lightning_chunked(input).output;
+    const Tensor output = recurrence_chunked(input).output;
     return torch::autograd::grad({output}, {input.q, input.k, input.v, input.state},
                                  {torch::ones_like(output)});
   };
@@ -184,19 +161,19 @@ TEST(LightningDeviceTest, views_that_are_not_contiguous_are_taken) {
   LightningInput input{
       .q = joined.select(2, 0), .k = joined.select(2, 1), .v = joined.select(2, 2)};
   input.decay = lightning_decay(2).to(torch::kCUDA);
-  const Tensor found = lightning_chunked(input).output;
+  const Tensor found = recurrence_chunked(input).output;
   for (Tensor* x : {&input.q, &input.k, &input.v}) *x = x->contiguous();
-  EXPECT_TRUE(torch::equal(found, lightning_chunked(input).output));
+  EXPECT_TRUE(torch::equal(found, recurrence_chunked(input).output));
 }
 
 TEST(LightningErrors, packed_sequences_are_checked) {
   LightningInput input = make_input({kCpu, 1, 20, 2, 16, false, 0, {0, 5, 20}});
   input.offsets = torch::tensor({0, 5, 19}, torch::kInt32);
-  EXPECT_ERROR(lightning_chunked(input), "lightning: offsets: expected 0 .. 20, found 0 .. 19");
+  EXPECT_ERROR(recurrence_chunked(input), "recurrence: offsets: expected 0 .. 20, found 0 .. 19");
   input.offsets = torch::tensor({0, 15, 5, 20}, torch::kInt64);
-  EXPECT_ERROR(lightning_chunked(input), "lightning: offsets: expected no decrease, found 15, 5");
+  EXPECT_ERROR(recurrence_chunked(input), "recurrence: offsets: expected no decrease, found 15, 5");
   input.offsets = torch::tensor({0.0F, 20.0F});
-  EXPECT_ERROR(lightning_chunked(input), "lightning: offsets: expected int32 or int64 [N + 1]");
+  EXPECT_ERROR(recurrence_chunked(input), "recurrence: offsets: expected int32 or int64 [N + 1]");
 }
 
 }  // namespace

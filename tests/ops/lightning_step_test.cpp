@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "ops/lightning.h"
-#include "ops/reference/lightning.h"
+#include "ops/reference/recurrence.h"
 #include "tests/support/compare.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/target.h"
@@ -92,13 +92,13 @@ Tensor defined_step(const LightningStepInput& input, const Case& c, Tensor& stat
   const int64_t group = c.H / c.G;
   const Tensor k = defined_heads(input.k, c.d, input.k_weight, input.angles);
   const Tensor v = defined_heads(input.v, c.d, {}, {});
-  const LightningOutput out = reference::lightning_recurrent(
-      {.q = defined_heads(input.q, c.d, input.q_weight, input.angles),
-       .k = k.repeat_interleave(group, 2),
-       .v = v.repeat_interleave(group, 2),
-       .decay = wide(input.decay),
-       .scale = input.scale,
-       .state = state});
+  const LightningOutput out =
+      reference::recurrence({.q = defined_heads(input.q, c.d, input.q_weight, input.angles),
+                             .k = k.repeat_interleave(group, 2),
+                             .v = v.repeat_interleave(group, 2),
+                             .decay = wide(input.decay),
+                             .scale = input.scale,
+                             .state = state});
   state = out.state;
   Tensor y = out.output.flatten(1);
   if (c.has_o_norm) y = y / (y.square().mean(-1, true) + 1e-6).sqrt() * wide(input.o_weight);

@@ -6,7 +6,7 @@
 
 #include <cmath>
 
-#include "ops/reference/lightning.h"
+#include "ops/reference/recurrence.h"
 #include "tests/support/expect_error.h"
 
 namespace hypenet {
@@ -87,18 +87,18 @@ class LightningForms : public testing::TestWithParam<Case> {};
 
 TEST_P(LightningForms, agree_in_float64) {
   const LightningInput input = make_input(GetParam());
-  const auto parallel = results(reference::lightning_parallel, input);
-  expect_close(results(lightning_chunked, input), parallel, 1e-10);
-  expect_close(results(reference::lightning_recurrent, input), parallel, 1e-10);
-  const LightningOutput decoded = lightning_recurrent(input);
+  const auto parallel = results(reference::recurrence_quadratic, input);
+  expect_close(results(recurrence_chunked, input), parallel, 1e-10);
+  expect_close(results(reference::recurrence, input), parallel, 1e-10);
+  const LightningOutput decoded = recurrence_recurrent(input);
   expect_close({decoded.output, decoded.state}, {parallel[0], parallel[1]}, 1e-10);
 }
 
 // Sums of a few hundred float32 products, relative to the largest entry.
 TEST_P(LightningForms, are_within_1e_5_in_float32) {
   const LightningInput input = make_input(GetParam(), torch::kFloat32);
-  expect_close(results(lightning_chunked, input),
-               results(reference::lightning_parallel, widened(input)), 1e-5);
+  expect_close(results(recurrence_chunked, input),
+               results(reference::recurrence_quadratic, widened(input)), 1e-5);
 }
 
 INSTANTIATE_TEST_SUITE_P(lengths_and_chunks, LightningForms,
@@ -121,36 +121,36 @@ INSTANTIATE_TEST_SUITE_P(thousand_tokens, LightningForms,
 
 TEST(LightningTest, float32_is_within_1e_5_of_float64) {
   const LightningInput input = make_input({2, 200, 4, 32, 64}, torch::kFloat32);
-  const auto expected = results(reference::lightning_parallel, widened(input));
-  expect_close(results(lightning_chunked, input), expected, 1e-5);
-  const LightningOutput decoded = lightning_recurrent(input);
+  const auto expected = results(reference::recurrence_quadratic, widened(input));
+  expect_close(results(recurrence_chunked, input), expected, 1e-5);
+  const LightningOutput decoded = recurrence_recurrent(input);
   expect_close({decoded.output, decoded.state}, {expected[0], expected[1]}, 1e-5);
 }
 
 TEST(LightningTest, bfloat16_input_is_summed_in_float32_and_rounded_once) {
   const LightningInput input = make_input({2, 200, 4, 32, 64}, torch::kBFloat16);
-  const LightningOutput out = lightning_chunked(input);
+  const LightningOutput out = recurrence_chunked(input);
   EXPECT_EQ(out.output.scalar_type(), torch::kBFloat16);
   EXPECT_EQ(out.state.scalar_type(), torch::kFloat32);
   // One rounding to 8 bits is 2^-9 = 2e-3 of the value itself; the state is not rounded.
-  const auto expected = results(reference::lightning_parallel, widened(input));
-  const auto found = results(lightning_chunked, input);
+  const auto expected = results(reference::recurrence_quadratic, widened(input));
+  const auto found = results(recurrence_chunked, input);
   EXPECT_LT(relative_error(found[1], expected[1]), 1e-5);
   expect_close(found, expected, 4e-3);
 }
 
 TEST(LightningTest, state_carries_across_calls) {
   LightningInput input = make_input({2, 150, 3, 16, 32});
-  const LightningOutput whole = lightning_chunked(input);
+  const LightningOutput whole = recurrence_chunked(input);
   const auto part = [&](int64_t begin, int64_t count, const Tensor& state) {
     LightningInput piece = input;
     for (Tensor* x : {&piece.q, &piece.k, &piece.v}) *x = x->narrow(1, begin, count);
     piece.state = state;
     return piece;
   };
-  const LightningOutput first = lightning_chunked(part(0, 70, input.state));
-  const LightningOutput second = lightning_chunked(part(70, 79, first.state));
-  const LightningOutput last = lightning_recurrent(part(149, 1, second.state));
+  const LightningOutput first = recurrence_chunked(part(0, 70, input.state));
+  const LightningOutput second = recurrence_chunked(part(70, 79, first.state));
+  const LightningOutput last = recurrence_recurrent(part(149, 1, second.state));
   const Tensor joined = torch::cat({first.output, second.output, last.output}, 1);
   EXPECT_LT(relative_error(joined, whole.output), 1e-12);
   EXPECT_LT(relative_error(last.state, whole.state), 1e-12);
@@ -160,14 +160,14 @@ TEST(LightningTest, without_needed_state_output_and_gradients_are_the_same) {
   for (const int64_t T : {64, 100, 256}) {
     LightningInput input = make_input({2, T, 2, 16, 64, false});
     const auto gradients = [&] {
-      const Tensor output = lightning_chunked(input).output;
+      const Tensor output = recurrence_chunked(input).output;
       auto all = torch::autograd::grad({output.square().sum()}, {input.q, input.k, input.v});
       all.push_back(output.detach());
       return all;
     };
     const auto with_state = gradients();
     input.needs_state = false;
-    EXPECT_FALSE(lightning_chunked(input).state.defined());
+    EXPECT_FALSE(recurrence_chunked(input).state.defined());
     const auto without_state = gradients();
     for (size_t i = 0; i < 4; ++i) {
       EXPECT_LT(relative_error(without_state[i], with_state[i]), 1e-12) << T << " " << i;
@@ -178,8 +178,8 @@ TEST(LightningTest, without_needed_state_output_and_gradients_are_the_same) {
 TEST(LightningTest, inputs_are_not_changed) {
   const LightningInput input = make_input({1, 40, 2, 16, 16});
   const Tensor state = input.state.detach().clone(), q = input.q.detach().clone();
-  lightning_chunked(input);
-  lightning_recurrent(input);
+  recurrence_chunked(input);
+  recurrence_recurrent(input);
   EXPECT_TRUE(torch::equal(input.state, state));
   EXPECT_TRUE(torch::equal(input.q, q));
 }
@@ -189,7 +189,7 @@ TEST(LightningTest, attention_takes_the_differentiable_form_when_gradients_are_a
   EXPECT_TRUE(lightning_attention(input).output.requires_grad());
   const torch::NoGradGuard no_grad;
   const LightningOutput decoded = lightning_attention(input);
-  EXPECT_LT(relative_error(decoded.output, reference::lightning_recurrent(input).output), 1e-12);
+  EXPECT_LT(relative_error(decoded.output, reference::recurrence(input).output), 1e-12);
 }
 
 TEST(LightningDecay, powers_of_two_follow_alibi) {
@@ -215,24 +215,24 @@ TEST(LightningErrors, name_tensor_expected_and_found) {
   const LightningInput good = make_input({2, 8, 4, 16, 8});
   LightningInput bad = good;
   bad.k = bad.k.narrow(1, 0, 7);
-  for (const auto form : {lightning_chunked, lightning_recurrent, lightning_attention}) {
-    EXPECT_ERROR(form(bad), "lightning: k: expected shape [2, 8, 4, 16], found [2, 7, 4, 16]");
+  for (const auto form : {recurrence_chunked, recurrence_recurrent, lightning_attention}) {
+    EXPECT_ERROR(form(bad), "recurrence: k: expected shape [2, 8, 4, 16], found [2, 7, 4, 16]");
   }
   bad = good;
   bad.v = bad.v.to(torch::kFloat32);
-  EXPECT_ERROR(lightning_chunked(bad), "lightning: v: expected type Double, found Float");
+  EXPECT_ERROR(recurrence_chunked(bad), "recurrence: v: expected type Double, found Float");
   bad = good;
   bad.state = bad.state.to(torch::kFloat32);
-  EXPECT_ERROR(lightning_chunked(bad), "lightning: state: expected type Double, found Float");
+  EXPECT_ERROR(recurrence_chunked(bad), "recurrence: state: expected type Double, found Float");
   bad = good;
   bad.decay = lightning_decay(3);
-  EXPECT_ERROR(lightning_chunked(bad), "lightning: decay: expected shape [4], found [3]");
+  EXPECT_ERROR(recurrence_chunked(bad), "recurrence: decay: expected shape [4], found [3]");
   bad = good;
   bad.chunk = 0;
-  EXPECT_ERROR(lightning_chunked(bad), "expected chunk >= 1, found 0");
+  EXPECT_ERROR(recurrence_chunked(bad), "expected chunk >= 1, found 0");
   bad = good;
   bad.q = bad.q.to(torch::kInt64);
-  EXPECT_ERROR(lightning_chunked(bad), "expected a floating type");
+  EXPECT_ERROR(recurrence_chunked(bad), "expected a floating type");
   EXPECT_ERROR(lightning_decay(0), "expected at least one head");
 }
 

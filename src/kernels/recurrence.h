@@ -1,5 +1,5 @@
-// Lightning attention of one head at a time, chunked (docs/kernels.md), float32, forward and
-// backward.
+// The linear recurrence of a constant decay, one head at a time, chunked (docs/kernels.md),
+// float32, forward and backward.
 #pragma once
 
 #include <cstdint>
@@ -7,11 +7,11 @@
 namespace hypenet::kernels {
 
 /// Tokens a chunk of these kernels: scores of a chunk stay in the first-level cache.
-constexpr int64_t kLightningChunk = 64;
+constexpr int64_t kRecurrenceChunk = 64;
 
 /// Pointers are to the head's first token; token t lies t * token floats further. States are [size,
 /// size].
-struct LightningParams {
+struct RecurrenceParams {
   const float *q, *k, *v;
   float* output;
   const float* initial;  // state before the first token; null: zero
@@ -22,10 +22,10 @@ struct LightningParams {
   double decay, scale;
 };
 
-/// One head; `scratch` holds lightning_scratch(size) floats.
-void lightning_forward(const LightningParams& params, float* scratch);
+/// One head; `scratch` holds recurrence_scratch(size) floats.
+void recurrence_forward(const RecurrenceParams& params, float* scratch);
 
-struct LightningBackwardParams {
+struct RecurrenceBackwardParams {
   const float *q, *k, *v, *doutput;
   const float* starts;  // as forward wrote it
   const float* dfinal;  // gradient of the final state; null: zero
@@ -37,9 +37,9 @@ struct LightningBackwardParams {
   double decay, scale;
 };
 
-void lightning_backward(const LightningBackwardParams& params, float* scratch);
+void recurrence_backward(const RecurrenceBackwardParams& params, float* scratch);
 
 /// Floats of scratch that either kernel needs.
-int64_t lightning_scratch(int64_t size);
+int64_t recurrence_scratch(int64_t size);
 
 }  // namespace hypenet::kernels

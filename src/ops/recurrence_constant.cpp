@@ -1,10 +1,7 @@
-// The chunked form and its gradient, by batched products over all chunks and a short scan over
-// their states. Every power of gamma that appears is non-negative: gamma^(-j) overflows for fast
-// heads.
-#include "ops/lightning.h"
-#include "ops/lightning_check.h"
-#include "ops/lightning_cpu.h"
-#include "ops/lightning_cuda.h"
+// The chunked form of a constant decay per head and its gradient, by batched products over all
+// chunks and a short scan over their states. Every power of gamma = exp(-decay) that appears is
+// non-negative: gamma^(-j) overflows for fast heads.
+#include "ops/recurrence_forms.h"
 #include "ops/types.h"
 
 namespace hypenet {
@@ -16,7 +13,7 @@ using torch::autograd::variable_list;
 /// The sizes of one call: T tokens in N chunks of C, the last one of `last` tokens.
 struct Chunks {
   Chunks(const Tensor& q, int64_t chunk)
-      : B(q.size(0)), T(q.size(1)), H(q.size(2)), d(q.size(3)), type(sum_type(q)) {
+      : B(q.size(0)), T(q.size(1)), H(q.size(2)), type(sum_type(q)) {
     C = std::min(chunk, T);
     N = (T + C - 1) / C;
     last = T - (N - 1) * C;
@@ -26,39 +23,40 @@ struct Chunks {
   Tensor split(const Tensor& x) const {
     Tensor wide = x.transpose(1, 2).to(type);
     if (last < C) wide = at::constant_pad_nd(wide, {0, 0, 0, C - last});
-    return wide.reshape({B * H * N, C, d});
+    return wide.reshape({B * H * N, C, x.size(3)});
   }
 
   /// The inverse of split, in the type of `like`.
   Tensor join(const Tensor& x, const Tensor& like) const {
-    const Tensor joined = x.view({B, H, N * C, d}).narrow(2, 0, T).transpose(1, 2);
+    const Tensor joined = x.view({B, H, N * C, x.size(2)}).narrow(2, 0, T).transpose(1, 2);
     return joined.to(like.scalar_type());
   }
 
   /// x [B H N, C, d] times powers [H, N or 1, C, 1].
   Tensor weighted(const Tensor& x, const Tensor& powers) const {
-    return (x.view({B, H, N, C, d}) * powers).view_as(x);
+    return (x.view({B, H, N, C, x.size(2)}) * powers).view_as(x);
   }
 
-  int64_t B, T, H, d, C, N, last;
+  int64_t B, T, H, C, N, last;
   torch::ScalarType type;
 };
 
 /// Powers of gamma = exp(-decay) inside a chunk; the scale of q is in those that q meets.
 struct Powers {
   Powers(const Chunks& s, const Tensor& decay, double scale) {
-    const Tensor rate = decay.to(s.type).neg().view({s.H, 1, 1});  // [H, 1, 1]
-    const Tensor time = torch::arange(s.C, rate.options());
+    const Tensor log_gamma = decay.to(s.type).neg().view({s.H, 1, 1});
+    const Tensor time = torch::arange(s.C, log_gamma.options());
     const Tensor lag = (time.unsqueeze(1) - time).clamp_min_(0);
-    within = (rate * lag).exp_().mul_(scale).tril_().unsqueeze(1);
-    from_start = (rate * (time + 1).unsqueeze(1)).exp_().mul_(scale).unsqueeze(1);
-    const Tensor full = (rate * (s.C - 1 - time).unsqueeze(1)).exp_().unsqueeze(1);
-    const Tensor whole = (rate * s.C).exp_().unsqueeze(1).expand({s.H, s.N, 1, 1});
+    within = (log_gamma * lag).exp_().mul_(scale).tril_().unsqueeze(1);
+    from_start = (log_gamma * (time + 1).unsqueeze(1)).exp_().mul_(scale).unsqueeze(1);
+    const Tensor full = (log_gamma * (s.C - 1 - time).unsqueeze(1)).exp_().unsqueeze(1);
+    const Tensor whole = (log_gamma * s.C).exp_().unsqueeze(1).expand({s.H, s.N, 1, 1});
     to_end = full, across = whole;
     if (s.last == s.C) return;
-    const Tensor cut = (rate * (s.last - 1 - time).clamp_min_(0).unsqueeze(1)).exp_().unsqueeze(1);
+    const Tensor cut =
+        (log_gamma * (s.last - 1 - time).clamp_min_(0).unsqueeze(1)).exp_().unsqueeze(1);
     to_end = torch::cat({full.expand({s.H, s.N - 1, s.C, 1}), cut}, 1);
-    across = torch::cat({whole.narrow(1, 0, s.N - 1), (rate * s.last).exp_().unsqueeze(1)}, 1);
+    across = torch::cat({whole.narrow(1, 0, s.N - 1), (log_gamma * s.last).exp_().unsqueeze(1)}, 1);
   }
 
   Tensor within;      // scale gamma^(i - j) for j <= i, else 0: [H, 1, C, C]
@@ -74,12 +72,16 @@ Tensor scores(const Chunks& s, const Powers& powers, const Tensor& x, const Tens
   return product;
 }
 
-/// The state before each chunk and after the last, [B, H, N + 1, d, d].
+/// What each chunk adds to states: sum_j x_j^T y_j, [B, H, N, dk, dv].
+Tensor own_states(const Chunks& s, const Tensor& x, const Tensor& y) {
+  return torch::bmm(x.transpose(1, 2), y).view({s.B, s.H, s.N, x.size(2), y.size(2)});
+}
+
+/// The state before each chunk and after the last, [B, H, N + 1, dk, dv].
 Tensor scan_states(const Chunks& s, const Powers& powers, const Tensor& k, const Tensor& v,
                    const Tensor& initial) {
-  const Tensor own =
-      torch::bmm(s.weighted(k, powers.to_end).transpose(1, 2), v).view({s.B, s.H, s.N, s.d, s.d});
-  Tensor states = torch::empty({s.B, s.H, s.N + 1, s.d, s.d}, own.options());
+  const Tensor own = own_states(s, s.weighted(k, powers.to_end), v);
+  Tensor states = torch::empty({s.B, s.H, s.N + 1, k.size(2), v.size(2)}, own.options());
   initial.defined() ? states.select(2, 0).copy_(initial) : states.select(2, 0).zero_();
   for (int64_t n = 0; n < s.N; ++n) {
     Tensor next = states.select(2, n + 1);
@@ -88,13 +90,12 @@ Tensor scan_states(const Chunks& s, const Powers& powers, const Tensor& k, const
   return states;
 }
 
-/// dL/dS after each chunk and (first) of the initial state, [B, H, N + 1, d, d]; U of
+/// dL/dS after each chunk and (first) of the initial state, [B, H, N + 1, dk, dv]; U of
 /// docs/kernels.md, "Lightning attention".
 Tensor scan_gradients(const Chunks& s, const Powers& powers, const Tensor& q, const Tensor& doutput,
                       const Tensor& dfinal) {
-  const Tensor own = torch::bmm(s.weighted(q, powers.from_start).transpose(1, 2), doutput)
-                         .view({s.B, s.H, s.N, s.d, s.d});
-  Tensor gradients = torch::empty({s.B, s.H, s.N + 1, s.d, s.d}, own.options());
+  const Tensor own = own_states(s, s.weighted(q, powers.from_start), doutput);
+  Tensor gradients = torch::empty({s.B, s.H, s.N + 1, q.size(2), doutput.size(2)}, own.options());
   dfinal.defined() ? gradients.select(2, s.N).copy_(dfinal) : gradients.select(2, s.N).zero_();
   for (int64_t n = s.N - 1; n >= 0; --n) {
     Tensor before = gradients.select(2, n);
@@ -104,13 +105,13 @@ Tensor scan_gradients(const Chunks& s, const Powers& powers, const Tensor& q, co
   return gradients;
 }
 
-/// states [B, H, N + 1, d, d] -> those from `first` on, one a chunk, [B H N, d, d].
+/// states [B, H, N + 1, dk, dv] -> those from `first` on, one a chunk, [B H N, dk, dv].
 Tensor of_chunks(const Chunks& s, const Tensor& states, int64_t first) {
-  return states.narrow(2, first, s.N).reshape({s.B * s.H * s.N, s.d, s.d});
+  return states.narrow(2, first, s.N).flatten(0, 2);
 }
 
 /// autograd takes no undefined tensors: an absent initial or final state is one without elements.
-struct ChunkedFunction : torch::autograd::Function<ChunkedFunction> {
+struct ConstantFunction : torch::autograd::Function<ConstantFunction> {
   static variable_list forward(AutogradContext* context, const Tensor& q, const Tensor& k,
                                const Tensor& v, const Tensor& given, const Tensor& decay,
                                double scale, int64_t chunk, bool needs_state) {
@@ -141,7 +142,7 @@ struct ChunkedFunction : torch::autograd::Function<ChunkedFunction> {
     const Powers powers(s, saved[3], context->saved_data["scale"].toDouble());
     const Tensor &doutput = gradients[0], &dfinal = gradients[1];
     const Tensor qs = s.split(q), ks = s.split(k), vs = s.split(v);
-    const Tensor dos = s.split(doutput.defined() ? doutput : torch::zeros_like(q));
+    const Tensor dos = s.split(doutput.defined() ? doutput : torch::zeros_like(v));
     const Tensor dscores = scores(s, powers, dos, vs);
     Tensor dq = torch::bmm(dscores, ks);
     Tensor dk = torch::bmm(dscores.transpose(1, 2), qs);
@@ -161,44 +162,11 @@ struct ChunkedFunction : torch::autograd::Function<ChunkedFunction> {
   }
 };
 
-/// Packed sequences, one after the other.
-LightningOutput chunked_by_sequence(const LightningInput& input) {
-  const Tensor offsets = input.offsets.to(torch::kCPU, torch::kInt64);
-  const auto* const at = offsets.const_data_ptr<int64_t>();
-  const int64_t N = offsets.numel() - 1, H = input.q.size(2), d = input.q.size(3);
-  HYPENET_CHECK(at[0] == 0 && at[N] == input.q.size(1), "lightning: offsets: expected 0 .. ",
-                input.q.size(1), ", found ", at[0], " .. ", at[N]);
-  std::vector<Tensor> outputs, states;
-  for (int64_t n = 0; n < N; ++n) {
-    const int64_t tokens = at[n + 1] - at[n];
-    HYPENET_CHECK(tokens >= 0, "lightning: offsets: expected no decrease, found ", at[n], ", ",
-                  at[n + 1]);
-    LightningInput part = input;
-    part.offsets = Tensor();
-    for (Tensor* x : {&part.q, &part.k, &part.v}) *x = x->narrow(1, at[n], tokens);
-    if (input.state.defined()) part.state = input.state.narrow(0, n, 1);
-    if (tokens == 0) {
-      states.push_back(part.state.defined()
-                           ? part.state
-                           : torch::zeros({1, H, d, d}, part.q.options().dtype(sum_type(part.q))));
-      continue;
-    }
-    const LightningOutput out = lightning_chunked(part);
-    outputs.push_back(out.output);
-    states.push_back(out.state);
-  }
-  return {torch::cat(outputs, 1), input.needs_state ? torch::cat(states, 0) : Tensor()};
-}
-
 }  // namespace
 
-LightningOutput lightning_chunked(const LightningInput& input) {
-  check_lightning(input);
-  if (suits_lightning_cuda(input)) return lightning_cuda(input);
-  if (input.offsets.defined()) return chunked_by_sequence(input);
-  if (suits_lightning_cpu(input)) return lightning_cpu(input);
+RecurrenceOutput recurrence_constant(const Recurrence& input) {
   const Tensor initial = input.state.defined() ? input.state : torch::empty({0}, input.q.options());
-  const variable_list outputs = ChunkedFunction::apply(
+  const variable_list outputs = ConstantFunction::apply(
       input.q, input.k, input.v, initial, input.decay, input.scale, input.chunk, input.needs_state);
   return {outputs[0], input.needs_state ? outputs[1] : Tensor()};
 }

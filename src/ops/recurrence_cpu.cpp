@@ -1,10 +1,9 @@
 // The kernels as an op: where each head lies, the two passes, and the states that forward keeps
 // for backward.
-#include "ops/lightning_cpu.h"
-
 #include <ATen/Parallel.h>
 
-#include "kernels/lightning.h"
+#include "kernels/recurrence.h"
+#include "ops/recurrence_forms.h"
 #include "ops/types.h"
 
 namespace hypenet {
@@ -21,7 +20,7 @@ const float* data_or_null(const Tensor& x) {
 /// d, d].
 struct Heads {
   explicit Heads(const Tensor& q) : B(q.size(0)), T(q.size(1)), H(q.size(2)), d(q.size(3)) {
-    N = (T + kernels::kLightningChunk - 1) / kernels::kLightningChunk;
+    N = (T + kernels::kRecurrenceChunk - 1) / kernels::kRecurrenceChunk;
   }
   int64_t tokens_at(int64_t head) const { return head / H * T * H * d + head % H * d; }
   int64_t state_at(int64_t head) const { return head * d * d; }
@@ -31,7 +30,7 @@ struct Heads {
   template <class Work>
   void for_each(const Work& work) const {
     at::parallel_for(0, B * H, 1, [&](int64_t begin, int64_t end) {
-      const Tensor scratch = torch::empty({kernels::lightning_scratch(d)});
+      const Tensor scratch = torch::empty({kernels::recurrence_scratch(d)});
       for (int64_t head = begin; head < end; ++head) work(head, scratch.data_ptr<float>());
     });
   }
@@ -44,17 +43,17 @@ T* offset(T* base, int64_t by) {
   return base == nullptr ? nullptr : base + by;
 }
 
-struct LightningCpuFunction : torch::autograd::Function<LightningCpuFunction> {
+struct RecurrenceCpuFunction : torch::autograd::Function<RecurrenceCpuFunction> {
   static variable_list forward(AutogradContext* context, const Tensor& given_q,
                                const Tensor& given_k, const Tensor& given_v,
-                               const Tensor& given_initial, const Tensor& decay, double scale,
+                               const Tensor& given_initial, const Tensor& given_decay, double scale,
                                bool needs_state) {
     context->set_materialize_grads(false);
     const Tensor q = given_q.contiguous(), k = given_k.contiguous(), v = given_v.contiguous();
     const Heads heads(q);
     const bool has_initial = given_initial.numel() > 0;
     const Tensor initial = has_initial ? given_initial.contiguous() : Tensor();
-    const Tensor rates = decay.to(torch::kFloat64);
+    const Tensor decay = given_decay.to(torch::kFloat64);
     const Tensor output = torch::empty_like(q);
     const Tensor starts = torch::empty({heads.B, heads.H, heads.N, heads.d, heads.d}, q.options());
     const Tensor final_state = needs_state
@@ -63,21 +62,21 @@ struct LightningCpuFunction : torch::autograd::Function<LightningCpuFunction> {
     float* const last = needs_state ? final_state.data_ptr<float>() : nullptr;
     heads.for_each([&](int64_t head, float* scratch) {
       const int64_t at = heads.tokens_at(head), state = heads.state_at(head);
-      kernels::lightning_forward({.q = q.const_data_ptr<float>() + at,
-                                  .k = k.const_data_ptr<float>() + at,
-                                  .v = v.const_data_ptr<float>() + at,
-                                  .output = output.data_ptr<float>() + at,
-                                  .initial = offset(data_or_null(initial), state),
-                                  .final_state = offset(last, state),
-                                  .starts = starts.data_ptr<float>() + heads.starts_at(head),
-                                  .tokens = heads.T,
-                                  .size = heads.d,
-                                  .token = heads.H * heads.d,
-                                  .decay = rates.const_data_ptr<double>()[head % heads.H],
-                                  .scale = scale},
-                                 scratch);
+      kernels::recurrence_forward({.q = q.const_data_ptr<float>() + at,
+                                   .k = k.const_data_ptr<float>() + at,
+                                   .v = v.const_data_ptr<float>() + at,
+                                   .output = output.data_ptr<float>() + at,
+                                   .initial = offset(data_or_null(initial), state),
+                                   .final_state = offset(last, state),
+                                   .starts = starts.data_ptr<float>() + heads.starts_at(head),
+                                   .tokens = heads.T,
+                                   .size = heads.d,
+                                   .token = heads.H * heads.d,
+                                   .decay = decay.const_data_ptr<double>()[head % heads.H],
+                                   .scale = scale},
+                                  scratch);
     });
-    context->save_for_backward({q, k, v, rates, starts});
+    context->save_for_backward({q, k, v, decay, starts});
     context->saved_data["scale"] = scale;
     context->saved_data["has_initial"] = has_initial;
     return {output, final_state};
@@ -85,7 +84,7 @@ struct LightningCpuFunction : torch::autograd::Function<LightningCpuFunction> {
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const variable_list saved = context->get_saved_variables();
-    const Tensor &q = saved[0], &k = saved[1], &v = saved[2], &rates = saved[3];
+    const Tensor &q = saved[0], &k = saved[1], &v = saved[2], &decay = saved[3];
     const Heads heads(q);
     const Tensor doutput =
         gradients[0].defined() ? gradients[0].contiguous() : torch::zeros_like(q);
@@ -98,7 +97,7 @@ struct LightningCpuFunction : torch::autograd::Function<LightningCpuFunction> {
     float* const first = dinitial.defined() ? dinitial.data_ptr<float>() : nullptr;
     heads.for_each([&](int64_t head, float* scratch) {
       const int64_t at = heads.tokens_at(head), state = heads.state_at(head);
-      kernels::lightning_backward(
+      kernels::recurrence_backward(
           {.q = q.const_data_ptr<float>() + at,
            .k = k.const_data_ptr<float>() + at,
            .v = v.const_data_ptr<float>() + at,
@@ -113,7 +112,7 @@ struct LightningCpuFunction : torch::autograd::Function<LightningCpuFunction> {
            .tokens = heads.T,
            .size = heads.d,
            .token = heads.H * heads.d,
-           .decay = rates.const_data_ptr<double>()[head % heads.H],
+           .decay = decay.const_data_ptr<double>()[head % heads.H],
            .scale = context->saved_data["scale"].toDouble()},
           scratch);
     });
@@ -123,13 +122,13 @@ struct LightningCpuFunction : torch::autograd::Function<LightningCpuFunction> {
 
 }  // namespace
 
-bool suits_lightning_cpu(const LightningInput& input) {
+bool suits_recurrence_cpu(const Recurrence& input) {
   return suits_cpu_kernels({input.q}) && input.q.size(3) % 16 == 0;
 }
 
-LightningOutput lightning_cpu(const LightningInput& input) {
+RecurrenceOutput recurrence_cpu(const Recurrence& input) {
   const Tensor initial = input.state.defined() ? input.state : torch::empty({0}, input.q.options());
-  const variable_list outputs = LightningCpuFunction::apply(
+  const variable_list outputs = RecurrenceCpuFunction::apply(
       input.q, input.k, input.v, initial, input.decay, input.scale, input.needs_state);
   return {outputs[0], input.needs_state ? outputs[1] : Tensor()};
 }

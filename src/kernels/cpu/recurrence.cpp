@@ -1,6 +1,6 @@
 // A chunk is packed into contiguous rows, a multiple of 16 of them; what lies above the diagonal is
 // skipped by blocks.
-#include "kernels/lightning.h"
+#include "kernels/recurrence.h"
 
 #include <cmath>
 
@@ -9,7 +9,7 @@
 namespace hypenet::kernels {
 namespace {
 
-constexpr int64_t C = kLightningChunk;
+constexpr int64_t C = kRecurrenceChunk;
 constexpr int64_t kBlock = 16;
 
 /// Powers of gamma = exp(-decay): power[n] = gamma^n, and lag[C + j - i] = gamma^(i - j) where j <=
@@ -96,10 +96,10 @@ struct Scratch {
 
 }  // namespace
 
-int64_t lightning_scratch(int64_t size) { return 8 * C * size + 2 * C * C + 3 * size * size; }
+int64_t recurrence_scratch(int64_t size) { return 8 * C * size + 2 * C * C + 3 * size * size; }
 
 HYPENET_VECTORIZED
-void lightning_forward(const LightningParams& params, float* memory) {
+void recurrence_forward(const RecurrenceParams& params, float* memory) {
   const int64_t size = params.size, token = params.token, all = params.tokens;
   const Decay decay(params.decay);
   const Scratch scratch(memory, size);
@@ -139,7 +139,7 @@ void lightning_forward(const LightningParams& params, float* memory) {
 }
 
 HYPENET_VECTORIZED
-void lightning_backward(const LightningBackwardParams& params, float* memory) {
+void recurrence_backward(const RecurrenceBackwardParams& params, float* memory) {
   const int64_t size = params.size, token = params.token, all = params.tokens;
   const Decay decay(params.decay);
   const Scratch scratch(memory, size);

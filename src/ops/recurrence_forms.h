@@ -1,0 +1,29 @@
+// What the forms of the recurrence share, and the forms that recurrence_chunked chooses from.
+#pragma once
+
+#include "ops/recurrence.h"
+
+namespace hypenet {
+
+/// Throws Error naming the tensor, what was expected and what was found.
+void check_recurrence(const Recurrence& input);
+
+/// The decay in the type of sums, one number or dk of them last: [1 or B, 1 or T, H, 1 or dk].
+Tensor decay_of_tokens(const Recurrence& input);
+
+/// Packed sequences by a form for one, one after the other; empty ones keep their state.
+RecurrenceOutput by_sequence(const Recurrence& input, RecurrenceOutput (*form)(const Recurrence&));
+
+/// Decay per head [H] without gradient, no beta, no delta rule.
+bool has_constant_decay(const Recurrence& input);
+
+/// recurrence_chunked where has_constant_decay: tensor code, which keeps q, k, v and the states
+/// between chunks for its gradient.
+RecurrenceOutput recurrence_constant(const Recurrence& input);
+
+/// The same by the kernels of kernels/cpu, for float32 on the CPU with dk = dv a multiple of 16.
+/// The chunk is the kernels' own.
+bool suits_recurrence_cpu(const Recurrence& input);
+RecurrenceOutput recurrence_cpu(const Recurrence& input);
+
+}  // namespace hypenet
