@@ -5,7 +5,7 @@ foreach(room ${HYPENET_INSTALLED_ROOMS})
   set_target_properties(hypenet_${room} PROPERTIES EXPORT_NAME ${room}_room)
   target_compile_features(hypenet_${room} PUBLIC cxx_std_20)
   install(TARGETS hypenet_${room} EXPORT hypenetTargets ARCHIVE DESTINATION lib/hypenet COMPONENT cpu)
-  install(DIRECTORY src/${room} DESTINATION include/hypenet COMPONENT cpu FILES_MATCHING PATTERN "*.h" PATTERN "*cuda" EXCLUDE
+  install(DIRECTORY src/${room} DESTINATION include/hypenet COMPONENT cpu FILES_MATCHING PATTERN "*.h" PATTERN "*cuda" EXCLUDE PATTERN "device.h" EXCLUDE
     PATTERN "cpu" EXCLUDE PATTERN "reference" EXCLUDE)
 endforeach()
 

@@ -4,8 +4,7 @@
 
 #include <cmath>
 
-#include "ops/attention_cpu.h"
-#include "ops/attention_cuda.h"
+#include "ops/attention_forms.h"
 #include "ops/types.h"
 
 namespace hypenet {

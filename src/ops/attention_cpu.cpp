@@ -1,11 +1,10 @@
 // The kernels as an op: where each group of heads lies, and the two passes.
-#include "ops/attention_cpu.h"
-
 #include <ATen/Parallel.h>
 
 #include <cmath>
 
 #include "kernels/attention.h"
+#include "ops/attention_forms.h"
 
 namespace hypenet {
 namespace {

@@ -1,8 +1,7 @@
 // The operators are called by name: libtorch's own choice would send every new key length of a
 // decode to cuDNN.
-#include "ops/attention_cuda.h"
-
 #include "base/error.h"
+#include "ops/attention_forms.h"
 
 namespace hypenet {
 namespace {

@@ -6,9 +6,10 @@
 #include <limits>
 #include <vector>
 
-#include "ops/attention_step_cpu.h"
-#include "ops/attention_step_cuda.h"
+#include "ops/attention_step_forms.h"
+#include "ops/form.h"
 #include "ops/norm.h"
+#include "ops/stream.h"
 #include "ops/types.h"
 
 namespace hypenet {
@@ -165,14 +166,41 @@ Tensor step_composed(const AttentionStepInput& input, const Sizes& sizes) {
   return o.to(input.q.scalar_type());
 }
 
+bool suits_device(const AttentionStepInput& input) {
+  constexpr int64_t kMostGroup = 16;  // query heads of a key head
+  const Tensor &keys = input.cache.keys, &values = input.cache.values;
+  const int64_t d = keys.size(3);
+  return suits_cuda_kernels({input.q, keys, input.q_weight, input.angles.cos, input.query_scale}) &&
+         input.q.scalar_type() == torch::kBFloat16 && keys.scalar_type() == torch::kBFloat16 &&
+         is_aligned(keys) && is_aligned(values) && (d == 64 || d == 128) &&
+         input.q.size(1) <= kMostGroup * keys.size(2) * d;
+}
+
+bool suits_cpu(const AttentionStepInput& input) {
+  const auto suits = [](const Tensor& x) { return !x.defined() || suits_cpu_kernels({x}); };
+  return suits(input.q) && suits(input.angles.cos) && suits(input.angles.sin) &&
+         suits(input.query_scale) && input.cache.keys.size(3) % 16 == 0;
+}
+
 }  // namespace
+
+Form form_of(const AttentionStepInput& input) {
+  if (suits_device(input)) return Form::kDevice;
+  return suits_cpu(input) ? Form::kCpu : Form::kComposed;
+}
 
 Tensor attention_step(const AttentionStepInput& input) {
   const torch::NoGradGuard no_grad;
   const Sizes sizes = checked_sizes(input);
-  if (suits_attention_step_cuda(input)) return attention_step_cuda(input);
-  if (suits_attention_step_cpu(input)) return attention_step_cpu(input);
-  return step_composed(input, sizes);
+  switch (form_of(input)) {
+    case Form::kDevice:
+      return attention_step_cuda(input);
+    case Form::kCpu:
+      return attention_step_cpu(input);
+    case Form::kComposed:
+      return step_composed(input, sizes);
+  }
+  throw Error("attention_step: unknown form");
 }
 
 }  // namespace hypenet

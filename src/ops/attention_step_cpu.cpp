@@ -1,7 +1,5 @@
 // First all rows' keys and values go into the pages; then each (rows of a slot, key head) is a
 // task, or each split of its context. Results do not depend on which.
-#include "ops/attention_step_cpu.h"
-
 #include <ATen/Parallel.h>
 
 #include <algorithm>
@@ -9,6 +7,7 @@
 #include <vector>
 
 #include "kernels/attention_step.h"
+#include "ops/attention_step_forms.h"
 #include "ops/stream.h"
 #include "ops/types.h"
 
@@ -172,13 +171,6 @@ void clear_padding(const AttentionStepParams& params, const Tensor& o) {
 }
 
 }  // namespace
-
-bool suits_attention_step_cpu(const AttentionStepInput& input) {
-  const auto suits = [](const Tensor& x) { return !x.defined() || suits_cpu_kernels({x}); };
-  const Tensor& keys = input.cache.keys;
-  return suits(input.q) && suits(input.angles.cos) && suits(input.angles.sin) &&
-         suits(input.query_scale) && keys.size(3) % 16 == 0;
-}
 
 Tensor attention_step_cpu(const AttentionStepInput& input) {
   const kernels::StepPages pages = pages_of(input);

@@ -1,21 +1,14 @@
 // Pointers and sizes for the kernels, and the memory they work in.
-#include "ops/attention_step_cuda.h"
-
 #include <c10/core/DeviceGuard.h>
 
-#include "kernels/cuda/attention_step.h"
+#include "kernels/device.h"
+#include "ops/attention_step_forms.h"
 #include "ops/stream.h"
 
 namespace hypenet {
 namespace {
 
 const void* pointer_or_null(const Tensor& x) { return x.defined() ? x.const_data_ptr() : nullptr; }
-
-bool is_bfloat16(const Tensor& x) { return x.scalar_type() == torch::kBFloat16; }
-
-bool is_aligned(const Tensor& x) {
-  return reinterpret_cast<uintptr_t>(x.const_data_ptr()) % 16 == 0;
-}
 
 kernels::cuda::KvPageParams pages_of(const AttentionStepInput& input) {
   const Tensor& keys = input.cache.keys;
@@ -30,14 +23,6 @@ kernels::cuda::KvPageParams pages_of(const AttentionStepInput& input) {
 }
 
 }  // namespace
-
-bool suits_attention_step_cuda(const AttentionStepInput& input) {
-  const Tensor &keys = input.cache.keys, &values = input.cache.values;
-  const int64_t d = keys.size(3), most = 16;
-  return suits_cuda_kernels({input.q, keys, input.q_weight, input.angles.cos, input.query_scale}) &&
-         is_bfloat16(input.q) && is_bfloat16(keys) && is_aligned(keys) && is_aligned(values) &&
-         (d == 64 || d == 128) && input.q.size(1) <= most * keys.size(2) * d;
-}
 
 Tensor attention_step_cuda(const AttentionStepInput& input) {
   const c10::DeviceGuard on_device(input.q.device());
@@ -66,10 +51,11 @@ Tensor attention_step_cuda(const AttentionStepInput& input) {
       .size = d,
       .weight_type = q_weight.defined() ? kernel_type(q_weight) : kernels::DType::kFloat32,
       .eps = static_cast<float>(input.eps)};
-  const Tensor parts = torch::empty({kernels::cuda::attention_step_floats(params)},
+  const Tensor parts = torch::empty({kernels::device_kernels().attention_step_floats(params)},
                                     q.options().dtype(torch::kFloat32));
   params.parts = parts.mutable_data_ptr<float>();
-  throw_unless_ok("attention_step", kernels::cuda::attention_step(params, current_stream(q)));
+  throw_unless_ok("attention_step",
+                  kernels::device_kernels().attention_step(params, current_stream(q)));
   return o;
 }
 

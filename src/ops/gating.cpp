@@ -4,7 +4,7 @@
 #include <ATen/Parallel.h>
 #include <c10/core/DeviceGuard.h>
 
-#include "kernels/cuda/gating.h"
+#include "kernels/device.h"
 #include "kernels/gating.h"
 #include "ops/gradient.h"
 #include "ops/stream.h"
@@ -22,16 +22,16 @@ struct Swiglu {
   static Tensor plain(const Tensor& up, const Tensor& gate) { return torch::silu(gate) * up; }
   static constexpr auto kForward = kernels::swiglu_forward;
   static constexpr auto kBackward = kernels::swiglu_backward;
-  static constexpr auto kCudaForward = kernels::cuda::swiglu;
-  static constexpr auto kCudaBackward = kernels::cuda::swiglu_backward;
+  static constexpr auto kCudaForward = &kernels::DeviceKernels::swiglu;
+  static constexpr auto kCudaBackward = &kernels::DeviceKernels::swiglu_backward;
 };
 
 struct SigmoidGate {
   static Tensor plain(const Tensor& x, const Tensor& gate) { return x * torch::sigmoid(gate); }
   static constexpr auto kForward = kernels::sigmoid_gate_forward;
   static constexpr auto kBackward = kernels::sigmoid_gate_backward;
-  static constexpr auto kCudaForward = kernels::cuda::sigmoid_gate;
-  static constexpr auto kCudaBackward = kernels::cuda::sigmoid_gate_backward;
+  static constexpr auto kCudaForward = &kernels::DeviceKernels::sigmoid_gate;
+  static constexpr auto kCudaBackward = &kernels::DeviceKernels::sigmoid_gate_backward;
 };
 
 /// x and gate are contiguous, of one type.
@@ -45,7 +45,8 @@ Tensor forward(const Tensor& x, const Tensor& gate) {
                                            .y = y.mutable_data_ptr(),
                                            .count = x.numel(),
                                            .type = kernel_type(x)};
-    throw_unless_ok("gate", Gate::kCudaForward(params, current_stream(x)));
+    throw_unless_ok("gate",
+                    (kernels::device_kernels().*Gate::kCudaForward)(params, current_stream(x)));
     return y;
   }
   const kernels::GateParams params{.x = x.const_data_ptr<float>(),
@@ -69,7 +70,8 @@ variable_list backward(const Tensor& x, const Tensor& gate, const Tensor& dy) {
                                                    .dgate = dgate.mutable_data_ptr(),
                                                    .count = x.numel(),
                                                    .type = kernel_type(x)};
-    throw_unless_ok("gate backward", Gate::kCudaBackward(params, current_stream(x)));
+    throw_unless_ok("gate backward",
+                    (kernels::device_kernels().*Gate::kCudaBackward)(params, current_stream(x)));
     return {dx, dgate};
   }
   const kernels::GateBackwardParams params{.x = x.const_data_ptr<float>(),

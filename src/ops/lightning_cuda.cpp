@@ -4,7 +4,7 @@
 
 #include <c10/core/DeviceGuard.h>
 
-#include "kernels/cuda/lightning.h"
+#include "kernels/device.h"
 #include "ops/stream.h"
 #include "ops/types.h"
 
@@ -56,7 +56,7 @@ struct LightningCudaFunction : torch::autograd::Function<LightningCudaFunction> 
                         .o = output.mutable_data_ptr(),
                         .given = floats_or_null(initial),
                         .final_state = needs_state ? final_state.data_ptr<float>() : nullptr};
-    throw_unless_ok("lightning", kernels::cuda::lightning(params, current_stream(q)));
+    throw_unless_ok("lightning", kernels::device_kernels().lightning(params, current_stream(q)));
     context->save_for_backward({q, k, v, initial, decay, offsets});
     context->saved_data["scale"] = scale;
     return {output, final_state};
@@ -102,7 +102,8 @@ struct LightningCudaFunction : torch::autograd::Function<LightningCudaFunction> 
     params.passes[2].given_transposed = false;
     if (dinitial.defined()) params.passes[2].final_state = dinitial.data_ptr<float>();
     params.passes[2].final_factor = static_cast<float>(scale);
-    throw_unless_ok("lightning backward", kernels::cuda::lightning(params, current_stream(q)));
+    throw_unless_ok("lightning backward",
+                    kernels::device_kernels().lightning(params, current_stream(q)));
     return {dq, dk, dv, dinitial, {}, {}, {}, {}};
   }
 };
@@ -115,7 +116,7 @@ bool suits_lightning_cuda(const Recurrence& input) {
     return false;
   }
   const c10::DeviceGuard on_device(input.q.device());
-  return kernels::cuda::has_lightning(input.q.size(3));
+  return kernels::device_kernels().has_lightning(input.q.size(3));
 }
 
 RecurrenceOutput lightning_cuda(const Recurrence& input) {

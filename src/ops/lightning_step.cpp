@@ -5,8 +5,9 @@
 #include <ATen/Parallel.h>
 #include <c10/core/DeviceGuard.h>
 
-#include "kernels/cuda/lightning_step.h"
+#include "kernels/device.h"
 #include "kernels/lightning_step.h"
+#include "ops/form.h"
 #include "ops/gating.h"
 #include "ops/norm.h"
 #include "ops/recurrence.h"
@@ -77,12 +78,25 @@ Sizes checked_sizes(const LightningStepInput& input) {
   return {B, H, G, d};
 }
 
-bool suits_cuda(const LightningStepInput& input, const Sizes& sizes) {
-  const bool aligned = reinterpret_cast<uintptr_t>(input.state.const_data_ptr()) % 16 == 0;
-  return aligned && (sizes.d == 64 || sizes.d == 128) &&
+int64_t head_size(const LightningStepInput& input) { return input.q.size(1) / input.decay.size(0); }
+
+bool suits_device(const LightningStepInput& input) {
+  const int64_t d = head_size(input);
+  return is_aligned(input.state) && (d == 64 || d == 128) &&
          input.decay.scalar_type() == torch::kFloat32 &&
          suits_cuda_kernels({input.q, input.q_weight, input.angles.cos, input.angles.sin,
                              input.decay, input.state});
+}
+
+bool suits_cpu(const LightningStepInput& input) {
+  const auto is_weight = [](const Tensor& x) {
+    return !x.defined() || suits_cpu_kernels({x}) ||
+           (x.is_cpu() && x.scalar_type() == torch::kBFloat16);
+  };
+  const bool has_rope = input.angles.cos.defined();
+  return suits_cpu_kernels({input.q, input.decay}) && is_weight(input.q_weight) &&
+         (!has_rope || suits_cpu_kernels({input.angles.cos, input.angles.sin})) &&
+         head_size(input) % 4 == 0;
 }
 
 const int32_t* slots_or_null(const LightningStepInput& input) {
@@ -119,18 +133,9 @@ Tensor step_cuda(const LightningStepInput& input, const Sizes& sizes) {
       .scale = static_cast<float>(input.scale),
       .eps = static_cast<float>(input.eps),
       .is_settled = input.is_settled};
-  throw_unless_ok("lightning_step", kernels::cuda::lightning_step(params, current_stream(q)));
+  throw_unless_ok("lightning_step",
+                  kernels::device_kernels().lightning_step(params, current_stream(q)));
   return o;
-}
-
-bool suits_cpu(const LightningStepInput& input, const Sizes& sizes) {
-  const auto is_weight = [](const Tensor& x) {
-    return !x.defined() || suits_cpu_kernels({x}) ||
-           (x.is_cpu() && x.scalar_type() == torch::kBFloat16);
-  };
-  const bool has_rope = input.angles.cos.defined();
-  return suits_cpu_kernels({input.q, input.decay}) && is_weight(input.q_weight) &&
-         (!has_rope || suits_cpu_kernels({input.angles.cos, input.angles.sin})) && sizes.d % 4 == 0;
 }
 
 Tensor step_cpu(const LightningStepInput& input, const Sizes& sizes) {
@@ -191,14 +196,30 @@ Tensor step_composed(const LightningStepInput& input, const Sizes& sizes) {
   return recurrence_step(rows, input.slots).reshape({B, H * d});
 }
 
+/// scale q S by the form that takes this input.
+Tensor step(const LightningStepInput& input, const Sizes& sizes) {
+  switch (form_of(input)) {
+    case Form::kDevice:
+      return step_cuda(input, sizes);
+    case Form::kCpu:
+      return step_cpu(input, sizes);
+    case Form::kComposed:
+      return step_composed(input, sizes);
+  }
+  throw Error("lightning_step: unknown form");
+}
+
 }  // namespace
+
+Form form_of(const LightningStepInput& input) {
+  if (suits_device(input)) return Form::kDevice;
+  return suits_cpu(input) ? Form::kCpu : Form::kComposed;
+}
 
 Tensor lightning_step(const LightningStepInput& input) {
   const torch::NoGradGuard no_grad;
   const Sizes sizes = checked_sizes(input);
-  const Tensor o = suits_cuda(input, sizes)  ? step_cuda(input, sizes)
-                   : suits_cpu(input, sizes) ? step_cpu(input, sizes)
-                                             : step_composed(input, sizes);
+  const Tensor o = step(input, sizes);
   if (input.o_weight.defined() && input.gate.defined()) {
     return gated_rms_norm(o, input.o_weight, input.gate, input.eps);
   }

@@ -6,7 +6,8 @@
 
 #include <algorithm>
 
-#include "kernels/cuda/linear_step.h"
+#include "kernels/device.h"
+#include "ops/form.h"
 #include "ops/gating.h"
 #include "ops/linear.h"
 #include "ops/linear_step_cpu.h"
@@ -19,6 +20,8 @@ namespace {
 
 // So many rows the device kernel prepares by itself, more perhaps: of very long rows not so many.
 constexpr int64_t kRowsWithoutSpace = 4;
+constexpr size_t kMostLayers = 4;
+static_assert(kMostLayers <= kernels::cuda::kMostStepLayers);
 
 void check_layer(const LinearWeights& layer, const Tensor& x) {
   const Tensor &weight = layer.weight.read(), &bias = layer.bias.read();
@@ -45,8 +48,8 @@ void check_input(const LinearStepInput& input) {
                     x.scalar_type() == torch::kFloat64,
                 "linear_step: x: expected type float32, bfloat16 or float64, found ",
                 x.scalar_type());
-  HYPENET_CHECK(!input.layers.empty() && input.layers.size() <= kernels::cuda::kMostStepLayers,
-                "linear_step: expected 1 to 4 layers, found ", input.layers.size());
+  HYPENET_CHECK(!input.layers.empty() && input.layers.size() <= kMostLayers,
+                "linear_step: expected 1 to ", kMostLayers, " layers, found ", input.layers.size());
   for (const LinearWeights& layer : input.layers) check_layer(layer, x);
   if (input.norm_weight.defined()) {
     check_shape("linear_step: norm_weight", input.norm_weight, {x.size(1)});
@@ -105,12 +108,10 @@ std::vector<Tensor> linear_step_composed(const LinearStepInput& input) {
   return outputs;
 }
 
-bool is_dense(const Tensor& x) {
-  return x.is_contiguous() && reinterpret_cast<uintptr_t>(x.const_data_ptr()) % 16 == 0;
-}
+bool is_dense(const Tensor& x) { return x.is_contiguous() && is_aligned(x); }
 
 /// Whether the device kernels take this input; weights and the residual must lie as they are.
-bool suits_linear_step_cuda(const LinearStepInput& input) {
+bool suits_device(const LinearStepInput& input) {
   const bool suits =
       suits_cuda_kernels({input.x, input.norm_weight}) && input.x.scalar_type() == torch::kBFloat16;
   if (!suits || input.x.size(1) == 0 || input.x.size(1) % 8 != 0) return false;
@@ -119,6 +120,23 @@ bool suits_linear_step_cuda(const LinearStepInput& input) {
     return is_dense(layer.weight.read()) &&
            (!layer.bias.defined() || layer.bias.read().is_contiguous());
   });
+}
+
+/// These may be undefined.
+bool is_row(const Tensor& x) { return !x.defined() || suits_cpu_kernels({x}); }
+
+bool is_weight(const Tensor& x) {
+  return is_row(x) || (x.is_cpu() && x.scalar_type() == torch::kBFloat16);
+}
+
+/// Whether all is on the CPU: x, gate and residual float32, weights, biases and the norm's weight
+/// each float32 or bfloat16.
+bool suits_cpu(const LinearStepInput& input) {
+  return suits_cpu_kernels({input.x}) && is_row(input.gate) && is_row(input.residual) &&
+         is_weight(input.norm_weight) &&
+         std::ranges::all_of(input.layers, [](const LinearWeights& layer) {
+           return is_weight(layer.weight.read()) && is_weight(layer.bias.read());
+         });
 }
 
 std::vector<Tensor> linear_step_cuda(const LinearStepInput& input) {
@@ -157,18 +175,29 @@ std::vector<Tensor> linear_step_cuda(const LinearStepInput& input) {
                         .out = out.defined() ? out.mutable_data_ptr() : nullptr,
                         .rows = rows};
   }
-  throw_unless_ok("linear_step", kernels::cuda::linear_step(params, current_stream(x)));
+  throw_unless_ok("linear_step", kernels::device_kernels().linear_step(params, current_stream(x)));
   return outputs;
 }
 
 }  // namespace
 
+Form form_of(const LinearStepInput& input) {
+  if (suits_device(input)) return Form::kDevice;
+  return suits_cpu(input) ? Form::kCpu : Form::kComposed;
+}
+
 std::vector<Tensor> linear_step(const LinearStepInput& input) {
   const torch::NoGradGuard no_grad;
   check_input(input);
-  if (suits_linear_step_cuda(input)) return linear_step_cuda(input);
-  if (suits_linear_step_cpu(input)) return linear_step_cpu(input);
-  return linear_step_composed(input);
+  switch (form_of(input)) {
+    case Form::kDevice:
+      return linear_step_cuda(input);
+    case Form::kCpu:
+      return linear_step_cpu(input);
+    case Form::kComposed:
+      return linear_step_composed(input);
+  }
+  throw Error("linear_step: unknown form");
 }
 
 }  // namespace hypenet

@@ -21,12 +21,6 @@ using kernels::kLinearUnit;
 constexpr int64_t kGrain = 65536;      // products a task: a fork and join costs about as much
 constexpr int64_t kPackGrain = 16384;  // numbers a task
 
-bool is_row(const Tensor& x) { return !x.defined() || suits_cpu_kernels({x}); }
-
-bool is_weight(const Tensor& x) {
-  return is_row(x) || (x.is_cpu() && x.scalar_type() == torch::kBFloat16);
-}
-
 /// x, or a copy, with rows that are contiguous; undefined stays undefined.
 Tensor with_whole_rows(const Tensor& x) {
   return !x.defined() || x.stride(1) == 1 || x.size(1) == 1 ? x : x.contiguous();
@@ -121,14 +115,6 @@ void apply_swiglu(const Tensor& first, const Tensor& second, int64_t begin, int6
 }
 
 }  // namespace
-
-bool suits_linear_step_cpu(const LinearStepInput& input) {
-  return suits_cpu_kernels({input.x}) && is_row(input.gate) && is_row(input.residual) &&
-         is_weight(input.norm_weight) &&
-         std::ranges::all_of(input.layers, [](const LinearWeights& layer) {
-           return is_weight(layer.weight.read()) && is_weight(layer.bias.read());
-         });
-}
 
 std::vector<Tensor> linear_step_cpu(const LinearStepInput& input) {
   const int64_t N = input.x.size(0), K = input.x.size(1);

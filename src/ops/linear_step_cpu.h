@@ -5,12 +5,9 @@
 
 namespace hypenet {
 
-/// Whether linear_step_cpu takes this input: all on the CPU, x, gate and residual float32, weights,
-/// biases and the norm's weight each float32 or bfloat16.
-bool suits_linear_step_cpu(const LinearStepInput& input);
-
-/// linear_step of an input that was checked and suits. Every output is one sum over K in an order
-/// that depends on K alone. One parallel region; for many rows one more ahead of it.
+/// linear_step of an input that was checked and that form_of sends here. Every output is one sum
+/// over K in an order that depends on K alone. One parallel region; for many rows one more ahead of
+/// it.
 std::vector<Tensor> linear_step_cpu(const LinearStepInput& input);
 
 }  // namespace hypenet

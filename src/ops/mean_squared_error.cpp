@@ -1,7 +1,7 @@
 // On a GPU one kernel that reads both tensors once; elsewhere libtorch's.
 #include "ops/mean_squared_error.h"
 
-#include "kernels/cuda/mean_squared_error.h"
+#include "kernels/device.h"
 #include "ops/stream.h"
 #include "ops/types.h"
 
@@ -19,7 +19,7 @@ SquaredError run_kernel(const Tensor& output, const Tensor& expected, double fac
   params.count = output.numel(), params.type = kernel_type(output);
   params.scale = static_cast<float>(2 * factor / static_cast<double>(params.count));
   throw_unless_ok("mean squared error",
-                  kernels::cuda::mean_squared_error(params, current_stream(output)));
+                  kernels::device_kernels().mean_squared_error(params, current_stream(output)));
   return {parts, gradient};
 }
 

@@ -3,7 +3,7 @@
 
 #include <c10/core/DeviceGuard.h>
 
-#include "kernels/cuda/rms_norm.h"
+#include "kernels/device.h"
 #include "ops/gradient.h"
 #include "ops/stream.h"
 
@@ -47,7 +47,7 @@ Outputs forward(const Inputs& in, bool keeps_inverse) {
       .type = kernel_type(x),
       .weight_type = kernel_type(in.weight),
       .eps = static_cast<float>(in.eps)};
-  throw_unless_ok("rms_norm", kernels::cuda::rms_norm(params, current_stream(x)));
+  throw_unless_ok("rms_norm", kernels::device_kernels().rms_norm(params, current_stream(x)));
   return out;
 }
 
@@ -81,7 +81,7 @@ Gradients backward(const Given& in) {
                                .type = kernel_type(x),
                                .weight_type = kernel_type(in.weight),
                                .part_count = 0};
-  params.part_count = kernels::cuda::rms_norm_backward_parts(params);
+  params.part_count = kernels::device_kernels().rms_norm_backward_parts(params);
   Tensor parts;
   if (in.needs_weight) {
     out.weight = torch::empty_like(in.weight);
@@ -89,7 +89,8 @@ Gradients backward(const Given& in) {
     params.parts = parts.mutable_data_ptr<float>();
     params.dweight = out.weight.mutable_data_ptr();
   }
-  throw_unless_ok("rms_norm backward", kernels::cuda::rms_norm_backward(params, current_stream(x)));
+  throw_unless_ok("rms_norm backward",
+                  kernels::device_kernels().rms_norm_backward(params, current_stream(x)));
   return out;
 }
 

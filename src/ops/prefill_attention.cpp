@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/cuda/join_attention.h"
+#include "kernels/device.h"
 #include "ops/attention.h"
-#include "ops/attention_cuda.h"
+#include "ops/attention_forms.h"
 #include "ops/stream.h"
 #include "ops/types.h"
 
@@ -78,7 +78,8 @@ Tensor join_cuda(const std::vector<AttentionPart>& parts) {
     params.outputs[i] = parts[i].output.const_data_ptr();
     params.logsums[i] = parts[i].logsum.const_data_ptr<float>();
   }
-  throw_unless_ok("join_attention", kernels::cuda::join_attention(params, current_stream(first)));
+  throw_unless_ok("join_attention",
+                  kernels::device_kernels().join_attention(params, current_stream(first)));
   return joined;
 }
 

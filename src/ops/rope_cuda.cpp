@@ -3,7 +3,7 @@
 
 #include <c10/core/DeviceGuard.h>
 
-#include "kernels/cuda/rope.h"
+#include "kernels/device.h"
 #include "ops/gradient.h"
 #include "ops/stream.h"
 
@@ -47,7 +47,7 @@ Rotated forward(const Tensor& x, const Tensor& weight, double eps, const RopeAng
     out.inverse = torch::empty({x.numel() / x.size(3)}, x.options().dtype(torch::kFloat32));
     params.inverse = out.inverse.mutable_data_ptr<float>();
   }
-  throw_unless_ok("norm_rope", kernels::cuda::rope(params, current_stream(x)));
+  throw_unless_ok("norm_rope", kernels::device_kernels().rope(params, current_stream(x)));
   return out;
 }
 
@@ -81,7 +81,7 @@ struct NormRopeCuda : torch::autograd::Function<NormRopeCuda> {
                                   .type = kernel_type(x),
                                   .weight_type = kernel_type(weight),
                                   .part_count = 0};
-    params.part_count = kernels::cuda::norm_rope_backward_parts(params);
+    params.part_count = kernels::device_kernels().norm_rope_backward_parts(params);
     Tensor dweight, parts;
     if (context->needs_input_grad(1)) {
       dweight = torch::empty_like(weight);
@@ -90,7 +90,7 @@ struct NormRopeCuda : torch::autograd::Function<NormRopeCuda> {
       params.dweight = dweight.mutable_data_ptr();
     }
     throw_unless_ok("norm_rope backward",
-                    kernels::cuda::norm_rope_backward(params, current_stream(x)));
+                    kernels::device_kernels().norm_rope_backward(params, current_stream(x)));
     return {dx, dweight, Tensor(), Tensor(), Tensor()};
   }
 };
@@ -108,7 +108,7 @@ Tensor rope_cuda(const Tensor& given, const RopeAngles& angles, double direction
   const RopeAngles dense{angles.cos.contiguous(), angles.sin.contiguous()};
   RopeParams params = params_of(x, dense, y);
   params.direction = static_cast<float>(direction);
-  throw_unless_ok("rope", kernels::cuda::rope(params, current_stream(x)));
+  throw_unless_ok("rope", kernels::device_kernels().rope(params, current_stream(x)));
   return y;
 }
 

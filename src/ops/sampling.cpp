@@ -6,7 +6,7 @@
 
 #include <cstring>
 
-#include "kernels/cuda/sampling.h"
+#include "kernels/device.h"
 #include "ops/stream.h"
 #include "ops/types.h"
 
@@ -71,11 +71,12 @@ kernels::SampleParams params_of(const Tensor& logits, const Tensor& slots, Sampl
 
 void sample_cuda(const kernels::SampleParams& params, const Tensor& logits) {
   const c10::DeviceGuard on_device(logits.device());
-  const int64_t words = kernels::cuda::sample_scratch_words(params.rows, params.vocabulary);
+  const int64_t words =
+      kernels::device_kernels().sample_scratch_words(params.rows, params.vocabulary);
   const Tensor scratch = torch::empty({words}, logits.options().dtype(torch::kInt32));
   auto* const memory = reinterpret_cast<uint32_t*>(scratch.mutable_data_ptr<int32_t>());
   throw_unless_ok("sample_tokens",
-                  kernels::cuda::sample_tokens(params, memory, current_stream(logits)));
+                  kernels::device_kernels().sample_tokens(params, memory, current_stream(logits)));
 }
 
 }  // namespace

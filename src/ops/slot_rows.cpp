@@ -5,7 +5,7 @@
 
 #include <cstring>
 
-#include "kernels/cuda/slot_rows.h"
+#include "kernels/device.h"
 #include "ops/stream.h"
 #include "ops/types.h"
 
@@ -38,8 +38,8 @@ RowTokens take_rows(const Tensor& slots, const SlotTokens& all) {
   auto* positions = rows.positions.mutable_data_ptr<int32_t>();
   if (slots.is_cuda()) {
     const c10::DeviceGuard on_device(slots.device());
-    throw_unless_ok("take_rows",
-                    kernels::cuda::take_slot_rows(params, ids, positions, current_stream(slots)));
+    throw_unless_ok("take_rows", kernels::device_kernels().take_slot_rows(params, ids, positions,
+                                                                          current_stream(slots)));
     return rows;
   }
   for (int64_t row = 0; row < params.rows; ++row) {
@@ -65,8 +65,8 @@ void put_rows(const Tensor& slots, const SampledTokens& chosen, const SlotTokens
   auto* out = packed.mutable_data_ptr<int32_t>();
   if (slots.is_cuda()) {
     const c10::DeviceGuard on_device(slots.device());
-    throw_unless_ok("put_rows", kernels::cuda::put_slot_rows(params, ids, logprobs, out,
-                                                             current_stream(slots)));
+    throw_unless_ok("put_rows", kernels::device_kernels().put_slot_rows(params, ids, logprobs, out,
+                                                                        current_stream(slots)));
     return;
   }
   std::memcpy(out, ids, static_cast<size_t>(rows) * sizeof(int32_t));

@@ -3,7 +3,7 @@
 
 #include <c10/core/DeviceGuard.h>
 
-#include "kernels/cuda/step_inputs.h"
+#include "kernels/device.h"
 #include "ops/attention.h"
 #include "ops/stream.h"
 #include "ops/types.h"
@@ -57,7 +57,8 @@ StepInputs step_inputs_cuda(const StepInputsInput& input, torch::ScalarType type
       .table_type = kernel_type(embedding),
       .type = kernel_type(made.h),
       .scale_base = input.scale_base};
-  throw_unless_ok("step_inputs", kernels::cuda::step_inputs(params, current_stream(ids)));
+  throw_unless_ok("step_inputs",
+                  kernels::device_kernels().step_inputs(params, current_stream(ids)));
   return made;
 }
 

@@ -20,13 +20,20 @@ bool suits_cuda_kernels(std::initializer_list<Tensor> tensors) {
 }
 
 kernels::DType kernel_type(const Tensor& x) {
-  return x.scalar_type() == torch::kBFloat16 ? kernels::DType::kBFloat16 : kernels::DType::kFloat32;
+  if (x.scalar_type() == torch::kBFloat16) return kernels::DType::kBFloat16;
+  HYPENET_CHECK(x.scalar_type() == torch::kFloat32,
+                "kernels: expected type float32 or bfloat16, found ", x.scalar_type());
+  return kernels::DType::kFloat32;
+}
+
+bool is_aligned(const Tensor& x) {
+  return reinterpret_cast<uintptr_t>(x.const_data_ptr()) % 16 == 0;
 }
 
 Tensor aligned(const Tensor& x) {
   if (!x.defined()) return x;
   const Tensor dense = x.contiguous();
-  return reinterpret_cast<uintptr_t>(dense.const_data_ptr()) % 16 == 0 ? dense : dense.clone();
+  return is_aligned(dense) ? dense : dense.clone();
 }
 
 const float* floats_or_null(const Tensor& x) {

@@ -16,8 +16,11 @@ using torch::Tensor;
 /// of type bfloat16 or float32.
 bool suits_cuda_kernels(std::initializer_list<Tensor> tensors);
 
-/// The kernels' name of a tensor's type, which is float32 or bfloat16.
+/// The kernels' name of a tensor's type. Throws Error unless it is float32 or bfloat16.
 kernels::DType kernel_type(const Tensor& x);
+
+/// Whether x begins at a multiple of 16 bytes.
+bool is_aligned(const Tensor& x);
 
 /// x, or a copy of it, contiguous and at a multiple of 16 bytes, as kernels read it; undefined
 /// stays undefined.

@@ -1,7 +1,7 @@
 // On a GPU one kernel; elsewhere libtorch's log softmax, overwritten step by step.
 #include "ops/vocabulary_loss.h"
 
-#include "kernels/cuda/vocabulary_loss.h"
+#include "kernels/device.h"
 #include "ops/stream.h"
 #include "ops/types.h"
 
@@ -45,7 +45,7 @@ LogitsLoss cross_entropy(const Tensor& logits, const Tensor& targets, double sca
     const Tensor rows = targets.contiguous();
     kernels::cuda::VocabularyLossParams params;
     params.targets = rows.const_data_ptr<int64_t>();
-    return run(kernels::cuda::cross_entropy, params, logits, scale);
+    return run(kernels::device_kernels().cross_entropy, params, logits, scale);
   }
   const Tensor target = targets.unsqueeze(1);
   Tensor q = log_softmax(logits);
@@ -60,7 +60,7 @@ LogitsLoss kl_divergence(const Tensor& logits, const Tensor& teacher, double sca
   if (suits_kernel(logits) && teacher.stride(1) == 1) {
     kernels::cuda::VocabularyLossParams params;
     params.teacher = teacher.const_data_ptr(), params.teacher_stride = teacher.stride(0);
-    return run(kernels::cuda::kl_divergence, params, logits, scale);
+    return run(kernels::device_kernels().kl_divergence, params, logits, scale);
   }
   Tensor p = log_softmax(teacher), q = log_softmax(logits);
   const Tensor probability = p.exp();

@@ -2,7 +2,7 @@
 // takes on Hopper, whose own kernel lightning_device_test.cpp holds against the definition.
 #include <gtest/gtest.h>
 
-#include "kernels/cuda/lightning.h"
+#include "kernels/device.h"
 #include "ops/lightning.h"
 #include "ops/stream.h"
 #include "tests/support/compare.h"
@@ -50,7 +50,7 @@ TEST_P(LightningKernels, for_older_gpus_and_for_hopper_agree) {
     params.scale = 0.1F;
     params.sequences = c.B, params.tokens = c.T, params.heads = c.H, params.size = c.d;
     params.portable = portable;
-    throw_unless_ok("lightning", kernels::cuda::lightning(params, current_stream(q)));
+    throw_unless_ok("lightning", kernels::device_kernels().lightning(params, current_stream(q)));
     return std::pair{o, final_state};
   };
   const auto [hopper_o, hopper_state] = run(false);

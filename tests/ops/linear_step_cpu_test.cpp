@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "ops/form.h"
 #include "tests/support/compare.h"
 
 namespace hypenet {
@@ -111,7 +112,7 @@ TEST_F(LinearStepCpu, equals_its_definition) {
   const NanFilledMemory nan_filled;
   for (const Case& c : kCases) {
     const Drawn drawn(c);
-    ASSERT_TRUE(suits_linear_step_cpu(drawn.input)) << text(c);
+    ASSERT_EQ(form_of(drawn.input), Form::kCpu) << text(c);
     const std::vector<Tensor> found = drawn.all(), expected = defined_outputs(drawn.input);
     ASSERT_EQ(found.size(), expected.size()) << text(c);
     for (size_t i = 0; i < found.size(); ++i) {
@@ -185,10 +186,11 @@ TEST_F(LinearStepCpu, suits_float32_rows_on_a_cpu) {
   const std::vector<LinearWeights> narrow = {{torch::zeros({4, 8}, torch::kBFloat16)}};
   const std::vector<LinearWeights> exact = {{torch::zeros({4, 8}, torch::kFloat64)}};
   const Tensor x = torch::zeros({2, 8});
-  EXPECT_TRUE(suits_linear_step_cpu({.x = x, .layers = narrow}));
-  EXPECT_FALSE(suits_linear_step_cpu({.x = x, .layers = exact}));
-  EXPECT_FALSE(suits_linear_step_cpu({.x = x.to(torch::kFloat64), .layers = exact}));
-  EXPECT_FALSE(suits_linear_step_cpu({.x = x.to(torch::kBFloat16), .layers = narrow}));
+  EXPECT_EQ(form_of(LinearStepInput{.x = x, .layers = narrow}), Form::kCpu);
+  EXPECT_EQ(form_of(LinearStepInput{.x = x, .layers = exact}), Form::kComposed);
+  EXPECT_EQ(form_of(LinearStepInput{.x = x.to(torch::kFloat64), .layers = exact}), Form::kComposed);
+  EXPECT_EQ(form_of(LinearStepInput{.x = x.to(torch::kBFloat16), .layers = narrow}),
+            Form::kComposed);
 }
 
 }  // namespace

@@ -5,8 +5,7 @@
 
 #include <limits>
 
-#include "kernels/cuda/mean_squared_error.h"
-#include "kernels/cuda/vocabulary_loss.h"
+#include "kernels/device.h"
 #include "ops/mean_squared_error.h"
 #include "ops/stream.h"
 #include "tests/support/compare.h"
@@ -152,7 +151,7 @@ TEST_P(VocabularyKernel, writes_rows_of_any_stride_and_nothing_else) {
   params.teacher = teacher.const_data_ptr(), params.teacher_stride = kVocabulary;
   params.losses = losses.mutable_data_ptr<float>();
   params.rows = kRows, params.vocabulary = kVocabulary;
-  throw_unless_ok("test", kernels::cuda::kl_divergence(params, current_stream(logits)));
+  throw_unless_ok("test", kernels::device_kernels().kl_divergence(params, current_stream(logits)));
   const Tensor wide = values.to(torch::kCPU, torch::kFloat64).requires_grad_();
   const Tensor plain = plain_kl(wide, teacher.to(torch::kCPU, torch::kFloat64));
   EXPECT_LT(relative_rms(losses.sum(), plain), 1e-5);
@@ -181,7 +180,8 @@ TEST(SquaredErrorKernel, writes_every_part) {
   params.output = output.const_data_ptr(), params.expected = expected.const_data_ptr();
   params.gradient = gradient.mutable_data_ptr(), params.parts = parts.mutable_data_ptr<float>();
   params.count = 9, params.scale = 2, params.type = kernels::DType::kFloat32;
-  throw_unless_ok("test", kernels::cuda::mean_squared_error(params, current_stream(output)));
+  throw_unless_ok("test",
+                  kernels::device_kernels().mean_squared_error(params, current_stream(output)));
   EXPECT_NEAR(parts.sum().item<float>(), 1, 1e-6);
   EXPECT_TRUE((gradient == 2).all().item<bool>());
 }

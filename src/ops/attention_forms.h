@@ -1,11 +1,14 @@
-// Fused softmax attention on a GPU: cuDNN's or flash, both libtorch's.
+// The forms of causal_attention beside libtorch's own: the kernels of kernels/cpu, and a GPU's
+// fused kernels (cuDNN's or flash, both libtorch's).
 #pragma once
-
-#include <torch/torch.h>
 
 #include "ops/attention.h"
 
 namespace hypenet {
+
+/// q [B, T, H, d], k, v [B, T, G, d], float32 on the CPU, d a multiple of 16. Returns [B, T, H, d].
+/// Differentiable.
+Tensor attention_cpu(const Tensor& q, const Tensor& k, const Tensor& v);
 
 /// True for bfloat16 tensors on a GPU of a head size that the fused kernels take.
 bool suits_fused_attention(const Tensor& q, const Tensor& k, const Tensor& v);

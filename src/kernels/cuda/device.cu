@@ -1,0 +1,46 @@
+// The program has device kernels: the table is full.
+#include "kernels/device.h"
+
+namespace hypenet::kernels {
+namespace {
+
+DeviceKernels full_table() {
+  DeviceKernels table;
+  table.attention_step = cuda::attention_step;
+  table.attention_step_floats = cuda::attention_step_floats;
+  table.swiglu = cuda::swiglu;
+  table.sigmoid_gate = cuda::sigmoid_gate;
+  table.swiglu_backward = cuda::swiglu_backward;
+  table.sigmoid_gate_backward = cuda::sigmoid_gate_backward;
+  table.join_attention = cuda::join_attention;
+  table.lightning = cuda::lightning;
+  table.has_lightning = cuda::has_lightning;
+  table.lightning_step = cuda::lightning_step;
+  table.linear_step = cuda::linear_step;
+  table.mean_squared_error = cuda::mean_squared_error;
+  table.rms_norm = cuda::rms_norm;
+  table.rms_norm_backward_parts = cuda::rms_norm_backward_parts;
+  table.rms_norm_backward = cuda::rms_norm_backward;
+  table.rope = cuda::rope;
+  table.norm_rope_backward_parts = cuda::norm_rope_backward_parts;
+  table.norm_rope_backward = cuda::norm_rope_backward;
+  table.sample_scratch_words = cuda::sample_scratch_words;
+  table.sample_tokens = cuda::sample_tokens;
+  table.take_slot_rows = cuda::take_slot_rows;
+  table.put_slot_rows = cuda::put_slot_rows;
+  table.step_inputs = cuda::step_inputs;
+  table.cross_entropy = cuda::cross_entropy;
+  table.kl_divergence = cuda::kl_divergence;
+  return table;
+}
+
+}  // namespace
+
+bool has_cuda_kernels() { return true; }
+
+const DeviceKernels& device_kernels() {
+  static const DeviceKernels kFull = full_table();
+  return kFull;
+}
+
+}  // namespace hypenet::kernels

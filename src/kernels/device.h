@@ -1,0 +1,72 @@
+// The kernels of kernels/cuda as one table. Callers reach them through it alone, so that a program
+// without device code links an empty one and no caller asks.
+#pragma once
+
+#include "kernels/cuda/attention_step.h"
+#include "kernels/cuda/gating.h"
+#include "kernels/cuda/join_attention.h"
+#include "kernels/cuda/lightning.h"
+#include "kernels/cuda/lightning_step.h"
+#include "kernels/cuda/linear_step.h"
+#include "kernels/cuda/mean_squared_error.h"
+#include "kernels/cuda/rms_norm.h"
+#include "kernels/cuda/rope.h"
+#include "kernels/cuda/sampling.h"
+#include "kernels/cuda/slot_rows.h"
+#include "kernels/cuda/step_inputs.h"
+#include "kernels/cuda/vocabulary_loss.h"
+
+namespace hypenet::kernels {
+
+/// What every kernel of an empty table answers.
+template <class... Arguments>
+Status no_kernel(Arguments... /*unused*/) {
+  return {"this program was built without CUDA kernels"};
+}
+
+/// What every question about an empty table's kernels answers: none, 0.
+template <class Number, class... Arguments>
+Number nothing(Arguments... /*unused*/) {
+  return 0;
+}
+
+/// A kernel of one params struct.
+template <class Params>
+using DeviceKernel = Status (*)(const Params&, Stream);
+
+/// Each field is the function of its name in kernels/cuda/*.h, where its contract stands. Fields
+/// begin as the empty table's, so that each may be called.
+struct DeviceKernels {
+  DeviceKernel<cuda::AttentionStepParams> attention_step = no_kernel;
+  int64_t (*attention_step_floats)(const cuda::AttentionStepParams&) = nothing;
+  DeviceKernel<cuda::GateParams> swiglu = no_kernel;
+  DeviceKernel<cuda::GateParams> sigmoid_gate = no_kernel;
+  DeviceKernel<cuda::GateBackwardParams> swiglu_backward = no_kernel;
+  DeviceKernel<cuda::GateBackwardParams> sigmoid_gate_backward = no_kernel;
+  DeviceKernel<cuda::JoinAttentionParams> join_attention = no_kernel;
+  DeviceKernel<cuda::LightningParams> lightning = no_kernel;
+  bool (*has_lightning)(int64_t size) = nothing;
+  DeviceKernel<cuda::LightningStepParams> lightning_step = no_kernel;
+  DeviceKernel<cuda::LinearStepParams> linear_step = no_kernel;
+  DeviceKernel<cuda::MeanSquaredErrorParams> mean_squared_error = no_kernel;
+  DeviceKernel<cuda::RmsNormParams> rms_norm = no_kernel;
+  int64_t (*rms_norm_backward_parts)(const cuda::RmsNormBackwardParams&) = nothing;
+  DeviceKernel<cuda::RmsNormBackwardParams> rms_norm_backward = no_kernel;
+  DeviceKernel<cuda::RopeParams> rope = no_kernel;
+  int64_t (*norm_rope_backward_parts)(const cuda::NormRopeBackwardParams&) = nothing;
+  DeviceKernel<cuda::NormRopeBackwardParams> norm_rope_backward = no_kernel;
+  int64_t (*sample_scratch_words)(int64_t rows, int64_t vocabulary) = nothing;
+  Status (*sample_tokens)(const SampleParams&, uint32_t* scratch, Stream) = no_kernel;
+  Status (*take_slot_rows)(const cuda::SlotRowsParams&, int32_t* row_tokens, int32_t* row_positions,
+                           Stream) = no_kernel;
+  Status (*put_slot_rows)(const cuda::SlotRowsParams&, const int32_t* ids, const float* logprobs,
+                          int32_t* packed, Stream) = no_kernel;
+  DeviceKernel<cuda::StepInputsParams> step_inputs = no_kernel;
+  DeviceKernel<cuda::VocabularyLossParams> cross_entropy = no_kernel;
+  DeviceKernel<cuda::VocabularyLossParams> kl_divergence = no_kernel;
+};
+
+/// The program's table, full or empty: kernels/cuda and kernels/no_cuda each define it.
+const DeviceKernels& device_kernels();
+
+}  // namespace hypenet::kernels

@@ -1,0 +1,91 @@
+// Which form each op of a step takes, and what no kernel takes.
+#include "ops/form.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "kernels/device.h"
+#include "ops/attention_step.h"
+#include "ops/lightning_step.h"
+#include "ops/linear_step.h"
+#include "tests/support/compare.h"
+
+namespace hypenet {
+namespace {
+
+constexpr int64_t kRows = 2, kHeads = 4, kKeyHeads = 2, kSize = 64, kWidth = kHeads * kSize;
+
+/// The form of each op of a step for inputs of this type, all of one usual layer.
+struct Forms {
+  explicit Forms(torch::Device device, torch::ScalarType type) {
+    const auto options = torch::TensorOptions().device(device).dtype(type);
+    const auto floats = options.dtype(torch::kFloat32), integers = options.dtype(torch::kInt32);
+    const Tensor q = torch::zeros({kRows, kWidth}, options);
+    const Tensor k = torch::zeros({kRows, kKeyHeads * kSize}, options);
+    const Tensor weight = torch::ones({kSize}, options);
+    const RopeAngles angles{torch::ones({kRows, kSize / 2}, floats),
+                            torch::zeros({kRows, kSize / 2}, floats)};
+    const std::vector<LinearWeights> layers = {{torch::zeros({8, kWidth}, options)}};
+    linear = form_of(LinearStepInput{.x = q, .layers = layers});
+    const Tensor pages = torch::zeros({kRows, 64, kKeyHeads, kSize}, options);
+    attention = form_of(AttentionStepInput{.q = q,
+                                           .k = k,
+                                           .v = k,
+                                           .q_weight = weight,
+                                           .k_weight = weight,
+                                           .angles = angles,
+                                           .cache = {pages, pages},
+                                           .page_table = torch::zeros({kRows, 1}, integers),
+                                           .slots = torch::zeros({kRows}, integers),
+                                           .positions = torch::zeros({kRows}, integers)});
+    const auto sums = type == torch::kFloat64 ? options : floats;
+    lightning =
+        form_of(LightningStepInput{.q = q,
+                                   .k = k,
+                                   .v = k,
+                                   .q_weight = weight,
+                                   .k_weight = weight,
+                                   .angles = angles,
+                                   .decay = torch::ones({kHeads}, floats),
+                                   .state = torch::zeros({kRows, kHeads, kSize, kSize}, sums)});
+  }
+  Form linear, attention, lightning;
+};
+
+void expect_all(const Forms& found, Form expected) {
+  EXPECT_EQ(found.linear, expected);
+  EXPECT_EQ(found.attention, expected);
+  EXPECT_EQ(found.lightning, expected);
+}
+
+TEST(Form, a_cpu_has_kernels_for_float32_alone) {
+  expect_all(Forms(torch::kCPU, torch::kFloat32), Form::kCpu);
+  expect_all(Forms(torch::kCPU, torch::kFloat64), Form::kComposed);
+  expect_all(Forms(torch::kCPU, torch::kBFloat16), Form::kComposed);
+}
+
+TEST(Form, a_gpu_has_kernels_for_bfloat16) {
+  HYPENET_SKIP_WITHOUT_GPU();
+  expect_all(Forms(torch::kCUDA, torch::kBFloat16), Form::kDevice);
+}
+
+TEST(Form, kernels_take_no_type_for_another) {
+  EXPECT_EQ(kernel_type(torch::zeros({1})), kernels::DType::kFloat32);
+  EXPECT_EQ(kernel_type(torch::zeros({1}, torch::kBFloat16)), kernels::DType::kBFloat16);
+  for (const auto type : {torch::kFloat16, torch::kFloat64, torch::kInt8}) {
+    EXPECT_THROW(kernel_type(torch::zeros({1}, type)), Error);
+  }
+}
+
+TEST(Form, every_kernel_of_an_empty_table_says_so) {
+  if (kernels::has_cuda_kernels()) GTEST_SKIP() << "a program with device kernels";
+  const kernels::DeviceKernels& table = kernels::device_kernels();
+  EXPECT_STREQ(table.rope({}, nullptr).error, "this program was built without CUDA kernels");
+  EXPECT_STREQ(table.sample_tokens({}, nullptr, nullptr).error,
+               "this program was built without CUDA kernels");
+  EXPECT_FALSE(table.has_lightning(kSize));
+  EXPECT_EQ(table.attention_step_floats({}), 0);
+}
+
+}  // namespace
+}  // namespace hypenet
