@@ -4,6 +4,7 @@
 #include <map>
 
 #include "base/error.h"
+#include "engine/runner.h"
 
 namespace hypenet {
 namespace {
@@ -51,6 +52,11 @@ CausalLm open_model(const Checkpoint& checkpoint, const ModelSpec& spec, const T
   if (!spec.type && tell) tell_rounding(checkpoint, type, is_cuda, tell);
   CausalLm model = load_model(checkpoint, config, type, spec.device);
   model->prepare({.type = type == torch::kBFloat16 && !is_cuda ? torch::kFloat32 : type});
+  const auto why = why_no_step_kernels(model);
+  if (is_cuda && why && tell) {
+    tell(concat(checkpoint.folder().string(),
+                ": answers are decoded by tensor code, slowly: ", *why));
+  }
   return model;
 }
 

@@ -26,7 +26,8 @@ ModelConfig open_config(const Checkpoint& checkpoint, const ModelSpec& spec,
 
 /// The model of the folder, its parameters of the type and on the device asked for. So is its
 /// arithmetic, but for float32 beside bfloat16 weights on a CPU. Its config() is open_config's.
-/// `tell` also hears of weights that are rounded because no type was asked for.
+/// `tell` also hears of weights that are rounded because no type was asked for,
+/// and of steps that no kernel of a GPU runs.
 CausalLm open_model(const Checkpoint& checkpoint, const ModelSpec& spec, const TellNote& tell = {});
 
 /// The same as an engine, ready to run.

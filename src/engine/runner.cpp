@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "engine/open.h"
 #include "model/mixers/mixer_kind.h"
 
 namespace hypenet {
@@ -25,14 +26,17 @@ c10::Stream current_stream_of(torch::Device device) {
   return c10::impl::VirtualGuardImpl(device.type()).getStream(device);
 }
 
-bool has_step_kernels(const CausalLm& model) {
-  const auto& config = model->config();
-  return model->compute_type() == torch::kBFloat16 &&
-         std::ranges::all_of(kinds_of(config),
-                             [&](const MixerKind* kind) { return kind->has_step_kernels(config); });
-}
-
 }  // namespace
+
+std::optional<std::string> why_no_step_kernels(const CausalLm& model) {
+  if (model->compute_type() != torch::kBFloat16)
+    return concat("kernels compute in bfloat16, this model in ", type_name(model->compute_type()));
+  const auto kinds = kinds_of(model->config());
+  const auto slow = std::ranges::find_if_not(
+      kinds, [&](const MixerKind* kind) { return kind->has_step_kernels(model->config()); });
+  if (slow == kinds.end()) return std::nullopt;
+  return concat("there are no kernels for ", (*slow)->name, " layers of these sizes");
+}
 
 Chosen::Chosen(const Tensor& packed, int64_t count) : host_(packed), count_(count) {
   if (!packed.is_cuda()) {
@@ -61,7 +65,7 @@ Runner::Runner(CausalLm& model, Memory& memory, bool uses_graphs)
     : model_(model),
       memory_(memory),
       device_(model->head_weight().device()),
-      records_(uses_graphs && can_capture(device_) && has_step_kernels(model)),
+      records_(uses_graphs && can_capture(device_) && !why_no_step_kernels(model)),
       sampling_(make_sampling_state(memory.slots(), model->config().vocab_size,
                                     SamplingOptions::kMostBiases, device_)),
       last_{torch::zeros({memory.slots()}, torch::TensorOptions(torch::kInt32).device(device_)),

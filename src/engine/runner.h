@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "engine/memory.h"
@@ -37,6 +38,10 @@ class Chosen {
   int64_t count_;
   std::optional<c10::Event> is_here_;
 };
+
+/// Why a GPU would run steps of this model as tensor code, if it would: its type, or a kind of
+/// layer.
+std::optional<std::string> why_no_step_kernels(const CausalLm& model);
 
 class Runner {
  public:

@@ -61,6 +61,11 @@ void train_stage(const StageTraining& training, const std::shared_ptr<const Toke
   const auto& [stage, config, model_to_train, seed] = training;
   CausalLm model = model_to_train;
   freeze(model, config, stage.name);
+  if (options.device.is_cuda() && config.compute_type() == torch::kFloat32) {
+    note(options, stage.name +
+                      ": recurrent layers train by tensor code: a GPU's kernels compute in "
+                      "bfloat16, this stage in float32");
+  }
   const TrainJob job{.stage = stage.name,
                      .config = config,
                      .parameters = trainable_parameters(model),

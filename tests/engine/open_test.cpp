@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include "engine/runner.h"
+#include "tests/support/tiny_model.h"
+
 namespace hypenet {
 namespace {
 
@@ -27,6 +30,19 @@ TEST(Open, an_engine_runs_with_the_scaling_that_was_asked_for) {
   const std::vector<ScoredRow> rows = {{{5, 6, 7, 8, 9}, 1}};
   EXPECT_NE(scaled.score(rows)[0][3].logprob, plain.score(rows)[0][3].logprob);
   EXPECT_EQ(plain.generate(std::vector<int32_t>{5, 6}, {}).size(), 128U);
+}
+
+TEST(Open, what_no_kernel_of_a_gpu_runs_is_known) {
+  ModelConfig config = testing_support::tiny_hypenet_config();
+  CausalLm model(config);
+  EXPECT_EQ(why_no_step_kernels(model), "kernels compute in bfloat16, this model in float32");
+  model->prepare({.type = torch::kBFloat16});
+  EXPECT_EQ(why_no_step_kernels(model),
+            "there are no kernels for lightning-attn layers of these sizes");
+  config.head_dim = config.mixers.of<LightningConfig>().head_dim = 64;
+  CausalLm usual(config);
+  usual->prepare({.type = torch::kBFloat16});
+  EXPECT_EQ(why_no_step_kernels(usual), std::nullopt);
 }
 
 TEST(Open, types_have_names) {
