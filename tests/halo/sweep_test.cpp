@@ -357,7 +357,8 @@ TEST_F(Sweep, likelihoods_of_right_answers_are_columns_when_asked_for) {
   Evaluator evaluator(model, tokenizer, {});
   const auto mean = [&](const std::vector<EvalRequest>& requests) {
     double sum = 0;
-    for (const EvalAnswer& answer : evaluator.answer(requests, {})[0]) sum += answer.loglikelihood;
+    const auto answers = evaluator.answer(requests, {}).front();
+    for (const EvalAnswer& answer : answers) sum += answer.loglikelihood;
     return sum / static_cast<double>(requests.size());
   };
   EXPECT_NEAR(columns[2].values[2],
