@@ -105,57 +105,48 @@ Chart position_chart(Chart frame, const std::vector<PositionLine>& lines) {
   return frame;
 }
 
-/// A row a context, a column a shape.
-struct SpeedGrid {
-  std::vector<std::string> shapes = {};
-  std::set<int64_t> contexts = {};
-  std::map<std::pair<std::string, int64_t>, double> values = {};
+/// A shape's values by context.
+struct SpeedLine {
+  std::string shape;
+  std::map<int64_t, double> values = {};
 };
 
-SpeedGrid speed_grid(const std::vector<DecodeSpeed>& speeds, double DecodeSpeed::*value) {
-  SpeedGrid grid;
+std::vector<SpeedLine> speed_lines(const std::vector<DecodeSpeed>& speeds,
+                                   double DecodeSpeed::*value) {
+  std::vector<SpeedLine> lines;
   for (const DecodeSpeed& speed : speeds) {
-    if (std::ranges::find(grid.shapes, speed.shape) == grid.shapes.end()) {
-      grid.shapes.push_back(speed.shape);
-    }
-    grid.contexts.insert(speed.context);
-    grid.values[{speed.shape, speed.context}] = speed.*value;
+    auto line = std::ranges::find(lines, speed.shape, &SpeedLine::shape);
+    if (line == lines.end()) line = lines.insert(line, SpeedLine{speed.shape});
+    line->values[speed.context] = speed.*value;
   }
-  return grid;
+  return lines;
 }
 
-Table speed_table(const SpeedGrid& grid, const std::string& what, const char* digits, double unit) {
+Table speed_table(const std::vector<SpeedLine>& lines, const std::string& what, const char* digits,
+                  double unit) {
   Table table{{what}, {}};
-  for (const std::string& shape : grid.shapes) table.header.push_back(shape);
-  for (const int64_t context : grid.contexts) {
-    std::vector<std::string> row = {token_label(context)};
-    for (const std::string& shape : grid.shapes) {
-      const auto found = grid.values.find({shape, context});
-      row.push_back(found == grid.values.end()
-                        ? ""
-                        : fmt::format(fmt::runtime(digits), found->second / unit));
+  std::map<int64_t, std::vector<std::string>> rows;
+  for (size_t i = 0; i < lines.size(); ++i) {
+    table.header.push_back(lines[i].shape);
+    for (const auto& [context, value] : lines[i].values) {
+      auto& row = rows[context];
+      row.resize(lines.size() + 1);
+      row[0] = token_label(context);
+      row[i + 1] = fmt::format(fmt::runtime(digits), value / unit);
     }
-    table.rows.push_back(std::move(row));
   }
+  for (auto& [context, row] : rows) table.rows.push_back(std::move(row));
   return table;
 }
 
-Chart speed_chart(const SpeedGrid& grid, const std::string& title, const std::string& y_label) {
+Chart speed_chart(const std::vector<SpeedLine>& lines, const std::string& title,
+                  const std::string& y_label) {
   Chart chart{.title = title,
               .x_label = "context, tokens",
               .y_label = y_label,
               .log_x = true,
               .log_y = true};
-  for (const std::string& shape : grid.shapes) {
-    Series series{shape, {}, {}};
-    for (const int64_t context : grid.contexts) {
-      const auto found = grid.values.find({shape, context});
-      if (found == grid.values.end()) continue;
-      series.x.push_back(static_cast<double>(context));
-      series.y.push_back(found->second);
-    }
-    chart.series.push_back(std::move(series));
-  }
+  for (const auto& [shape, values] : lines) chart.series.push_back(series_of(shape, values));
   return chart;
 }
 
@@ -267,8 +258,8 @@ std::vector<ReportPart> comparison_section(const std::vector<ModelComparison>& c
 
 std::vector<ReportPart> decode_section(const std::vector<DecodeSpeed>& speeds) {
   if (speeds.empty()) return {};
-  const SpeedGrid ms = speed_grid(speeds, &DecodeSpeed::ms);
-  const SpeedGrid bytes = speed_grid(speeds, &DecodeSpeed::cache_bytes);
+  const auto ms = speed_lines(speeds, &DecodeSpeed::ms);
+  const auto bytes = speed_lines(speeds, &DecodeSpeed::cache_bytes);
   return {Heading{"Decode"}, speed_table(ms, "context; milliseconds a token", "{:.3f}", 1),
           speed_chart(ms, "Decode: milliseconds a token", "ms"),
           speed_table(bytes, "context; cache and states of one sequence, MiB", "{:.1f}", kMebibyte),

@@ -203,87 +203,67 @@ void add_means(Table& table, const std::vector<ScoreRow>& rows,
   table.rows.push_back(row);
 }
 
-std::vector<std::string> names_of(const std::vector<ModelResults>& models) {
-  std::vector<std::string> names;
-  names.reserve(models.size());
-  for (const ModelResults& model : models) names.push_back(model.name);
-  return names;
-}
-
-/// Scores of all models and lengths of one task and metric.
-struct LengthScores {
-  std::string task, metric;
-  std::vector<std::map<int64_t, const Metric*>> models;  // [models], by length
+/// Scores over lengths, of one task and metric or of a mean of tasks.
+struct LengthLines {
+  std::string task = {}, metric = {}, title = {};      // title: in tables and charts
+  std::vector<std::map<int64_t, double>> models = {};  // [models], by length
 };
 
-std::vector<LengthScores> length_scores(const std::vector<ModelResults>& models) {
-  std::vector<LengthScores> all;
+std::vector<LengthLines> task_lines(const std::vector<ModelResults>& models) {
+  std::vector<LengthLines> all;
   for (const ScoreRow& row : score_rows(models)) {
     const auto task = length_task(row.task);
     if (!task || task->name == "ruler") continue;
-    auto scores = std::ranges::find_if(all, [&](const LengthScores& other) {
+    auto lines = std::ranges::find_if(all, [&](const LengthLines& other) {
       return other.task == task->name && other.metric == row.metric;
     });
-    if (scores == all.end()) {
-      all.push_back(
-          {task->name, row.metric, std::vector<std::map<int64_t, const Metric*>>(models.size())});
-      scores = std::prev(all.end());
+    if (lines == all.end()) {
+      const bool is_plain = row.metric == "all" || task->name == kRecall;
+      all.push_back({task->name, row.metric, is_plain ? task->name : task->name + ", " + row.metric,
+                     std::vector<std::map<int64_t, double>>(models.size())});
+      lines = std::prev(all.end());
     }
     for (size_t i = 0; i < models.size(); ++i) {
-      if (row.values[i] != nullptr) scores->models[i][task->length] = row.values[i];
+      if (row.values[i] != nullptr) lines->models[i][task->length] = row.values[i]->value;
     }
   }
   return all;
 }
 
-/// The name of a task's scores in tables and charts.
-std::string title_of(const LengthScores& scores) {
-  const bool is_plain = scores.metric == "all" || scores.task == kRecall;
-  return is_plain ? scores.task : scores.task + ", " + scores.metric;
-}
-
-/// A line of lengths: of one task, or of a mean of them.
-using Line = std::map<int64_t, double>;
-
-struct LengthLines {
-  std::string title;
-  std::vector<Line> models;  // [models]
-};
-
 /// The first metric of each RULER task.
-std::vector<const LengthScores*> ruler_scores(const std::vector<LengthScores>& all) {
-  std::vector<const LengthScores*> found;
-  for (const LengthScores& scores : all) {
+std::vector<const LengthLines*> ruler_lines(const std::vector<LengthLines>& all) {
+  std::vector<const LengthLines*> found;
+  for (const LengthLines& lines : all) {
     const bool is_known = std::ranges::any_of(
-        found, [&](const LengthScores* other) { return other->task == scores.task; });
-    if (scores.task != kRecall && !is_known) found.push_back(&scores);
+        found, [&](const LengthLines* other) { return other->task == lines.task; });
+    if (lines.task != kRecall && !is_known) found.push_back(&lines);
   }
   return found;
 }
 
 /// The mean of the RULER tasks that every model has at each length at which it has any; no lines
 /// where these are fewer than two.
-std::optional<LengthLines> ruler_means(const std::vector<LengthScores>& all, size_t models) {
-  std::vector<const LengthScores*> tasks = ruler_scores(all);
+std::optional<LengthLines> ruler_means(const std::vector<LengthLines>& all, size_t models) {
+  std::vector<const LengthLines*> tasks = ruler_lines(all);
   std::vector<std::set<int64_t>> lengths(models);
-  for (const LengthScores* scores : tasks) {
+  for (const LengthLines* lines : tasks) {
     for (size_t i = 0; i < models; ++i) {
-      for (const auto& point : scores->models[i]) lengths[i].insert(point.first);
+      for (const auto& point : lines->models[i]) lengths[i].insert(point.first);
     }
   }
-  std::erase_if(tasks, [&](const LengthScores* scores) {
+  std::erase_if(tasks, [&](const LengthLines* lines) {
     for (size_t i = 0; i < models; ++i) {
-      if (scores->models[i].size() != lengths[i].size()) return true;
+      if (lines->models[i].size() != lengths[i].size()) return true;
     }
     return false;
   });
   if (tasks.size() < 2) return {};
-  LengthLines means{fmt::format("RULER, mean of {} tasks", tasks.size()),
-                    std::vector<Line>(models)};
+  LengthLines means{.title = fmt::format("RULER, mean of {} tasks", tasks.size())};
+  means.models.resize(models);
   for (size_t i = 0; i < models; ++i) {
-    for (const LengthScores* scores : tasks) {
-      for (const auto& [length, metric] : scores->models[i]) {
-        means.models[i][length] += metric->value / static_cast<double>(tasks.size());
+    for (const LengthLines* lines : tasks) {
+      for (const auto& [length, value] : lines->models[i]) {
+        means.models[i][length] += value / static_cast<double>(tasks.size());
       }
     }
   }
@@ -291,17 +271,9 @@ std::optional<LengthLines> ruler_means(const std::vector<LengthScores>& all, siz
 }
 
 std::vector<LengthLines> length_lines(const std::vector<ModelResults>& models) {
-  const std::vector<LengthScores> all = length_scores(models);
-  std::vector<LengthLines> lines;
-  if (auto means = ruler_means(all, models.size())) lines.push_back(std::move(*means));
-  for (const LengthScores& scores : all) {
-    LengthLines task{title_of(scores), std::vector<Line>(models.size())};
-    for (size_t i = 0; i < models.size(); ++i) {
-      for (const auto& [length, metric] : scores.models[i]) task.models[i][length] = metric->value;
-    }
-    lines.push_back(std::move(task));
-  }
-  return lines;
+  std::vector<LengthLines> all = task_lines(models);
+  if (auto means = ruler_means(all, models.size())) all.insert(all.begin(), std::move(*means));
+  return all;
 }
 
 Table length_table(const std::vector<LengthLines>& all, const std::vector<ModelResults>& models,
@@ -331,12 +303,7 @@ Chart length_chart(const LengthLines& lines, const std::vector<ModelResults>& mo
               .log_x = true,
               .shown_y = {0, 1}};
   for (size_t i = 0; i < models.size(); ++i) {
-    Series series{models[i].name, {}, {}};
-    for (const auto& [length, value] : lines.models[i]) {
-      series.x.push_back(static_cast<double>(length));
-      series.y.push_back(value);
-    }
-    chart.series.push_back(std::move(series));
+    chart.series.push_back(series_of(models[i].name, lines.models[i]));
   }
   return chart;
 }
@@ -387,7 +354,7 @@ std::vector<ReportPart> task_section(const std::vector<ModelResults>& models) {
   const std::vector<ScoreRow> rows = task_rows(models);
   if (rows.empty()) return {};
   Table table{{"task", "metric", "shots", "n"}, {}};
-  for (const std::string& name : names_of(models)) table.header.push_back(name);
+  for (const ModelResults& model : models) table.header.push_back(model.name);
   for (const ScoreRow& row : rows) {
     std::vector<std::string> cells = {row.task, row.metric, counts_cell(row, &TaskResult::shots),
                                       counts_cell(row, &TaskResult::count)};
@@ -403,7 +370,7 @@ std::vector<ReportPart> length_section(const std::vector<ModelResults>& models) 
   if (all.empty()) return {};
   std::set<int64_t> lengths;
   for (const LengthLines& lines : all) {
-    for (const Line& line : lines.models) {
+    for (const auto& line : lines.models) {
       for (const auto& point : line) lengths.insert(point.first);
     }
   }

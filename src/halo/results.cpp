@@ -31,7 +31,6 @@ double bytes_per_token(const CacheBytes& cache) {
 }
 
 /// One chart a stage: its loss over steps, as metrics.jsonl has it.
-/// One chart a stage: its loss over steps, as metrics.jsonl has it.
 std::vector<Chart> stage_charts(const fs::path& metrics) {
   if (!fs::exists(metrics) || fs::is_empty(metrics)) return {};
   std::vector<TrainingCurve> curves = read_training("", metrics.string(), read_file(metrics));

@@ -283,6 +283,14 @@ class ChartDrawing {
 
 }  // namespace
 
+Series series_of(std::string name, const std::map<int64_t, double>& points) {
+  Series series{std::move(name), {}, {}};
+  for (const auto& [x, y] : points) {
+    series.x.push_back(static_cast<double>(x)), series.y.push_back(y);
+  }
+  return series;
+}
+
 std::string draw_svg(const Chart& chart) { return draw_svg(std::vector<Chart>{chart}); }
 
 std::string draw_svg(const std::vector<Chart>& charts) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,9 @@ struct Chart {
   // The legend of a bar chart with highlighted bars.
   std::string highlight_name = "selected", quiet_name = "not selected";
 };
+
+/// The line through these points.
+Series series_of(std::string name, const std::map<int64_t, double>& points);
 
 /// The chart as an SVG element (also valid as a file of its own).
 std::string draw_svg(const Chart& chart);
