@@ -12,6 +12,7 @@
 #include "cli/outputs.h"
 #include "cli/recipe_options.h"
 #include "cli/task_options.h"
+#include "data/held_out.h"
 #include "halo/selection.h"
 
 namespace hypenet {

@@ -60,7 +60,7 @@ TEST_F(Transfer, the_model_loads_and_new_gates_depend_on_seed_and_layer) {
   EXPECT_EQ(twins->config().mixer_types, mixer_types(2, {}));
   EXPECT_TRUE(twins->forward(torch::ones({1, 5}, torch::kInt64)).isfinite().all().item<bool>());
   const auto gate = [&](int64_t layer, uint64_t seed) {
-    return new_gate(config, layer, 0.02, seed, torch::kFloat32);
+    return new_gate({64, 32}, layer, {0.02, seed}, torch::kFloat32);
   };
   EXPECT_TRUE(torch::equal(gate(0, 7), gate(0, 7)));
   EXPECT_FALSE(torch::equal(gate(0, 7), gate(1, 7)));

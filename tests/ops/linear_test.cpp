@@ -229,7 +229,7 @@ TEST_P(Linear, embedding_gradient_has_the_type_of_the_table) {
     const Tensor ids = torch::randint(7, {2, T}, torch::kInt64);
     const Tensor like = wide(table);
     const Tensors found =
-        results(embedding(table, ids.to(c.device), copy(table)).to(c.compute), {table});
+        results(embedding({table, copy(table)}, ids.to(c.device)).to(c.compute), {table});
     const Tensors expected = results(torch::embedding(like, ids), {like});
     EXPECT_EQ(found[1].scalar_type(), c.master);
     for (size_t i = 0; i < found.size(); ++i) {
