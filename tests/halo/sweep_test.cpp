@@ -239,7 +239,7 @@ INSTANTIATE_TEST_SUITE_P(HeadSizes, SweepOnGpu, testing::Values(64, 128));
 
 TEST_F(Sweep, twins_of_another_model_are_refused) {
   EXPECT_ERROR(check_twins(teacher_config(), teacher_config(), "twins"),
-               "every layer is lightning-attn");
+               "every layer is recurrent");
   EXPECT_ERROR(check_twins(twins_->config(), twins_->config(), "twins"),
                "teacher: expected a model whose every layer is attention");
   const auto shorter = hypenet_config(testing_support::tiny_teacher_config(), mixer_types(2, {}));

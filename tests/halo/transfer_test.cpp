@@ -73,16 +73,14 @@ TEST_F(Transfer, biases_of_a_qwen2_teacher_come_along) {
   config.architecture = Architecture::kQwen2, config.attention_bias = true,
   config.has_qk_norm = false;
   const Checkpoint teacher = write_teacher(folder_ / "qwen2", config);
-  const auto twin_config = hypenet_config(config, mixer_types(2, {1}));
+  const auto twin_config = hypenet_config(config, mixer_types(2, {}));
   const auto tensors = transfer_weights(teacher, twin_config, {});
   EXPECT_EQ(find(tensors, mixer_tensor(0, "v_proj.bias")).sizes(), (std::vector<int64_t>{64}));
   EXPECT_TRUE(torch::equal(find(tensors, mixer_tensor(0, "q_norm.weight")), torch::ones({16})));
-  write_checkpoint(
-      folder_ / "twins",
-      {.config = to_json(hypenet_config(config, mixer_types(2, {}))), .tensors = tensors});
+  write_checkpoint(folder_ / "twins", {.config = to_json(twin_config), .tensors = tensors});
   load_model(Checkpoint(folder_ / "twins"));
   write_checkpoint(folder_ / "hybrid",
-                   {.config = to_json(twin_config),
+                   {.config = to_json(hypenet_config(config, mixer_types(2, {1}))),
                     .tensors = hybrid_weights(teacher, Checkpoint(folder_ / "twins"), {1}, {})});
   CausalLm hybrid = load_model(Checkpoint(folder_ / "hybrid"));
   EXPECT_TRUE(hybrid->forward(torch::ones({1, 5}, torch::kInt64)).isfinite().all().item<bool>());
