@@ -32,7 +32,7 @@ std::string known_names() {
 
 std::vector<TaskName> names_of(const std::vector<ChoiceTask>& tasks) {
   std::vector<TaskName> names;
-  for (const ChoiceTask& task : tasks) names.push_back(task.name);
+  std::ranges::transform(tasks, std::back_inserter(names), &ChoiceTask::name);
   return names;
 }
 
@@ -45,7 +45,10 @@ Task load_choice(const std::vector<ChoiceTask>& tasks, std::string_view name,
 
 std::vector<TaskName> ruler_names() {
   std::vector<TaskName> names;
-  for (const std::string& name : ruler_task_names()) names.push_back({name, "RULER"});
+  std::ranges::transform(ruler_task_names(), std::back_inserter(names),
+                         [](const std::string& name) {
+                           return TaskName{name, "RULER"};
+                         });
   return names;
 }
 

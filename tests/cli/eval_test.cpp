@@ -303,25 +303,25 @@ TEST_F(TextCommandTest, a_needle_grid_shows_both_models) {
                                      "--attn-logits-scaling",
                                      "hype 20"});
   ASSERT_EQ(result.code, 0) << result.error;
-  // Random weights know no fact, the teacher nearly all.
   EXPECT_THAT(result.out,
               HasSubstr("model\ndepth   150   200 \n   0%    0%    0% \n 100%    0%    0% \n"));
   EXPECT_THAT(result.out, HasSubstr("tiny-teacher\ndepth   150   200 \n"));
   EXPECT_THAT(read_file(root_ / "grid.svg"), HasSubstr("</svg>"));
   const Json grids = read_json(root_ / "results.json")["needle_grids"];
   ASSERT_EQ(grids.size(), 2U);
-  EXPECT_EQ(grids[0]["name"], "model");
+  EXPECT_THAT(grids[0]["name"].get<std::string>(), testing::EndsWith("/model"));
   EXPECT_EQ(grids[0]["mean"], 0);
   EXPECT_EQ(grids[1]["name"], "tiny-teacher");
   EXPECT_GT(grids[1]["mean"], 0.5);
   // The scaling that was asked for is the first model's.
-  const auto scaling_of = [&](const std::string& journal) {
+  const auto config_of = [&](const std::string& journal) {
     const std::string text = read_file(root_ / journal);
     const Json header = Json::parse(text.substr(0, text.find('\n')));
-    return header["identity"]["model"]["config"]["attn_logits_scaling"];
+    return header["identity"]["model"]["config"];
   };
-  EXPECT_EQ(scaling_of("results.json.journal"), "hype 20");
-  EXPECT_EQ(scaling_of("results.json.journal.compared"), nullptr);
+  const char* const kScaling = "attn_logits_scaling";
+  EXPECT_EQ(config_of("results.json.journal")[kScaling], "hype 20");
+  EXPECT_FALSE(config_of("results.json.journal.compared").contains(kScaling));
 }
 
 TEST_F(TextCommandTest, ruler_runs_a_length_once_and_by_the_rule_that_is_asked_for) {

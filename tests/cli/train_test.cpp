@@ -46,6 +46,10 @@ class Train : public testing::Test {
             "phases=" + phases.dump(),
             "--set",
             "model=" + model.dump(),
+            "--set",
+            "evaluate.context=64",
+            "--set",
+            "evaluate.contexts=[]",
             "--threads",
             "1"};
   }
@@ -59,6 +63,7 @@ TEST_F(Train, makes_a_transformer_that_generates) {
   EXPECT_EQ(Checkpoint(folder_ / "out/model").config()["model_type"], "qwen3");
   EXPECT_TRUE(std::filesystem::exists(folder_ / "out/1-a/run.json"));
   EXPECT_TRUE(std::filesystem::exists(folder_ / "out/2-b/run.json"));
+  EXPECT_TRUE(read_json(folder_ / "out/results.json").contains("model")) << "it is measured";
   const ProgramResult text = run_program(
       {"generate", (folder_ / "out/model").string(), "--prompt", "The", "--tokens", "3"});
   EXPECT_EQ(text.code, 0) << text.error;
