@@ -82,9 +82,6 @@ void write_logits(const LogitsCommand& command) {
   warn_of_length(command.prompt ? "--prompt" : "--ids", std::ssize(ids), model->config());
   const torch::NoGradGuard no_grad;
   model->eval();
-  ComputePlan plan = model->plan();
-  plan.logits_scaling = model->config().attn_logits_scaling;
-  model->prepare(plan);
   const Tensor tokens = torch::tensor(ids, torch::kInt64).unsqueeze(0);  // [1, T]
   const Tensor logits = model->forward(tokens.to(model->head_weight().device()));
   write_safetensors(command.out, {{"logits", logits[0].to(torch::kFloat32)}});

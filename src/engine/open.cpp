@@ -51,7 +51,8 @@ CausalLm open_model(const Checkpoint& checkpoint, const ModelSpec& spec, const T
   const bool is_cuda = spec.device.is_cuda();
   if (!spec.type && tell) tell_rounding(checkpoint, type, is_cuda, tell);
   CausalLm model = load_model(checkpoint, config, type, spec.device);
-  model->prepare({.type = type == torch::kBFloat16 && !is_cuda ? torch::kFloat32 : type});
+  model->prepare({.type = type == torch::kBFloat16 && !is_cuda ? torch::kFloat32 : type,
+                  .logits_scaling = config.attn_logits_scaling});
   const auto why = why_no_step_kernels(model);
   if (is_cuda && why && tell) {
     tell(concat(checkpoint.folder().string(),

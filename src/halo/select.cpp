@@ -6,6 +6,7 @@
 #include <numeric>
 #include <optional>
 
+#include "base/alternatives.h"
 #include "base/error.h"
 
 namespace hypenet {
@@ -92,12 +93,9 @@ const std::vector<RuleAbout>& selection_rules() {
 }
 
 std::string selection_rule_names() {
-  const auto& rules = selection_rules();
-  std::string names;
-  for (size_t i = 0; i < rules.size(); ++i) {
-    names += concat(i == 0 ? "" : i + 1 < rules.size() ? ", " : " or ", rules[i].name);
-  }
-  return names;
+  std::vector<std::string> names;
+  for (const RuleAbout& rule : selection_rules()) names.emplace_back(rule.name);
+  return alternatives(names);
 }
 
 SelectionRule parse_selection_rule(std::string_view name) {

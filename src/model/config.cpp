@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 
 #include "model/mixers/mixer_kind.h"
 
@@ -215,20 +216,17 @@ void read_teacher(const Keys& keys, const Json& settled, const std::string& plac
 void read_hypenet(const Json& settled, const std::string& place, ModelConfig& config) {
   config.attn_use_rope = false;
   config.attn_use_output_gate = config.has_qk_norm = true;
-  Json of_mixers = Json::object();  // all their keys
-  for (const MixerKind* kind : mixer_kinds()) {
-    if (kind->write) of_mixers.update(kind->write(config));
-  }
-  const auto is_of_model = [&](const std::string& key) {
-    return !of_mixers.contains(key) && !is_passed_over(key);
-  };
-  read_fields(keep_if(settled, is_of_model), place, config);
+  std::vector<std::pair<const MixerKind*, Json>> of_mixers;  // the keys of each kind that are there
+  Json of_model = keep_if(settled, [](const std::string& key) { return !is_passed_over(key); });
   for (const MixerKind* kind : mixer_kinds()) {
     if (!kind->write) continue;
-    const Json own = kind->write(config);
-    const auto is_own = [&](const std::string& key) { return own.contains(key); };
-    kind->read(keep_if(settled, is_own), place, config);
+    const Json known = kind->write(config);
+    const auto is_own = [&](const std::string& key) { return known.contains(key); };
+    of_mixers.emplace_back(kind, keep_if(settled, is_own));
+    of_model = keep_if(of_model, std::not_fn(is_own));
   }
+  read_fields(of_model, place, config);
+  for (const auto& [kind, keys] : of_mixers) kind->read(keys, place, config);
 }
 
 }  // namespace

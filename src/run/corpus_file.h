@@ -36,8 +36,7 @@ class CorpusFile {
   /// Adds documents, whose numbers go on where the last ones ended: a line {"text", "prompt", "id",
   /// "tokens"} each, special tokens left out. Answers without text or with invalid UTF-8 are left
   /// out, but for a character that the end cuts off, and so is every document once there are
-  /// `most_tokens`. Throws Error when no answer has text in
-  /// UTF-8.
+  /// `most_tokens`. Throws Error when no answer has text in UTF-8.
   void add(const std::vector<TeacherDocument>& documents);
 
   bool is_full() const { return tokens_ >= most_tokens_; }

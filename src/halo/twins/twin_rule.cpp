@@ -1,6 +1,7 @@
 // What rules are made of.
 #include "halo/twins/twin_rule.h"
 
+#include "base/alternatives.h"
 #include "halo/transfer.h"
 
 namespace hypenet {
@@ -48,12 +49,12 @@ Tensor TeacherAttention::new_gate(int64_t rows) const {
 }
 
 const TwinRule& twin_rule(std::string_view mixer, const std::string& place) {
-  std::string names;
+  std::vector<std::string> names;
   for (const TwinRule* rule : twin_rules()) {
     if (rule->mixer->name == mixer) return *rule;
-    names += concat(names.empty() ? "" : " or ", '"', rule->mixer->name, '"');
+    names.push_back(concat('"', rule->mixer->name, '"'));
   }
-  throw Error(concat(place, ": expected ", names, ", found \"", mixer, "\""));
+  throw Error(concat(place, ": expected ", alternatives(names), ", found \"", mixer, "\""));
 }
 
 }  // namespace hypenet

@@ -25,10 +25,8 @@ void read_config(const Json& keys, const std::string& place, ModelConfig& config
   auto& lightning = config.mixers.of<LightningConfig>();
   lightning.head_dim = config.head_dim;
   lightning.nh = config.num_attention_heads;
-  if (own.contains("lightning_nh"))
-    read_fields(own["lightning_nh"], place + ": lightning_nh", lightning.nh);
-  lightning.nkv = lightning.nh;
   read_fields(own, place, lightning);
+  if (!own.contains("lightning_nkv")) lightning.nkv = lightning.nh;
 }
 
 void check_config(const ModelConfig& config, const std::string& place) {
@@ -101,6 +99,7 @@ double LightningConfig::scale_value() const {
 
 LightningMixer::LightningMixer(const ModelConfig& config)
     : config_(config.mixers.of<LightningConfig>()),
+      scale_(config_.scale_value()),
       eps_(config.rms_norm_eps),
       decay_(lightning_decay(config_.nh)) {
   const int64_t D = config.hidden_size, d = config_.head_dim;
@@ -131,7 +130,7 @@ StepOutput LightningMixer::step(const Normed& x, const TokenRows& rows, LayerMem
                            .k = k,
                            .v = v,
                            .decay = decay_on(x.h.device()),
-                           .scale = config_.scale_value(),
+                           .scale = scale_,
                            .eps = eps_,
                            .state = std::get<RecurrentStates>(memory).parts[0],
                            .slots = rows.slots,
@@ -147,7 +146,7 @@ Tensor LightningMixer::mix(const Tensor& x, const Step& step, const Tensor& stat
                        .k = split_heads(step.to_rows(keys), config_.nkv),
                        .v = split_heads(step.to_rows(values), config_.nkv),
                        .decay = decay_on(x.device()),
-                       .scale = config_.scale_value(),
+                       .scale = scale_,
                        .state = state,
                        .needs_state = state.defined()};
   Tensor &k = input.k, &v = input.v;

@@ -54,7 +54,7 @@ class LightningMixer : public TokenMixer {
   const Tensor& decay_on(torch::Device device);
 
   LightningConfig config_;
-  double eps_;
+  double scale_, eps_;
   Tensor decay_;  // [H] float32, on the device of the last input
   Linear q_proj_{nullptr}, k_proj_{nullptr}, v_proj_{nullptr}, o_proj_{nullptr};
   RmsNorm q_norm_{nullptr}, k_norm_{nullptr};  // empty without q/k norm

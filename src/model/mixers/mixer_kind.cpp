@@ -3,18 +3,19 @@
 
 #include <algorithm>
 
+#include "base/alternatives.h"
+
 namespace hypenet {
 
 const MixerKind* mixer_kind(std::string_view name, const std::string& place) {
   std::string found(name);
   std::ranges::replace(found, '_', '-');  // published folders have lightning_attn as well
-  std::string names;
+  std::vector<std::string> names;
   for (const MixerKind* kind : mixer_kinds()) {
     if (kind->name == found) return kind;
-    const bool is_last = kind == mixer_kinds().back();
-    names += concat(names.empty() ? "" : (is_last ? " or " : ", "), '"', kind->name, '"');
+    names.push_back(concat('"', kind->name, '"'));
   }
-  throw Error(concat(place, ": expected ", names, ", found \"", name, "\""));
+  throw Error(concat(place, ": expected ", alternatives(names), ", found \"", name, "\""));
 }
 
 MixerWork projection_work(const ModelConfig& config, int64_t heads, int64_t key_heads,
