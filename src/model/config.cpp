@@ -44,8 +44,8 @@ constexpr std::string_view kPassedOverBeginnings[] = {"gdn_", "kda_", "mamba2_"}
 /// The keys of one JSON object, each error with the file and the key in front.
 class Keys {
  public:
-  Keys(const Json& json, const std::string& place) : json_(json), place_(place) {
-    HYPENET_CHECK(json.is_object(), place, ": expected an object, found ", json_kind(json));
+  Keys(const Json& json, std::string place) : json_(json), place_(std::move(place)) {
+    HYPENET_CHECK(json.is_object(), place_, ": expected an object, found ", json_kind(json));
   }
 
   bool has(const char* key) const { return json_.contains(key) && !json_.at(key).is_null(); }
@@ -79,7 +79,7 @@ class Keys {
 
  private:
   const Json& json_;
-  const std::string& place_;
+  std::string place_;
 };
 
 template <class Predicate>
