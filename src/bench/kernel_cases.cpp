@@ -17,6 +17,7 @@
 #include "ops/linear_step.h"
 #include "ops/mean_squared_error.h"
 #include "ops/norm.h"
+#include "ops/recurrence.h"
 #include "ops/rope.h"
 #include "ops/sampling.h"
 #include "ops/step_inputs.h"
@@ -102,7 +103,7 @@ void add_lightning(Cases& cases, int64_t H, int64_t d, int64_t B, int64_t T) {
                    const Tensor decay = lightning_decay(H).to(options.device());
                    const auto random = [&] { return torch::randn({B, T, H, d}, options); };
                    return {{random(), random(), random()}, [decay, d](const Tensors& x) {
-                             LightningInput input{.q = x[0], .k = x[1], .v = x[2], .decay = decay};
+                             Recurrence input{.q = x[0], .k = x[1], .v = x[2], .decay = decay};
                              input.scale = 1 / std::sqrt(static_cast<double>(d));
                              input.needs_state = false;
                              return Tensors{recurrence_chunked(input).output};
