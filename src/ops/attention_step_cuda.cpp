@@ -18,8 +18,7 @@ kernels::cuda::KvPageParams pages_of(const AttentionStepInput& input) {
           .slots = input.slots.const_data_ptr<int32_t>(),
           .positions = input.positions.const_data_ptr<int32_t>(),
           .page_tokens = keys.size(1),
-          .table_width = input.page_table.size(1),
-          .is_settled = input.is_settled};
+          .table_width = input.page_table.size(1)};
 }
 
 }  // namespace

@@ -131,8 +131,7 @@ Tensor step_cuda(const LightningStepInput& input, const Sizes& sizes) {
       .type = kernel_type(q),
       .weight_type = has_norm ? kernel_type(q_weight) : kernels::DType::kFloat32,
       .scale = static_cast<float>(input.scale),
-      .eps = static_cast<float>(input.eps),
-      .is_settled = input.is_settled};
+      .eps = static_cast<float>(input.eps)};
   throw_unless_ok("lightning_step",
                   kernels::device_kernels().lightning_step(params, current_stream(q)));
   return o;

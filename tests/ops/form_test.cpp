@@ -80,8 +80,8 @@ TEST(Form, kernels_take_no_type_for_another) {
 TEST(Form, every_kernel_of_an_empty_table_says_so) {
   if (kernels::has_cuda_kernels()) GTEST_SKIP() << "a program with device kernels";
   const kernels::DeviceKernels& table = kernels::device_kernels();
-  EXPECT_STREQ(table.rope({}, nullptr).error, "this program was built without CUDA kernels");
-  EXPECT_STREQ(table.sample_tokens({}, nullptr, nullptr).error,
+  EXPECT_STREQ(table.rope({}, {}).error, "this program was built without CUDA kernels");
+  EXPECT_STREQ(table.sample_tokens({}, nullptr, {}).error,
                "this program was built without CUDA kernels");
   EXPECT_FALSE(table.has_lightning(kSize));
   EXPECT_EQ(table.attention_step_floats({}), 0);

@@ -67,18 +67,19 @@ __device__ void prepare(const Vector& vector, const PairConstants<d>& constants,
 }
 
 template <class T, int d>
-__global__ void __launch_bounds__(kThreads, 8) step_kernel(LightningStepParams p) {
+__global__ void __launch_bounds__(kThreads, 8) step_kernel(LightningStepParams p,
+                                                               bool is_settled) {
   constexpr int kRows = d / kRowsAtOnce;  // of a thread
   __shared__ float q[d], k[d], sums[kThreads / 32][kColumns];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int row = threadIdx.x / kLanes, column = blockIdx.x * kColumns + threadIdx.x % kLanes * 4;
   const int64_t head = blockIdx.z * p.heads + blockIdx.y;
 
-  if (!p.is_settled) wait_for_earlier_kernels();
+  if (!is_settled) wait_for_earlier_kernels();
   let_next_kernel_start();
   const int64_t slot = p.slots != nullptr ? p.slots[blockIdx.z] : static_cast<int>(blockIdx.z);
   if (slot < 0) {
-    if (p.is_settled) wait_for_earlier_kernels();
+    if (is_settled) wait_for_earlier_kernels();
     if (threadIdx.x < kColumns) {
       const int64_t first = head * d + blockIdx.x * kColumns;
       static_cast<T*>(p.o)[first + threadIdx.x] = static_cast<T>(0.0F);
@@ -92,7 +93,7 @@ __global__ void __launch_bounds__(kThreads, 8) step_kernel(LightningStepParams p
   for (int j = 0; j < kRows; ++j) s[j] = state[(row + j * kRowsAtOnce) * (d / 4)];
   const float gamma = expf(-p.decay[blockIdx.y]);
   const PairConstants<d> constants(p, warp == 0 ? p.q_weight : p.k_weight);
-  if (p.is_settled) wait_for_earlier_kernels();
+  if (is_settled) wait_for_earlier_kernels();
   const unsigned group = static_cast<unsigned>(p.heads) / static_cast<unsigned>(p.key_heads);
   const int64_t key_head = blockIdx.z * p.key_heads + blockIdx.y / group;
   float v[4];
@@ -131,7 +132,8 @@ __global__ void __launch_bounds__(kThreads, 8) step_kernel(LightningStepParams p
 template <class T, int d>
 Status launch(const LightningStepParams& p, Stream stream) {
   const dim3 blocks(d / kColumns, static_cast<unsigned>(p.heads), static_cast<unsigned>(p.batch));
-  return launch_early(step_kernel<T, d>, blocks, dim3(kThreads), stream, p);
+  return launch_early(step_kernel<T, d>, blocks, dim3(kThreads), stream, p,
+                      stream.is_settled);
 }
 
 template <class T>

@@ -23,10 +23,9 @@ struct LightningStepParams {
   int64_t batch, heads, key_heads, size, positions;  // d is 64 or 128; positions 1 or B
   DType type, weight_type;
   float scale, eps;
-  bool is_settled;  // slots and state are read before the kernel ahead has ended
 };
 
-/// Pointers are multiples of 16 bytes.
+/// Pointers are multiples of 16 bytes. On a settled stream slots and state are read ahead.
 Status lightning_step(const LightningStepParams& params, Stream stream);
 
 }  // namespace hypenet::kernels::cuda

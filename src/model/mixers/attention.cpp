@@ -101,8 +101,7 @@ StepOutput AttentionMixer::step(const Normed& x, const TokenRows& rows, LayerMem
                            .cache = std::get<KvPages>(memory),
                            .page_table = rows.page_table,
                            .slots = rows.slots,
-                           .positions = rows.positions,
-                           .is_settled = true};
+                           .positions = rows.positions};
   if (q_norm_) {
     input.q_weight = q_norm_->weight, input.k_weight = k_norm_->weight;
     input.eps = q_norm_->eps();

@@ -134,8 +134,7 @@ StepOutput LightningMixer::step(const Normed& x, const TokenRows& rows, LayerMem
                            .scale = scale_,
                            .eps = eps_,
                            .state = std::get<RecurrentStates>(memory).parts[0],
-                           .slots = rows.slots,
-                           .is_settled = true};
+                           .slots = rows.slots};
   if (q_norm_) input.q_weight = q_norm_->weight, input.k_weight = k_norm_->weight;
   if (config_.use_rope) input.angles = rows.angles;
   return {.x = lightning_step(input), .norm = o_norm_, .gate = gate, .projection = o_proj_};
