@@ -1,12 +1,17 @@
-// The forms of the ops of an inference step, and the one place of each op that says which form
-// takes an input: its type, sizes and alignment.
+// The forms of the ops that have kernels, and the one place of each op that says which form takes
+// an input: its type, sizes and alignment. None waits for a device.
 #pragma once
 
+#include <torch/torch.h>
+
 namespace hypenet {
+
+using torch::Tensor;
 
 struct AttentionStepInput;
 struct LightningStepInput;
 struct LinearStepInput;
+struct RopeAngles;
 
 enum class Form {
   kDevice,    // a kernel of kernels/cuda
@@ -14,9 +19,12 @@ enum class Form {
   kComposed,  // tensor code, on any device: right, and slow
 };
 
-/// The form that the op takes for an input that it accepts. Never waits for a device.
+/// The form that an op takes for an input that it accepts.
 Form form_of(const AttentionStepInput& input);
 Form form_of(const LightningStepInput& input);
 Form form_of(const LinearStepInput& input);
+Form form_of_gate(const Tensor& x, const Tensor& gate);
+Form form_of_norm(const Tensor& x, const Tensor& weight);
+Form form_of_rope(const Tensor& x, const RopeAngles& angles);
 
 }  // namespace hypenet

@@ -3,7 +3,6 @@
 // masked before it is formed.
 #include <limits>
 
-#include "ops/lightning_cuda.h"
 #include "ops/recurrence_forms.h"
 #include "ops/types.h"
 

@@ -42,6 +42,8 @@ Tensor aligned(const Tensor& x) {
   return is_aligned(dense) ? dense : dense.clone();
 }
 
+const void* data_or_null(const Tensor& x) { return x.defined() ? x.const_data_ptr() : nullptr; }
+
 const float* floats_or_null(const Tensor& x) {
   return x.defined() && x.numel() > 0 ? x.const_data_ptr<float>() : nullptr;
 }

@@ -26,6 +26,9 @@ bool is_aligned(const Tensor& x);
 /// stays undefined.
 Tensor aligned(const Tensor& x);
 
+/// A tensor's elements; null when it is undefined.
+const void* data_or_null(const Tensor& x);
+
 /// A float32 tensor's elements; null when it is undefined or has none.
 const float* floats_or_null(const Tensor& x);
 
