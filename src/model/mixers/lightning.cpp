@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ops/form.h"
 #include "ops/gating.h"
 #include "ops/lightning.h"
 #include "ops/lightning_step.h"
@@ -54,8 +55,7 @@ std::vector<StatePart> parts_of(const ModelConfig& config) {
 }
 
 bool has_step_kernels(const ModelConfig& config) {
-  const int64_t d = config.mixers.of<LightningConfig>().head_dim;
-  return d == 64 || d == 128;
+  return is_step_head(config.mixers.of<LightningConfig>().head_dim);
 }
 
 int64_t rope_size(const ModelConfig& config) {
