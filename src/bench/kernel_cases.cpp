@@ -7,9 +7,12 @@
 #include <cmath>
 #include <utility>
 
+#include "base/error.h"
+#include "bench/kernel_timing.h"
 #include "bench/read_bandwidth.h"
 #include "ops/attention.h"
 #include "ops/attention_step.h"
+#include "ops/form.h"
 #include "ops/gating.h"
 #include "ops/lightning.h"
 #include "ops/lightning_step.h"
@@ -17,6 +20,7 @@
 #include "ops/linear_step.h"
 #include "ops/mean_squared_error.h"
 #include "ops/norm.h"
+#include "ops/recurrence.h"
 #include "ops/rope.h"
 #include "ops/sampling.h"
 #include "ops/step_inputs.h"
@@ -30,17 +34,24 @@ using Shape = std::vector<int64_t>;
 
 constexpr double kEps = 1e-6, kRopeTheta = 1e6;
 
-/// An op on inputs that it is differentiable in.
+/// The call, if a kernel takes its inputs: tensor code's time would stand as the kernel's.
+KernelCall by_kernel(Form form, KernelCall call) {
+  HYPENET_CHECK(form != Form::kComposed, "bench: expected inputs that a kernel takes");
+  return call;
+}
+
+/// An op on inputs that it is differentiable in, and the form that takes them.
 struct DifferentiableCall {
   Tensors inputs;
   std::function<Tensors(const Tensors&)> op;
+  std::function<Form(const Tensors&)> form;
 };
 
 KernelCall forward_call(const DifferentiableCall& call) {
-  return [call] {
+  return by_kernel(call.form(call.inputs), [call] {
     const torch::NoGradGuard no_grad;
     return call.op(call.inputs);
-  };
+  });
 }
 
 KernelCall forward_backward_call(const DifferentiableCall& call) {
@@ -96,18 +107,23 @@ void add_lightning(Cases& cases, int64_t H, int64_t d, int64_t B, int64_t T) {
   const double unit = product_of({B, T, H, C * d + d * d});
   const double tensor = product_of({B, T, H, d}) * cases.element_bytes();
   // Forward: q, k, v and o. Backward: q, k, v, do and dq, dk, dv.
-  cases.add_both("lightning attention", fmt::format("{} x {}, H {}, d {}", B, T, H, d),
-                 {4 * unit, 4 * tensor}, {14 * unit, 11 * tensor},
-                 [=, options = cases.options()]() -> DifferentiableCall {
-                   const Tensor decay = lightning_decay(H).to(options.device());
-                   const auto random = [&] { return torch::randn({B, T, H, d}, options); };
-                   return {{random(), random(), random()}, [decay, d](const Tensors& x) {
-                             LightningInput input{.q = x[0], .k = x[1], .v = x[2], .decay = decay};
-                             input.scale = 1 / std::sqrt(static_cast<double>(d));
-                             input.needs_state = false;
-                             return Tensors{recurrence_chunked(input).output};
-                           }};
-                 });
+  cases.add_both(
+      "lightning attention", fmt::format("{} x {}, H {}, d {}", B, T, H, d), {4 * unit, 4 * tensor},
+      {14 * unit, 11 * tensor}, [=, options = cases.options()]() -> DifferentiableCall {
+        const Tensor decay = lightning_decay(H).to(options.device());
+        const auto random = [&] { return torch::randn({B, T, H, d}, options); };
+        const auto input = [decay, d](const Tensors& x) {
+          return Recurrence{.q = x[0],
+                            .k = x[1],
+                            .v = x[2],
+                            .decay = decay,
+                            .scale = 1 / std::sqrt(static_cast<double>(d)),
+                            .needs_state = false};
+        };
+        return {{random(), random(), random()},
+                [input](const Tensors& x) { return Tensors{recurrence_chunked(input(x)).output}; },
+                [input](const Tensors& x) { return form_of(input(x)); }};
+      });
 }
 
 KernelCall lightning_step_call(const InputSizes& cases, int64_t B, int64_t H, int64_t d) {
@@ -128,7 +144,7 @@ KernelCall lightning_step_call(const InputSizes& cases, int64_t B, int64_t H, in
       .gate = random(),
       .eps = kEps,
       .state = torch::zeros({B, H, d, d}, cases.wide_options())};
-  return [input] { return Tensors{lightning_step(input)}; };
+  return by_kernel(form_of(input), [input] { return Tensors{lightning_step(input)}; });
 }
 
 void add_lightning_step(Cases& cases, int64_t B) {
@@ -161,7 +177,7 @@ KernelCall attention_step_call(const InputSizes& cases, int64_t N, int64_t T) {
       .page_table = torch::randperm(N * width, numbers).view({N, width}),
       .slots = torch::arange(N, numbers),
       .positions = torch::full({N}, T - 1, numbers)};
-  return [input] { return Tensors{attention_step(input)}; };
+  return by_kernel(form_of(input), [input] { return Tensors{attention_step(input)}; });
 }
 
 void add_attention_step(Cases& cases, int64_t sequences, int64_t tokens) {
@@ -193,10 +209,11 @@ KernelCall linear_step_call(const InputSizes& cases, const StepLayers& layers, i
   if (layers.has_gate) input.gate = random(layers.K);
   if (layers.has_residual) input.residual = random(layers.outs[0]);
   input.is_swiglu = layers.is_swiglu, input.has_float_output = layers.is_head;
-  return [input, weights]() mutable {
+  input.layers = weights;
+  return by_kernel(form_of(input), [input, weights]() mutable {
     input.layers = weights;
     return linear_step(input);
-  };
+  });
 }
 
 void add_linear_step(Cases& cases, const StepLayers& layers, int64_t N) {
@@ -290,21 +307,25 @@ void add_norms(Cases& cases, int64_t n) {
   cases.add_both("rms_norm", shape, {0, 2 * tensor}, {0, (2 + 3) * tensor},
                  [=]() -> DifferentiableCall {
                    return {{random(), weight()},
-                           [](const Tensors& x) { return Tensors{rms_norm(x[0], x[1], kEps)}; }};
+                           [](const Tensors& x) { return Tensors{rms_norm(x[0], x[1], kEps)}; },
+                           [](const Tensors& x) { return form_of_norm(x[0], x[1]); }};
                  });
   // Forward: x, delta, their sum and y. Backward: sum, dy, dsum and dx, which is ddelta.
   cases.add_both("add_rms_norm", shape, {0, 4 * tensor}, {0, (4 + 4) * tensor},
                  [=]() -> DifferentiableCall {
-                   return {{random(), random(), weight()}, [](const Tensors& x) {
+                   return {{random(), random(), weight()},
+                           [](const Tensors& x) {
                              const auto [sum, normed] = add_rms_norm(x[0], x[1], x[2], kEps);
                              return Tensors{sum, normed};
-                           }};
+                           },
+                           [](const Tensors& x) { return form_of_norm(x[0], x[2]); }};
                  });
   // Forward: x, gate and y. Backward: x, gate, dy, dx and dgate.
   cases.add_both(
       "gated_rms_norm", shape, {0, 3 * tensor}, {0, (3 + 5) * tensor}, [=]() -> DifferentiableCall {
         return {{random(), weight(), random()},
-                [](const Tensors& x) { return Tensors{gated_rms_norm(x[0], x[1], x[2], kEps)}; }};
+                [](const Tensors& x) { return Tensors{gated_rms_norm(x[0], x[1], x[2], kEps)}; },
+                [](const Tensors& x) { return form_of_norm(x[0], x[1]); }};
       });
 }
 
@@ -323,7 +344,8 @@ void add_norm_rope(Cases& cases, int64_t heads, int64_t d) {
         return {{torch::randn({B, T, heads, d}, options), torch::rand({d}, wide)},
                 [on_device](const Tensors& x) {
                   return Tensors{norm_rope(x[0], x[1], kEps, on_device)};
-                }};
+                },
+                [on_device](const Tensors& x) { return form_of_rope(x[0], on_device); }};
       });
 }
 
@@ -332,12 +354,13 @@ void add_gate(Cases& cases, const char* name, Tensor (*op)(const Tensor&, const 
   const int64_t rows = cases.part(16384);
   const double tensor = product_of({rows, n}) * cases.element_bytes();
   // Forward: two inputs and y. Backward: two inputs, dy and two gradients.
-  cases.add_both(
-      name, fmt::format("[{}, {}]", rows, n), {0, 3 * tensor}, {0, (3 + 5) * tensor},
-      [=, options = cases.options()]() -> DifferentiableCall {
-        const auto random = [&] { return torch::randn({rows, n}, options); };
-        return {{random(), random()}, [op](const Tensors& x) { return Tensors{op(x[0], x[1])}; }};
-      });
+  cases.add_both(name, fmt::format("[{}, {}]", rows, n), {0, 3 * tensor}, {0, (3 + 5) * tensor},
+                 [=, options = cases.options()]() -> DifferentiableCall {
+                   const auto random = [&] { return torch::randn({rows, n}, options); };
+                   return {{random(), random()},
+                           [op](const Tensors& x) { return Tensors{op(x[0], x[1])}; },
+                           [](const Tensors& x) { return form_of_gate(x[0], x[1]); }};
+                 });
 }
 
 /// The student's head as training has it: a float32 weight whose gradient exists already, and the
@@ -418,41 +441,14 @@ void add_softmax_attention(Cases& cases, const char* name, AttentionBackend back
                    const auto random = [&](int64_t heads) {
                      return torch::randn({B, T, heads, d}, options);
                    };
-                   return {{random(H), random(G), random(G)}, [backend](const Tensors& x) {
+                   return {{random(H), random(G), random(G)},
+                           [backend](const Tensors& x) {
                              return Tensors{causal_attention(x[0], x[1], x[2], {}, backend)};
-                           }};
+                           },
+                           [](const Tensors& x) { return form_of_attention(x[0], x[1], x[2]); }};
                  });
 }
 }  // namespace
-
-KernelCase product_case(int64_t n, const torch::TensorOptions& options) {
-  const auto element_bytes = static_cast<double>(options.dtype().itemsize());
-  return {"matrix product",
-          fmt::format("{} x {} x {}", n, n, n),
-          {2 * product_of({n, n, n}), 3 * product_of({n, n}) * element_bytes},
-          [=]() -> KernelCall {
-            const Tensor a = torch::randn({n, n}, options), b = torch::randn({n, n}, options);
-            return [=] {
-              const torch::NoGradGuard no_grad;
-              return Tensors{product(a, b)};
-            };
-          }};
-}
-
-KernelCase copy_case(const torch::TensorOptions& options) {
-  const int64_t count = options.device().is_cuda() ? int64_t{1} << 30 : int64_t{1} << 22;
-  const double bytes = product_of({count}) * static_cast<double>(options.dtype().itemsize());
-  return {"copy",
-          fmt::format("{} MiB", static_cast<int64_t>(bytes) >> 20),
-          {0, 2 * bytes},
-          [=]() -> KernelCall {
-            // Through a kernel: a graph's own copies run at two thirds of the rate (2.8 of 4.3 TB/s
-            // on an H200). Written once before, so that all its pages exist.
-            const Tensor from = torch::randn({count}, options);
-            Tensor to = torch::zeros({count}, options);
-            return [=]() mutable -> Tensors { return {at::neg_out(to, from)}; };
-          }};
-}
 
 std::vector<KernelCase> ceiling_cases(const KernelSizes& sizes) {
   // A GPU's ceilings are full size in quick runs too: they take milliseconds.

@@ -35,12 +35,6 @@ struct KernelSizes {
   torch::ScalarType type() const { return device.is_cuda() ? torch::kBFloat16 : torch::kFloat32; }
 };
 
-/// A product of two matrices n x n of this type and device.
-KernelCase product_case(int64_t n, const torch::TensorOptions& options);
-
-/// A copy by a kernel: of 2^30 elements on a GPU, of 2^22 on a CPU.
-KernelCase copy_case(const torch::TensorOptions& options);
-
 /// The ceilings: a matrix product, then a copy, and on a CPU then a read alone.
 std::vector<KernelCase> ceiling_cases(const KernelSizes& sizes);
 

@@ -2,6 +2,7 @@
 #include "bench/kernel_timing.h"
 
 #include <c10/core/CachingDeviceAllocator.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
@@ -12,6 +13,7 @@
 
 #include "bench/read_bandwidth.h"
 #include "ops/graph.h"
+#include "ops/linear.h"
 
 namespace hypenet {
 namespace {
@@ -89,6 +91,36 @@ KernelTime measure_alone(const KernelCase& kernel, torch::Device device) {
 }
 
 }  // namespace
+
+KernelCase product_case(int64_t n, const torch::TensorOptions& options) {
+  const auto element_bytes = static_cast<double>(options.dtype().itemsize());
+  const auto side = static_cast<double>(n);
+  return {"matrix product",
+          fmt::format("{} x {} x {}", n, n, n),
+          {2 * side * side * side, 3 * side * side * element_bytes},
+          [=]() -> KernelCall {
+            const Tensor a = torch::randn({n, n}, options), b = torch::randn({n, n}, options);
+            return [=] {
+              const torch::NoGradGuard no_grad;
+              return std::vector<Tensor>{product(a, b)};
+            };
+          }};
+}
+
+KernelCase copy_case(const torch::TensorOptions& options) {
+  const int64_t count = options.device().is_cuda() ? int64_t{1} << 30 : int64_t{1} << 22;
+  const double bytes = static_cast<double>(count) * static_cast<double>(options.dtype().itemsize());
+  return {"copy",
+          fmt::format("{} MiB", static_cast<int64_t>(bytes) >> 20),
+          {0, 2 * bytes},
+          [=]() -> KernelCall {
+            // Through a kernel: a graph's own copies run at two thirds of the rate (2.8 of 4.3 TB/s
+            // on an H200). Written once before, so that all its pages exist.
+            const Tensor from = torch::randn({count}, options);
+            Tensor to = torch::zeros({count}, options);
+            return [=]() mutable -> std::vector<Tensor> { return {at::neg_out(to, from)}; };
+          }};
+}
 
 KernelTime measure(const KernelCase& kernel, const KernelSizes& sizes,
                    const std::function<void()>& check_stop) {

@@ -27,6 +27,12 @@ KernelTime measure(
     const KernelCase& kernel, const KernelSizes& sizes,
     const std::function<void()>& check_stop = [] {});
 
+/// A product of two matrices n x n of this type and device.
+KernelCase product_case(int64_t n, const torch::TensorOptions& options);
+
+/// A copy by a kernel: of 2^30 elements on a GPU, of 2^22 on a CPU.
+KernelCase copy_case(const torch::TensorOptions& options);
+
 /// FLOP a second of a large product of this type, measured now. Memory that it took on a GPU is
 /// given back, and peaks of memory count anew. Under a second.
 double product_rate(torch::Device device, torch::ScalarType type);

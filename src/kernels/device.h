@@ -3,18 +3,18 @@
 #pragma once
 
 #include "kernels/cuda/attention_step.h"
-#include "kernels/cuda/gating.h"
 #include "kernels/cuda/join_attention.h"
 #include "kernels/cuda/lightning.h"
-#include "kernels/cuda/lightning_step.h"
 #include "kernels/cuda/linear_step.h"
 #include "kernels/cuda/mean_squared_error.h"
-#include "kernels/cuda/rms_norm.h"
-#include "kernels/cuda/rope.h"
 #include "kernels/cuda/sampling.h"
 #include "kernels/cuda/slot_rows.h"
 #include "kernels/cuda/step_inputs.h"
 #include "kernels/cuda/vocabulary_loss.h"
+#include "kernels/gating.h"
+#include "kernels/lightning_step.h"
+#include "kernels/rms_norm.h"
+#include "kernels/rope.h"
 
 namespace hypenet::kernels {
 
@@ -34,27 +34,28 @@ Number nothing(Arguments... /*unused*/) {
 template <class Params>
 using DeviceKernel = Status (*)(const Params&, Stream);
 
-/// Each field is the function of its name in kernels/cuda/*.h, where its contract stands. Fields
+/// Each field is the function of its name in namespace cuda, beside whose declaration its contract
+/// stands. Fields
 /// begin as the empty table's, so that each may be called.
 struct DeviceKernels {
   DeviceKernel<cuda::AttentionStepParams> attention_step = no_kernel;
   int64_t (*attention_step_floats)(const cuda::AttentionStepParams&) = nothing;
-  DeviceKernel<cuda::GateParams> swiglu = no_kernel;
-  DeviceKernel<cuda::GateParams> sigmoid_gate = no_kernel;
-  DeviceKernel<cuda::GateBackwardParams> swiglu_backward = no_kernel;
-  DeviceKernel<cuda::GateBackwardParams> sigmoid_gate_backward = no_kernel;
+  DeviceKernel<GateParams> swiglu = no_kernel;
+  DeviceKernel<GateParams> sigmoid_gate = no_kernel;
+  DeviceKernel<GateBackwardParams> swiglu_backward = no_kernel;
+  DeviceKernel<GateBackwardParams> sigmoid_gate_backward = no_kernel;
   DeviceKernel<cuda::JoinAttentionParams> join_attention = no_kernel;
   DeviceKernel<cuda::LightningParams> lightning = no_kernel;
   bool (*has_lightning)(int64_t size) = nothing;
-  DeviceKernel<cuda::LightningStepParams> lightning_step = no_kernel;
+  DeviceKernel<LightningStepParams> lightning_step = no_kernel;
   DeviceKernel<cuda::LinearStepParams> linear_step = no_kernel;
   DeviceKernel<cuda::MeanSquaredErrorParams> mean_squared_error = no_kernel;
-  DeviceKernel<cuda::RmsNormParams> rms_norm = no_kernel;
-  int64_t (*rms_norm_backward_parts)(const cuda::RmsNormBackwardParams&) = nothing;
-  DeviceKernel<cuda::RmsNormBackwardParams> rms_norm_backward = no_kernel;
-  DeviceKernel<cuda::RopeParams> rope = no_kernel;
-  int64_t (*norm_rope_backward_parts)(const cuda::NormRopeBackwardParams&) = nothing;
-  DeviceKernel<cuda::NormRopeBackwardParams> norm_rope_backward = no_kernel;
+  DeviceKernel<RmsNormParams> rms_norm = no_kernel;
+  int64_t (*rms_norm_backward_parts)(const RmsNormBackwardParams&) = nothing;
+  DeviceKernel<RmsNormBackwardParams> rms_norm_backward = no_kernel;
+  DeviceKernel<RopeParams> rope = no_kernel;
+  int64_t (*norm_rope_backward_parts)(const NormRopeBackwardParams&) = nothing;
+  DeviceKernel<NormRopeBackwardParams> norm_rope_backward = no_kernel;
   int64_t (*sample_scratch_words)(int64_t rows, int64_t vocabulary) = nothing;
   Status (*sample_tokens)(const SampleParams&, uint32_t* scratch, Stream) = no_kernel;
   Status (*take_slot_rows)(const cuda::SlotRowsParams&, int32_t* row_tokens, int32_t* row_positions,

@@ -3,6 +3,7 @@
 #include "model/causal_lm.h"
 #include "ops/linear_step.h"
 #include "ops/step_inputs.h"
+#include "ops/stream.h"
 
 namespace hypenet {
 
@@ -43,6 +44,8 @@ Tensor CausalLmImpl::step(const Tensor& ids, TokenRows rows, DecodeState& state)
     rows.query_scale = torch::full({ids.size(0)}, plan_.logits_scaling.value,
                                    ids.options().dtype(torch::kFloat32));
   }
+  // step_inputs has parted this step from the one before, and no layer writes another's memory.
+  const SettledStream settled;
   for (size_t i = 0; i < layers_.size(); ++i) layers_[i]->step(inputs.h, rows, state.layers[i]);
   return inputs.h;
 }

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "ops/attention_forms.h"
+#include "ops/form.h"
 #include "ops/types.h"
 
 namespace hypenet {
@@ -59,16 +60,22 @@ class WithoutCudnn {
 
 }  // namespace
 
+Form form_of_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& first_key) {
+  if (first_key.defined()) return Form::kComposed;
+  if (suits_fused_attention(q, k, v)) return Form::kDevice;
+  const bool is_whole = q.size(1) == k.size(1) && q.size(1) > 1;
+  return is_whole && q.size(3) % 16 == 0 && suits_cpu_kernels({q, k, v}) ? Form::kCpu
+                                                                         : Form::kComposed;
+}
+
 Tensor causal_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& first_key,
                         AttentionBackend backend) {
   check_attention(q, k, v, first_key);
+  const Form form = form_of_attention(q, k, v, first_key);
+  if (form == Form::kCpu) return attention_cpu(q, k, v);
+  if (form == Form::kDevice) return fused_attention(q, k, v, backend);
   const int64_t T = q.size(1), S = k.size(1);
   const bool padded = first_key.defined();
-  const bool is_plain = T == S && T > 1 && !padded;
-  if (is_plain && q.size(3) % 16 == 0 && suits_cpu_kernels({q, k, v})) {
-    return attention_cpu(q, k, v);
-  }
-  if (!padded && suits_fused_attention(q, k, v)) return fused_attention(q, k, v, backend);
   std::optional<Tensor> mask;
   const WithoutCudnn without_cudnn(q.is_cuda());
   if (padded || (T > 1 && T < S)) mask = visible_keys(T, S, first_key, q.device());

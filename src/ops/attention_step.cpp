@@ -167,13 +167,12 @@ Tensor step_composed(const AttentionStepInput& input, const Sizes& sizes) {
 }
 
 bool suits_device(const AttentionStepInput& input) {
-  constexpr int64_t kMostGroup = 16;  // query heads of a key head
   const Tensor &keys = input.cache.keys, &values = input.cache.values;
   const int64_t d = keys.size(3);
   return suits_cuda_kernels({input.q, keys, input.q_weight, input.angles.cos, input.query_scale}) &&
          input.q.scalar_type() == torch::kBFloat16 && keys.scalar_type() == torch::kBFloat16 &&
-         is_aligned(keys) && is_aligned(values) && (d == 64 || d == 128) &&
-         input.q.size(1) <= kMostGroup * keys.size(2) * d;
+         is_aligned(keys) && is_aligned(values) && is_step_head(d) &&
+         input.q.size(1) <= kMostStepGroup * keys.size(2) * d;
 }
 
 bool suits_cpu(const AttentionStepInput& input) {

@@ -28,9 +28,6 @@ struct AttentionStepInput {
   Tensor page_table;  // int32 [slots, pages of a sequence at most]
   Tensor slots;       // int32 [N]: the sequence of each row
   Tensor positions;   // int32 [N]: its token, from 0; all earlier ones are in the cache or the rows
-  // True: what was queued since the last ordinary kernel (one that launch_early did not launch)
-  // touches neither this op's memory nor slots and positions; a GPU then reads them ahead.
-  bool is_settled = false;
 };
 
 /// softmax(q k^T / sqrt d) v over tokens 0 .. positions[n] of each row's sequence, times

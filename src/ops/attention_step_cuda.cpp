@@ -8,8 +8,6 @@
 namespace hypenet {
 namespace {
 
-const void* pointer_or_null(const Tensor& x) { return x.defined() ? x.const_data_ptr() : nullptr; }
-
 kernels::cuda::KvPageParams pages_of(const AttentionStepInput& input) {
   const Tensor& keys = input.cache.keys;
   return {.keys = keys.mutable_data_ptr(),
@@ -18,8 +16,7 @@ kernels::cuda::KvPageParams pages_of(const AttentionStepInput& input) {
           .slots = input.slots.const_data_ptr<int32_t>(),
           .positions = input.positions.const_data_ptr<int32_t>(),
           .page_tokens = keys.size(1),
-          .table_width = input.page_table.size(1),
-          .is_settled = input.is_settled};
+          .table_width = input.page_table.size(1)};
 }
 
 }  // namespace
@@ -36,12 +33,12 @@ Tensor attention_step_cuda(const AttentionStepInput& input) {
       .q = q.const_data_ptr(),
       .k = k.const_data_ptr(),
       .v = v.const_data_ptr(),
-      .q_weight = pointer_or_null(q_weight),
-      .k_weight = pointer_or_null(k_weight),
+      .q_weight = data_or_null(q_weight),
+      .k_weight = data_or_null(k_weight),
       .cos = floats_or_null(cos),
       .sin = floats_or_null(sin),
       .query_scale = floats_or_null(query_scale),
-      .gate = pointer_or_null(gate),
+      .gate = data_or_null(gate),
       .pages = pages_of(input),
       .parts = nullptr,
       .o = o.mutable_data_ptr(),

@@ -5,7 +5,7 @@
 #include <c10/core/DeviceGuard.h>
 
 #include "kernels/device.h"
-#include "kernels/gating.h"
+#include "ops/form.h"
 #include "ops/gradient.h"
 #include "ops/stream.h"
 #include "ops/types.h"
@@ -19,41 +19,42 @@ using torch::autograd::variable_list;
 constexpr int64_t kGrain = 8192;  // elements a task
 
 struct Swiglu {
-  static Tensor plain(const Tensor& up, const Tensor& gate) { return torch::silu(gate) * up; }
-  static constexpr auto kForward = kernels::swiglu_forward;
-  static constexpr auto kBackward = kernels::swiglu_backward;
-  static constexpr auto kCudaForward = &kernels::DeviceKernels::swiglu;
-  static constexpr auto kCudaBackward = &kernels::DeviceKernels::swiglu_backward;
+  static Tensor composed(const Tensor& up, const Tensor& gate) { return torch::silu(gate) * up; }
+  static constexpr auto kForward = &kernels::swiglu;
+  static constexpr auto kBackward = &kernels::swiglu_backward;
+  static constexpr auto kDeviceForward = &kernels::DeviceKernels::swiglu;
+  static constexpr auto kDeviceBackward = &kernels::DeviceKernels::swiglu_backward;
 };
 
 struct SigmoidGate {
-  static Tensor plain(const Tensor& x, const Tensor& gate) { return x * torch::sigmoid(gate); }
-  static constexpr auto kForward = kernels::sigmoid_gate_forward;
-  static constexpr auto kBackward = kernels::sigmoid_gate_backward;
-  static constexpr auto kCudaForward = &kernels::DeviceKernels::sigmoid_gate;
-  static constexpr auto kCudaBackward = &kernels::DeviceKernels::sigmoid_gate_backward;
+  static Tensor composed(const Tensor& x, const Tensor& gate) { return x * torch::sigmoid(gate); }
+  static constexpr auto kForward = &kernels::sigmoid_gate;
+  static constexpr auto kBackward = &kernels::sigmoid_gate_backward;
+  static constexpr auto kDeviceForward = &kernels::DeviceKernels::sigmoid_gate;
+  static constexpr auto kDeviceBackward = &kernels::DeviceKernels::sigmoid_gate_backward;
 };
+
+/// One pass over the elements of x, by its device's kernel.
+template <class Params, class Device, class Cpu>
+void run(const Tensor& x, const Params& params, Device device, Cpu cpu) {
+  if (x.is_cuda()) {
+    const c10::DeviceGuard on_device(x.device());
+    return throw_unless_ok("gate", (kernels::device_kernels().*device)(params, current_stream(x)));
+  }
+  at::parallel_for(0, params.count, kGrain,
+                   [&](int64_t begin, int64_t end) { cpu(params, begin, end); });
+}
 
 /// x and gate are contiguous, of one type.
 template <class Gate>
 Tensor forward(const Tensor& x, const Tensor& gate) {
   const Tensor y = torch::empty_like(x);
-  if (x.is_cuda()) {
-    const c10::DeviceGuard on_device(x.device());
-    const kernels::cuda::GateParams params{.x = x.const_data_ptr(),
-                                           .gate = gate.const_data_ptr(),
-                                           .y = y.mutable_data_ptr(),
-                                           .count = x.numel(),
-                                           .type = kernel_type(x)};
-    throw_unless_ok("gate",
-                    (kernels::device_kernels().*Gate::kCudaForward)(params, current_stream(x)));
-    return y;
-  }
-  const kernels::GateParams params{.x = x.const_data_ptr<float>(),
-                                   .gate = gate.const_data_ptr<float>(),
-                                   .y = y.data_ptr<float>()};
-  at::parallel_for(0, x.numel(), kGrain,
-                   [&](int64_t begin, int64_t end) { Gate::kForward(params, begin, end); });
+  const kernels::GateParams params{.x = x.const_data_ptr(),
+                                   .gate = gate.const_data_ptr(),
+                                   .y = y.mutable_data_ptr(),
+                                   .count = x.numel(),
+                                   .type = kernel_type(x)};
+  run(x, params, Gate::kDeviceForward, Gate::kForward);
   return y;
 }
 
@@ -61,26 +62,14 @@ Tensor forward(const Tensor& x, const Tensor& gate) {
 template <class Gate>
 variable_list backward(const Tensor& x, const Tensor& gate, const Tensor& dy) {
   const Tensor dx = torch::empty_like(x), dgate = torch::empty_like(x);
-  if (x.is_cuda()) {
-    const c10::DeviceGuard on_device(x.device());
-    const kernels::cuda::GateBackwardParams params{.x = x.const_data_ptr(),
-                                                   .gate = gate.const_data_ptr(),
-                                                   .dy = dy.const_data_ptr(),
-                                                   .dx = dx.mutable_data_ptr(),
-                                                   .dgate = dgate.mutable_data_ptr(),
-                                                   .count = x.numel(),
-                                                   .type = kernel_type(x)};
-    throw_unless_ok("gate backward",
-                    (kernels::device_kernels().*Gate::kCudaBackward)(params, current_stream(x)));
-    return {dx, dgate};
-  }
-  const kernels::GateBackwardParams params{.x = x.const_data_ptr<float>(),
-                                           .gate = gate.const_data_ptr<float>(),
-                                           .dy = dy.const_data_ptr<float>(),
-                                           .dx = dx.data_ptr<float>(),
-                                           .dgate = dgate.data_ptr<float>()};
-  at::parallel_for(0, x.numel(), kGrain,
-                   [&](int64_t begin, int64_t end) { Gate::kBackward(params, begin, end); });
+  const kernels::GateBackwardParams params{.x = x.const_data_ptr(),
+                                           .gate = gate.const_data_ptr(),
+                                           .dy = dy.const_data_ptr(),
+                                           .dx = dx.mutable_data_ptr(),
+                                           .dgate = dgate.mutable_data_ptr(),
+                                           .count = x.numel(),
+                                           .type = kernel_type(x)};
+  run(x, params, Gate::kDeviceBackward, Gate::kBackward);
   return {dx, dgate};
 }
 
@@ -100,13 +89,17 @@ struct GateFunction : torch::autograd::Function<GateFunction<Gate>> {
 
 template <class Gate>
 Tensor apply(const Tensor& x, const Tensor& gate) {
-  const bool on_gpu = suits_cuda_kernels({x, gate}) && x.scalar_type() == gate.scalar_type();
-  if (!on_gpu && !suits_cpu_kernels({x, gate})) return Gate::plain(x, gate);
+  if (form_of_gate(x, gate) == Form::kComposed) return Gate::composed(x, gate);
   if (needs_gradient({x, gate})) return GateFunction<Gate>::apply(x, gate);
   return forward<Gate>(x.contiguous(), gate.contiguous());
 }
 
 }  // namespace
+
+Form form_of_gate(const Tensor& x, const Tensor& gate) {
+  if (suits_cuda_kernels({x, gate}) && x.scalar_type() == gate.scalar_type()) return Form::kDevice;
+  return suits_cpu_kernels({x, gate}) ? Form::kCpu : Form::kComposed;
+}
 
 Tensor swiglu(const Tensor& gate, const Tensor& up) {
   check_shape("swiglu: up", up, gate.sizes());

@@ -6,7 +6,6 @@
 #include <c10/core/DeviceGuard.h>
 
 #include "kernels/device.h"
-#include "kernels/lightning_step.h"
 #include "ops/form.h"
 #include "ops/gating.h"
 #include "ops/norm.h"
@@ -82,7 +81,7 @@ int64_t head_size(const LightningStepInput& input) { return input.q.size(1) / in
 
 bool suits_device(const LightningStepInput& input) {
   const int64_t d = head_size(input);
-  return is_aligned(input.state) && (d == 64 || d == 128) &&
+  return is_aligned(input.state) && is_step_head(d) &&
          input.decay.scalar_type() == torch::kFloat32 &&
          suits_cuda_kernels({input.q, input.q_weight, input.angles.cos, input.angles.sin,
                              input.decay, input.state});
@@ -99,77 +98,39 @@ bool suits_cpu(const LightningStepInput& input) {
          head_size(input) % 4 == 0;
 }
 
-const int32_t* slots_or_null(const LightningStepInput& input) {
-  return input.slots.defined() ? input.slots.const_data_ptr<int32_t>() : nullptr;
-}
-
-/// scale q S of the state after this token, [B, H d].
-Tensor step_cuda(const LightningStepInput& input, const Sizes& sizes) {
-  const c10::DeviceGuard on_device(input.q.device());
+/// scale q S of the state after this token, [B, H d], by the kernel of q's device.
+Tensor step_by_kernel(const LightningStepInput& input, const Sizes& sizes) {
   const Tensor q = aligned(input.q), k = aligned(input.k), v = aligned(input.v);
   const Tensor q_weight = aligned(input.q_weight), k_weight = aligned(input.k_weight);
   const Tensor cos = aligned(input.angles.cos), sin = aligned(input.angles.sin);
   const Tensor decay = input.decay.contiguous(), o = torch::empty_like(q);
-  const bool has_norm = q_weight.defined();
-  const kernels::cuda::LightningStepParams params{
+  const kernels::LightningStepParams params{
       .q = q.const_data_ptr(),
       .k = k.const_data_ptr(),
       .v = v.const_data_ptr(),
-      .q_weight = has_norm ? q_weight.const_data_ptr() : nullptr,
-      .k_weight = has_norm ? k_weight.const_data_ptr() : nullptr,
+      .q_weight = data_or_null(q_weight),
+      .k_weight = data_or_null(k_weight),
       .cos = floats_or_null(cos),
       .sin = floats_or_null(sin),
       .decay = decay.const_data_ptr<float>(),
-      .slots = slots_or_null(input),
+      .slots = input.slots.defined() ? input.slots.const_data_ptr<int32_t>() : nullptr,
       .state = input.state.mutable_data_ptr<float>(),
       .o = o.mutable_data_ptr(),
-      .batch = sizes.B,
-      .heads = sizes.H,
-      .key_heads = sizes.G,
-      .size = sizes.d,
-      .positions = cos.defined() && cos.dim() == 2 ? sizes.B : 1,
-      .type = kernel_type(q),
-      .weight_type = has_norm ? kernel_type(q_weight) : kernels::DType::kFloat32,
-      .scale = static_cast<float>(input.scale),
-      .eps = static_cast<float>(input.eps),
-      .is_settled = input.is_settled};
-  throw_unless_ok("lightning_step",
-                  kernels::device_kernels().lightning_step(params, current_stream(q)));
-  return o;
-}
-
-Tensor step_cpu(const LightningStepInput& input, const Sizes& sizes) {
-  const auto rows = [](const Tensor& x) { return x.stride(1) == 1 ? x : x.contiguous(); };
-  const auto whole = [](const Tensor& x) { return x.defined() ? x.contiguous() : x; };
-  const Tensor q = rows(input.q), k = rows(input.k), v = rows(input.v);
-  const Tensor q_weight = whole(input.q_weight), k_weight = whole(input.k_weight);
-  const Tensor cos = whole(input.angles.cos), sin = whole(input.angles.sin);
-  const Tensor decay = input.decay.contiguous();
-  const Tensor o = torch::empty({sizes.B, sizes.H * sizes.d}, q.options());
-  const bool has_norm = q_weight.defined();
-  const kernels::LightningStepParams params{
-      .q = q.const_data_ptr<float>(),
-      .k = k.const_data_ptr<float>(),
-      .v = v.const_data_ptr<float>(),
-      .q_weight = has_norm ? q_weight.const_data_ptr() : nullptr,
-      .k_weight = has_norm ? k_weight.const_data_ptr() : nullptr,
-      .cos = floats_or_null(cos),
-      .sin = floats_or_null(sin),
-      .decay = decay.const_data_ptr<float>(),
-      .slots = slots_or_null(input),
-      .state = input.state.mutable_data_ptr<float>(),
-      .o = o.mutable_data_ptr<float>(),
       .rows = sizes.B,
       .heads = sizes.H,
       .key_heads = sizes.G,
       .size = sizes.d,
-      .q_row = q.stride(0),
-      .k_row = k.stride(0),
-      .v_row = v.stride(0),
-      .position_row = cos.defined() && cos.dim() == 2 ? sizes.d / 2 : 0,
-      .weight_type = has_norm ? kernel_type(q_weight) : kernels::DType::kFloat32,
+      .angle_row = cos.defined() && cos.dim() == 2 ? sizes.d / 2 : 0,
+      .type = kernel_type(q),
+      .weight_type = q_weight.defined() ? kernel_type(q_weight) : kernels::DType::kFloat32,
       .scale = static_cast<float>(input.scale),
       .eps = static_cast<float>(input.eps)};
+  if (q.is_cuda()) {
+    const c10::DeviceGuard on_device(q.device());
+    throw_unless_ok("lightning_step",
+                    kernels::device_kernels().lightning_step(params, current_stream(q)));
+    return o;
+  }
   const int64_t grain = kGrain / (sizes.B * sizes.d * sizes.d + 1) + 1;
   at::parallel_for(0, sizes.H, grain, [&](int64_t begin, int64_t end) {
     std::vector<float> scratch(2 * sizes.d);
@@ -198,15 +159,8 @@ Tensor step_composed(const LightningStepInput& input, const Sizes& sizes) {
 
 /// scale q S by the form that takes this input.
 Tensor step(const LightningStepInput& input, const Sizes& sizes) {
-  switch (form_of(input)) {
-    case Form::kDevice:
-      return step_cuda(input, sizes);
-    case Form::kCpu:
-      return step_cpu(input, sizes);
-    case Form::kComposed:
-      return step_composed(input, sizes);
-  }
-  throw Error("lightning_step: unknown form");
+  return form_of(input) == Form::kComposed ? step_composed(input, sizes)
+                                           : step_by_kernel(input, sizes);
 }
 
 }  // namespace

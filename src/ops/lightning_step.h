@@ -22,9 +22,6 @@ struct LightningStepInput {
   double eps = 1e-6;  // of the norms
   Tensor state;  // [S, H, d, d] float32 (float64 for float64 input), contiguous, updated in place
   Tensor slots = {};  // [B] int32: the state of each row; undefined: row n has state n, S = B
-  // True: what was queued since the last ordinary kernel (one that launch_early did not launch)
-  // touches neither the state nor slots; a GPU then reads them ahead.
-  bool is_settled = false;
 };
 
 /// S <- exp(-decay) S + k^T v, then norm(scale q S) * sigmoid(gate), heads side by side: [B, H d]

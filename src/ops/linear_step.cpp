@@ -1,16 +1,19 @@
-// Three forms: device kernels for bfloat16 on a GPU, CPU kernels for float32 rows, and the ops of a
-// whole sequence, one after the other, for every other type and device.
+// Three forms: device kernels for bfloat16 on a GPU, CPU kernels for float32 rows (a thread takes a
+// run of outputs, cut into cache lines of 16, for all rows, so that its weights go through memory
+// once), and the ops of a whole sequence, one after the other, for every other type and device.
 #include "ops/linear_step.h"
 
+#include <ATen/Parallel.h>
 #include <c10/core/DeviceGuard.h>
 
 #include <algorithm>
+#include <array>
 
 #include "kernels/device.h"
+#include "kernels/linear.h"
 #include "ops/form.h"
 #include "ops/gating.h"
 #include "ops/linear.h"
-#include "ops/linear_step_cpu.h"
 #include "ops/norm.h"
 #include "ops/stream.h"
 #include "ops/types.h"
@@ -18,10 +21,15 @@
 namespace hypenet {
 namespace {
 
+using kernels::DType;
+using kernels::kLinearUnit;
+
 // So many rows the device kernel prepares by itself, more perhaps: of very long rows not so many.
 constexpr int64_t kRowsWithoutSpace = 4;
 constexpr size_t kMostLayers = 4;
 static_assert(kMostLayers <= kernels::cuda::kMostStepLayers);
+constexpr int64_t kGrain = 65536;  // products a task on a CPU: a fork and join costs about as much
+constexpr int64_t kPackGrain = 16384;  // numbers a task
 
 void check_layer(const LinearWeights& layer, const Tensor& x) {
   const Tensor &weight = layer.weight.read(), &bias = layer.bias.read();
@@ -146,11 +154,10 @@ std::vector<Tensor> linear_step_cuda(const LinearStepInput& input) {
   const int64_t N = x.size(0);
   const bool is_prepared = norm_weight.defined() || gate.defined();
   const Tensor space = is_prepared && N > kRowsWithoutSpace ? torch::empty_like(x) : Tensor();
-  const auto data = [](const Tensor& t) { return t.defined() ? t.const_data_ptr() : nullptr; };
   kernels::cuda::LinearStepParams params{
       .x = x.const_data_ptr(),
-      .norm_weight = data(norm_weight),
-      .gate = data(gate),
+      .norm_weight = data_or_null(norm_weight),
+      .gate = data_or_null(gate),
       .prepared = space.defined() ? space.mutable_data_ptr() : nullptr,
       .layers = {},
       .layer_count = static_cast<int64_t>(input.layers.size()),
@@ -159,7 +166,7 @@ std::vector<Tensor> linear_step_cuda(const LinearStepInput& input) {
       .is_swiglu = input.is_swiglu,
       .adds_to_out = input.residual.defined(),
       .has_float_output = input.has_float_output,
-      .norm_type = norm_weight.defined() ? kernel_type(norm_weight) : kernels::DType::kBFloat16,
+      .norm_type = norm_weight.defined() ? kernel_type(norm_weight) : DType::kBFloat16,
       .eps = static_cast<float>(input.eps)};
   std::vector<Tensor> outputs;
   for (size_t i = 0; i < input.layers.size(); ++i) {
@@ -171,12 +178,133 @@ std::vector<Tensor> linear_step_cuda(const LinearStepInput& input) {
       outputs.push_back(out);
     }
     params.layers[i] = {.weight = weight.const_data_ptr(),
-                        .bias = data(bias),
+                        .bias = data_or_null(bias),
                         .out = out.defined() ? out.mutable_data_ptr() : nullptr,
                         .rows = rows};
   }
   throw_unless_ok("linear_step", kernels::device_kernels().linear_step(params, current_stream(x)));
   return outputs;
+}
+
+/// x, or a copy, with rows that are contiguous; undefined stays undefined.
+Tensor with_whole_rows(const Tensor& x) {
+  return !x.defined() || x.stride(1) == 1 || x.size(1) == 1 ? x : x.contiguous();
+}
+
+/// The rows after norm and gate, as the kernel reads them for weights of this type.
+Tensor packed_rows(const LinearStepInput& input, DType weight_type) {
+  const Tensor x = with_whole_rows(input.x), gate = with_whole_rows(input.gate);
+  const Tensor norm = input.norm_weight.defined() ? input.norm_weight.contiguous() : Tensor();
+  const int64_t N = x.size(0), K = x.size(1);
+  const Tensor packed = torch::empty({N, kernels::packed_size(K)}, x.options());
+  const kernels::PackRowsParams params{
+      .x = x.const_data_ptr<float>(),
+      .norm_weight = data_or_null(norm),
+      .gate = gate.defined() ? gate.const_data_ptr<float>() : nullptr,
+      .y = packed.mutable_data_ptr<float>(),
+      .size = K,
+      .x_row = x.stride(0),
+      .gate_row = gate.defined() ? gate.stride(0) : 0,
+      .norm_type = norm.defined() ? kernel_type(norm) : DType::kFloat32,
+      .weight_type = weight_type,
+      .eps = static_cast<float>(input.eps)};
+  at::parallel_for(0, N, kPackGrain / (K + 1) + 1,
+                   [&](int64_t begin, int64_t end) { kernels::pack_rows(params, begin, end); });
+  return packed;
+}
+
+/// The products of one call and how they are cut among threads.
+struct Products {
+  std::vector<kernels::LinearParams> layers;
+  std::vector<Tensor> kept;  // what the pointers point into
+
+  static int64_t units(const kernels::LinearParams& layer) {
+    return (layer.out + kLinearUnit - 1) / kLinearUnit;
+  }
+
+  /// Units begin .. end - 1 of all layers, one after the other.
+  void run(int64_t begin, int64_t end) const {
+    for (const kernels::LinearParams& layer : layers) {
+      const int64_t first = std::max<int64_t>(begin, 0), last = std::min(end, units(layer));
+      if (first < last) {
+        kernels::linear(layer, first * kLinearUnit, std::min(last * kLinearUnit, layer.out));
+      }
+      begin -= units(layer), end -= units(layer);
+    }
+  }
+};
+
+/// `work` on the units 0 .. count - 1, each of 16 x `products` products.
+template <class Work>
+void for_units(int64_t count, int64_t products, const Work& work) {
+  at::parallel_for(0, count, kGrain / (kLinearUnit * products + 1) + 1, work);
+}
+
+/// The layers' products into `outputs` [N, out], to which they are added if `adds`.
+Products products_into(const LinearStepInput& input, const std::vector<Tensor>& outputs,
+                       bool adds) {
+  Products products;
+  std::array<Tensor, 2> packed;  // for each type of weights
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const Tensor weight = input.layers[i].weight.read().contiguous();
+    const DType type = kernel_type(weight);
+    Tensor bias = input.layers[i].bias.read();
+    if (bias.defined()) bias = bias.to(weight.scalar_type()).contiguous();
+    Tensor& rows = packed[type == DType::kBFloat16 ? 1 : 0];
+    if (!rows.defined()) rows = packed_rows(input, type);
+    products.layers.push_back({.x = rows.const_data_ptr<float>(),
+                               .weight = weight.const_data_ptr(),
+                               .bias = data_or_null(bias),
+                               .y = outputs[i].mutable_data_ptr<float>(),
+                               .rows = input.x.size(0),
+                               .size = input.x.size(1),
+                               .out = weight.size(0),
+                               .y_row = outputs[i].stride(0),
+                               .weight_type = type,
+                               .adds = adds});
+    products.kept.insert(products.kept.end(), {weight, bias, rows});
+  }
+  return products;
+}
+
+/// silu(first) * second in first's place, for the outputs begin .. end - 1.
+void apply_swiglu(const Tensor& first, const Tensor& second, int64_t begin, int64_t end) {
+  const kernels::GateParams params{.x = second.const_data_ptr(),
+                                   .gate = first.const_data_ptr(),
+                                   .y = first.mutable_data_ptr(),
+                                   .count = first.numel(),
+                                   .type = DType::kFloat32};
+  for (int64_t n = 0; n < first.size(0); ++n) {
+    kernels::swiglu(params, n * first.size(1) + begin, n * first.size(1) + end);
+  }
+}
+
+/// One parallel region; for many rows one more ahead of it.
+std::vector<Tensor> linear_step_cpu(const LinearStepInput& input) {
+  const int64_t N = input.x.size(0), K = input.x.size(1);
+  const bool adds = input.residual.defined();
+  std::vector<Tensor> outputs;
+  for (const LinearWeights& layer : input.layers) {
+    outputs.push_back(adds ? with_whole_rows(input.residual)
+                           : torch::empty({N, layer.weight.read().size(0)}, input.x.options()));
+  }
+  const Products products = products_into(input, outputs, adds);
+  if (input.is_swiglu) {
+    const kernels::LinearParams &gate = products.layers[0], &up = products.layers[1];
+    for_units(Products::units(gate), 2 * K * N, [&](int64_t first, int64_t last) {
+      const int64_t begin = first * kLinearUnit, end = std::min(last * kLinearUnit, gate.out);
+      kernels::linear(gate, begin, end);
+      kernels::linear(up, begin, end);
+      apply_swiglu(outputs[0], outputs[1], begin, end);
+    });
+    return {outputs[0]};
+  }
+  int64_t units = 0;
+  for (const kernels::LinearParams& layer : products.layers) units += Products::units(layer);
+  for_units(units, K * N, [&](int64_t begin, int64_t end) { products.run(begin, end); });
+  if (!adds) return outputs;
+  if (!outputs[0].is_same(input.residual)) Tensor(input.residual).copy_(outputs[0]);
+  return {};
 }
 
 }  // namespace

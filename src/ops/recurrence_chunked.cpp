@@ -3,7 +3,7 @@
 // masked before it is formed.
 #include <limits>
 
-#include "ops/lightning_cuda.h"
+#include "ops/form.h"
 #include "ops/recurrence_forms.h"
 #include "ops/types.h"
 
@@ -116,14 +116,19 @@ bool has_constant_decay(const Recurrence& input) {
          !input.is_delta;
 }
 
+Form form_of(const Recurrence& input) {
+  if (!has_constant_decay(input) || input.q.sizes() != input.v.sizes()) return Form::kComposed;
+  if (suits_lightning_cuda(input)) return Form::kDevice;
+  return suits_recurrence_cpu(input) ? Form::kCpu : Form::kComposed;
+}
+
 RecurrenceOutput recurrence_chunked(const Recurrence& input) {
   check_recurrence(input);
-  const bool is_constant = has_constant_decay(input);
-  const bool has_kernels = is_constant && input.q.sizes() == input.v.sizes();
-  if (has_kernels && suits_lightning_cuda(input)) return lightning_cuda(input);
+  const Form form = form_of(input);
+  if (form == Form::kDevice) return lightning_cuda(input);
   if (input.offsets.defined()) return by_sequence(input, recurrence_chunked);
-  if (has_kernels && suits_recurrence_cpu(input)) return recurrence_cpu(input);
-  return is_constant ? recurrence_constant(input) : recurrence_varying(input);
+  if (form == Form::kCpu) return recurrence_cpu(input);
+  return has_constant_decay(input) ? recurrence_constant(input) : recurrence_varying(input);
 }
 
 }  // namespace hypenet

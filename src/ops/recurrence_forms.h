@@ -21,6 +21,12 @@ bool has_constant_decay(const Recurrence& input);
 /// between chunks for its gradient.
 RecurrenceOutput recurrence_constant(const Recurrence& input);
 
+/// The same by the kernel of kernels/cuda: one launch forward, one backward; for bfloat16 tensors
+/// with dk = dv of 64 or 128 (what the device has) and a scale that is not zero. Products are of
+/// bfloat16 factors (also the state and the decayed keys'), sums and states float32.
+bool suits_lightning_cuda(const Recurrence& input);
+RecurrenceOutput lightning_cuda(const Recurrence& input);
+
 /// The same by the kernels of kernels/cpu, for float32 on the CPU with dk = dv a multiple of 16.
 /// The chunk is the kernels' own.
 bool suits_recurrence_cpu(const Recurrence& input);

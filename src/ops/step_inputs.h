@@ -24,9 +24,8 @@ struct StepInputs {
   Tensor query_scale;  // [N] float32; undefined when scale_base is 0
 };
 
-/// ids outside the vocabulary are the caller's fault. Never waits for a GPU: one
-/// kernel there, an ordinary one, which separates the steps of a stream (ops/lightning_step.h,
-/// is_settled).
+/// ids outside the vocabulary are the caller's fault. Never waits for a GPU: one kernel there, an
+/// ordinary one, which separates the steps of a stream (ops/stream.h, SettledStream).
 StepInputs step_inputs(const StepInputsInput& input, torch::ScalarType type);
 
 }  // namespace hypenet

@@ -4,10 +4,16 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 
 namespace hypenet {
+namespace {
+
+thread_local bool is_settled = false;
+
+}  // namespace
 
 bool suits_cuda_kernels(std::initializer_list<Tensor> tensors) {
   if (!kernels::has_cuda_kernels()) return false;
@@ -36,13 +42,19 @@ Tensor aligned(const Tensor& x) {
   return is_aligned(dense) ? dense : dense.clone();
 }
 
+const void* data_or_null(const Tensor& x) { return x.defined() ? x.const_data_ptr() : nullptr; }
+
 const float* floats_or_null(const Tensor& x) {
   return x.defined() && x.numel() > 0 ? x.const_data_ptr<float>() : nullptr;
 }
 
 kernels::Stream current_stream(const Tensor& x) {
-  return c10::impl::VirtualGuardImpl(x.device().type()).getStream(x.device()).native_handle();
+  const c10::impl::VirtualGuardImpl device(x.device().type());
+  return {device.getStream(x.device()).native_handle(), is_settled};
 }
+
+SettledStream::SettledStream() : before_(std::exchange(is_settled, true)) {}
+SettledStream::~SettledStream() { is_settled = before_; }
 
 void throw_unless_ok(const char* place, kernels::Status status) {
   HYPENET_CHECK(status.ok(), place, ": ", status.error);

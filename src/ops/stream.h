@@ -26,11 +26,27 @@ bool is_aligned(const Tensor& x);
 /// stays undefined.
 Tensor aligned(const Tensor& x);
 
+/// A tensor's elements; null when it is undefined.
+const void* data_or_null(const Tensor& x);
+
 /// A float32 tensor's elements; null when it is undefined or has none.
 const float* floats_or_null(const Tensor& x);
 
-/// The stream that work on x's device is queued on now.
+/// The stream that work on x's device is queued on now, settled while a SettledStream lives.
 kernels::Stream current_stream(const Tensor& x);
+
+/// While it lives, this thread promises of what it queues what Stream::is_settled says
+/// (kernels/status.h): as libtorch's current stream, a matter of threads.
+class SettledStream {
+ public:
+  SettledStream();
+  ~SettledStream();
+  SettledStream(const SettledStream&) = delete;
+  SettledStream& operator=(const SettledStream&) = delete;
+
+ private:
+  bool before_;
+};
 
 /// Throws Error "<place>: <what the kernel said>" unless the status is ok.
 void throw_unless_ok(const char* place, kernels::Status status);

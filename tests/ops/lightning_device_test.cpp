@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "ops/lightning.h"
+#include "ops/recurrence.h"
 #include "ops/reference/recurrence.h"
 #include "tests/support/compare.h"
 #include "tests/support/expect_error.h"
@@ -38,15 +39,15 @@ void PrintTo(const Case& c, std::ostream* out) {
   for (const int64_t offset : c.offsets) *out << "_" << offset;
 }
 
-LightningInput make_input(const Case& c) {
+Recurrence make_input(const Case& c) {
   torch::manual_seed(c.T * 1000 + c.H * 10 + c.d);
   const auto draw = [&](torch::IntArrayRef shape, torch::ScalarType type) {
     return torch::randn(shape).to(type).to(c.target.device).requires_grad_();
   };
   const std::vector<int64_t> shape = {c.B, c.T, c.H, c.d};
-  LightningInput input{.q = draw(shape, c.target.type),
-                       .k = draw(shape, c.target.type),
-                       .v = draw(shape, c.target.type)};
+  Recurrence input{.q = draw(shape, c.target.type),
+                   .k = draw(shape, c.target.type),
+                   .v = draw(shape, c.target.type)};
   input.decay = c.decay > 0 ? torch::full({c.H}, c.decay) : lightning_decay(c.H);
   input.decay = input.decay.to(c.target.device);
   input.scale = 1 / std::sqrt(static_cast<double>(c.d));
@@ -59,7 +60,7 @@ LightningInput make_input(const Case& c) {
 }
 
 /// Output, final state and gradients for fixed random cotangents.
-std::vector<Tensor> results(const LightningOutput& out, const LightningInput& input) {
+std::vector<Tensor> results(const RecurrenceOutput& out, const Recurrence& input) {
   torch::manual_seed(7);
   const Tensor weight = torch::randn(out.output.sizes()).to(out.output.device());
   const Tensor state_weight = torch::randn(out.state.sizes()).to(out.output.device());
@@ -76,8 +77,8 @@ std::vector<Tensor> results(const LightningOutput& out, const LightningInput& in
   return all;
 }
 
-LightningInput widened(const LightningInput& input) {
-  LightningInput wide = input;
+Recurrence widened(const Recurrence& input) {
+  Recurrence wide = input;
   for (Tensor* x : {&wide.q, &wide.k, &wide.v, &wide.state}) {
     if (x->defined()) *x = x->detach().to(torch::kFloat64).requires_grad_();
   }
@@ -90,7 +91,7 @@ class LightningDevice : public testing::TestWithParam<Case> {};
 TEST_P(LightningDevice, agrees_with_its_definition) {
   const Case& c = GetParam();
   if (c.target.device == torch::kCUDA) HYPENET_SKIP_WITHOUT_GPU();
-  const LightningInput input = make_input(c), wide = widened(input);
+  const Recurrence input = make_input(c), wide = widened(input);
   std::vector<Tensor> found;
   {
     const NanFilledMemory nan_filled;
@@ -141,7 +142,7 @@ INSTANTIATE_TEST_SUITE_P(sizes, LightningDevice, testing::ValuesIn(cases()));
 
 TEST(LightningDeviceTest, gradients_without_a_final_state_are_those_of_the_output_alone) {
   HYPENET_SKIP_WITHOUT_GPU();
-  LightningInput input = make_input({kGpu, 2, 700, 4, 128});
+  Recurrence input = make_input({kGpu, 2, 700, 4, 128});
   const auto gradients = [&] {
     const Tensor output = recurrence_chunked(input).output;
     return torch::autograd::grad({output}, {input.q, input.k, input.v, input.state},
@@ -158,8 +159,7 @@ TEST(LightningDeviceTest, views_that_are_not_contiguous_are_taken) {
   torch::manual_seed(3);
   const Tensor joined =
       torch::randn({2, 100, 3, 2, 64}).to(torch::kCUDA, torch::kBFloat16);  // q, k, v side by side
-  LightningInput input{
-      .q = joined.select(2, 0), .k = joined.select(2, 1), .v = joined.select(2, 2)};
+  Recurrence input{.q = joined.select(2, 0), .k = joined.select(2, 1), .v = joined.select(2, 2)};
   input.decay = lightning_decay(2).to(torch::kCUDA);
   const Tensor found = recurrence_chunked(input).output;
   for (Tensor* x : {&input.q, &input.k, &input.v}) *x = x->contiguous();
@@ -167,7 +167,7 @@ TEST(LightningDeviceTest, views_that_are_not_contiguous_are_taken) {
 }
 
 TEST(LightningErrors, packed_sequences_are_checked) {
-  LightningInput input = make_input({kCpu, 1, 20, 2, 16, false, 0, {0, 5, 20}});
+  Recurrence input = make_input({kCpu, 1, 20, 2, 16, false, 0, {0, 5, 20}});
   input.offsets = torch::tensor({0, 5, 19}, torch::kInt32);
   EXPECT_ERROR(recurrence_chunked(input), "recurrence: offsets: expected 0 .. 20, found 0 .. 19");
   input.offsets = torch::tensor({0, 15, 5, 20}, torch::kInt64);

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "ops/lightning.h"
+#include "ops/recurrence.h"
 #include "ops/reference/recurrence.h"
 #include "tests/support/compare.h"
 #include "tests/support/expect_error.h"
@@ -92,7 +93,7 @@ Tensor defined_step(const LightningStepInput& input, const Case& c, Tensor& stat
   const int64_t group = c.H / c.G;
   const Tensor k = defined_heads(input.k, c.d, input.k_weight, input.angles);
   const Tensor v = defined_heads(input.v, c.d, {}, {});
-  const LightningOutput out =
+  const RecurrenceOutput out =
       reference::recurrence({.q = defined_heads(input.q, c.d, input.q_weight, input.angles),
                              .k = k.repeat_interleave(group, 2),
                              .v = v.repeat_interleave(group, 2),

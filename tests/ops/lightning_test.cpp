@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "ops/recurrence.h"
 #include "ops/reference/recurrence.h"
 #include "tests/support/expect_error.h"
 
@@ -22,13 +23,13 @@ void PrintTo(const Case& c, std::ostream* out) {
        << (c.has_state ? "_state" : "");
 }
 
-LightningInput make_input(const Case& c, torch::ScalarType type = torch::kFloat64) {
+Recurrence make_input(const Case& c, torch::ScalarType type = torch::kFloat64) {
   torch::manual_seed(c.T * 1000 + c.H * 10 + c.d);
   const auto options = torch::TensorOptions(torch::kFloat64);
   const auto draw = [&] {
     return torch::randn({c.B, c.T, c.H, c.d}, options).to(type).requires_grad_();
   };
-  LightningInput input{.q = draw(), .k = draw(), .v = draw(), .decay = lightning_decay(c.H)};
+  Recurrence input{.q = draw(), .k = draw(), .v = draw(), .decay = lightning_decay(c.H)};
   input.scale = 1 / std::sqrt(double(c.d));
   input.chunk = c.chunk;
   if (!c.has_state) return input;
@@ -40,8 +41,8 @@ LightningInput make_input(const Case& c, torch::ScalarType type = torch::kFloat6
 }
 
 /// The input in float64, as new leaves.
-LightningInput widened(const LightningInput& input) {
-  LightningInput wide = input;
+Recurrence widened(const Recurrence& input) {
+  Recurrence wide = input;
   for (Tensor* x : {&wide.q, &wide.k, &wide.v, &wide.state}) {
     if (x->defined()) *x = x->detach().to(torch::kFloat64).requires_grad_();
   }
@@ -51,9 +52,8 @@ LightningInput widened(const LightningInput& input) {
 
 /// Output, final state, and the gradients of q, k, v and the initial state for a fixed random
 /// cotangent.
-std::vector<Tensor> results(LightningOutput (*form)(const LightningInput&),
-                            const LightningInput& input) {
-  const LightningOutput out = form(input);
+std::vector<Tensor> results(RecurrenceOutput (*form)(const Recurrence&), const Recurrence& input) {
+  const RecurrenceOutput out = form(input);
   torch::manual_seed(7);
   const auto options = torch::TensorOptions(torch::kFloat64);
   const Tensor weight = torch::randn(out.output.sizes(), options);
@@ -86,17 +86,17 @@ void expect_close(const std::vector<Tensor>& found, const std::vector<Tensor>& e
 class LightningForms : public testing::TestWithParam<Case> {};
 
 TEST_P(LightningForms, agree_in_float64) {
-  const LightningInput input = make_input(GetParam());
+  const Recurrence input = make_input(GetParam());
   const auto parallel = results(reference::recurrence_quadratic, input);
   expect_close(results(recurrence_chunked, input), parallel, 1e-10);
   expect_close(results(reference::recurrence, input), parallel, 1e-10);
-  const LightningOutput decoded = recurrence_recurrent(input);
+  const RecurrenceOutput decoded = recurrence_recurrent(input);
   expect_close({decoded.output, decoded.state}, {parallel[0], parallel[1]}, 1e-10);
 }
 
 // Sums of a few hundred float32 products, relative to the largest entry.
 TEST_P(LightningForms, are_within_1e_5_in_float32) {
-  const LightningInput input = make_input(GetParam(), torch::kFloat32);
+  const Recurrence input = make_input(GetParam(), torch::kFloat32);
   expect_close(results(recurrence_chunked, input),
                results(reference::recurrence_quadratic, widened(input)), 1e-5);
 }
@@ -120,16 +120,16 @@ INSTANTIATE_TEST_SUITE_P(thousand_tokens, LightningForms,
                          testing::Values(Case{1, 1000, 2, 16, 128}, Case{1, 1000, 1, 16, 64}));
 
 TEST(LightningTest, float32_is_within_1e_5_of_float64) {
-  const LightningInput input = make_input({2, 200, 4, 32, 64}, torch::kFloat32);
+  const Recurrence input = make_input({2, 200, 4, 32, 64}, torch::kFloat32);
   const auto expected = results(reference::recurrence_quadratic, widened(input));
   expect_close(results(recurrence_chunked, input), expected, 1e-5);
-  const LightningOutput decoded = recurrence_recurrent(input);
+  const RecurrenceOutput decoded = recurrence_recurrent(input);
   expect_close({decoded.output, decoded.state}, {expected[0], expected[1]}, 1e-5);
 }
 
 TEST(LightningTest, bfloat16_input_is_summed_in_float32_and_rounded_once) {
-  const LightningInput input = make_input({2, 200, 4, 32, 64}, torch::kBFloat16);
-  const LightningOutput out = recurrence_chunked(input);
+  const Recurrence input = make_input({2, 200, 4, 32, 64}, torch::kBFloat16);
+  const RecurrenceOutput out = recurrence_chunked(input);
   EXPECT_EQ(out.output.scalar_type(), torch::kBFloat16);
   EXPECT_EQ(out.state.scalar_type(), torch::kFloat32);
   // One rounding to 8 bits is 2^-9 = 2e-3 of the value itself; the state is not rounded.
@@ -140,17 +140,17 @@ TEST(LightningTest, bfloat16_input_is_summed_in_float32_and_rounded_once) {
 }
 
 TEST(LightningTest, state_carries_across_calls) {
-  LightningInput input = make_input({2, 150, 3, 16, 32});
-  const LightningOutput whole = recurrence_chunked(input);
+  Recurrence input = make_input({2, 150, 3, 16, 32});
+  const RecurrenceOutput whole = recurrence_chunked(input);
   const auto part = [&](int64_t begin, int64_t count, const Tensor& state) {
-    LightningInput piece = input;
+    Recurrence piece = input;
     for (Tensor* x : {&piece.q, &piece.k, &piece.v}) *x = x->narrow(1, begin, count);
     piece.state = state;
     return piece;
   };
-  const LightningOutput first = recurrence_chunked(part(0, 70, input.state));
-  const LightningOutput second = recurrence_chunked(part(70, 79, first.state));
-  const LightningOutput last = recurrence_recurrent(part(149, 1, second.state));
+  const RecurrenceOutput first = recurrence_chunked(part(0, 70, input.state));
+  const RecurrenceOutput second = recurrence_chunked(part(70, 79, first.state));
+  const RecurrenceOutput last = recurrence_recurrent(part(149, 1, second.state));
   const Tensor joined = torch::cat({first.output, second.output, last.output}, 1);
   EXPECT_LT(relative_error(joined, whole.output), 1e-12);
   EXPECT_LT(relative_error(last.state, whole.state), 1e-12);
@@ -158,7 +158,7 @@ TEST(LightningTest, state_carries_across_calls) {
 
 TEST(LightningTest, without_needed_state_output_and_gradients_are_the_same) {
   for (const int64_t T : {64, 100, 256}) {
-    LightningInput input = make_input({2, T, 2, 16, 64, false});
+    Recurrence input = make_input({2, T, 2, 16, 64, false});
     const auto gradients = [&] {
       const Tensor output = recurrence_chunked(input).output;
       auto all = torch::autograd::grad({output.square().sum()}, {input.q, input.k, input.v});
@@ -176,7 +176,7 @@ TEST(LightningTest, without_needed_state_output_and_gradients_are_the_same) {
 }
 
 TEST(LightningTest, inputs_are_not_changed) {
-  const LightningInput input = make_input({1, 40, 2, 16, 16});
+  const Recurrence input = make_input({1, 40, 2, 16, 16});
   const Tensor state = input.state.detach().clone(), q = input.q.detach().clone();
   recurrence_chunked(input);
   recurrence_recurrent(input);
@@ -185,10 +185,10 @@ TEST(LightningTest, inputs_are_not_changed) {
 }
 
 TEST(LightningTest, attention_takes_the_differentiable_form_when_gradients_are_asked_for) {
-  const LightningInput input = make_input({1, 1, 2, 16, 16});
-  EXPECT_TRUE(lightning_attention(input).output.requires_grad());
+  const Recurrence input = make_input({1, 1, 2, 16, 16});
+  EXPECT_TRUE(recurrence(input).output.requires_grad());
   const torch::NoGradGuard no_grad;
-  const LightningOutput decoded = lightning_attention(input);
+  const RecurrenceOutput decoded = recurrence(input);
   EXPECT_LT(relative_error(decoded.output, reference::recurrence(input).output), 1e-12);
 }
 
@@ -212,10 +212,10 @@ TEST(LightningDecay, other_counts_take_every_second_slope_of_twice_as_many) {
 }
 
 TEST(LightningErrors, name_tensor_expected_and_found) {
-  const LightningInput good = make_input({2, 8, 4, 16, 8});
-  LightningInput bad = good;
+  const Recurrence good = make_input({2, 8, 4, 16, 8});
+  Recurrence bad = good;
   bad.k = bad.k.narrow(1, 0, 7);
-  for (const auto form : {recurrence_chunked, recurrence_recurrent, lightning_attention}) {
+  for (const auto form : {recurrence_chunked, recurrence_recurrent, recurrence}) {
     EXPECT_ERROR(form(bad), "recurrence: k: expected shape [2, 8, 4, 16], found [2, 7, 4, 16]");
   }
   bad = good;

@@ -1,10 +1,9 @@
 // The CPU form of linear_step against its definition in float64, and its promise: a row's bits do
 // not depend on the other rows, nor on the threads.
-#include "ops/linear_step_cpu.h"
-
 #include <gtest/gtest.h>
 
 #include "ops/form.h"
+#include "ops/linear_step.h"
 #include "tests/support/compare.h"
 
 namespace hypenet {
@@ -62,9 +61,9 @@ struct Drawn {
     LinearStepInput some = input;
     some.x = input.x.slice(0, begin, end);
     if (input.gate.defined()) some.gate = input.gate.slice(0, begin, end);
-    if (!input.residual.defined()) return linear_step_cpu(some);
+    if (!input.residual.defined()) return linear_step(some);
     some.residual = input.residual.slice(0, begin, end).clone();
-    EXPECT_TRUE(linear_step_cpu(some).empty());
+    EXPECT_TRUE(linear_step(some).empty());
     return {some.residual};
   }
   std::vector<Tensor> all() const { return rows(0, input.x.size(0)); }
@@ -150,7 +149,7 @@ TEST_F(LinearStepCpu, bits_do_not_depend_on_threads_nor_on_the_layers_beside) {
   for (size_t i = 0; i < drawn.layers.size(); ++i) {
     LinearStepInput one = drawn.input;
     one.layers = {&drawn.layers[i], 1};
-    expect_same_bits(linear_step_cpu(one), {expected[i]}, "one layer");
+    expect_same_bits(linear_step(one), {expected[i]}, "one layer");
   }
 }
 
@@ -161,7 +160,7 @@ TEST_F(LinearStepCpu, takes_slices) {
   const Tensor joint = torch::cat({drawn.input.x, drawn.input.gate, drawn.input.residual}, 1);
   sliced.x = joint.narrow(1, 0, 48), sliced.gate = joint.narrow(1, 48, 48);
   sliced.residual = joint.narrow(1, 96, 20);
-  EXPECT_TRUE(linear_step_cpu(sliced).empty());
+  EXPECT_TRUE(linear_step(sliced).empty());
   expect_same_bits({sliced.residual}, expected, "slices of one tensor");
   EXPECT_TRUE(torch::equal(joint.narrow(1, 0, 48), drawn.input.x));
 
@@ -169,7 +168,7 @@ TEST_F(LinearStepCpu, takes_slices) {
   sliced.x = drawn.input.x.t().contiguous().t(),
   sliced.gate = drawn.input.gate.t().contiguous().t();
   sliced.residual = drawn.input.residual.t().contiguous().t();
-  EXPECT_TRUE(linear_step_cpu(sliced).empty());
+  EXPECT_TRUE(linear_step(sliced).empty());
   expect_same_bits({sliced.residual}, expected, "transposed");
 }
 
@@ -178,7 +177,7 @@ TEST_F(LinearStepCpu, weights_of_both_types_meet_in_one_call) {
   const std::vector<LinearWeights> layers = {{torch::randn({9, 70}).to(torch::kBFloat16)},
                                              {torch::randn({17, 70})}};
   const LinearStepInput input{.x = x, .layers = layers};
-  const std::vector<Tensor> found = linear_step_cpu(input), expected = defined_outputs(input);
+  const std::vector<Tensor> found = linear_step(input), expected = defined_outputs(input);
   for (size_t i = 0; i < 2; ++i) EXPECT_LT(relative_rms(found[i], expected[i]), 1e-6);
 }
 

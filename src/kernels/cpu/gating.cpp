@@ -7,17 +7,21 @@
 namespace hypenet::kernels {
 
 HYPENET_VECTORIZED
-void swiglu_forward(const GateParams &params, int64_t begin, int64_t end) {
-  const float *const up = params.x, *const gate = params.gate;
-  float *const y = params.y;
+void swiglu(const GateParams &params, int64_t begin, int64_t end) {
+  const auto *const up = static_cast<const float *>(params.x);
+  const auto *const gate = static_cast<const float *>(params.gate);
+  auto *const y = static_cast<float *>(params.y);
 #pragma omp simd
   for (int64_t i = begin; i < end; ++i) y[i] = gate[i] * sigmoid(gate[i]) * up[i];
 }
 
 HYPENET_VECTORIZED
 void swiglu_backward(const GateBackwardParams &params, int64_t begin, int64_t end) {
-  const float *const up = params.x, *const gate = params.gate, *const dy = params.dy;
-  float *const dup = params.dx, *const dgate = params.dgate;
+  const auto *const up = static_cast<const float *>(params.x);
+  const auto *const gate = static_cast<const float *>(params.gate);
+  const auto *const dy = static_cast<const float *>(params.dy);
+  auto *const dup = static_cast<float *>(params.dx);
+  auto *const dgate = static_cast<float *>(params.dgate);
 #pragma omp simd
   for (int64_t i = begin; i < end; ++i) {
     const float s = sigmoid(gate[i]);
@@ -27,17 +31,21 @@ void swiglu_backward(const GateBackwardParams &params, int64_t begin, int64_t en
 }
 
 HYPENET_VECTORIZED
-void sigmoid_gate_forward(const GateParams &params, int64_t begin, int64_t end) {
-  const float *const x = params.x, *const gate = params.gate;
-  float *const y = params.y;
+void sigmoid_gate(const GateParams &params, int64_t begin, int64_t end) {
+  const auto *const x = static_cast<const float *>(params.x);
+  const auto *const gate = static_cast<const float *>(params.gate);
+  auto *const y = static_cast<float *>(params.y);
 #pragma omp simd
   for (int64_t i = begin; i < end; ++i) y[i] = x[i] * sigmoid(gate[i]);
 }
 
 HYPENET_VECTORIZED
 void sigmoid_gate_backward(const GateBackwardParams &params, int64_t begin, int64_t end) {
-  const float *const x = params.x, *const gate = params.gate, *const dy = params.dy;
-  float *const dx = params.dx, *const dgate = params.dgate;
+  const auto *const x = static_cast<const float *>(params.x);
+  const auto *const gate = static_cast<const float *>(params.gate);
+  const auto *const dy = static_cast<const float *>(params.dy);
+  auto *const dx = static_cast<float *>(params.dx);
+  auto *const dgate = static_cast<float *>(params.dgate);
 #pragma omp simd
   for (int64_t i = begin; i < end; ++i) {
     const float s = sigmoid(gate[i]);

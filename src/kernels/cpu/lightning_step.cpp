@@ -10,6 +10,8 @@
 namespace hypenet::kernels {
 namespace {
 
+const float* floats(const void* x) { return static_cast<const float*>(x); }
+
 template <class W>
 HYPENET_INLINE void norm_row(const float* x, const W* weight, int64_t size, float eps, float* y) {
   float sum = 0;
@@ -32,8 +34,8 @@ HYPENET_INLINE void prepare(const LightningStepParams& p, const float* x, const 
     norm_row(x, static_cast<const float*>(weight), size, p.eps, y);
   }
   if (p.cos != nullptr) {
-    const float* const cos = p.cos + row * p.position_row;
-    const float* const sin = p.sin + row * p.position_row;
+    const float* const cos = p.cos + row * p.angle_row;
+    const float* const sin = p.sin + row * p.angle_row;
 #pragma omp simd
     for (int64_t i = 0; i < half; ++i) {
       const float a = y[i], b = y[half + i];
@@ -82,17 +84,18 @@ HYPENET_INLINE void columns(const LightningStepParams& p, int64_t head, int64_t 
   const float gamma = std::exp(-p.decay[head]);
   float *const q = scratch, *const k = scratch + size;
   for (int64_t row = 0; row < p.rows; ++row) {
-    float* const o = p.o + (row * p.heads + head) * size;
+    const int64_t key = (row * p.key_heads + key_head) * size;
+    float* const o = static_cast<float*>(p.o) + (row * p.heads + head) * size;
     const int64_t slot = p.slots != nullptr ? p.slots[row] : row;
     if (slot < 0) {
       for (int64_t j = begin; j < end; ++j) o[j] = 0;
       continue;
     }
-    prepare(p, p.q + row * p.q_row + head * size, p.q_weight, row, p.scale, q);
-    prepare(p, p.k + row * p.k_row + key_head * size, p.k_weight, row, 1, k);
+    prepare(p, floats(p.q) + (row * p.heads + head) * size, p.q_weight, row, p.scale, q);
+    prepare(p, floats(p.k) + key, p.k_weight, row, 1, k);
     const Token token{.q = q,
                       .k = k,
-                      .v = p.v + row * p.v_row + key_head * size,
+                      .v = floats(p.v) + key,
                       .gamma = gamma,
                       .size = size,
                       .state = p.state + (slot * p.heads + head) * size * size,

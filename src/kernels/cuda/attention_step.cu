@@ -232,20 +232,20 @@ __device__ void join_warps(const AttentionStepParams& p, int group, bool has_tok
 /// Block (key head, split, row).
 template <int d, int kStages>
 __global__ void __launch_bounds__(kThreads, kBlocksAProcessor)
-    split_kernel(AttentionStepParams p, int most_splits) {
+    split_kernel(AttentionStepParams p, int most_splits, bool is_settled) {
   using L = Layout<d>;
   extern __shared__ __align__(128) unsigned char memory[];
   Shared<d>& shared = *reinterpret_cast<Shared<d>*>(memory + kWarps * kWarpBytes<d, kStages>);
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, split = blockIdx.y;
 
-  if (!p.pages.is_settled) wait_for_earlier_kernels();
+  if (!is_settled) wait_for_earlier_kernels();
   let_next_kernel_start();
   // The row's own token is at `position`; the ones before it are in the cache.
   const int position = p.pages.positions[blockIdx.z], slot = p.pages.slots[blockIdx.z];
   const Splits splits(position, most_splits);
   if (slot < 0 || split >= splits.count) {
     // No kernel may end before the one ahead of it: later ones wait for their neighbour alone.
-    if (p.pages.is_settled) wait_for_earlier_kernels();
+    if (is_settled) wait_for_earlier_kernels();
     return;
   }
   const int32_t* const table = p.pages.page_table + slot * p.pages.table_width;
@@ -263,7 +263,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksAProcessor)
     commit_copies();
   }
   int page = pages[kStages - 1];  // of the next tile to ask for
-  if (p.pages.is_settled) wait_for_earlier_kernels();
+  if (is_settled) wait_for_earlier_kernels();
 
   const int group = static_cast<int>(p.heads / p.key_heads);
   const float scale = kLog2E * rsqrtf(static_cast<float>(d));
@@ -388,8 +388,8 @@ Status launch(const AttentionStepParams& p, Stream stream) {
   const int most = static_cast<int>(most_splits(p)), places = static_cast<int>(split_places(p));
   const auto rows = static_cast<unsigned>(p.rows), heads = static_cast<unsigned>(p.heads);
   const dim3 blocks(static_cast<unsigned>(p.key_heads), static_cast<unsigned>(places), rows);
-  const Status status =
-      launch_early(kernel, blocks, dim3(kThreads), size_t{kBytes}, stream, p, most);
+  const Status status = launch_early(kernel, blocks, dim3(kThreads), size_t{kBytes}, stream, p,
+                                     most, stream.is_settled);
   if (!status.ok()) return status;
   return launch_early(join_kernel<d>, dim3(heads, rows), dim3(kJoinThreads), stream, p, most,
                       places);

@@ -12,8 +12,6 @@ struct KvPageParams {
   const int32_t* page_table;         // [slots, table_width]
   const int32_t *slots, *positions;  // [rows]; a row with a slot < 0 is padding
   int64_t page_tokens, table_width;  // page_tokens is a multiple of 64
-  // Slots, positions, table and pages are read before the kernel ahead has ended.
-  bool is_settled;
 };
 
 /// o = softmax(q k^T / sqrt d) v * sigmoid(gate) over tokens 0 .. position, with q =
@@ -34,7 +32,8 @@ struct AttentionStepParams {
   float eps;
 };
 
-/// Pointers are multiples of 16 bytes, of `parts` too.
+/// Pointers are multiples of 16 bytes, of `parts` too. On a settled stream slots, positions, table
+/// and pages are read ahead.
 Status attention_step(const AttentionStepParams& params, Stream stream);
 
 /// Floats that `parts` needs on the current device. Reads the sizes in `params` alone.

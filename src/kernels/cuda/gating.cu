@@ -1,6 +1,6 @@
 // Every element is read once and written once; a thread has two packs of each tensor in flight.
-#include "kernels/cuda/gating.h"
 #include "kernels/cuda/pack.cuh"
+#include "kernels/gating.h"
 
 namespace hypenet::kernels::cuda {
 namespace {

@@ -8,7 +8,7 @@
 
 namespace hypenet::kernels {
 
-inline cudaStream_t cuda_stream(Stream stream) { return static_cast<cudaStream_t>(stream); }
+inline cudaStream_t cuda_stream(Stream stream) { return static_cast<cudaStream_t>(stream.handle); }
 
 inline Status status_of(cudaError_t error) {
   return {error == cudaSuccess ? nullptr : cudaGetErrorString(error)};

@@ -1,7 +1,7 @@
 // The state goes through memory once: a block takes 32 of its columns, asks for all of them first,
 // and makes q and k ready while they come.
-#include "kernels/cuda/lightning_step.h"
 #include "kernels/cuda/pack.cuh"
+#include "kernels/lightning_step.h"
 
 namespace hypenet::kernels::cuda {
 namespace {
@@ -42,7 +42,7 @@ __device__ void prepare(const Vector& vector, const PairConstants<d>& constants,
   constexpr int kPairs = d / 64, kHalf = d / 2;
   const int lane = threadIdx.x % 32;
   const T* const x = static_cast<const T*>(vector.x) + vector.row * d;
-  const int64_t angles = p.positions > 1 ? blockIdx.z * int64_t{kHalf} : 0;
+  const int64_t angles = blockIdx.z * p.angle_row;
   float a[kPairs], b[kPairs], cos[kPairs], sin[kPairs];
 #pragma unroll
   for (int j = 0; j < kPairs; ++j) {
@@ -67,18 +67,18 @@ __device__ void prepare(const Vector& vector, const PairConstants<d>& constants,
 }
 
 template <class T, int d>
-__global__ void __launch_bounds__(kThreads, 8) step_kernel(LightningStepParams p) {
+__global__ void __launch_bounds__(kThreads, 8) step_kernel(LightningStepParams p, bool is_settled) {
   constexpr int kRows = d / kRowsAtOnce;  // of a thread
   __shared__ float q[d], k[d], sums[kThreads / 32][kColumns];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int row = threadIdx.x / kLanes, column = blockIdx.x * kColumns + threadIdx.x % kLanes * 4;
   const int64_t head = blockIdx.z * p.heads + blockIdx.y;
 
-  if (!p.is_settled) wait_for_earlier_kernels();
+  if (!is_settled) wait_for_earlier_kernels();
   let_next_kernel_start();
   const int64_t slot = p.slots != nullptr ? p.slots[blockIdx.z] : static_cast<int>(blockIdx.z);
   if (slot < 0) {
-    if (p.is_settled) wait_for_earlier_kernels();
+    if (is_settled) wait_for_earlier_kernels();
     if (threadIdx.x < kColumns) {
       const int64_t first = head * d + blockIdx.x * kColumns;
       static_cast<T*>(p.o)[first + threadIdx.x] = static_cast<T>(0.0F);
@@ -92,7 +92,7 @@ __global__ void __launch_bounds__(kThreads, 8) step_kernel(LightningStepParams p
   for (int j = 0; j < kRows; ++j) s[j] = state[(row + j * kRowsAtOnce) * (d / 4)];
   const float gamma = expf(-p.decay[blockIdx.y]);
   const PairConstants<d> constants(p, warp == 0 ? p.q_weight : p.k_weight);
-  if (p.is_settled) wait_for_earlier_kernels();
+  if (is_settled) wait_for_earlier_kernels();
   const unsigned group = static_cast<unsigned>(p.heads) / static_cast<unsigned>(p.key_heads);
   const int64_t key_head = blockIdx.z * p.key_heads + blockIdx.y / group;
   float v[4];
@@ -130,8 +130,8 @@ __global__ void __launch_bounds__(kThreads, 8) step_kernel(LightningStepParams p
 
 template <class T, int d>
 Status launch(const LightningStepParams& p, Stream stream) {
-  const dim3 blocks(d / kColumns, static_cast<unsigned>(p.heads), static_cast<unsigned>(p.batch));
-  return launch_early(step_kernel<T, d>, blocks, dim3(kThreads), stream, p);
+  const dim3 blocks(d / kColumns, static_cast<unsigned>(p.heads), static_cast<unsigned>(p.rows));
+  return launch_early(step_kernel<T, d>, blocks, dim3(kThreads), stream, p, stream.is_settled);
 }
 
 template <class T>
@@ -143,8 +143,8 @@ Status launch_size(const LightningStepParams& p, Stream stream) {
 
 Status lightning_step(const LightningStepParams& params, Stream stream) {
   if (params.size != 64 && params.size != kMaxSize) return {"a head size that is not 64 or 128"};
-  if (params.batch > 65535 || params.heads > 65535) return {"more than 65535 sequences or heads"};
-  if (params.batch == 0) return {};
+  if (params.rows > 65535 || params.heads > 65535) return {"more than 65535 sequences or heads"};
+  if (params.rows == 0) return {};
   return params.type == DType::kBFloat16 ? launch_size<__nv_bfloat16>(params, stream)
                                          : launch_size<float>(params, stream);
 }

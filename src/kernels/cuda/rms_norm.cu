@@ -1,6 +1,6 @@
 // The forward: a row is read once, its sum of squares formed, and written once.
-#include "kernels/cuda/rms_norm.h"
 #include "kernels/cuda/row_layout.cuh"
+#include "kernels/rms_norm.h"
 
 namespace hypenet::kernels::cuda {
 namespace {

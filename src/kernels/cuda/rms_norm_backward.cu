@@ -2,8 +2,8 @@
 // gradient, summed in registers.
 #include "kernels/cuda/parts.h"
 #include "kernels/cuda/resident.cuh"
-#include "kernels/cuda/rms_norm.h"
 #include "kernels/cuda/row_layout.cuh"
+#include "kernels/rms_norm.h"
 
 namespace hypenet::kernels::cuda {
 namespace {

@@ -3,7 +3,7 @@
 #include "kernels/cuda/pack.cuh"
 #include "kernels/cuda/parts.h"
 #include "kernels/cuda/resident.cuh"
-#include "kernels/cuda/rope.h"
+#include "kernels/rope.h"
 
 namespace hypenet::kernels::cuda {
 namespace {

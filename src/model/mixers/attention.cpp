@@ -2,6 +2,7 @@
 #include "model/mixers/attention.h"
 
 #include "ops/attention.h"
+#include "ops/form.h"
 #include "ops/gating.h"
 #include "ops/prefill_attention.h"
 
@@ -13,9 +14,8 @@ std::shared_ptr<TokenMixer> make_attention(const ModelConfig& config) {
 }
 
 bool has_step_kernels(const ModelConfig& config) {
-  constexpr int64_t kMostGroup = 16;  // query heads of a key head
-  return (config.head_dim == 64 || config.head_dim == 128) &&
-         config.num_attention_heads <= kMostGroup * config.num_key_value_heads;
+  return is_step_head(config.head_dim) &&
+         config.num_attention_heads <= kMostStepGroup * config.num_key_value_heads;
 }
 
 int64_t rope_size(const ModelConfig& config) { return config.attn_use_rope ? config.head_dim : 0; }
@@ -101,8 +101,7 @@ StepOutput AttentionMixer::step(const Normed& x, const TokenRows& rows, LayerMem
                            .cache = std::get<KvPages>(memory),
                            .page_table = rows.page_table,
                            .slots = rows.slots,
-                           .positions = rows.positions,
-                           .is_settled = true};
+                           .positions = rows.positions};
   if (q_norm_) {
     input.q_weight = q_norm_->weight, input.k_weight = k_norm_->weight;
     input.eps = q_norm_->eps();

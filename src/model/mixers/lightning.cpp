@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ops/form.h"
 #include "ops/gating.h"
 #include "ops/lightning.h"
 #include "ops/lightning_step.h"
+#include "ops/recurrence.h"
 
 namespace hypenet {
 
@@ -53,8 +55,7 @@ std::vector<StatePart> parts_of(const ModelConfig& config) {
 }
 
 bool has_step_kernels(const ModelConfig& config) {
-  const int64_t d = config.mixers.of<LightningConfig>().head_dim;
-  return d == 64 || d == 128;
+  return is_step_head(config.mixers.of<LightningConfig>().head_dim);
 }
 
 int64_t rope_size(const ModelConfig& config) {
@@ -133,8 +134,7 @@ StepOutput LightningMixer::step(const Normed& x, const TokenRows& rows, LayerMem
                            .scale = scale_,
                            .eps = eps_,
                            .state = std::get<RecurrentStates>(memory).parts[0],
-                           .slots = rows.slots,
-                           .is_settled = true};
+                           .slots = rows.slots};
   if (q_norm_) input.q_weight = q_norm_->weight, input.k_weight = k_norm_->weight;
   if (config_.use_rope) input.angles = rows.angles;
   return {.x = lightning_step(input), .norm = o_norm_, .gate = gate, .projection = o_proj_};
@@ -142,13 +142,13 @@ StepOutput LightningMixer::step(const Normed& x, const TokenRows& rows, LayerMem
 
 Tensor LightningMixer::mix(const Tensor& x, const Step& step, const Tensor& state) {
   const auto [queries, keys, values, gate] = project(x, {q_proj_, k_proj_, v_proj_, z_proj_});
-  LightningInput input{.q = split_heads(step.to_rows(queries), config_.nh),  // [B, T, H, d]
-                       .k = split_heads(step.to_rows(keys), config_.nkv),
-                       .v = split_heads(step.to_rows(values), config_.nkv),
-                       .decay = decay_on(x.device()),
-                       .scale = scale_,
-                       .state = state,
-                       .needs_state = state.defined()};
+  Recurrence input{.q = split_heads(step.to_rows(queries), config_.nh),  // [B, T, H, d]
+                   .k = split_heads(step.to_rows(keys), config_.nkv),
+                   .v = split_heads(step.to_rows(values), config_.nkv),
+                   .decay = decay_on(x.device()),
+                   .scale = scale_,
+                   .state = state,
+                   .needs_state = state.defined()};
   Tensor &k = input.k, &v = input.v;
   input.q = norm_and_rotate(input.q, q_norm_, config_.use_rope, step.angles);
   k = norm_and_rotate(k, k_norm_, config_.use_rope, step.angles);
@@ -160,7 +160,7 @@ Tensor LightningMixer::mix(const Tensor& x, const Step& step, const Tensor& stat
     const int64_t group = config_.nh / config_.nkv;
     k = k.repeat_interleave(group, 2), v = v.repeat_interleave(group, 2);
   }
-  const LightningOutput found = lightning_attention(input);
+  const RecurrenceOutput found = recurrence(input);
   if (state.defined()) state.copy_(found.state);
   Tensor y = step.from_rows(found.output.flatten(2));
   if (o_norm_ && z_proj_) return o_proj_(o_norm_->gated(y, gate));
