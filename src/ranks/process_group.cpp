@@ -3,8 +3,9 @@
 #define USE_C10D_GLOO
 #include "ranks/process_group.h"
 
-#include <algorithm>
 #include <c10/util/Logging.h>
+
+#include <algorithm>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
