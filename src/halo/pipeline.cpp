@@ -257,10 +257,9 @@ std::span<const Stage> up_to(const std::optional<ConversionStep>& step, size_t m
   return step ? stages.first(static_cast<size_t>(*step) + more) : stages;
 }
 
-/// Everything before the first stage: the output folder, the texts, what was made before.
+/// Everything before the first stage: the texts, and a look at what was made before.
 std::vector<Stage> prepare(Conversion& conversion, const ConversionPlan& plan) {
   const RunOptions& options = conversion.options;
-  prepare_out(options);
   if (options.is_first_rank()) check_folders(conversion, plan);
   const auto keep = [&] { keep_recipe(options.out, "convert", write_fields(conversion.recipe)); };
   // Before the text is tokenized, which may take hours; else once it fits what is there.
@@ -322,8 +321,12 @@ ConversionResult convert(const HaloRecipe& recipe, const RunOptions& options,
   check_recipe(conversion, plan);
   options.communicator->check_same("recipe", write_fields(recipe).dump());
   options.communicator->check_same("teacher", identity(conversion.teacher));
+  FolderLock lock;
   std::vector<Stage> stages;
-  in_turn(options, [&] { stages = prepare(conversion, plan); });
+  in_turn(options, [&] {
+    lock = prepare_out(options);
+    stages = prepare(conversion, plan);
+  });
   perform(up_to(plan.until, 1, stages), options);
   if (plan.until) return {conversion.folder(*plan.until), {}, {}};
   if (!options.is_first_rank()) return {};

@@ -128,10 +128,11 @@ fs::path pretrain(const PretrainRecipe& recipe, const RunOptions& options) {
   CausalLm model(config);
   check_phases(recipe, options, tokenizer, model);
   options.communicator->check_same("recipe", write_fields(recipe).dump());
+  FolderLock lock;
   Corpus corpus;
   std::vector<Stage> stages;
   in_turn(options, [&] {
-    prepare_out(options);
+    lock = prepare_out(options);
     check_folders(recipe, options);
     const auto keep = [&] { keep_recipe(options.out, "train", write_fields(recipe)); };
     // Before the text is tokenized, which may take hours; else once it fits what is there.

@@ -152,6 +152,18 @@ TEST_F(Convert, killed_at_random_moments_ends_with_the_weights_of_an_uninterrupt
   EXPECT_TRUE(weights("killed") == whole_weights()) << "after " << kills << " kills";
 }
 
+TEST_F(Convert, two_at_once_do_not_share_a_folder) {
+  RunningProgram program(command("shared"));
+  ASSERT_TRUE(wait_until([&] { return fs::exists(folder_ / "shared/1-transfer"); }));
+  const ProgramResult second = run_program(command("shared"));
+  EXPECT_EQ(second.code, 1);
+  EXPECT_NE(second.error.find("shared: expected no other run at work there, found one"),
+            std::string::npos)
+      << second.error;
+  const ProgramResult first = program.wait();
+  EXPECT_EQ(first.code, 0) << first.error;
+}
+
 TEST_F(Convert, interrupted_by_ctrl_c_saves_and_goes_on) {
   RunningProgram program(command("stopped"));
   // Stage 1 comes next.
