@@ -15,6 +15,7 @@
 #include "cli/device.h"
 #include "cli/interrupt.h"
 #include "cli/numbers.h"
+#include "cli/ranks.h"
 #include "cli/run_progress.h"
 #include "halo/align.h"
 #include "halo/distill.h"
@@ -34,6 +35,7 @@ struct BenchTrain {
   std::string precision, cuda_graph = "auto";
   bool activation_checkpointing = false;
   DeviceOptions device;
+  RankOptions ranks;
 };
 
 /// Sizes that were not given take the shape's; then the stage is checked as a recipe's would be.
@@ -80,16 +82,18 @@ Trainee make_trainee(int64_t stage, const ModelConfig& teacher, const ModelConfi
   return trainee;
 }
 
-BatchSource random_batches(const StageConfig& config, int64_t vocabulary) {
-  return [config, vocabulary](int64_t step) {
-    Random random(0, {step});
-    const Tensor tokens = torch::empty({config.sequences, config.context + 1}, torch::kInt64);
+/// This rank's rows.
+BatchSource random_batches(const StageConfig& config, int64_t vocabulary, const Ranks& ranks) {
+  const int64_t rows = config.sequences / ranks.count;
+  return [config, vocabulary, ranks, rows](int64_t step) {
+    Random random(0, {step, ranks.index});
+    const Tensor tokens = torch::empty({rows, config.context + 1}, torch::kInt64);
     for (auto *id = tokens.data_ptr<int64_t>(), *end = id + tokens.numel(); id != end; ++id) {
       *id = random.below(vocabulary);
     }
     return Batch{tokens.narrow(1, 0, config.context).contiguous(),
                  tokens.narrow(1, 1, config.context).contiguous(),
-                 torch::zeros({config.sequences, config.context}, torch::kBool)};
+                 torch::zeros({rows, config.context}, torch::kBool)};
   };
 }
 
@@ -112,7 +116,8 @@ void check_finite(const StepNumbers& numbers, int64_t step) {
 }
 
 /// As the training loop does: the numbers of a step are read when the next one is queued.
-Timing measure(TrainStep& step, Prefetch& batches, const StageConfig& config) {
+Timing measure(TrainStep& step, Prefetch& batches, const StageConfig& config,
+               Communicator& communicator) {
   Timing timing;
   auto began = std::chrono::steady_clock::now();
   for (int64_t i = 0; i < config.steps; ++i) {
@@ -127,6 +132,7 @@ Timing measure(TrainStep& step, Prefetch& batches, const StageConfig& config) {
     step.run(batch, learning_rate(config.optimizer, i, config.steps));
     timing.host_seconds += seconds_since(queueing);
     if (i > 0) check_finite(step.numbers(1), i);
+    communicator.any(false);
   }
   timing.last = step.numbers(0);
   check_finite(timing.last, config.steps);
@@ -153,7 +159,7 @@ Table flops_table(const std::vector<FlopsPart>& parts) {
   return table;
 }
 
-/// `ceiling` is the FLOP/s of a large product of the stage's type.
+/// `ceiling` is the FLOP/s of large products of the stage's type, one on each rank.
 Table result_table(const Timing& timing, const StageConfig& config, double flops_a_token,
                    double ceiling, torch::Device device) {
   const double rate = static_cast<double>(config.sequences * config.context) / timing.step_seconds;
@@ -165,7 +171,7 @@ Table result_table(const Timing& timing, const StageConfig& config, double flops
   add("ms a step", fmt::format("{:.2f}", timing.step_seconds * 1e3));
   add("ms of the host to queue a step", fmt::format("{:.2f}", timing.host_seconds * 1e3));
   add("TFLOP/s", fmt::format("{:.3g}", rate * flops_a_token / 1e12));
-  add("TFLOP/s of a large product in this run", fmt::format("{:.3g}", ceiling / 1e12));
+  add("TFLOP/s of large products in this run", fmt::format("{:.3g}", ceiling / 1e12));
   add("share of it", fmt::format("{:.1f} %", rate * flops_a_token / ceiling * 100));
   if (!device.is_cuda()) return table;
   const PeakBytes peak = peak_device_bytes(device);
@@ -190,11 +196,12 @@ void check(const BenchTrain& options) {
   HYPENET_CHECK(options.steps > 0, "--steps: expected 1 or more, found ", options.steps);
 }
 
-void bench_train(const BenchTrain& options) {
-  check(options);
+void bench_train(const BenchTrain& options, torch::Device device,
+                 const std::shared_ptr<Communicator>& communicator) {
   const BenchShape shape = bench_shape(options.shape);
-  const torch::Device device = use_device(options.device);
-  const StageConfig config = stage_config(options, shape, device);
+  const Ranks ranks = communicator->ranks();
+  StageConfig config = stage_config(options, shape, device);
+  config.sequences *= ranks.count;
   const double ceiling = product_rate(device, config.compute_type());
   const int64_t L = shape.teacher.num_hidden_layers;
   const std::vector<int64_t> kept =
@@ -210,24 +217,30 @@ void bench_train(const BenchTrain& options) {
       .device = device,
       .observer = &progress,
       .after_update = [&] { trainee.model->refresh_compute_copies(); },
+      .communicator = communicator,
   };
   AdamW optimizer(job.parameters, config.optimizer);
-  Prefetch batches(random_batches(config, student.vocab_size), 0, config.steps, device.is_cuda());
+  Prefetch batches(random_batches(config, student.vocab_size, ranks), 0, config.steps,
+                   device.is_cuda());
   TrainStep step(job, *trainee.objective, optimizer);
-  const Timing timing = measure(step, batches, config);
+  const Timing timing = measure(step, batches, config, *communicator);
+  if (!ranks.is_first()) return;
   HYPENET_CHECK(timing.last.is_finite(), "bench train: expected a finite loss, found loss ",
                 timing.last.loss, ", gradient norm ", timing.last.gradient_norm);
   const std::vector<FlopsPart> parts =
       training_flops(shape.teacher, student, static_cast<int>(options.stage), config.context);
   std::cout << fmt::format(
-      "{}, stage {}: {} x {} tokens a step, {} at a time, {}, {}, {}{}; loss {:.4f}\n\n",
+      "{}, stage {}: {} x {} tokens a step, {} at a time, {}, {} rank{} on {}, {}{}; loss "
+      "{:.4f}\n\n",
       options.shape, options.stage, config.sequences, config.context,
       config.micro_sequences > 0 ? std::min(config.micro_sequences, config.sequences)
-                                 : config.sequences,
-      config.precision, device.str(), timing.is_recorded ? "CUDA graph" : "call by call",
+                                 : config.sequences / ranks.count,
+      config.precision, ranks.count, ranks.count == 1 ? "" : "s", device.str(),
+      timing.is_recorded ? "CUDA graph" : "call by call",
       config.activation_checkpointing ? ", activation checkpointing" : "", timing.last.loss);
   std::cout << format_table(flops_table(parts)) << '\n'
-            << format_table(result_table(timing, config, total_flops(parts), ceiling, device));
+            << format_table(result_table(timing, config, total_flops(parts),
+                                         ceiling * static_cast<double>(ranks.count), device));
 }
 
 }  // namespace
@@ -239,7 +252,7 @@ void add_bench_train_command(CLI::App& bench) {
       ->capture_default_str();
   command->add_option("--stage", options->stage, "1 (align), 2 (distill) or 3 (finetune)")
       ->capture_default_str();
-  command->add_option("--batch", options->batch, "sequences a step (0: the shape's)")
+  command->add_option("--batch", options->batch, "sequences a step of each rank (0: the shape's)")
       ->capture_default_str();
   command->add_option("--context", options->context, "tokens a sequence (0: the shape's)")
       ->capture_default_str();
@@ -253,10 +266,18 @@ void add_bench_train_command(CLI::App& bench) {
   command->add_flag("--activation-checkpointing", options->activation_checkpointing,
                     "run blocks again in backward");
   add_device_options(*command, options->device);
+  add_rank_options(*command, options->ranks);
   command->footer(
       "Example:\n  hypenet bench train --shape hypenet-2b --stage 2 --device cuda\n"
       "  hypenet bench train --shape tiny --stage 1");
-  command->callback([options] { bench_train(*options); });
+  command->callback([options] {
+    check(*options);
+    if (const int64_t ranks = ranks_to_start(options->ranks, options->device); ranks > 1)
+      throw CLI::RuntimeError(start_ranks(ranks, options->device));
+    as_rank(options->ranks, options->device, [&](auto device, const auto& communicator) {
+      bench_train(*options, device, communicator);
+    });
+  });
 }
 
 }  // namespace hypenet

@@ -55,14 +55,15 @@ void show(const ConversionResult& result, const ConvertCommand& command) {
 void run(const ConvertCommand& command) {
   const ConversionPlan plan = read_plan(command);
   const HaloRecipe recipe = read_halo_recipe(recipe_source(command.recipe, "convert"));
-  RunProgress progress;
-  const RunOptions run = run_options(command.recipe, progress);
   const std::string resume = resume_command(command.recipe, "convert");
   // With --from the same command would begin again.
   const std::string way_on =
       plan.from ? concat("interrupted; ", resume, " goes on from here")
                 : concat("interrupted; the same command goes on from here, and so does ", resume);
-  show(with_way_on(way_on, [&] { return convert(recipe, run, plan); }), command);
+  run_with_options(command.recipe, [&](const RunOptions& run) {
+    const ConversionResult result = with_way_on(way_on, [&] { return convert(recipe, run, plan); });
+    if (run.is_first_rank()) show(result, command);
+  });
 }
 
 }  // namespace

@@ -3,23 +3,19 @@
 #include <malloc.h>
 
 #include <exception>
-#include <filesystem>
 #include <iostream>
-#include <new>
 #include <string>
-#include <string_view>
 
 #include "base/error.h"
 #include "base/version.h"
 #include "cli/commands.h"
+#include "cli/failure.h"
 #include "cli/interrupt.h"
 #include "cli/usage_error.h"
 #include "run/run.h"
 
 namespace hypenet {
 namespace {
-
-constexpr int kFailed = 1, kInterrupted = 130;  // 128 + SIGINT, as a shell has it
 
 constexpr const char* kExample = R"(Example, from a teacher to text:
   hypenet convert --recipe recipes/tiny.json --out out/tiny
@@ -32,24 +28,6 @@ constexpr const char* kWelcome =
   hypenet generate models/tiny-teacher --prompt "The sun" --tokens 40
   hypenet convert --recipe recipes/tiny.json --out out/tiny
 hypenet --help lists the commands.)";
-
-int fail(std::string_view text, int code = kFailed) {
-  // Errors of libraries carry stack traces in the lines after the first.
-  std::cerr << "hypenet: " << text.substr(0, text.find('\n')) << std::endl;
-  return code;
-}
-
-/// "PATH: cannot open directory: Permission denied"; libstdc++ has "filesystem error: " before it
-/// and the paths in brackets behind.
-std::string readable(const std::filesystem::filesystem_error& error) {
-  const std::string text = error.what(), reason = error.code().message();
-  const size_t begin = text.find("cannot ");
-  const bool is_told = begin != std::string::npos && begin < text.find('[');
-  const std::string what =
-      is_told ? text.substr(begin, text.find(": " + reason, begin) - begin) : "cannot look at it";
-  const std::string other = error.path2().empty() ? "" : concat(" (", error.path2().string(), ")");
-  return concat(error.path1().string(), ": ", what, other, ": ", reason);
-}
 
 void add_commands(CLI::App& app) {
   app.name("hypenet");
@@ -106,12 +84,6 @@ void keep_freed_memory() {
   ::mallopt(M_TRIM_THRESHOLD, kBytes);
 }
 
-/// Allocators of libtorch report exhausted memory in their own words.
-bool is_out_of_memory(std::string_view text) {
-  return text.find("can't allocate memory") != std::string_view::npos ||
-         text.find("out of memory") != std::string_view::npos;
-}
-
 int run_and_report(int argc, char** argv) {
   keep_freed_memory();
   try {
@@ -119,12 +91,8 @@ int run_and_report(int argc, char** argv) {
     return run(argc, argv);
   } catch (const Interrupted& interrupted) {
     return fail(interrupted.what(), kInterrupted);
-  } catch (const std::filesystem::filesystem_error& error) {
-    return fail(readable(error));
-  } catch (const std::bad_alloc&) {
-    return fail("out of memory");
   } catch (const std::exception& error) {
-    return fail(is_out_of_memory(error.what()) ? "out of memory" : error.what());
+    return fail(failure_text(error));
   }
 }
 

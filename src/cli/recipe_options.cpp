@@ -1,6 +1,7 @@
 // The options of the commands that run a recipe.
 #include "cli/recipe_options.h"
 
+#include "base/version.h"
 #include "cli/interrupt.h"
 #include "run/kept_recipe.h"
 
@@ -44,6 +45,7 @@ void add_recipe_options(CLI::App& command, RecipeOptions& options) {
                   "change a recipe's key: section.key=value (hypenet recipe --list names them)")
       ->take_all();
   add_device_options(command, options.device);
+  add_rank_options(command, options.ranks);
 }
 
 RecipeSource recipe_source(const RecipeOptions& options, const std::string& command) {
@@ -57,16 +59,25 @@ RecipeSource recipe_source(const RecipeOptions& options, const std::string& comm
 std::string resume_command(const RecipeOptions& options, const std::string& command) {
   std::string text = concat("hypenet ", command, " --resume ", out_folder(options).string());
   if (options.device.device != "cpu") text += " --device " + options.device.device;
+  if (options.ranks.count != "1") text += " --ranks " + options.ranks.count;
   return text;
 }
 
-RunOptions run_options(const RecipeOptions& options, RunProgress& progress) {
-  RunOptions run;
-  run.out = out_folder(options);
-  run.device = use_device(options.device);
-  run.observer = &progress;
-  run.stop = &interrupt_flag();
-  return run;
+void run_with_options(const RecipeOptions& options,
+                      const std::function<void(const RunOptions&)>& work) {
+  if (const int64_t ranks = ranks_to_start(options.ranks, options.device); ranks > 1)
+    throw CLI::RuntimeError(start_ranks(ranks, options.device));
+  as_rank(options.ranks, options.device,
+          [&](torch::Device device, const std::shared_ptr<Communicator>& communicator) {
+            RunProgress progress;
+            const bool is_first = communicator->ranks().is_first();
+            communicator->check_same("program", concat(version(), " ", source_commit()));
+            work({.out = out_folder(options),
+                  .device = device,
+                  .observer = is_first ? &progress : nullptr,
+                  .stop = &interrupt_flag(),
+                  .communicator = communicator});
+          });
 }
 
 }  // namespace hypenet

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "cli/device.h"
+#include "cli/ranks.h"
 #include "cli/run_progress.h"
 #include "halo/recipe.h"
 #include "run/run.h"
@@ -17,6 +18,7 @@ struct RecipeOptions {
   std::filesystem::path out;     // empty: out/<recipe's file name>
   std::filesystem::path resume;  // folder of a run whose recipe it is; empty: source.path is given
   DeviceOptions device;
+  RankOptions ranks;
 };
 
 /// Adds the options; `options` must outlive the parsing.
@@ -39,7 +41,9 @@ auto with_way_on(const std::string& way_on, const Function& function) {
   }
 }
 
-/// Chooses device and output folder. `progress` must outlive the run.
-RunOptions run_options(const RecipeOptions& options, RunProgress& progress);
+/// Runs the work as a rank of the job that was asked for, with device and output folder chosen;
+/// only the first rank reports. Where the ranks are to be started, they run the work instead.
+void run_with_options(const RecipeOptions& options,
+                      const std::function<void(const RunOptions&)>& work);
 
 }  // namespace hypenet

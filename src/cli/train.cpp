@@ -15,17 +15,21 @@ constexpr const char* kExample = R"(Example:
 
 Ctrl-C saves and stops; the same command goes on from there, and so does --resume.)";
 
-void run(const RecipeOptions& options) {
-  const PretrainRecipe recipe = read_pretrain_recipe(recipe_source(options, "train"));
-  RunProgress progress;
-  const RunOptions run = run_options(options, progress);
-  const std::string way_on = concat("interrupted; the same command goes on from here, and so does ",
-                                    resume_command(options, "train"));
-  const auto model = with_way_on(way_on, [&] { return pretrain(recipe, run); });
+void show(const std::filesystem::path& model, const RunOptions& run) {
   std::cout << "model:  " << model.string() << "\nlosses: " << (run.out / "metrics.jsonl").string()
             << " (hypenet report --training draws them)\nresults: "
             << (run.out / "results.json").string() << "\ntry:    hypenet generate "
             << model.string() << " --prompt \"The sun\"\n";
+}
+
+void run(const RecipeOptions& options) {
+  const PretrainRecipe recipe = read_pretrain_recipe(recipe_source(options, "train"));
+  const std::string way_on = concat("interrupted; the same command goes on from here, and so does ",
+                                    resume_command(options, "train"));
+  run_with_options(options, [&](const RunOptions& run) {
+    const auto model = with_way_on(way_on, [&] { return pretrain(recipe, run); });
+    if (run.is_first_rank()) show(model, run);
+  });
 }
 
 }  // namespace

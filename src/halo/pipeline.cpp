@@ -43,6 +43,7 @@ void train_and_write(const Conversion& conversion, const StageTraining& training
   const Stage& stage = training.stage;
   CausalLm model = training.model;
   train_stage(training, text, conversion.tokenizer, objective, conversion.options);
+  if (!conversion.options.is_first_rank()) return;
   write_model(conversion, stage, model->config(), named_weights(*model, torch::kFloat32));
   remove_state(stage);
 }
@@ -54,8 +55,10 @@ void align(const Conversion& conversion, const Stage& stage) {
   CausalLm twins =
       load_trained(Checkpoint(conversion.folder(ConversionStep::kTransfer)), config, device);
   AlignObjective objective(teacher, twins);
-  train_and_write(conversion, {stage, config, twins, conversion.seed(SeedOf::kAlign)},
-                  conversion.corpus.train, objective);
+  train_and_write(
+      conversion,
+      {stage, config, twins, conversion.seed(SeedOf::kAlign), conversion.options.communicator},
+      conversion.corpus.train, objective);
 }
 
 /// Sweep and rule; or the layers that the recipe gives by hand.
@@ -89,8 +92,10 @@ void train_student(const Conversion& conversion, const Stage& stage, const Stude
   CausalLm teacher{nullptr};
   if (about.has_teacher()) teacher = load_frozen(conversion.teacher, about.config, device);
   const auto objective = new_objective(about.minimised, teacher, student);
-  train_and_write(conversion, {stage, about.config, student, conversion.seed(about.seed)},
-                  about.text, *objective);
+  train_and_write(
+      conversion,
+      {stage, about.config, student, conversion.seed(about.seed), conversion.options.communicator},
+      about.text, *objective);
 }
 
 /// The finished model: logits scaling set, weights in the type they ship in.
@@ -135,7 +140,10 @@ std::vector<Stage> stages_of(const Conversion& conversion) {
                       .parents = std::move(parents),
                       .make = [&conversion, make](const Stage& own) { make(conversion, own); },
                       .completed = completed_settings,
-                      .or_else = way_out(conversion.options.out, step)});
+                      .or_else = way_out(conversion.options.out, step),
+                      .is_shared = step == ConversionStep::kAlign ||
+                                   step == ConversionStep::kDistill ||
+                                   step == ConversionStep::kFinetune});
   };
   const auto add_student = [&](ConversionStep step, const StudentStage& about) {
     std::vector<fs::path> parents = {conversion.folder(about.from)};
@@ -244,6 +252,39 @@ void remove_made_before(const Conversion& conversion, ConversionStep from) {
   remove_from(out, from);
 }
 
+std::span<const Stage> up_to(const std::optional<ConversionStep>& step, size_t more,
+                             std::span<const Stage> stages) {
+  return step ? stages.first(static_cast<size_t>(*step) + more) : stages;
+}
+
+/// Everything before the first stage: the texts, and a look at what was made before.
+std::vector<Stage> prepare(Conversion& conversion, const ConversionPlan& plan) {
+  const RunOptions& options = conversion.options;
+  if (options.is_first_rank()) check_folders(conversion, plan);
+  const auto keep = [&] { keep_recipe(options.out, "convert", write_fields(conversion.recipe)); };
+  // Before the text is tokenized, which may take hours; else once it fits what is there.
+  if (!fs::exists(options.out / "tokens")) keep();
+  prepare_texts(conversion);
+  const std::vector<Stage> stages = stages_of(conversion);
+  check_made_before(up_to(plan.from, 0, stages));
+  if (plan.from && options.is_first_rank()) remove_made_before(conversion, *plan.from);
+  keep();
+  return stages;
+}
+
+/// What tells a teacher from another one, without a look at all of its weights.
+std::string identity(const Checkpoint& teacher) {
+  std::string text = teacher.config().dump();
+  for (const std::string& name : teacher.names()) {
+    const Tensor tensor = teacher.tensor(name);
+    const size_t looked_at = std::min<size_t>(tensor.nbytes(), 4096);
+    const std::string_view begin(static_cast<const char*>(tensor.const_data_ptr()), looked_at);
+    text += concat(' ', name, ' ', tensor.scalar_type(), ' ', tensor.sizes(), ' ',
+                   std::hash<std::string_view>()(begin));
+  }
+  return text;
+}
+
 ConversionResult evaluate_and_report(const Conversion& conversion, const Stage& finished) {
   const auto& [recipe, options, teacher, config, tokenizer, corpus] = conversion;
   Json settings = finished.settings;
@@ -278,21 +319,17 @@ ConversionResult convert(const HaloRecipe& recipe, const RunOptions& options,
   Conversion conversion{recipe, options, std::move(teacher), std::move(config),
                         Tokenizer::load(recipe.teacher)};
   check_recipe(conversion, plan);
-  prepare_out(options);
-  check_folders(conversion, plan);
-  const auto keep = [&] { keep_recipe(options.out, "convert", write_fields(recipe)); };
-  // Before the text is tokenized, which may take hours; else once it fits what is there.
-  if (!fs::exists(options.out / "tokens")) keep();
-  prepare_texts(conversion);
-  const std::vector<Stage> stages = stages_of(conversion);
-  const auto up_to = [&](const std::optional<ConversionStep>& step, size_t more) {
-    return step ? std::span(stages).first(static_cast<size_t>(*step) + more) : std::span(stages);
-  };
-  check_made_before(up_to(plan.from, 0));
-  if (plan.from) remove_made_before(conversion, *plan.from);
-  keep();
-  perform(up_to(plan.until, 1), options);
+  options.communicator->check_same("recipe", write_fields(recipe).dump());
+  options.communicator->check_same("teacher", identity(conversion.teacher));
+  FolderLock lock;
+  std::vector<Stage> stages;
+  in_turn(options, [&] {
+    lock = prepare_out(options);
+    stages = prepare(conversion, plan);
+  });
+  perform(up_to(plan.until, 1, stages), options);
   if (plan.until) return {conversion.folder(*plan.until), {}, {}};
+  if (!options.is_first_rank()) return {};
   return evaluate_and_report(conversion, stages.back());
 }
 

@@ -82,10 +82,13 @@ std::vector<Stage> stages_of(const PretrainRecipe& recipe, const Tokenizer& toke
       CrossEntropyObjective objective(model);
       const uint64_t seed =
           Random(static_cast<uint64_t>(recipe.seed), {static_cast<int64_t>(i)}).next();
-      train_stage({stage, phase.stage, model, seed}, corpus.train, tokenizer, objective, options);
+      train_stage({stage, phase.stage, model, seed, options.communicator}, corpus.train, tokenizer,
+                  objective, options);
+      if (!options.is_first_rank()) return;
       write_phase(stage, recipe.tokenizer, model, torch::kFloat32);
       remove_state(stage);
     });
+    stages.back().is_shared = true;
   }
   add("model",
       [&](const Stage& stage) { write_phase(stage, recipe.tokenizer, model, torch::kBFloat16); });
@@ -124,23 +127,29 @@ fs::path pretrain(const PretrainRecipe& recipe, const RunOptions& options) {
   torch::manual_seed(recipe.seed);
   CausalLm model(config);
   check_phases(recipe, options, tokenizer, model);
-  prepare_out(options);
-  check_folders(recipe, options);
-  const auto keep = [&] { keep_recipe(options.out, "train", write_fields(recipe)); };
-  // Before the text is tokenized, which may take hours; else once it fits what is there.
-  if (!fs::exists(options.out / "tokens")) keep();
-  const Corpus corpus =
-      prepare_corpus(recipe.data, tokenizer, options, [&](const std::vector<int32_t>& held_out) {
-        check_evaluation(recipe.evaluate, tokenizer, held_out, options);
-      });
-  for (const PretrainPhase& phase : recipe.phases)
-    check_stage_text(phase.stage, *corpus.train, place_of(recipe, phase));
-  const std::vector<Stage> stages = stages_of(recipe, tokenizer, corpus, model, options);
-  check_made_before(stages);
-  keep();
+  options.communicator->check_same("recipe", write_fields(recipe).dump());
+  FolderLock lock;
+  Corpus corpus;
+  std::vector<Stage> stages;
+  in_turn(options, [&] {
+    lock = prepare_out(options);
+    check_folders(recipe, options);
+    const auto keep = [&] { keep_recipe(options.out, "train", write_fields(recipe)); };
+    // Before the text is tokenized, which may take hours; else once it fits what is there.
+    if (!fs::exists(options.out / "tokens")) keep();
+    corpus =
+        prepare_corpus(recipe.data, tokenizer, options, [&](const std::vector<int32_t>& held_out) {
+          check_evaluation(recipe.evaluate, tokenizer, held_out, options);
+        });
+    for (const PretrainPhase& phase : recipe.phases)
+      check_stage_text(phase.stage, *corpus.train, place_of(recipe, phase));
+    stages = stages_of(recipe, tokenizer, corpus, model, options);
+    check_made_before(stages);
+    keep();
+  });
   model->to(options.device);
   perform(stages, options);
-  evaluate_once(recipe, stages.back(), tokenizer, corpus, options);
+  if (options.is_first_rank()) evaluate_once(recipe, stages.back(), tokenizer, corpus, options);
   return stages.back().folder;
 }
 

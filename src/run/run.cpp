@@ -12,11 +12,13 @@ void check_stop(const RunOptions& options) {
 }
 
 void note(const RunOptions& options, const std::string& text) {
+  options.communicator->give_sign();
   if (options.observer) options.observer->on_note(text);
 }
 
 void show_progress(const RunOptions& options, const std::string& part, int64_t done,
                    int64_t total) {
+  options.communicator->give_sign();
   if (options.observer) options.observer->on_progress(part, done, total);
 }
 
@@ -49,8 +51,15 @@ bool make_once(const Stage& stage, const RunOptions& options) {
 }
 
 void perform(std::span<const Stage> stages, const RunOptions& options) {
+  Communicator& ranks = *options.communicator;
   for (const Stage& stage : stages) {
-    if (!make_once(stage, options)) note(options, stage.name + ": done before");
+    if (ranks.any(options.stop && options.stop->load())) throw Interrupted();
+    if (ranks.any(options.is_first_rank() && is_done(stage))) {
+      note(options, stage.name + ": done before");
+      continue;
+    }
+    if (stage.is_shared || options.is_first_rank()) stage.make(stage);
+    ranks.barrier();
   }
 }
 

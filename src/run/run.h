@@ -7,12 +7,14 @@
 #include <filesystem>
 #include <functional>
 #include <initializer_list>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
 #include "base/json.h"
+#include "ranks/ranks.h"
 #include "train/loop.h"
 
 namespace hypenet {
@@ -29,7 +31,19 @@ struct RunOptions {
   torch::Device device = torch::kCPU;
   Observer* observer = nullptr;             // may be null
   const std::atomic<bool>* stop = nullptr;  // may be null
+  std::shared_ptr<Communicator> communicator = std::make_shared<OneProcess>();
+
+  bool is_first_rank() const { return communicator->ranks().is_first(); }
 };
+
+/// Runs `work` on the first rank and then on the others, which find what it made.
+template <class Work>
+void in_turn(const RunOptions& options, const Work& work) {
+  if (options.is_first_rank()) work();
+  options.communicator->barrier();
+  if (!options.is_first_rank()) work();
+  options.communicator->barrier();
+}
 
 /// Throws Interrupted when the stop flag is set.
 void check_stop(const RunOptions& options);
@@ -50,6 +64,7 @@ struct Stage {
   std::function<void(const Stage& stage)> make = {};  // writes the folder, or throws
   Completed completed = {};
   std::string or_else = "remove what it made";  // than the same settings: check_same_settings
+  bool is_shared = false;  // all ranks make it together; else the first one does
 };
 
 /// Whether the folder is already there with these settings in its run.json. Throws Error when it
@@ -63,7 +78,7 @@ void check_made_before(std::span<const Stage> stages);
 /// stopped.
 bool make_once(const Stage& stage, const RunOptions& options);
 
-/// Makes what is not done, one after the other; what is done is noted.
+/// Makes what is not done, one after the other; what is done is noted. All ranks call it.
 void perform(std::span<const Stage> stages, const RunOptions& options);
 
 /// Whether this results.json has the results of such settings.

@@ -40,12 +40,13 @@ void check_run_file(const fs::path& path) {
   }
 }
 
-void prepare_out(const RunOptions& options) {
+FolderLock prepare_out(const RunOptions& options) {
   const fs::path& out = options.out;
   std::error_code error;
   fs::create_directories(out, error);
   HYPENET_CHECK(!error && fs::is_directory(out), "--out ", out.string(),
                 ": cannot make the folder: ", error ? error.message() : "a file has its name");
+  FolderLock lock = options.is_first_rank() ? FolderLock(out) : FolderLock();
   for (const char* file : {"recipe.json", "metrics.jsonl", "results.json", "report.html"})
     check_writable(out / file);
   for (const char* file :
@@ -53,6 +54,7 @@ void prepare_out(const RunOptions& options) {
     if (fs::exists(fs::symlink_status(out / file))) check_run_file(out / file);
   }
   check_kept_recipe(out);
+  return lock;
 }
 
 }  // namespace hypenet

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string_view>
 
+#include "base/folder_lock.h"
 #include "run/run.h"
 
 namespace hypenet {
@@ -16,7 +17,8 @@ inline constexpr std::string_view kStateEnding = ".state.safetensors";
 void check_run_file(const std::filesystem::path& path);
 
 /// Makes options.out, and throws Error unless a run can write into it: also for a recipe.json that
-/// no run wrote, and for folders in the place of the run's files.
-void prepare_out(const RunOptions& options);
+/// no run wrote, for folders in the place of the run's files, and while another run is at work
+/// there, which is what the lock keeps out.
+FolderLock prepare_out(const RunOptions& options);
 
 }  // namespace hypenet

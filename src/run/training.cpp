@@ -58,7 +58,7 @@ void check_frozen(const StageConfig& stage, const std::vector<std::string>& name
 
 void train_stage(const StageTraining& training, const std::shared_ptr<const TokenDataset>& text,
                  const Tokenizer& tokenizer, Objective& objective, const RunOptions& options) {
-  const auto& [stage, config, model_to_train, seed] = training;
+  const auto& [stage, config, model_to_train, seed, communicator] = training;
   CausalLm model = model_to_train;
   freeze(model, config, stage.name);
   if (options.device.is_cuda() && config.compute_type() == torch::kFloat32) {
@@ -75,7 +75,8 @@ void train_stage(const StageTraining& training, const std::shared_ptr<const Toke
                      .device = options.device,
                      .observer = options.observer,
                      .stop = options.stop,
-                     .after_update = [model]() mutable { model->refresh_compute_copies(); }};
+                     .after_update = [model]() mutable { model->refresh_compute_copies(); },
+                     .communicator = communicator};
   const Batches batches(text, &tokenizer, {config.sequences, config.context, seed, config.mixture});
   if (train(job, batches, objective) == TrainResult::kInterrupted) throw Interrupted();
 }

@@ -40,10 +40,11 @@ struct StageTraining {
   const StageConfig& config;
   CausalLm model;
   uint64_t seed = 0;
+  std::shared_ptr<Communicator> communicator = std::make_shared<OneProcess>();
 };
 
-/// Trains them and throws Interrupted when stopped. Parameters that the stage freezes lose their
-/// requires_grad. Copies that the model computes with are kept up to date.
+/// Trains them, each rank on its rows, and throws Interrupted when stopped. Parameters that the
+/// stage freezes lose their requires_grad. Copies that the model computes with are kept up to date.
 void train_stage(const StageTraining& training, const std::shared_ptr<const TokenDataset>& text,
                  const Tokenizer& tokenizer, Objective& objective, const RunOptions& options);
 

@@ -15,9 +15,9 @@
 #include "base/json.h"
 #include "data/batches.h"
 #include "model/causal_lm.h"
+#include "ranks/ranks.h"
 #include "store/safetensors.h"
 #include "train/prefetch.h"
-#include "train/ranks.h"
 #include "train/schedule.h"
 
 namespace hypenet {

@@ -13,6 +13,7 @@
 #include "halo/scores.h"
 #include "store/checkpoint.h"
 #include "tests/support/program.h"
+#include "tests/support/short_conversion.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/wait_until.h"
 
@@ -23,31 +24,9 @@ namespace fs = std::filesystem;
 using testing_support::ProgramResult;
 using testing_support::run_program;
 using testing_support::RunningProgram;
+using testing_support::seed_of_this_run;
+using testing_support::short_conversion;
 using testing_support::wait_until;
-
-/// The embedded teacher with the tiny recipe cut down to seconds: every stage, some steps each,
-/// saved often.
-std::vector<std::string> short_conversion(const fs::path& out, const std::string& data) {
-  std::vector<std::string> arguments = {
-      "convert", "--recipe",   HYPENET_SOURCE "/recipes/tiny.json",
-      "--out",   out.string(), "--data",
-      data,      "--threads",  "1"};
-  for (const std::string setting :
-       {"align.steps=8", "align.sequences=2", "align.context=128", "align.save_every=3",
-        "distill.steps=9", "distill.sequences=2", "distill.context=128", "distill.save_every=4",
-        "finetune.steps=6", "finetune.sequences=1", "finetune.context=256", "finetune.save_every=2",
-        "sweep.prompts=4", "sweep.windows=4", "evaluate.prompts=4", "evaluate.windows=4",
-        "evaluate.contexts=[256,512]"}) {
-    arguments.push_back("--set");
-    arguments.push_back(setting);
-  }
-  return arguments;
-}
-
-uint64_t seed_of_this_run() {
-  const char* const asked = std::getenv("HYPENET_TEST_SEED");
-  return asked != nullptr ? std::stoull(asked) : std::random_device()();
-}
 
 class Convert : public testing::Test {
  protected:
@@ -171,6 +150,18 @@ TEST_F(Convert, killed_at_random_moments_ends_with_the_weights_of_an_uninterrupt
   const ProgramResult last = run_program(command("killed"));
   ASSERT_EQ(last.code, 0) << last.error;
   EXPECT_TRUE(weights("killed") == whole_weights()) << "after " << kills << " kills";
+}
+
+TEST_F(Convert, two_at_once_do_not_share_a_folder) {
+  RunningProgram program(command("shared"));
+  ASSERT_TRUE(wait_until([&] { return fs::exists(folder_ / "shared/1-transfer"); }));
+  const ProgramResult second = run_program(command("shared"));
+  EXPECT_EQ(second.code, 1);
+  EXPECT_NE(second.error.find("shared: expected no other run at work there, found one"),
+            std::string::npos)
+      << second.error;
+  const ProgramResult first = program.wait();
+  EXPECT_EQ(first.code, 0) << first.error;
 }
 
 TEST_F(Convert, interrupted_by_ctrl_c_saves_and_goes_on) {

@@ -1,10 +1,13 @@
-// The processes of one training job. Each computes its share of every step's sequences; sums over
-// ranks make the results one.
+// The processes of one job. Each computes its share of every step's sequences; sums over ranks make
+// the results one.
 #pragma once
 
 #include <torch/torch.h>
 
+#include <string>
 #include <vector>
+
+#include "base/error.h"
 
 namespace hypenet {
 
@@ -23,6 +26,12 @@ struct Ranks {
   int64_t end_row(int64_t rows) const { return rows * (index + 1) / count; }
 };
 
+/// Thrown where a rank cannot go on because another one failed, which has been told already.
+class OtherRankFailed : public Error {
+ public:
+  using Error::Error;
+};
+
 /// How ranks talk. Every rank makes the same calls in the same order.
 class Communicator {
  public:
@@ -38,6 +47,13 @@ class Communicator {
 
   /// Returns when all ranks have come here.
   virtual void barrier() = 0;
+
+  /// Throws Error on each rank whose text differs from the first rank's: "NAME: expected the first
+  /// rank's ..., found ...", where they begin to differ.
+  virtual void check_same(const std::string& name, const std::string& text) = 0;
+
+  /// To be called now and then by work that takes long: who gives no sign of life counts as hung.
+  virtual void give_sign() {}
 };
 
 /// One process: nothing to sum, nobody to wait for.
@@ -47,6 +63,7 @@ class OneProcess : public Communicator {
   void sum(const std::vector<Tensor>& /*tensors*/) override {}
   bool any(bool here) override { return here; }
   void barrier() override {}
+  void check_same(const std::string& /*name*/, const std::string& /*text*/) override {}
 };
 
 }  // namespace hypenet

@@ -1,0 +1,123 @@
+// The environment's variables are torchrun's.
+#include "cli/ranks.h"
+
+#include <signal.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <iostream>
+
+#include "cli/failure.h"
+#include "run/run.h"
+
+namespace hypenet {
+namespace {
+
+int64_t parse_number(const char* name, std::string_view text, int64_t least, int64_t most) {
+  int64_t value = 0;
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  HYPENET_CHECK(
+      error == std::errc() && stop == text.data() + text.size() && value >= least && value <= most,
+      name, ": expected a number from ", least, " to ", most, ", found \"", text, "\"");
+  return value;
+}
+
+std::string variable(const char* name) {
+  const char* const value = std::getenv(name);
+  HYPENET_CHECK(value != nullptr, name,
+                ": expected it beside RANK, as torchrun sets it, found no such variable");
+  return value;
+}
+
+/// Whoever started this process would otherwise leave it behind when it is killed.
+void end_with_parent() {
+  const char* const parent = std::getenv("HYPENET_PARENT");
+  if (parent == nullptr) return;
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (std::to_string(::getppid()) != parent) std::_Exit(kFailed);
+}
+
+[[noreturn]] void end(int code) {
+  std::cout.flush();
+  // Whatever waits in other threads, or in the destructors of collectives, waits for nobody.
+  std::_Exit(code);
+}
+
+[[noreturn]] void end_job(JobCommunicator& job, const std::string& text, int code) {
+  if (job.report(text)) fail(code == kInterrupted ? text : concat(job.name(), ": ", text));
+  end(code);
+}
+
+}  // namespace
+
+void add_rank_options(CLI::App& command, RankOptions& options) {
+  command
+      .add_option("--ranks", options.count,
+                  "processes that share the work on this host, one a GPU, or all for every GPU")
+      ->capture_default_str();
+  command
+      .add_option("--ranks-patience", options.patience,
+                  "seconds without progress after which a rank counts as hung")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+}
+
+std::optional<JobPlace> job_place() {
+  if (std::getenv("RANK") == nullptr) return std::nullopt;
+  constexpr int64_t kMost = 1 << 20;
+  JobPlace place;
+  place.ranks.count = parse_number("WORLD_SIZE", variable("WORLD_SIZE"), 1, kMost);
+  place.ranks.index = parse_number("RANK", variable("RANK"), 0, place.ranks.count - 1);
+  place.local_index = parse_number("LOCAL_RANK", variable("LOCAL_RANK"), 0, kMost);
+  place.address = variable("MASTER_ADDR");
+  place.port =
+      static_cast<uint16_t>(parse_number("MASTER_PORT", variable("MASTER_PORT"), 1, 65535));
+  const char* const kept = std::getenv("TORCHELASTIC_USE_AGENT_STORE");
+  place.is_store_kept = kept != nullptr && std::string_view(kept) == "True";
+  return place;
+}
+
+int64_t ranks_to_start(const RankOptions& options, const DeviceOptions& device) {
+  if (job_place()) return 1;
+  const bool is_on_gpus = device.device.starts_with("cuda");
+  const auto gpus = static_cast<int64_t>(is_on_gpus ? torch::cuda::device_count() : 0);
+  HYPENET_CHECK(options.count != "all" || is_on_gpus, "--ranks all: expected --device cuda, found ",
+                device.device);
+  if (options.count == "all") return gpus;
+  const int64_t count = parse_number("--ranks", options.count, 1, 4096);
+  HYPENET_CHECK(count == 1 || !is_on_gpus || device.device == "cuda", "--ranks ", count,
+                ": expected --device cuda, found ", device.device);
+  HYPENET_CHECK(count == 1 || !is_on_gpus || count <= gpus, "--ranks: expected at most the ", gpus,
+                " GPUs of this host, found ", count);
+  return count;
+}
+
+void as_rank(const RankOptions& options, DeviceOptions device,
+             const std::function<void(torch::Device, const std::shared_ptr<Communicator>&)>& work) {
+  const auto place = job_place();
+  if (!place) return work(use_device(device), std::make_shared<OneProcess>());
+  end_with_parent();
+  if (device.device == "cuda") device.device = concat("cuda:", place->local_index);
+  const torch::Device own = use_device(device);
+  if (own.is_cuda()) c10::impl::VirtualGuardImpl(own.type()).setDevice(own);
+  const auto tell = [](const std::string& text) { fail(text); };
+  const std::chrono::seconds patience(options.patience);
+  const Patience waits{.to_meet = std::min(Patience().to_meet, patience), .with_signs = patience};
+  const auto job = join_job(*place, own, waits, tell);
+  try {
+    work(own, job);
+    job->leave();
+  } catch (const OtherRankFailed&) {
+    end(kFailed);
+  } catch (const Interrupted& interrupted) {
+    end_job(*job, interrupted.what(), kInterrupted);
+  } catch (const std::exception& error) {
+    end_job(*job, failure_text(error), kFailed);
+  }
+  end(0);
+}
+
+}  // namespace hypenet

@@ -1,0 +1,43 @@
+// --ranks: the processes of one job. Started here, one a GPU or share of the CPU, or by a launcher
+// that sets RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "cli/device.h"
+#include "ranks/process_group.h"
+
+namespace hypenet {
+
+struct RankOptions {
+  std::string count = "1";  // "all": one a GPU of this host
+  int64_t patience = 1800;  // seconds
+};
+
+/// Adds --ranks and --ranks-patience; `options` must outlive the parsing.
+void add_rank_options(CLI::App& command, RankOptions& options);
+
+/// Where this process is in its job, by the environment. Throws Error naming the variable that is
+/// missing or no number. Nothing without RANK.
+std::optional<JobPlace> job_place();
+
+/// How many ranks are to be started here: 1 means that this process does the work itself, which it
+/// does too when a launcher started it. Throws Error for more than there are GPUs.
+int64_t ranks_to_start(const RankOptions& options, const DeviceOptions& device);
+
+/// Runs this same command as `count` processes on this host and waits for them; returns the exit
+/// code. None is left behind.
+int start_ranks(int64_t count, const DeviceOptions& device);
+
+/// Runs the work as this process's rank of its job, alone where there is no job; each rank of a
+/// host takes its own GPU. A failure ends the whole job and the process, told once; an Interrupted
+/// as well.
+void as_rank(const RankOptions& options, DeviceOptions device,
+             const std::function<void(torch::Device, const std::shared_ptr<Communicator>&)>& work);
+
+}  // namespace hypenet

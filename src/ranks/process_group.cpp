@@ -1,0 +1,164 @@
+// Numbers of the host go through Gloo also where tensors go through NCCL, so that no question
+// between hosts waits for a device.
+#define USE_C10D_GLOO
+#include "ranks/process_group.h"
+
+#include <c10/util/Logging.h>
+
+#include <algorithm>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+
+#include "ranks/nccl.h"
+#include "ranks/watch.h"
+
+namespace hypenet {
+namespace {
+
+constexpr std::chrono::hours kForEver{24 * 365};  // who does not come is noticed by Watch
+
+using Store = c10::intrusive_ptr<c10d::Store>;
+using Backend = c10::intrusive_ptr<c10d::Backend>;
+
+Store meet(const JobPlace& place, std::chrono::seconds patience) {
+  FLAGS_caffe2_log_level = 3;  // c10d tells of each try, with its stack; errors come as exceptions
+  c10d::TCPStoreOptions options;
+  options.port = place.port;
+  options.isServer = place.ranks.is_first() && !place.is_store_kept;
+  options.waitWorkers = false;
+  options.timeout = patience;
+  try {
+    return c10::make_intrusive<c10d::TCPStore>(place.address, options);
+  } catch (const std::exception& error) {
+    const std::string text = error.what();
+    throw Error(concat(place.address, ":", place.port, ": ",
+                       options.isServer ? "cannot wait for ranks there: "
+                                        : "expected the job's first rank, found nobody: ",
+                       text.substr(0, text.find('\n'))));
+  }
+}
+
+/// Returns when all have come. Throws Error that names who has not.
+void wait_for_all(const Store& store, Ranks ranks, std::chrono::seconds patience) {
+  store->set(concat("here/", ranks.index), "");
+  for (int64_t rank = 0; rank < ranks.count; ++rank) {
+    try {
+      store->wait({concat("here/", rank)}, patience);
+    } catch (const std::exception&) {
+      throw Error(concat("rank ", rank, ": expected it to join within ", patience.count(),
+                         " s, as rank ", ranks.index, " did, found nobody"));
+    }
+  }
+}
+
+Backend new_gloo(const Store& store, const JobPlace& place) {
+  auto options = c10d::ProcessGroupGloo::Options::create(kForEver);
+  const bool is_local = place.address == "127.0.0.1" || place.address == "localhost";
+  options->devices.push_back(is_local ? c10d::ProcessGroupGloo::createDeviceForHostname("127.0.0.1")
+                                      : c10d::ProcessGroupGloo::createDefaultDevice());
+  return c10::make_intrusive<c10d::ProcessGroupGloo>(store, static_cast<int>(place.ranks.index),
+                                                     static_cast<int>(place.ranks.count), options);
+}
+
+class ProcessGroup : public JobCommunicator {
+ public:
+  ProcessGroup(const JobPlace& place, torch::Device device, const Patience& patience,
+               const std::function<void(const std::string&)>& tell)
+      : ranks_(place.ranks), store_(meet(place, patience.to_meet)) {
+    wait_for_all(store_, ranks_, patience.to_meet);
+    watch_.emplace(store_->clone(), ranks_, patience.with_signs, tell);
+    const auto named = [&](const char* name) {
+      return c10::make_intrusive<c10d::PrefixStore>(name, store_->clone());
+    };
+    guarded([&] {
+      hosts_ = new_gloo(named("gloo"), place);
+      tensors_ = device.is_cuda() ? new_nccl(named("nccl"), static_cast<int>(ranks_.index),
+                                             static_cast<int>(ranks_.count))
+                                  : hosts_;
+    });
+    // The first call connects, which may not be recorded in a graph.
+    sum({torch::ones({1}, device)});
+  }
+
+  Ranks ranks() const override { return ranks_; }
+
+  void sum(const std::vector<Tensor>& tensors) override {
+    const torch::NoGradGuard no_grad;
+    guarded([&] {
+      std::vector<Tensor> all = tensors;
+      c10d::AllreduceCoalescedOptions options;
+      options.asyncOp = false;
+      wait(tensors_->allreduce_coalesced(all, options));
+    });
+  }
+
+  bool any(bool here) override {
+    std::vector<Tensor> flag = {torch::full({1}, here ? 1 : 0, torch::kInt32)};
+    guarded([&] { wait(hosts_->allreduce(flag)); });
+    return flag[0].item<int32_t>() != 0;
+  }
+
+  void barrier() override { any(false); }
+
+  void check_same(const std::string& name, const std::string& text) override {
+    const std::string key = concat("same/", name, "/");
+    store_->set(key + std::to_string(ranks_.index), text);
+    barrier();
+    const std::string expected = store_->get_to_str(key + "0");
+    const auto differ = std::ranges::mismatch(text, expected);
+    const auto excerpt = [](const std::string& of, std::string::const_iterator at) {
+      constexpr ptrdiff_t kBefore = 40;
+      const ptrdiff_t place = at - of.begin();
+      return of.substr(static_cast<size_t>(std::max(place - kBefore, ptrdiff_t{0})), 2 * kBefore);
+    };
+    HYPENET_CHECK(text == expected, name, ": expected the first rank's \"",
+                  excerpt(expected, differ.in2), "\", found \"", excerpt(text, differ.in1), "\"");
+    barrier();
+  }
+
+  void give_sign() override { watch_->give_sign(); }
+  bool report(const std::string& fault) override { return watch_->report(fault); }
+  std::string name() override { return watch_->name_of(ranks_.index); }
+
+  void leave() override {
+    barrier();
+    watch_->stop();
+    // The rank that keeps the store goes last.
+    store_->add("left", 1);
+    while (ranks_.is_first() && store_->add("left", 0) < ranks_.count)
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+
+ private:
+  /// A collective that fails does so because another rank is gone.
+  template <class Call>
+  void guarded(const Call& call) {
+    watch_->count_call();
+    try {
+      call();
+    } catch (const std::exception& error) {
+      const std::string text = error.what();
+      watch_->throw_cause(text.substr(0, text.find('\n')));
+    }
+  }
+
+  static void wait(const c10::intrusive_ptr<c10d::Work>& work) {
+    if (work) work->wait();
+  }
+
+  Ranks ranks_;
+  Store store_;
+  std::optional<Watch> watch_;
+  Backend hosts_, tensors_;
+};
+
+}  // namespace
+
+std::shared_ptr<JobCommunicator> join_job(const JobPlace& place, torch::Device device,
+                                          const Patience& patience,
+                                          const std::function<void(const std::string&)>& tell) {
+  return std::make_shared<ProcessGroup>(place, device, patience, tell);
+}
+
+}  // namespace hypenet

@@ -1,0 +1,207 @@
+// One job of several processes, as a user starts it: the same losses, the same bytes after a rank
+// was killed, one line when something fails, and nobody left behind.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#include "base/json.h"
+#include "base/random.h"
+#include "tests/support/program.h"
+#include "tests/support/short_conversion.h"
+#include "tests/support/temporary_folder.h"
+#include "tests/support/wait_until.h"
+
+namespace hypenet {
+namespace {
+
+namespace fs = std::filesystem;
+using testing_support::ProgramResult;
+using testing_support::run_program;
+using testing_support::RunningProgram;
+using testing_support::seed_of_this_run;
+using testing_support::short_conversion;
+using testing_support::wait_until;
+using Clock = std::chrono::steady_clock;
+
+/// The processes that this one started and that are still there.
+std::vector<pid_t> children_of(pid_t process) {
+  std::ifstream file(concat("/proc/", process, "/task/", process, "/children"));
+  std::vector<pid_t> children;
+  for (pid_t child = 0; file >> child;) children.push_back(child);
+  return children;
+}
+
+bool is_there(pid_t process) { return fs::exists(concat("/proc/", process, "/exe")); }
+
+class RanksTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string text;
+    for (int i = 0; i < 2000; ++i)
+      text += concat("Sentence ", i, " of a text that nobody would read twice. ");
+    write_file(folder_ / "text.txt", text);
+  }
+
+  std::vector<std::string> command(const std::string& out, const std::string& ranks) const {
+    auto arguments = short_conversion(folder_ / out, (folder_ / "text.txt").string());
+    for (const std::string setting :
+         {"align.sequences=4", "distill.sequences=4", "finetune.sequences=4", "align.log_every=1",
+          "distill.log_every=1", "finetune.log_every=1", "select.layers=[2,5]"}) {
+      arguments.insert(arguments.end(), {"--set", setting});
+    }
+    arguments.insert(arguments.end(), {"--ranks", ranks, "--until", "finetune"});
+    return arguments;
+  }
+
+  std::vector<double> losses(const std::string& out) const {
+    std::vector<double> losses;
+    std::istringstream lines(read_file(folder_ / (out + "/metrics.jsonl")));
+    for (std::string line; std::getline(lines, line);)
+      losses.push_back(parse_json(line, "metrics")["loss"].get<double>());
+    return losses;
+  }
+
+  std::string weights(const std::string& out) const {
+    return read_file(folder_ / (out + "/6-finetune/model.safetensors"));
+  }
+
+  TemporaryFolder folder_;
+};
+
+void expect_near(const std::vector<double>& losses, const std::vector<double>& expected) {
+  ASSERT_EQ(losses.size(), expected.size());
+  for (size_t i = 0; i < losses.size(); ++i)
+    EXPECT_NEAR(losses[i], expected[i], 2e-5 * std::abs(expected[i])) << "step " << i;
+}
+
+TEST_F(RanksTest, any_number_of_ranks_trains_the_same_losses) {
+  const ProgramResult alone = run_program(command("1", "1"));
+  ASSERT_EQ(alone.code, 0) << alone.error;
+  const std::vector<double> expected = losses("1");
+  ASSERT_EQ(expected.size(), 23U);
+  for (const std::string ranks : {"2", "3", "4"}) {
+    SCOPED_TRACE(ranks);
+    const ProgramResult result = run_program(command(ranks, ranks));
+    ASSERT_EQ(result.code, 0) << result.error;
+    EXPECT_EQ(result.out.find("finetune: "), 0U) << "told once: " << result.out;
+    EXPECT_EQ(result.out.find("finetune: ", 1), std::string::npos) << result.out;
+    expect_near(losses(ranks), expected);
+  }
+}
+
+TEST_F(RanksTest, a_state_of_two_ranks_goes_on_on_three_and_on_one) {
+  RunningProgram program(command("out", "2"));
+  ASSERT_TRUE(wait_until([&] { return fs::exists(folder_ / "out/2-align.state.safetensors"); }));
+  ::kill(program.process(), SIGINT);
+  const ProgramResult stopped = program.wait();
+  ASSERT_EQ(stopped.code, 130) << stopped.error;
+  EXPECT_NE(stopped.error.find("interrupted; the same command goes on"), std::string::npos)
+      << stopped.error;
+  auto distilled = command("out", "3");
+  distilled.back() = "distill";
+  const ProgramResult three = run_program(distilled);
+  ASSERT_EQ(three.code, 0) << three.error;
+  const ProgramResult one = run_program(command("out", "1"));
+  ASSERT_EQ(one.code, 0) << one.error;
+  ASSERT_EQ(run_program(command("alone", "1")).code, 0);
+  expect_near(losses("out"), losses("alone"));
+}
+
+/// Kills a rank of the conversion at a random moment, which ends the job. False: it had come to its
+/// end before.
+bool kill_one(const std::vector<std::string>& command, Random& random, int64_t most_milliseconds) {
+  RunningProgram program(command);
+  EXPECT_TRUE(wait_until([&] { return children_of(program.process()).size() == 2; }));
+  const std::vector<pid_t> ranks = children_of(program.process());
+  std::this_thread::sleep_for(std::chrono::milliseconds(random.below(most_milliseconds)));
+  ::kill(ranks[random.below(2)], SIGKILL);
+  const auto began = Clock::now();
+  const ProgramResult result = program.wait();
+  EXPECT_LT(Clock::now() - began, std::chrono::seconds(30));
+  for (const pid_t rank : ranks) EXPECT_FALSE(is_there(rank));
+  if (result.code == 0) return false;
+  EXPECT_EQ(result.code, 1);
+  const size_t line = result.error.find("hypenet: rank ");
+  EXPECT_NE(line, std::string::npos) << result.error;
+  EXPECT_NE(result.error.find("ended by signal 9", line), std::string::npos) << result.error;
+  EXPECT_EQ(result.error.find("hypenet: ", line + 1), std::string::npos) << result.error;
+  return true;
+}
+
+/// HYPENET_TEST_KILLS says how often (2).
+TEST_F(RanksTest, a_killed_rank_ends_the_job_which_goes_on_to_the_same_weights) {
+  const uint64_t seed = seed_of_this_run();
+  SCOPED_TRACE(concat("HYPENET_TEST_SEED=", seed, " draws these moments again"));
+  Random random(seed);
+  const char* const asked = std::getenv("HYPENET_TEST_KILLS");
+  const int wanted = asked != nullptr ? std::stoi(asked) : 2;
+  ASSERT_EQ(run_program(command("whole", "2")).code, 0);
+  int kills = 0;
+  for (int run = 0; kills < wanted; ++run) {
+    const std::string out = concat("killed", run);
+    int64_t most_milliseconds = 2500;  // growing, so that the end is reached
+    while (kill_one(command(out, "2"), random, most_milliseconds))
+      ++kills, most_milliseconds += 500;
+    ASSERT_EQ(run_program(command(out, "2")).code, 0);
+    ASSERT_TRUE(weights(out) == weights("whole")) << "after " << kills << " kills";
+  }
+  RecordProperty("kills", kills);
+}
+
+TEST_F(RanksTest, a_rank_that_is_stopped_is_missed_and_named) {
+  auto arguments = command("out", "2");
+  arguments.insert(arguments.end(), {"--set", "align.steps=100000"});
+  RunningProgram program(arguments);
+  ASSERT_TRUE(wait_until([&] { return fs::exists(folder_ / "out/2-align.state.safetensors"); }));
+  const std::vector<pid_t> ranks = children_of(program.process());
+  ASSERT_EQ(ranks.size(), 2U);
+  ::kill(ranks[1], SIGSTOP);
+  const auto began = Clock::now();
+  const ProgramResult result = program.wait();
+  EXPECT_LT(Clock::now() - began, std::chrono::seconds(50));  // 30, on a quiet machine
+  EXPECT_EQ(result.code, 1);
+  EXPECT_NE(result.error.find("gone: no sign of life"), std::string::npos) << result.error;
+  for (const pid_t rank : ranks) EXPECT_FALSE(is_there(rank));
+}
+
+TEST_F(RanksTest, bad_input_is_one_line) {
+  const auto expect_refused = [&](const std::vector<std::string>& arguments,
+                                  const std::string& text) {
+    const ProgramResult result = run_program(arguments);
+    EXPECT_EQ(result.code, 1) << text;
+    EXPECT_NE(result.error.find(text), std::string::npos) << result.error;
+    const size_t line = result.error.find("hypenet: ");
+    EXPECT_EQ(result.error.find("hypenet: ", line + 1), std::string::npos) << result.error;
+  };
+  expect_refused(command("bad", "0"), "--ranks: expected a number from 1 to 4096, found \"0\"");
+  expect_refused(command("bad", "all"), "--ranks all: expected --device cuda, found cpu");
+  auto arguments = command("bad", "2");
+  arguments.insert(arguments.end(), {"--set", "align.sequences=1"});
+  expect_refused(arguments, "sequences: expected at least one for each of 2 ranks, found 1");
+
+  const auto with_environment = [&](const std::string& settings) {
+    return RunningProgram({"-c", concat(settings, " exec " HYPENET_BINARY " convert --recipe ",
+                                        HYPENET_SOURCE, "/recipes/tiny.json --out ",
+                                        (folder_ / "bad").string(), " --ranks-patience 2")},
+                          "/bin/sh")
+        .wait();
+  };
+  EXPECT_NE(with_environment("RANK=1").error.find("WORLD_SIZE: expected it beside RANK"),
+            std::string::npos);
+  const ProgramResult lonely =
+      with_environment("RANK=1 WORLD_SIZE=2 LOCAL_RANK=0 MASTER_ADDR=127.0.0.1 MASTER_PORT=9");
+  EXPECT_EQ(lonely.code, 1);
+  EXPECT_NE(lonely.error.find("127.0.0.1:9: expected the job's first rank, found nobody"),
+            std::string::npos)
+      << lonely.error;
+}
+
+}  // namespace
+}  // namespace hypenet
