@@ -112,10 +112,7 @@ PositionComparison mean_comparison(std::span<const PositionComparison> positions
   const auto count = static_cast<double>(last - first + 1);
   for (const auto& position :
        positions.subspan(static_cast<size_t>(first - 1), static_cast<size_t>(last - first + 1))) {
-    mean.divergence += position.divergence / count;
-    mean.agreement += position.agreement / count;
-    mean.loss_a += position.loss_a / count;
-    mean.loss_b += position.loss_b / count;
+    for (const auto& [name, value] : kPositionMeasures) mean.*value += position.*value / count;
   }
   return mean;
 }
