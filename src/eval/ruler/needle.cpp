@@ -4,6 +4,7 @@
 #include <cmath>
 #include <memory>
 #include <optional>
+#include <span>
 
 #include "base/error.h"
 #include "eval/python/python_random.h"
@@ -149,9 +150,7 @@ class NeedleDraw {
     std::vector<std::string> parts;
     size_t begin = 0;
     for (size_t i = 0; i < ends.size(); ++i) {
-      parts.push_back(join({sentences_.begin() + static_cast<int64_t>(begin),
-                            sentences_.begin() + static_cast<int64_t>(ends[i])},
-                           " "));
+      parts.push_back(join(std::span(sentences_).subspan(begin, ends[i] - begin), " "));
       if (i < needles.size()) parts.push_back(needles[i]);
       begin = ends[i];
     }
