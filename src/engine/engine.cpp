@@ -223,7 +223,7 @@ EngineStats Engine::stats() const {
 
 int64_t Engine::longest_sequence() {
   core_->prepare();
-  return core_->memory->most_tokens();
+  return core_->memory->max_tokens();
 }
 
 int64_t Engine::submit(Request request) {
