@@ -60,12 +60,11 @@ struct Engine::Core {
     }
     HYPENET_CHECK(this->options.prefill_chunk > 0,
                   "engine: prefill_chunk: expected at least 1, found ", options.prefill_chunk);
-    model->eval();
+    model->begin_inference();
     const auto type = model->head_weight().scalar_type();
     const bool is_mixed =
         type == torch::kBFloat16 && model->compute_type() == torch::kFloat32 && !device.is_cuda();
     ComputePlan plan = model->plan();
-    plan.logits_scaling = model->config().attn_logits_scaling;
     plan.has_copies |= type != plan.type && !is_mixed;
     model->prepare(plan);
   }

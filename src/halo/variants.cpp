@@ -87,7 +87,8 @@ LayerVariants load_variants(const std::filesystem::path& teacher,
                             torch::Device device) {
   const auto load = [&](const std::filesystem::path& folder) {
     CausalLm model = load_model(Checkpoint(folder), type, device);
-    model->prepare({.type = type, .logits_scaling = model->config().attn_logits_scaling});
+    model->prepare({.type = type});
+    model->begin_inference();
     return model;
   };
   return {load(teacher), load(aligned), aligned.string()};

@@ -88,6 +88,11 @@ void CausalLmImpl::refresh_compute_copies() {
   at::_foreach_copy_(copies, parameters);
 }
 
+void CausalLmImpl::begin_inference() {
+  eval();
+  plan_.logits_scaling = config_.attn_logits_scaling;
+}
+
 Tensor CausalLmImpl::embed(const Tensor& ids) { return embedding(embedding_, ids).to(plan_.type); }
 
 Step CausalLmImpl::step(const Tensor& ids) { return make_step(ids, {}, 0); }

@@ -25,8 +25,7 @@ struct ComputePlan {
   /// the type already get none. Copies are neither parameters nor saved.
   bool has_copies = false;
 
-  /// Of attention layers. Training keeps it off whatever config says; who infers takes
-  /// config().attn_logits_scaling.
+  /// Of attention layers. Training keeps it off whatever config says; see begin_inference.
   LogitsScaling logits_scaling = {};
 
   /// Whether hidden() keeps only each block's input for backward and runs the block again there
@@ -48,6 +47,11 @@ class CausalLmImpl : public torch::nn::Module {
   /// made, anew where `type` has changed: graphs recorded before go on reading the old ones.
   void prepare(const ComputePlan& plan);
   const ComputePlan& plan() const { return plan_; }
+
+  /// Of what prepare() said, changes what inference asks of any model: attention is scaled as
+  /// config() says from now on, and the module is in eval mode.
+  void begin_inference();
+
   torch::ScalarType compute_type() const { return plan_.type; }
 
   /// Brings the copies of all parameters that require a gradient up to date, without waiting for
