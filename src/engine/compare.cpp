@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "engine/score.h"
+#include "model/token_ids.h"
 
 namespace hypenet {
 namespace {

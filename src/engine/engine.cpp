@@ -12,6 +12,7 @@
 #include "engine/memory.h"
 #include "engine/runner.h"
 #include "engine/score.h"
+#include "model/token_ids.h"
 
 namespace hypenet {
 namespace {

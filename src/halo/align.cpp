@@ -1,8 +1,8 @@
 // One walk over the teacher's layers; the twin of each layer trains as the walk passes it.
 #include "halo/align.h"
 
+#include "model/nonfinite.h"
 #include "ops/mean_squared_error.h"
-#include "train/cross_entropy.h"
 
 namespace hypenet {
 

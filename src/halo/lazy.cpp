@@ -3,8 +3,8 @@
 
 #include <cmath>
 
-#include "engine/score.h"
 #include "model/mixers/attention.h"
+#include "model/token_ids.h"
 
 namespace hypenet {
 namespace {

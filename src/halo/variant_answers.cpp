@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "engine/memory.h"
 #include "engine/runner.h"
+#include "model/token_ids.h"
 
 namespace hypenet {
 namespace {

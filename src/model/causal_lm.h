@@ -143,4 +143,7 @@ CausalLm load_model(const Checkpoint& checkpoint,
 /// The model's tensors under their published names, as `type`; lm_head is left out when tied.
 NamedTensors named_weights(CausalLmImpl& model, torch::ScalarType type);
 
+/// The model's parameters that require a gradient, by published name.
+NamedTensors trainable_parameters(CausalLm& model);
+
 }  // namespace hypenet

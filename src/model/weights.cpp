@@ -140,6 +140,14 @@ NamedTensors named_weights(CausalLmImpl& model, torch::ScalarType type) {
   return weights;
 }
 
+NamedTensors trainable_parameters(CausalLm& model) {
+  NamedTensors parameters;
+  for (const auto& item : model->named_parameters()) {
+    if (item.value().requires_grad()) parameters.emplace_back(item.key(), item.value());
+  }
+  return parameters;
+}
+
 std::string type_name(torch::ScalarType type) {
   switch (type) {
     case torch::kFloat64:
