@@ -95,9 +95,9 @@ class CausalLmImpl : public torch::nn::Module {
   Tensor step_logits(const Tensor& residual);
 
   // The pieces of a forward, for stage 1 and the sweep, which walk the layers themselves.
-  Tensor embed(const Tensor& ids);  // [B, T] -> [B, T, D] in the compute type
-  Step step(const Tensor& ids);     // positions 0 .. T-1, no padding, no state
-  Step step(const TokenTree& tree);
+  Tensor embed(const Tensor& ids);     // [B, T] -> [B, T, D] in the compute type
+  Context context(const Tensor& ids);  // positions 0 .. T-1, no padding, no state
+  Context context(const TokenTree& tree);
   Block& layer(int64_t i) { return layers_[i]; }
   Tensor finish(const Residual& h);  // the last norm
 
@@ -106,8 +106,8 @@ class CausalLmImpl : public torch::nn::Module {
   const Tensor& head_weight() const { return head().master; }
 
  private:
-  /// The Step of ids [B, T] after `past` tokens; `first_token` [B] as in Step.
-  Step make_step(const Tensor& ids, const Tensor& first_token, int64_t past);
+  /// The Context of ids [B, T] after `past` tokens; `first_token` [B] as in Context.
+  Context make_context(const Tensor& ids, const Tensor& first_token, int64_t past);
 
   /// The frequencies on this device; throws Error unless the model is there.
   void use_frequencies_on(torch::Device device);
@@ -120,7 +120,7 @@ class CausalLmImpl : public torch::nn::Module {
   void make_copy(Weight& weight);
 
   /// The layers and the last norm.
-  Tensor run(const Tensor& ids, const Step& step);
+  Tensor run(const Tensor& ids, const Context& context);
 
   ModelConfig config_;
   ComputePlan plan_;
