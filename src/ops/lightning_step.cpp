@@ -106,9 +106,9 @@ const int32_t* slots_or_null(const LightningStepInput& input) {
 /// scale q S of the state after this token, [B, H d].
 Tensor step_cuda(const LightningStepInput& input, const Sizes& sizes) {
   const c10::DeviceGuard on_device(input.q.device());
-  const Tensor q = aligned(input.q), k = aligned(input.k), v = aligned(input.v);
-  const Tensor q_weight = aligned(input.q_weight), k_weight = aligned(input.k_weight);
-  const Tensor cos = aligned(input.angles.cos), sin = aligned(input.angles.sin);
+  const Tensor q = dense(input.q), k = dense(input.k), v = dense(input.v);
+  const Tensor q_weight = dense(input.q_weight), k_weight = dense(input.k_weight);
+  const Tensor cos = dense(input.angles.cos), sin = dense(input.angles.sin);
   const Tensor decay = input.decay.contiguous(), o = torch::empty_like(q);
   const bool has_norm = q_weight.defined();
   const kernels::cuda::LightningStepParams params{
