@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/file_kind.h"
+#include "base/join.h"
 
 namespace hypenet {
 namespace fs = std::filesystem;
@@ -57,8 +58,7 @@ void check_model_folder(const fs::path& folder) {
                                       : kind));
   }
   if (fs::exists(folder / kConfig, failed) || failed) return;
-  std::string inside;
-  for (const std::string& name : models_in(folder)) inside += (inside.empty() ? "" : ", ") + name;
+  const std::string inside = join(models_in(folder), ", ");
   HYPENET_CHECK(inside.empty(), folder.string(), ": expected a model folder with a ", kConfig,
                 ", found none in it, but in ", inside);
 }

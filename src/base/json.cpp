@@ -5,6 +5,7 @@
 
 #include "base/file_kind.h"
 #include "base/files.h"
+#include "base/join.h"
 #include "base/json_text.h"
 
 namespace hypenet {
@@ -95,9 +96,7 @@ void read_value(const Json& json, const std::string&, Json& value) { value = jso
 void check_keys(const Json& json, const std::string& place, const std::set<std::string>& known) {
   for (const auto& [key, unused] : json.items()) {
     if (known.contains(key)) continue;
-    std::string names;
-    for (const auto& name : known) names += (names.empty() ? "" : ", ") + name;
-    throw Error(concat(place, ": unknown key \"", key, "\", expected one of: ", names));
+    throw Error(concat(place, ": unknown key \"", key, "\", expected one of: ", join(known, ", ")));
   }
 }
 

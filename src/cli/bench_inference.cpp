@@ -79,9 +79,8 @@ CausalLm inference_model(const std::string& shape, const BenchInference& options
                          torch::Device device) {
   torch::manual_seed(0);
   CausalLm model = random_model(inference_shape(shape), parse_type(options.type), device);
-  model->eval();
-  model->prepare({.type = compute_type(options, device),
-                  .logits_scaling = model->config().attn_logits_scaling});
+  model->prepare({.type = compute_type(options, device)});
+  model->begin_inference();
   return model;
 }
 

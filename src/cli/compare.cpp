@@ -110,13 +110,11 @@ Json json_of(const CompareCommand& command, const ModelConfig& a, const ModelCon
                        {"perplexity_a", std::exp(bucket.mean.loss_a)},
                        {"perplexity_b", std::exp(bucket.mean.loss_b)}});
   }
-  Json kl = Json::array(), agreement = Json::array(), loss_a = Json::array(),
-       loss_b = Json::array();
-  for (const PositionComparison& position : positions) {
-    kl.push_back(position.divergence);
-    agreement.push_back(position.agreement);
-    loss_a.push_back(position.loss_a);
-    loss_b.push_back(position.loss_b);
+  Json by_position;
+  for (const auto& [name, value] : kPositionMeasures) {
+    for (const PositionComparison& position : positions) {
+      by_position[name].push_back(position.*value);
+    }
   }
   return {{"a", command.a.folder.string()},
           {"b", command.b.string()},
@@ -126,8 +124,7 @@ Json json_of(const CompareCommand& command, const ModelConfig& a, const ModelCon
           {"context", positions.size()},
           {"windows", windows},
           {"buckets", buckets},
-          {"positions",
-           {{"kl", kl}, {"agreement", agreement}, {"loss_a", loss_a}, {"loss_b", loss_b}}}};
+          {"positions", by_position}};
 }
 
 std::vector<Output> outputs_of(const CompareCommand& command) {

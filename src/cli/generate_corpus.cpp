@@ -50,8 +50,8 @@ TeacherTextOptions text_options(const CorpusFlags& flags, const CorpusSampling& 
   SamplingOptions defaults;
   defaults.temperature = 1;
   TeacherTextOptions options;
-  options.least_prompt = flags.prompt_tokens.front();
-  options.most_prompt = flags.prompt_tokens.back();
+  options.min_prompt = flags.prompt_tokens.front();
+  options.max_prompt = flags.prompt_tokens.back();
   options.answer.max_tokens = asked.tokens.value_or(kDefaultTokens);
   options.answer.sampling = sampling_options(asked.sampling, defaults, /*seeds_more=*/true);
   options.seed = asked.sampling.values.seed;
@@ -88,7 +88,7 @@ Json settings_of(const CorpusFlags& flags, const TeacherTextOptions& options, co
                    {"text", checksums(document_files(flags.text))},
                    {"text_field", text_field(flags)},
                    {"corpus_tokens", flags.tokens},
-                   {"prompt_tokens", {options.least_prompt, options.most_prompt}},
+                   {"prompt_tokens", {options.min_prompt, options.max_prompt}},
                    {"tokens", options.answer.max_tokens},
                    {"stop_ids", options.answer.stop_ids}};
   SamplingOptions::visit([&](const char* key, auto member, const auto&...) {
@@ -138,7 +138,7 @@ std::vector<fs::path> parents(const CorpusFlags& flags, const fs::path& model) {
 EngineOptions memory_of(const MemoryFlags& flags, const TeacherTextOptions& options) {
   EngineOptions memory = engine_options(flags, options.sequences);
   if (memory.max_context == 0) {
-    memory.max_context = options.most_prompt + options.answer.max_tokens;
+    memory.max_context = options.max_prompt + options.answer.max_tokens;
   }
   memory.stepped_prompt = kSteppedPrompt;
   return memory;

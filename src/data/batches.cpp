@@ -96,11 +96,11 @@ void Batches::prepare(const Tokenizer& tokenizer) {
 
 void Batches::prepare_needles(const Tokenizer& tokenizer) {
   needles_ = std::make_unique<NeedleTask>(tokenizer);
-  const auto most_tokens = [&](std::string_view without_key) {
+  const auto max_tokens = [&](std::string_view without_key) {
     return std::ssize(tokenizer.encode(without_key)) + kLongestKey;
   };
-  needle_tokens_ = most_tokens(" The magic number for is 4821.");
-  question_tokens_ = most_tokens(" Question: the magic number for is 4821.");
+  needle_tokens_ = max_tokens(" The magic number for is 4821.");
+  question_tokens_ = max_tokens(" Question: the magic number for is 4821.");
   HYPENET_CHECK(fits(1, 1), "mixture: expected a context of at least ",
                 needle_tokens_ + question_tokens_ - 1, " tokens for needle rows, found ",
                 options_.context);

@@ -5,20 +5,13 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "engine/score.h"
+#include "model/token_ids.h"
 
 namespace hypenet {
 namespace {
 
 // Logits of one model held at once, and tokens of a batch of windows.
 constexpr int64_t kMostLogits = int64_t{1} << 24, kBatchTokens = 8192;
-
-void prepare(CausalLm& model) {
-  model->eval();
-  ComputePlan plan = model->plan();
-  plan.logits_scaling = model->config().attn_logits_scaling;
-  model->prepare(plan);
-}
 
 torch::Device device_of(CausalLm& model) { return model->head_weight().device(); }
 
@@ -82,8 +75,8 @@ std::vector<PositionComparison> compare_models(CausalLm& a, CausalLm& b,
   HYPENET_CHECK(vocab_size == b->config().vocab_size, "compare: vocab_size: expected ", vocab_size,
                 " in both models, found ", b->config().vocab_size);
   check_windows(windows, vocab_size);
-  prepare(a);
-  prepare(b);
+  a->begin_inference();
+  b->begin_inference();
   const auto length = static_cast<int64_t>(windows.front().size()) - 1;
   const auto most = static_cast<size_t>(std::max<int64_t>(1, kBatchTokens / length));
   Tensor sums = torch::zeros({4, length}, torch::kFloat64);
@@ -112,10 +105,7 @@ PositionComparison mean_comparison(std::span<const PositionComparison> positions
   const auto count = static_cast<double>(last - first + 1);
   for (const auto& position :
        positions.subspan(static_cast<size_t>(first - 1), static_cast<size_t>(last - first + 1))) {
-    mean.divergence += position.divergence / count;
-    mean.agreement += position.agreement / count;
-    mean.loss_a += position.loss_a / count;
-    mean.loss_b += position.loss_b / count;
+    for (const auto& [name, value] : kPositionMeasures) mean.*value += position.*value / count;
   }
   return mean;
 }

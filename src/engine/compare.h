@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "model/causal_lm.h"
@@ -16,6 +17,13 @@ struct PositionComparison {
   double agreement = 0;           // the share where both have the same first choice
   double loss_a = 0, loss_b = 0;  // of the text's own next token, nats
 };
+
+/// All of them, by the names that files give them.
+inline constexpr std::pair<const char*, double PositionComparison::*> kPositionMeasures[] = {
+    {"kl", &PositionComparison::divergence},
+    {"agreement", &PositionComparison::agreement},
+    {"loss_a", &PositionComparison::loss_a},
+    {"loss_b", &PositionComparison::loss_b}};
 
 /// Reads windows of T + 1 tokens each with both models; [p] of the T results is after p + 1 tokens.
 /// Logits are float32 and never more than a piece of a window's. The models get their config's

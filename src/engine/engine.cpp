@@ -12,6 +12,7 @@
 #include "engine/memory.h"
 #include "engine/runner.h"
 #include "engine/score.h"
+#include "model/token_ids.h"
 
 namespace hypenet {
 namespace {
@@ -60,12 +61,11 @@ struct Engine::Core {
     }
     HYPENET_CHECK(this->options.prefill_chunk > 0,
                   "engine: prefill_chunk: expected at least 1, found ", options.prefill_chunk);
-    model->eval();
+    model->begin_inference();
     const auto type = model->head_weight().scalar_type();
     const bool is_mixed =
         type == torch::kBFloat16 && model->compute_type() == torch::kFloat32 && !device.is_cuda();
     ComputePlan plan = model->plan();
-    plan.logits_scaling = model->config().attn_logits_scaling;
     plan.has_copies |= type != plan.type && !is_mixed;
     model->prepare(plan);
   }
@@ -223,7 +223,7 @@ EngineStats Engine::stats() const {
 
 int64_t Engine::longest_sequence() {
   core_->prepare();
-  return core_->memory->most_tokens();
+  return core_->memory->max_tokens();
 }
 
 int64_t Engine::submit(Request request) {

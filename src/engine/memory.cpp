@@ -76,11 +76,11 @@ Memory::Memory(CausalLm& model, const EngineOptions& options)
 
 Memory::Memory(CausalLm& model, const EngineOptions& options, const MemorySizes& sizes)
     : poisons_(options.poisons_freed_memory),
-      most_tokens_(std::min(sizes.pages > 0 ? sizes.pages * sizes.page_tokens : kMostTokens,
-                            options.max_context > 0 ? options.max_context : kMostTokens)),
+      max_tokens_(std::min(sizes.pages > 0 ? sizes.pages * sizes.page_tokens : kMostTokens,
+                           options.max_context > 0 ? options.max_context : kMostTokens)),
       state_(allocate(model, sizes)) {
   const auto device = model->head_weight().device();
-  page_table_ = torch::zeros({sizes.slots, pages_for(most_tokens_)},
+  page_table_ = torch::zeros({sizes.slots, pages_for(max_tokens_)},
                              torch::TensorOptions(torch::kInt32).device(device));
   free_slots_.resize(static_cast<size_t>(sizes.slots));
   free_pages_.resize(static_cast<size_t>(sizes.pages));
@@ -103,10 +103,9 @@ Tensor Memory::used_page_table() const {
 }
 
 void Memory::check_fits(int64_t tokens) const {
-  HYPENET_CHECK(tokens <= most_tokens_,
-                "engine: a sequence of prompt and answer: expected at most ", most_tokens_,
-                " tokens (", pages(), " pages of ", state_.sizes.page_tokens, " tokens, ",
-                readable_bytes(state_.bytes()), " in all), found ", tokens);
+  HYPENET_CHECK(tokens <= max_tokens_, "engine: a sequence of prompt and answer: expected at most ",
+                max_tokens_, " tokens (", pages(), " pages of ", state_.sizes.page_tokens,
+                " tokens, ", readable_bytes(state_.bytes()), " in all), found ", tokens);
 }
 
 std::optional<Lease> Memory::lease(int64_t tokens) {

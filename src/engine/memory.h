@@ -44,7 +44,7 @@ class Memory {
   DecodeState& state() { return state_; }
   const Tensor& page_table() const { return page_table_; }  // int32 [slots, n]
   Tensor used_page_table() const;  // as many columns as the longest lease has pages
-  int64_t most_tokens() const { return most_tokens_; }  // of a sequence
+  int64_t max_tokens() const { return max_tokens_; }  // of a sequence
   int64_t slots() const { return state_.sizes.slots; }
   int64_t pages() const { return state_.sizes.pages; }
   int64_t free_pages() const { return static_cast<int64_t>(free_pages_.size()); }
@@ -54,7 +54,7 @@ class Memory {
   int64_t pages_for(int64_t tokens) const;
 
   bool poisons_;
-  int64_t most_tokens_;  // of a sequence
+  int64_t max_tokens_;  // of a sequence
   DecodeState state_;
   Tensor page_table_;
   std::vector<int64_t> free_slots_;

@@ -51,8 +51,8 @@ CausalLm open_model(const Checkpoint& checkpoint, const ModelSpec& spec, const T
   const bool is_cuda = spec.device.is_cuda();
   if (!spec.type && tell) tell_rounding(checkpoint, type, is_cuda, tell);
   CausalLm model = load_model(checkpoint, config, type, spec.device);
-  model->prepare({.type = type == torch::kBFloat16 && !is_cuda ? torch::kFloat32 : type,
-                  .logits_scaling = config.attn_logits_scaling});
+  model->prepare({.type = type == torch::kBFloat16 && !is_cuda ? torch::kFloat32 : type});
+  model->begin_inference();
   const auto why = why_no_step_kernels(model);
   if (is_cuda && why && tell) {
     tell(concat(checkpoint.folder().string(),
@@ -64,29 +64,6 @@ CausalLm open_model(const Checkpoint& checkpoint, const ModelSpec& spec, const T
 Engine open_engine(const std::filesystem::path& folder, const ModelSpec& spec,
                    const EngineOptions& options, const TellNote& tell) {
   return Engine(open_model(Checkpoint(folder), spec, tell), options);
-}
-
-std::string type_name(torch::ScalarType type) {
-  switch (type) {
-    case torch::kFloat64:
-      return "float64";
-    case torch::kFloat32:
-      return "float32";
-    case torch::kFloat16:
-      return "float16";
-    case torch::kBFloat16:
-      return "bfloat16";
-    case torch::kInt64:
-      return "int64";
-    case torch::kInt32:
-      return "int32";
-    case torch::kUInt8:
-      return "uint8";
-    case torch::kBool:
-      return "bool";
-    default:
-      return torch::toString(type);
-  }
 }
 
 }  // namespace hypenet

@@ -34,7 +34,4 @@ CausalLm open_model(const Checkpoint& checkpoint, const ModelSpec& spec, const T
 Engine open_engine(const std::filesystem::path& folder, const ModelSpec& spec = {},
                    const EngineOptions& options = {}, const TellNote& tell = {});
 
-/// "float32", "bfloat16", "int64" ...
-std::string type_name(torch::ScalarType type);
-
 }  // namespace hypenet

@@ -6,8 +6,8 @@
 #include <cstring>
 
 #include "base/error.h"
-#include "engine/open.h"
 #include "model/mixers/mixer_kind.h"
+#include "model/weights.h"
 
 namespace hypenet {
 namespace {

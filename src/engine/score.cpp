@@ -5,20 +5,9 @@
 
 #include "base/error.h"
 #include "engine/score_batches.h"
+#include "model/token_ids.h"
 
 namespace hypenet {
-void check_ids(std::string_view place, std::span<const int32_t> ids, int64_t vocab_size) {
-  for (const int32_t id : ids) {
-    HYPENET_CHECK(id >= 0 && id < vocab_size, place, ": expected ids from 0 to ", vocab_size - 1,
-                  ", found ", id);
-  }
-}
-
-Tensor ids_tensor(std::span<const int32_t> ids, torch::Device device) {
-  Tensor tensor = torch::empty({static_cast<int64_t>(ids.size())}, torch::kInt64);
-  std::copy(ids.begin(), ids.end(), tensor.data_ptr<int64_t>());
-  return tensor.to(device);
-}
 
 int64_t score_batch_tokens(torch::Device device) {
   constexpr int64_t kGpu = 32768, kCpu = 2048;

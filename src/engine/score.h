@@ -5,7 +5,6 @@
 
 #include <functional>
 #include <span>
-#include <string_view>
 #include <vector>
 
 #include "engine/scoring.h"
@@ -35,11 +34,5 @@ std::vector<RowScores> score_variants(CausalLm& model, std::span<const ScoredRow
 
 /// Distinct tokens of a scoring batch that fill this device.
 int64_t score_batch_tokens(torch::Device device);
-
-/// Ids as an int64 tensor [n] on the device.
-torch::Tensor ids_tensor(std::span<const int32_t> ids, torch::Device device);
-
-/// Throws Error naming `place` for an id outside the vocabulary.
-void check_ids(std::string_view place, std::span<const int32_t> ids, int64_t vocab_size);
 
 }  // namespace hypenet

@@ -8,6 +8,8 @@
 #include <map>
 #include <set>
 
+#include "base/join.h"
+#include "eval/report_sections.h"
 #include "report/axis.h"
 
 namespace hypenet {
@@ -61,6 +63,7 @@ std::vector<PositionLine> lines_of(const std::vector<ModelComparison>& compariso
   return lines;
 }
 
+/// A row a range of positions; below, the means over all that comparisons of one length share.
 Table position_table(const std::vector<PositionLine>& lines, const char* digits) {
   Table table{{"tokens before"}, {}};
   std::map<std::pair<int64_t, int64_t>, std::vector<std::string>> rows;
@@ -78,15 +81,14 @@ Table position_table(const std::vector<PositionLine>& lines, const char* digits)
     lengths.insert(static_cast<int64_t>(comparison->positions.size()));
   }
   for (auto& [bucket, row] : rows) table.rows.push_back(std::move(row));
-  // Means are set side by side only over the same positions.
   for (const int64_t length : lengths) {
-    std::vector<std::string> row = {lengths.size() == 1 ? "all" : fmt::format("1 to {}", length)};
+    std::vector<std::string>& row = table.rows.emplace_back();
+    row.push_back(lengths.size() == 1 ? "all" : fmt::format("1 to {}", length));
     for (const auto& [name, comparison, value] : lines) {
       const auto& positions = comparison->positions;
       const bool is_long_enough = static_cast<int64_t>(positions.size()) >= length;
       row.push_back(is_long_enough ? cell(value(mean_comparison(positions, 1, length))) : "");
     }
-    table.rows.push_back(std::move(row));
   }
   return table;
 }
@@ -95,63 +97,46 @@ Chart position_chart(Chart frame, const std::vector<PositionLine>& lines) {
   frame.x_label = "tokens before";
   frame.log_x = true;
   for (const auto& [name, comparison, value] : lines) {
-    Series series{name, {}, {}};
+    std::map<int64_t, double> points;
     for (const ComparisonBucket& bucket : comparison_buckets(comparison->positions, 4)) {
-      series.x.push_back(static_cast<double>(bucket.last));
-      series.y.push_back(value(bucket.mean));
+      points[bucket.last] = value(bucket.mean);
     }
-    frame.series.push_back(std::move(series));
+    frame.series.push_back(series_of(name, points));
   }
   return frame;
 }
 
 /// A shape's values by context.
 struct SpeedLine {
-  std::string shape;
+  std::string shape = {};
   std::map<int64_t, double> values = {};
 };
 
-std::vector<SpeedLine> speed_lines(const std::vector<DecodeSpeed>& speeds,
-                                   double DecodeSpeed::*value) {
+/// A value in a table and a chart, of which a column and a line are a shape.
+ReportParts speed_parts(const std::vector<DecodeSpeed>& speeds, double DecodeSpeed::*value,
+                        std::string (*cell)(double), const std::string& corner, Chart chart) {
   std::vector<SpeedLine> lines;
-  for (const DecodeSpeed& speed : speeds) {
-    auto line = std::ranges::find(lines, speed.shape, &SpeedLine::shape);
-    if (line == lines.end()) line = lines.insert(line, SpeedLine{speed.shape});
-    line->values[speed.context] = speed.*value;
-  }
-  return lines;
-}
-
-Table speed_table(const std::vector<SpeedLine>& lines, const std::string& what, const char* digits,
-                  double unit) {
-  Table table{{what}, {}};
   std::map<int64_t, std::vector<std::string>> rows;
-  for (size_t i = 0; i < lines.size(); ++i) {
-    table.header.push_back(lines[i].shape);
-    for (const auto& [context, value] : lines[i].values) {
-      auto& row = rows[context];
-      row.resize(lines.size() + 1);
-      row[0] = token_label(context);
-      row[i + 1] = fmt::format(fmt::runtime(digits), value / unit);
+  for (const DecodeSpeed& speed : speeds) {
+    entry(lines, &SpeedLine::shape, speed.shape).values[speed.context] = speed.*value;
+    rows[speed.context] = {token_label(speed.context)};
+  }
+  Table table{{corner}, {}};
+  for (const auto& [shape, values] : lines) {
+    table.header.push_back(shape);
+    for (auto& [context, row] : rows) {
+      row.push_back(values.contains(context) ? cell(values.at(context)) : "");
     }
+    chart.series.push_back(series_of(shape, values));
   }
   for (auto& [context, row] : rows) table.rows.push_back(std::move(row));
-  return table;
+  chart.x_label = "context, tokens";
+  chart.log_x = chart.log_y = true;
+  return {std::move(table), std::move(chart)};
 }
 
-Chart speed_chart(const std::vector<SpeedLine>& lines, const std::string& title,
-                  const std::string& y_label) {
-  Chart chart{.title = title,
-              .x_label = "context, tokens",
-              .y_label = y_label,
-              .log_x = true,
-              .log_y = true};
-  for (const auto& [shape, values] : lines) chart.series.push_back(series_of(shape, values));
-  return chart;
-}
-
-/// What a speed table is in the units of.
-constexpr double kMebibyte = 1 << 20;
+std::string milliseconds(double ms) { return fmt::format("{:.3f}", ms); }
+std::string mebibytes(double bytes) { return fmt::format("{:.1f}", bytes / (1 << 20)); }
 
 Table origin_table(const std::vector<ModelResults>& models) {
   Table table{{"model", "folder", "type", "attn_logits_scaling", "source commit"}, {}};
@@ -177,16 +162,6 @@ Table origin_table(const std::vector<ModelComparison>& comparisons) {
                           std::to_string(comparison.positions.size())});
   }
   return table;
-}
-
-/// Which files and settings the columns are of.
-std::vector<ReportPart> origin_section(const ModelReportData& data) {
-  std::vector<ReportPart> parts = {Heading{"What was measured"}};
-  for (Table table : {origin_table(data.models), origin_table(data.comparisons)}) {
-    if (!table.rows.empty()) parts.emplace_back(std::move(table));
-  }
-  if (parts.size() == 1) return {};
-  return parts;
 }
 
 /// All names of the page, the models' first.
@@ -221,9 +196,75 @@ void place_series(Chart& chart, const std::vector<std::string>& names) {
   chart.series = std::move(placed);
 }
 
-void append(Report& report, std::vector<ReportPart> parts) {
-  std::ranges::move(parts, std::back_inserter(report.parts));
+void append(ReportParts& parts, ReportParts more) {
+  std::ranges::move(more, std::back_inserter(parts));
 }
+
+ReportParts comparison_parts(const ModelReportData& data) {
+  const auto& comparisons = data.comparisons;
+  if (comparisons.empty()) return {};
+  std::vector<Chart> charts = comparison_charts(comparisons);
+  return {std::string("KL(teacher || model) of the next tokens, nats a token:"),
+          position_table(lines_of(comparisons, divergence), "{:.4f}"),
+          std::move(charts[0]),
+          std::string("Share of tokens for which both models have the same first choice:"),
+          position_table(lines_of(comparisons, agreement), "{:.4f}"),
+          std::move(charts[1]),
+          std::string(have_one_teacher(comparisons)
+                          ? "Perplexity on the same text:"
+                          : "Perplexity, of each model on the text of its comparison:"),
+          position_table(perplexities(comparisons), "{:.3f}"),
+          std::move(charts[2])};
+}
+
+/// Milliseconds and bytes over the context.
+ReportParts decode_parts(const ModelReportData& data) {
+  if (data.speeds.empty()) return {};
+  ReportParts parts =
+      speed_parts(data.speeds, &DecodeSpeed::ms, milliseconds, "context; milliseconds a token",
+                  {.title = "Decode: milliseconds a token", .y_label = "ms"});
+  append(parts, speed_parts(data.speeds, &DecodeSpeed::cache_bytes, mebibytes,
+                            "context; cache and states of one sequence, MiB",
+                            {.title = "Cache and states of one sequence", .y_label = "bytes"}));
+  return parts;
+}
+
+/// A row a run and stage, and the charts.
+ReportParts training_parts(const ModelReportData& data) {
+  if (data.curves.empty()) return {};
+  Table table{{"run", "stage", "steps", "of", "first loss", "last loss", "tokens/s"}, {}};
+  for (const TrainingCurve& curve : data.curves) {
+    table.rows.push_back({curve.name, curve.stage, fmt::format("{:.0f}", curve.step.back()),
+                          std::to_string(curve.steps), fmt::format("{:.4f}", curve.loss.front()),
+                          fmt::format("{:.4f}", curve.loss.back()),
+                          fmt::format("{:.0f}", curve.tokens_per_second)});
+  }
+  ReportParts parts = {std::move(table)};
+  std::ranges::move(loss_charts(data.curves), std::back_inserter(parts));
+  return parts;
+}
+
+/// Which files and settings the columns are of.
+ReportParts origin_parts(const ModelReportData& data) {
+  ReportParts parts;
+  for (Table table : {origin_table(data.models), origin_table(data.comparisons)}) {
+    if (!table.rows.empty()) parts.emplace_back(std::move(table));
+  }
+  return parts;
+}
+
+struct Section {
+  const char* heading;
+  ReportParts (*parts)(const ModelReportData&);  // empty: the page has no such section
+};
+constexpr Section kSections[] = {{"Tasks", task_parts},
+                                 {"Long prompts", length_parts},
+                                 {"Needle grid", grid_parts},
+                                 {"Along the context", comparison_parts},
+                                 {"Decode", decode_parts},
+                                 {"Training", training_parts},
+                                 {"How it was measured", settings_parts},
+                                 {"What was measured", origin_parts}};
 
 }  // namespace
 
@@ -239,76 +280,30 @@ std::vector<Chart> comparison_charts(const std::vector<ModelComparison>& compari
           position_chart({.title = "Perplexity along the context"}, perplexities(comparisons))};
 }
 
-std::vector<ReportPart> comparison_section(const std::vector<ModelComparison>& comparisons) {
-  if (comparisons.empty()) return {};
-  std::vector<Chart> charts = comparison_charts(comparisons);
-  return {Heading{"Along the context"},
-          std::string("KL(teacher || model) of the next tokens, nats a token:"),
-          position_table(lines_of(comparisons, divergence), "{:.4f}"),
-          std::move(charts[0]),
-          std::string("Share of tokens for which both models have the same first choice:"),
-          position_table(lines_of(comparisons, agreement), "{:.4f}"),
-          std::move(charts[1]),
-          std::string(have_one_teacher(comparisons)
-                          ? "Perplexity on the same text:"
-                          : "Perplexity, of each model on the text of its comparison:"),
-          position_table(perplexities(comparisons), "{:.3f}"),
-          std::move(charts[2])};
-}
-
-std::vector<ReportPart> decode_section(const std::vector<DecodeSpeed>& speeds) {
-  if (speeds.empty()) return {};
-  const auto ms = speed_lines(speeds, &DecodeSpeed::ms);
-  const auto bytes = speed_lines(speeds, &DecodeSpeed::cache_bytes);
-  return {Heading{"Decode"}, speed_table(ms, "context; milliseconds a token", "{:.3f}", 1),
-          speed_chart(ms, "Decode: milliseconds a token", "ms"),
-          speed_table(bytes, "context; cache and states of one sequence, MiB", "{:.1f}", kMebibyte),
-          speed_chart(bytes, "Cache and states of one sequence", "bytes")};
-}
-
 std::vector<Chart> loss_charts(const std::vector<TrainingCurve>& curves) {
   std::vector<Chart> charts;
   for (const TrainingCurve& curve : curves) {
-    const std::string title = "Loss of " + curve.stage;
-    auto chart = std::ranges::find(charts, title, &Chart::title);
-    if (chart == charts.end()) {
-      charts.push_back({.title = title, .x_label = "step", .y_label = "loss", .log_y = true});
-      chart = std::prev(charts.end());
-    }
-    chart->series.push_back({curve.name, curve.step, curve.loss});
+    Chart& chart = entry(charts, &Chart::title, "Loss of " + curve.stage);
+    chart.x_label = "step";
+    chart.y_label = "loss";
+    chart.log_y = true;
+    chart.series.push_back({curve.name, curve.step, curve.loss});
   }
   return charts;
 }
 
-std::vector<ReportPart> training_section(const std::vector<TrainingCurve>& curves) {
-  if (curves.empty()) return {};
-  Table table{{"run", "stage", "steps", "of", "first loss", "last loss", "tokens/s"}, {}};
-  for (const TrainingCurve& curve : curves) {
-    table.rows.push_back({curve.name, curve.stage, fmt::format("{:.0f}", curve.step.back()),
-                          std::to_string(curve.steps), fmt::format("{:.4f}", curve.loss.front()),
-                          fmt::format("{:.4f}", curve.loss.back()),
-                          fmt::format("{:.0f}", curve.tokens_per_second)});
-  }
-  std::vector<ReportPart> parts = {Heading{"Training"}, std::move(table)};
-  std::ranges::move(loss_charts(curves), std::back_inserter(parts));
-  return parts;
-}
-
 Report model_report(const std::string& title, const ModelReportData& data) {
-  Report report{.title = title};
-  for (const ModelResults& model : data.models) {
-    report.subtitle += concat(report.subtitle.empty() ? "" : ", ", model.name);
-  }
+  std::vector<std::string> models;
+  for (const ModelResults& model : data.models) models.push_back(model.name);
+  Report report{.title = title, .subtitle = join(models, ", ")};
   const std::string difference = settings_difference(data.models);
   if (!difference.empty()) report.parts.emplace_back(difference);
-  append(report, task_section(data.models));
-  append(report, length_section(data.models));
-  append(report, grid_section(data.models));
-  append(report, comparison_section(data.comparisons));
-  append(report, decode_section(data.speeds));
-  append(report, training_section(data.curves));
-  append(report, settings_section(data.models));
-  append(report, origin_section(data));
+  for (const auto& [heading, parts_of] : kSections) {
+    ReportParts parts = parts_of(data);
+    if (parts.empty()) continue;
+    report.parts.emplace_back(Heading{heading});
+    append(report.parts, std::move(parts));
+  }
   const std::vector<std::string> names = names_of(data);
   for (ReportPart& part : report.parts) {
     if (auto* chart = std::get_if<Chart>(&part)) place_series(*chart, names);

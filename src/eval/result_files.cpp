@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/join.h"
 #include "base/json_text.h"
 #include "eval/ruler/ruler.h"
 
@@ -33,16 +34,26 @@ T read_member(const Json& json, const char* key, const std::string& place) {
   return read_value<T>(member(json, key, place), concat(place, ": ", key));
 }
 
-/// The number of items or shots that an object of results.json tells for a task.
-int64_t count_of(const Json& json, const char* key, const std::string& task,
-                 const char* inner = nullptr) {
-  const Json* value = &json;
-  for (const char* name : {key, task.c_str(), inner}) {
-    if (name == nullptr) break;
-    if (!value->is_object() || !value->contains(name)) return kUnknown;
-    value = &value->at(name);
+/// What stands under these keys, one in the other; null where a file is silent.
+const Json* find(const Json& json, std::initializer_list<std::string_view> keys) {
+  const Json* found = &json;
+  for (const std::string_view key : keys) {
+    if (!found->is_object() || !found->contains(key)) return nullptr;
+    found = &found->at(key);
   }
-  return value->is_number_integer() ? value->get<int64_t>() : kUnknown;
+  return found;
+}
+
+/// A number of items or shots.
+int64_t read_count(const Json* value) {
+  return value != nullptr && value->is_number_integer() ? value->get<int64_t>() : kUnknown;
+}
+
+/// A value as a cell of a table; "" where there is none.
+std::string cell_text(const Json* value) {
+  if (value == nullptr) return "";
+  if (value->is_null()) return "none";
+  return value->is_string() ? value->get<std::string>() : value->dump();
 }
 
 /// "acc,none" and "acc_stderr,none": all metrics of a task. Another filter of the harness than none
@@ -99,15 +110,12 @@ std::vector<TaskResult> read_tasks(const ResultFile& file) {
   for (const auto& [name, metrics] : results.items()) {
     TaskResult task{.name = name};
     task.metrics = read_metrics(metrics, concat(file.place, ": results: ", name));
-    task.shots = count_of(file.json, "n-shot", name);
-    task.count = count_of(file.json, "n-samples", name, "effective");
-    if (file.json.contains("group_subtasks") && file.json.at("group_subtasks").contains(name)) {
-      task.of = read_value<std::vector<std::string>>(
-          file.json.at("group_subtasks").at(name), concat(file.place, ": group_subtasks: ", name));
+    task.shots = read_count(find(file.json, {"n-shot", name}));
+    task.count = read_count(find(file.json, {"n-samples", name, "effective"}));
+    if (const Json* of = find(file.json, {"group_subtasks", name})) {
+      read_fields(*of, concat(file.place, ": group_subtasks: ", name), task.of);
     }
-    if (file.json.contains("task_settings") && file.json.at("task_settings").contains(name)) {
-      task.settings = file.json.at("task_settings").at(name);
-    }
+    if (const Json* settings = find(file.json, {"task_settings", name})) task.settings = *settings;
     std::ranges::move(split_lengths(task), std::back_inserter(tasks));
   }
   return tasks;
@@ -118,13 +126,13 @@ std::vector<TaskResult> read_conversion(const ResultFile& file, ConversionSide s
   const char* key = side == ConversionSide::kTeacher ? "teacher" : "hypenet";
   const Json& measured = member(file.json, key, file.place);
   const std::string place = concat(file.place, ": ", key);
-  const Json settings = file.json.value("settings", Json::object()).value("evaluate", Json());
   const auto settings_of = [&](std::initializer_list<const char*> names) {
-    Json chosen = Json::object();
+    Json chosen;
     for (const char* name : names) {
-      if (settings.is_object() && settings.contains(name)) chosen[name] = settings.at(name);
+      const Json* value = find(file.json, {"settings", "evaluate", name});
+      if (value != nullptr) chosen[name] = *value;
     }
-    return chosen.empty() ? Json() : chosen;
+    return chosen;
   };
   TaskResult text{.name = concat("text/", read_member<int64_t>(measured, "context", place)),
                   .shots = 0,
@@ -177,29 +185,19 @@ std::vector<NeedleGrid> read_grids(const ResultFile& file, const std::string& na
   return grids;
 }
 
-/// A value as a cell of a table; "" where there is none.
-std::string cell_text(const Json& object, const char* key) {
-  if (!object.is_object() || !object.contains(key)) return "";
-  const Json& value = object.at(key);
-  if (value.is_null()) return "none";
-  return value.is_string() ? value.get<std::string>() : value.dump();
-}
-
 ResultOrigin read_origin(const Json& json) {
-  const Json config = json.contains("config") ? json.at("config") : Json::object();
-  return {.folder = cell_text(config, "model_args"),
-          .type = cell_text(config, "dtype"),
-          .attn_logits_scaling = cell_text(config, "attn_logits_scaling"),
-          .commit = cell_text(json, "git_hash")};
+  return {.folder = cell_text(find(json, {"config", "model_args"})),
+          .type = cell_text(find(json, {"config", "dtype"})),
+          .attn_logits_scaling = cell_text(find(json, {"config", "attn_logits_scaling"})),
+          .commit = cell_text(find(json, {"git_hash"}))};
 }
 
 /// The folder of a conversion's teacher, or of the HypeNet beside its results.json.
 ResultOrigin read_conversion_origin(const ResultFile& file, ConversionSide side) {
-  ResultOrigin origin;
-  origin.folder = side == ConversionSide::kTeacher
-                      ? cell_text(file.json.value("settings", Json::object()), "teacher")
-                      : (std::filesystem::path(file.place).parent_path() / "model").string();
-  return origin;
+  if (side == ConversionSide::kTeacher) {
+    return {.folder = cell_text(find(file.json, {"settings", "teacher"}))};
+  }
+  return {.folder = (std::filesystem::path(file.place).parent_path() / "model").string()};
 }
 
 /// "teacher" of out/x/teacher/, "x/model" of out/x/model.
@@ -248,34 +246,31 @@ ModelResults read_model_results(const std::string& name, std::span<const ResultF
 }
 
 ModelComparison read_comparison(const std::string& name, const ResultFile& file) {
-  using Numbers = std::vector<double>;
   ModelComparison comparison{
       .name = name,
       .teacher = folder_name(read_member<std::string>(file.json, "a", file.place)),
-      .of_student = {.folder = cell_text(file.json, "b"),
-                     .attn_logits_scaling = cell_text(file.json, "attn_logits_scaling_b")},
-      .of_teacher = {.folder = cell_text(file.json, "a"),
-                     .attn_logits_scaling = cell_text(file.json, "attn_logits_scaling_a")},
+      .of_student = {.folder = cell_text(find(file.json, {"b"})),
+                     .attn_logits_scaling = cell_text(find(file.json, {"attn_logits_scaling_b"}))},
+      .of_teacher = {.folder = cell_text(find(file.json, {"a"})),
+                     .attn_logits_scaling = cell_text(find(file.json, {"attn_logits_scaling_a"}))},
       .windows = read_member<int64_t>(file.json, "windows", file.place)};
   if (file.json.contains("text")) {
-    for (const auto& text : read_member<std::vector<std::string>>(file.json, "text", file.place)) {
-      comparison.text += (comparison.text.empty() ? "" : ", ") + text;
-    }
+    comparison.text =
+        join(read_member<std::vector<std::string>>(file.json, "text", file.place), ", ");
   }
   const Json& positions = member(file.json, "positions", file.place);
   const std::string place = file.place + ": positions";
-  const auto kl = read_member<Numbers>(positions, "kl", place);
-  const auto agreement = read_member<Numbers>(positions, "agreement", place);
-  const auto loss_a = read_member<Numbers>(positions, "loss_a", place);
-  const auto loss_b = read_member<Numbers>(positions, "loss_b", place);
-  HYPENET_CHECK(!kl.empty(), place, ": kl: expected a number a position, found none");
-  for (const Numbers* numbers : {&agreement, &loss_a, &loss_b}) {
-    HYPENET_CHECK(numbers->size() == kl.size(), place, ": expected ", kl.size(),
-                  " numbers of each kind, as of kl, found ", numbers->size());
-  }
-  comparison.positions.reserve(kl.size());
-  for (size_t i = 0; i < kl.size(); ++i) {
-    comparison.positions.push_back({kl[i], agreement[i], loss_a[i], loss_b[i]});
+  for (const auto& [key, value] : kPositionMeasures) {
+    const auto numbers = read_member<std::vector<double>>(positions, key, place);
+    if (comparison.positions.empty()) {
+      HYPENET_CHECK(!numbers.empty(), place, ": ", key,
+                    ": expected a number a position, found none");
+      comparison.positions.resize(numbers.size());
+    }
+    HYPENET_CHECK(numbers.size() == comparison.positions.size(), place, ": expected ",
+                  comparison.positions.size(), " numbers of each kind, as of kl, found ",
+                  numbers.size());
+    for (size_t i = 0; i < numbers.size(); ++i) comparison.positions[i].*value = numbers[i];
   }
   return comparison;
 }
@@ -313,15 +308,12 @@ std::vector<TrainingCurve> read_training(const std::string& name, const std::str
     if (lines.eof() && !try_parse_json(line)) break;
     const Json json = parse_json(line, here);
     const auto stage = read_member<std::string>(json, "stage", here);
-    auto curve = std::ranges::find(curves, stage, &TrainingCurve::stage);
-    if (curve == curves.end()) {
-      curves.push_back({.name = name, .stage = stage});
-      curve = std::prev(curves.end());
-    }
-    curve->steps = read_member<int64_t>(json, "steps", here);
-    curve->step.push_back(read_member<double>(json, "step", here));
-    curve->loss.push_back(read_member<double>(json, "loss", here));
-    curve->tokens_per_second = read_member<double>(json, "tokens_per_second", here);
+    TrainingCurve& curve = entry(curves, &TrainingCurve::stage, stage);
+    curve.name = name;
+    curve.steps = read_member<int64_t>(json, "steps", here);
+    curve.step.push_back(read_member<double>(json, "step", here));
+    curve.loss.push_back(read_member<double>(json, "loss", here));
+    curve.tokens_per_second = read_member<double>(json, "tokens_per_second", here);
   }
   HYPENET_CHECK(!curves.empty(), place, ": expected a line a report of a stage, found none");
   return curves;

@@ -1,6 +1,7 @@
 // What `hypenet eval`, `compare`, `bench decode` and a training run wrote, read back.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -21,6 +22,16 @@ struct ResultFile {
   std::string place = {};
   Json json = {};
 };
+
+/// The element whose member has this value; a new one at the end where there is none.
+template <class Element, class Value>
+Element& entry(std::vector<Element>& all, Value Element::*member, const Value& value) {
+  const auto found = std::ranges::find(all, value, member);
+  if (found != all.end()) return *found;
+  Element& added = all.emplace_back();
+  added.*member = value;
+  return added;
+}
 
 /// What results.json says about the model it is of; empty where it says nothing.
 struct ResultOrigin {

@@ -8,8 +8,9 @@
 #include <set>
 #include <tuple>
 
+#include "base/join.h"
 #include "eval/mmlu.h"
-#include "eval/model_report.h"
+#include "eval/report_sections.h"
 #include "eval/ruler/ruler.h"
 #include "report/axis.h"
 
@@ -77,36 +78,30 @@ std::vector<ScoreRow> score_rows(const std::vector<ModelResults>& models) {
 }
 
 /// Its subjects, and its categories.
-std::set<std::string> parts_of_mmlu() {
-  const std::vector<std::string> subjects = mmlu_group(kMmlu);
-  std::set<std::string> parts(subjects.begin(), subjects.end());
-  for (const TaskName& group : mmlu_group_names()) {
-    if (group.name != kMmlu) parts.emplace(group.name);
-  }
-  return parts;
+bool is_part_of_mmlu(const std::string& task) {
+  if (task == kMmlu) return false;
+  const auto subjects = mmlu_group(kMmlu);
+  const auto groups = mmlu_group_names();
+  return std::ranges::find(subjects, task) != subjects.end() ||
+         std::ranges::find(groups, task, &TaskName::name) != groups.end();
 }
 
-bool is_part_of_mmlu(const std::string& task) {
-  static const std::set<std::string> kParts = parts_of_mmlu();
-  return kParts.contains(task);
+/// Whether a model that has this row's task has the mean of MMLU too, all of them.
+bool have_mmlu(const ScoreRow& row, const std::vector<ModelResults>& models) {
+  for (size_t i = 0; i < models.size(); ++i) {
+    const auto& tasks = models[i].tasks;
+    const bool has_mmlu = std::ranges::find(tasks, kMmlu, &TaskResult::name) != tasks.end();
+    if (row.tasks[i] != nullptr && !has_mmlu) return false;
+  }
+  return true;
 }
 
 /// The rows of the first table: tasks without lengths; of MMLU only its mean where every model that
 /// has the part has that too.
 std::vector<ScoreRow> task_rows(const std::vector<ModelResults>& models) {
   std::vector<ScoreRow> rows = score_rows(models);
-  std::erase_if(rows, [](const ScoreRow& row) { return length_task(row.task).has_value(); });
-  std::vector<bool> has_mmlu(models.size());
-  for (size_t i = 0; i < models.size(); ++i) {
-    has_mmlu[i] =
-        std::ranges::find(models[i].tasks, kMmlu, &TaskResult::name) != models[i].tasks.end();
-  }
   std::erase_if(rows, [&](const ScoreRow& row) {
-    if (!is_part_of_mmlu(row.task)) return false;
-    for (size_t i = 0; i < models.size(); ++i) {
-      if (row.tasks[i] != nullptr && !has_mmlu[i]) return false;
-    }
-    return true;
+    return length_task(row.task) || (is_part_of_mmlu(row.task) && have_mmlu(row, models));
   });
   return rows;
 }
@@ -132,9 +127,7 @@ std::string counts_cell(const ScoreRow& row, int64_t TaskResult::*count) {
   }
   if (distinct == std::set<std::string>{"?"}) return "";
   if (distinct.size() == 1) return values.front();
-  std::string text;
-  for (const std::string& value : values) text += (text.empty() ? "" : " / ") + value;
-  return text;
+  return join(values, " / ");
 }
 
 /// A group's members count, and not the group; but MMLU is one task.
@@ -145,67 +138,56 @@ bool is_accuracy(const ScoreRow& row) {
          (!is_group || row.task == kMmlu);
 }
 
-/// The means over the rows that all models have (but those without any), with their standard
-/// errors; empty for fewer than two rows.
-struct SharedMeans {
-  size_t rows = 0;
-  std::vector<std::optional<Metric>> values = {};  // [models]
-};
-
-SharedMeans shared_means(std::vector<ScoreRow> rows, size_t models) {
-  std::vector<bool> takes_part(models);
-  for (const ScoreRow& row : rows) {
-    for (size_t i = 0; i < models; ++i) takes_part[i] = takes_part[i] || row.values[i] != nullptr;
-  }
-  std::erase_if(rows, [&](const ScoreRow& row) {
-    for (size_t i = 0; i < models; ++i) {
-      if (takes_part[i] && row.values[i] == nullptr) return true;
-    }
-    return false;
-  });
-  SharedMeans means{.rows = rows.size()};
-  means.values.resize(models);
-  if (rows.size() < 2) return means;
+/// A model's mean over rows that it has, with its standard error where each has one.
+Metric mean_of(const std::vector<ScoreRow>& rows, size_t model) {
   const auto n = static_cast<double>(rows.size());
-  for (size_t i = 0; i < models; ++i) {
-    if (!takes_part[i]) continue;
-    double sum = 0, squares = 0;
-    bool has_error = true;
-    for (const ScoreRow& row : rows) {
-      sum += row.values[i]->value;
-      has_error &= row.values[i]->error.has_value();
-      if (has_error) squares += *row.values[i]->error * *row.values[i]->error;
-    }
-    Metric& mean = means.values[i].emplace();
-    mean.value = sum / n;
-    if (has_error) mean.error = std::sqrt(squares) / n;
+  double sum = 0, squares = 0;
+  bool has_error = true;
+  for (const ScoreRow& row : rows) {
+    const Metric& metric = *row.values[model];
+    sum += metric.value;
+    has_error &= metric.error.has_value();
+    squares += metric.error.value_or(0) * metric.error.value_or(0);
   }
-  return means;
+  Metric mean{.value = sum / n};
+  if (has_error) mean.error = std::sqrt(squares) / n;
+  return mean;
 }
 
-void add_means(Table& table, const std::vector<ScoreRow>& rows,
-               const std::vector<ModelResults>& models) {
-  std::vector<ScoreRow> accuracies;
-  std::ranges::copy_if(rows, std::back_inserter(accuracies), is_accuracy);
-  const SharedMeans means = shared_means(accuracies, models.size());
-  if (means.rows < 2) return;
-  const auto& values = means.values;
-  std::vector<std::string> row = {
-      fmt::format("mean of the {} accuracy tasks that all models have", means.rows), "", "", ""};
-  for (const auto& value : values) row.push_back(score_cell(value ? &*value : nullptr));
-  table.rows.push_back(row);
-  if (models.size() < 2 || !values.front()) return;
-  row = {"difference from " + models.front().name, "", "", "", ""};
-  for (size_t i = 1; i < values.size(); ++i) {
-    row.push_back(values[i] ? fmt::format("{:+.4f}", values[i]->value - values.front()->value)
-                            : "");
+/// Adds the means over the accuracies that all models have (but those without any), where there are
+/// at least two.
+void add_means(Table& table, std::vector<ScoreRow> rows, const std::vector<ModelResults>& models) {
+  std::erase_if(rows, [](const ScoreRow& row) { return !is_accuracy(row); });
+  std::set<size_t> measured;
+  for (const ScoreRow& row : rows) {
+    for (size_t i = 0; i < models.size(); ++i) {
+      if (row.values[i] != nullptr) measured.insert(i);
+    }
   }
-  table.rows.push_back(row);
+  std::erase_if(rows, [&](const ScoreRow& row) {
+    return std::ranges::any_of(measured, [&](size_t i) { return row.values[i] == nullptr; });
+  });
+  if (rows.size() < 2) return;
+  const size_t columns = table.header.size(), first_model = columns - models.size();
+  std::vector<std::string> means(columns), differences(columns);
+  means[0] = fmt::format("mean of the {} accuracy tasks that all models have", rows.size());
+  differences[0] = "difference from " + models.front().name;
+  std::optional<double> first;
+  for (const size_t i : measured) {
+    const Metric mean = mean_of(rows, i);
+    means[first_model + i] = score_cell(&mean);
+    if (i == 0) first = mean.value;
+    if (i > 0 && first) {
+      differences[first_model + i] = fmt::format("{:+.4f}", mean.value - *first);
+    }
+  }
+  table.rows.push_back(std::move(means));
+  if (first && models.size() > 1) table.rows.push_back(std::move(differences));
 }
 
 /// Scores over lengths, of one task and metric or of a mean of tasks.
 struct LengthLines {
-  std::string task = {}, metric = {}, title = {};      // title: in tables and charts
+  std::string task = {}, title = {};                   // title: in tables and charts
   std::vector<std::map<int64_t, double>> models = {};  // [models], by length
 };
 
@@ -214,37 +196,26 @@ std::vector<LengthLines> task_lines(const std::vector<ModelResults>& models) {
   for (const ScoreRow& row : score_rows(models)) {
     const auto task = length_task(row.task);
     if (!task || task->name == "ruler") continue;
-    auto lines = std::ranges::find_if(all, [&](const LengthLines& other) {
-      return other.task == task->name && other.metric == row.metric;
-    });
-    if (lines == all.end()) {
-      const bool is_plain = row.metric == "all" || task->name == kRecall;
-      all.push_back({task->name, row.metric, is_plain ? task->name : task->name + ", " + row.metric,
-                     std::vector<std::map<int64_t, double>>(models.size())});
-      lines = std::prev(all.end());
-    }
+    const bool is_plain = row.metric == "all" || task->name == kRecall;
+    const std::string title = is_plain ? task->name : task->name + ", " + row.metric;
+    LengthLines& lines = entry(all, &LengthLines::title, title);
+    lines.task = task->name;
+    lines.models.resize(models.size());
     for (size_t i = 0; i < models.size(); ++i) {
-      if (row.values[i] != nullptr) lines->models[i][task->length] = row.values[i]->value;
+      if (row.values[i] != nullptr) lines.models[i][task->length] = row.values[i]->value;
     }
   }
   return all;
 }
 
-/// The first metric of each RULER task.
-std::vector<const LengthLines*> ruler_lines(const std::vector<LengthLines>& all) {
-  std::vector<const LengthLines*> found;
-  for (const LengthLines& lines : all) {
-    const bool is_known = std::ranges::any_of(
-        found, [&](const LengthLines* other) { return other->task == lines.task; });
-    if (lines.task != kRecall && !is_known) found.push_back(&lines);
-  }
-  return found;
-}
-
 /// The mean of the RULER tasks that every model has at each length at which it has any; no lines
 /// where these are fewer than two.
 std::optional<LengthLines> ruler_means(const std::vector<LengthLines>& all, size_t models) {
-  std::vector<const LengthLines*> tasks = ruler_lines(all);
+  std::vector<const LengthLines*> tasks;  // their first metrics
+  std::set<std::string> seen = {kRecall};
+  for (const LengthLines& lines : all) {
+    if (seen.insert(lines.task).second) tasks.push_back(&lines);
+  }
   std::vector<std::set<int64_t>> lengths(models);
   for (const LengthLines* lines : tasks) {
     for (size_t i = 0; i < models; ++i) {
@@ -268,12 +239,6 @@ std::optional<LengthLines> ruler_means(const std::vector<LengthLines>& all, size
     }
   }
   return means;
-}
-
-std::vector<LengthLines> length_lines(const std::vector<ModelResults>& models) {
-  std::vector<LengthLines> all = task_lines(models);
-  if (auto means = ruler_means(all, models.size())) all.insert(all.begin(), std::move(*means));
-  return all;
 }
 
 Table length_table(const std::vector<LengthLines>& all, const std::vector<ModelResults>& models,
@@ -350,23 +315,24 @@ Table grid_table(const std::vector<NeedleGrid>& grids) {
 
 }  // namespace
 
-std::vector<ReportPart> task_section(const std::vector<ModelResults>& models) {
-  const std::vector<ScoreRow> rows = task_rows(models);
+ReportParts task_parts(const ModelReportData& data) {
+  const std::vector<ScoreRow> rows = task_rows(data.models);
   if (rows.empty()) return {};
   Table table{{"task", "metric", "shots", "n"}, {}};
-  for (const ModelResults& model : models) table.header.push_back(model.name);
+  for (const ModelResults& model : data.models) table.header.push_back(model.name);
   for (const ScoreRow& row : rows) {
     std::vector<std::string> cells = {row.task, row.metric, counts_cell(row, &TaskResult::shots),
                                       counts_cell(row, &TaskResult::count)};
     for (const Metric* metric : row.values) cells.push_back(score_cell(metric));
     table.rows.push_back(std::move(cells));
   }
-  add_means(table, rows, models);
-  return {Heading{"Tasks"}, std::move(table)};
+  add_means(table, rows, data.models);
+  return {std::move(table)};
 }
 
-std::vector<ReportPart> length_section(const std::vector<ModelResults>& models) {
-  const std::vector<LengthLines> all = length_lines(models);
+ReportParts length_parts(const ModelReportData& data) {
+  std::vector<LengthLines> all = task_lines(data.models);
+  if (auto means = ruler_means(all, data.models.size())) all.insert(all.begin(), std::move(*means));
   if (all.empty()) return {};
   std::set<int64_t> lengths;
   for (const LengthLines& lines : all) {
@@ -374,17 +340,15 @@ std::vector<ReportPart> length_section(const std::vector<ModelResults>& models) 
       for (const auto& point : line) lengths.insert(point.first);
     }
   }
-  std::vector<ReportPart> parts = {Heading{"Long prompts"}, length_table(all, models, lengths)};
+  ReportParts parts = {length_table(all, data.models, lengths)};
   if (lengths.size() < 2) return parts;
-  for (const LengthLines& lines : all) parts.emplace_back(length_chart(lines, models));
+  for (const LengthLines& lines : all) parts.emplace_back(length_chart(lines, data.models));
   return parts;
 }
 
-std::vector<ReportPart> grid_section(const std::vector<ModelResults>& models) {
-  const std::vector<std::vector<NeedleGrid>> groups = grids_by_prompts(models);
-  if (groups.empty()) return {};
-  std::vector<ReportPart> parts = {Heading{"Needle grid"}};
-  for (const auto& grids : groups) {
+ReportParts grid_parts(const ModelReportData& data) {
+  ReportParts parts;
+  for (const auto& grids : grids_by_prompts(data.models)) {
     parts.emplace_back(grid_table(grids));
     std::string title = "Facts found, by context and depth";
     if (!grids.front().haystack.empty()) title += ": " + grids.front().haystack;

@@ -1,8 +1,8 @@
 // One walk over the teacher's layers; the twin of each layer trains as the walk passes it.
 #include "halo/align.h"
 
+#include "model/nonfinite.h"
 #include "ops/mean_squared_error.h"
-#include "train/cross_entropy.h"
 
 namespace hypenet {
 
@@ -17,13 +17,13 @@ AlignObjective::AlignObjective(CausalLm teacher, CausalLm twins)
 Tensor AlignObjective::accumulate(const Batch& batch, double weight) {
   const torch::NoGradGuard no_grad;  // for all but the twins
   const int64_t layers = teacher_->config().num_hidden_layers;
-  const Step step = teacher_->step(batch.ids);
+  const Context context = teacher_->context(batch.ids);
   Residual h = {teacher_->embed(batch.ids)};
   Tensor parts;  // their sum is the sum of the layers' losses
   for (int64_t i = 0; i < layers; ++i) {
     const auto [sum, input] = teacher_->layer(i)->mixer_input(h);
-    const Tensor expected = teacher_->layer(i)->mixer().forward(input, step);
-    const Tensor output = twin_output(i, input, step);
+    const Tensor expected = teacher_->layer(i)->mixer().forward(input, context);
+    const Tensor output = twin_output(i, input, context);
     const SquaredError error =
         mean_squared_error(output, expected, weight / static_cast<double>(layers));
     output.backward(error.gradient);
@@ -33,22 +33,22 @@ Tensor AlignObjective::accumulate(const Batch& batch, double weight) {
   return parts.sum() / static_cast<double>(layers);
 }
 
-Tensor AlignObjective::twin_output(int64_t layer, const Tensor& input, const Step& step) {
+Tensor AlignObjective::twin_output(int64_t layer, const Tensor& input, const Context& context) {
   const torch::AutoGradMode with_graph(true);
-  return twins_->layer(layer)->mixer().forward(input, step);
+  return twins_->layer(layer)->mixer().forward(input, context);
 }
 
 std::string AlignObjective::first_nonfinite(const Batch& batch) {
   const torch::NoGradGuard no_grad;
   const std::string in_teacher = first_nonfinite_layer(teacher_, batch.ids);
   if (!in_teacher.empty()) return "teacher " + in_teacher;
-  const Step step = teacher_->step(batch.ids);
+  const Context context = teacher_->context(batch.ids);
   Residual h = {teacher_->embed(batch.ids)};
   for (int64_t i = 0; i < teacher_->config().num_hidden_layers; ++i) {
     const Tensor input = teacher_->layer(i)->mixer_input(h).normed;
-    const Tensor output = twins_->layer(i)->mixer().forward(input, step);
+    const Tensor output = twins_->layer(i)->mixer().forward(input, context);
     if (!output.isfinite().all().item<bool>()) return concat("layer ", i, " twin");
-    h = teacher_->layer(i)->forward(h, step);
+    h = teacher_->layer(i)->forward(h, context);
   }
   return "";
 }

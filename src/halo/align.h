@@ -20,7 +20,7 @@ class AlignObjective : public Objective {
 
  private:
   /// What the twin of a layer gives for the teacher's mixer input [B, T, D], with its graph.
-  Tensor twin_output(int64_t layer, const Tensor& input, const Step& step);
+  Tensor twin_output(int64_t layer, const Tensor& input, const Context& context);
 
   CausalLm teacher_, twins_;
 };

@@ -2,6 +2,7 @@
 #include "halo/distill.h"
 
 #include "base/error.h"
+#include "model/nonfinite.h"
 #include "train/cross_entropy.h"
 #include "train/losses.h"
 

@@ -3,8 +3,8 @@
 
 #include <cmath>
 
-#include "engine/score.h"
 #include "model/mixers/attention.h"
+#include "model/token_ids.h"
 
 namespace hypenet {
 namespace {
@@ -43,16 +43,16 @@ std::vector<double> lazy_masses(CausalLm& teacher, const std::vector<ScoredRow>&
   std::vector<double> masses(static_cast<size_t>(layers), 0.0);
   for (const ScoredRow& row : rows) {
     const Tensor ids = ids_tensor(row.ids, teacher->head_weight().device()).unsqueeze(0);
-    const Step step = teacher->step(ids);
+    const Context context = teacher->context(ids);
     Residual h = {teacher->embed(ids)};
     for (int64_t i = 0; i < layers; ++i) {
       Block& block = teacher->layer(i);
       const auto [sum, input] = block->mixer_input(h);
       auto& mixer = dynamic_cast<AttentionMixer&>(block->mixer());
-      const auto heads = mixer.heads(input, step);
+      const auto heads = mixer.heads(input, context);
       masses[static_cast<size_t>(i)] +=
           lazy_mass(heads.q, heads.k, config) / static_cast<double>(rows.size());
-      h = block->finish(sum, mixer.forward(input, step));
+      h = block->finish(sum, mixer.forward(input, context));
     }
   }
   return masses;

@@ -6,13 +6,13 @@
 #include <map>
 
 #include "base/files.h"
-#include "engine/score.h"
 #include "eval/measures.h"
 #include "halo/distill.h"
 #include "halo/divergence.h"
 #include "halo/hybrid.h"
 #include "halo/pilots.h"
 #include "halo/select.h"
+#include "model/token_ids.h"
 #include "run/training.h"
 
 namespace hypenet {

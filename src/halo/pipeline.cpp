@@ -5,6 +5,7 @@
 
 #include "base/files.h"
 #include "base/folder_writer.h"
+#include "base/join.h"
 #include "halo/align.h"
 #include "halo/conversion.h"
 #include "halo/distill.h"
@@ -110,16 +111,10 @@ void finish(const Conversion& conversion, const Stage& stage) {
   note(conversion.options, "model: written, in bfloat16");
 }
 
-std::string joined(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) text += concat(text.empty() ? "" : ", ", name);
-  return text;
-}
-
 /// What else than the same command a user can do about a step of other settings.
 std::string way_out(const fs::path& out, ConversionStep step) {
   return concat("make it anew with --from ", about_step(step).name, ", which removes ",
-                joined(made_from(out, step)));
+                join(made_from(out, step), ", "));
 }
 
 /// The stages in the order of conversion_steps. The settings of each are those of the stages before
@@ -248,7 +243,7 @@ void prepare_texts(Conversion& conversion) {
 void remove_made_before(const Conversion& conversion, ConversionStep from) {
   const fs::path& out = conversion.options.out;
   note(conversion.options,
-       concat("--from ", about_step(from).name, ": removing ", joined(made_from(out, from))));
+       concat("--from ", about_step(from).name, ": removing ", join(made_from(out, from), ", ")));
   remove_from(out, from);
 }
 

@@ -1,10 +1,6 @@
 // What is the same for every mixer.
 #include "halo/transfer.h"
 
-#include <ATen/CPUGeneratorImpl.h>
-
-#include "base/random.h"
-
 namespace hypenet {
 namespace {
 
@@ -28,12 +24,6 @@ ModelConfig hypenet_config(const ModelConfig& teacher, std::vector<const MixerKi
     if (kind->is_recurrent) twin_rule(kind->name, "twins").configure(teacher, config);
   }
   return config;
-}
-
-Tensor new_gate(const std::vector<int64_t>& shape, int64_t layer, const TransferOptions& options,
-                torch::ScalarType type) {
-  const auto generator = at::detail::createCPUGenerator(Random(options.seed, {layer}).next());
-  return (torch::randn(shape, generator, torch::kFloat32) * options.gate_std).to(type);
 }
 
 NamedTensors transfer_weights(const Checkpoint& teacher, const ModelConfig& config,

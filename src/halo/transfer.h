@@ -17,8 +17,4 @@ ModelConfig hypenet_config(const ModelConfig& teacher, std::vector<const MixerKi
 NamedTensors transfer_weights(const Checkpoint& teacher, const ModelConfig& config,
                               const TransferOptions& options);
 
-/// A new gate's weight for layer `layer`, N(0, gate_std), the same for the same seed.
-Tensor new_gate(const std::vector<int64_t>& shape, int64_t layer, const TransferOptions& options,
-                torch::ScalarType type);
-
 }  // namespace hypenet

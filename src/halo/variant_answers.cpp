@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "engine/memory.h"
 #include "engine/runner.h"
+#include "model/token_ids.h"
 
 namespace hypenet {
 namespace {
@@ -40,7 +41,7 @@ class Generation {
     size_t request = 0;
     Lease lease = {};
     Tensor ids = {};  // int64 [1, T]
-    Step step = {};
+    Context context = {};
     Prefix prefix = {};
     std::vector<Tensor> inputs = {};  // of each layer, [1, T, D]
   };
@@ -102,12 +103,12 @@ Generation::Prompt Generation::place(size_t request, Lease lease) {
   check_ids("sweep", ids, teacher_->config().vocab_size);
   Prompt prompt{.request = request, .lease = std::move(lease)};
   prompt.ids = ids_tensor(ids, teacher_->head_weight().device()).unsqueeze(0);
-  prompt.step = teacher_->step(prompt.ids);
+  prompt.context = teacher_->context(prompt.ids);
   const Tensor& pages = prompt.lease.pages_on_device;
-  const Tensor page = pages.index_select(0, prompt.step.positions.floor_divide(kPage));
+  const Tensor page = pages.index_select(0, prompt.context.positions.floor_divide(kPage));
   prompt.prefix = {.slot = prompt.lease.slot,
                    .pages = pages,
-                   .places = page * kPage + prompt.step.positions.remainder(kPage)};
+                   .places = page * kPage + prompt.context.positions.remainder(kPage)};
   return prompt;
 }
 
@@ -115,7 +116,7 @@ Tensor Generation::prefill_teacher(Prompt& prompt) {
   Residual h = {teacher_->embed(prompt.ids)};
   for (int64_t i = 0; i < variants_.layers(); ++i) {
     prompt.inputs.push_back(h.sum());
-    h = teacher_->layer(i)->prefill({prompt.inputs.back()}, prompt.step, prompt.prefix,
+    h = teacher_->layer(i)->prefill({prompt.inputs.back()}, prompt.context, prompt.prefix,
                                     memory_->state().layers[static_cast<size_t>(i)]);
   }
   return last_row(h);
@@ -127,7 +128,7 @@ Tensor Generation::prefill_variant(const Prompt& prompt, int64_t variant) {
   Residual h = {prompt.inputs[static_cast<size_t>(replaced)]};
   for (int64_t i = replaced; i < variants_.layers(); ++i) {
     LayerMemory& memory = i == replaced ? states_ : memory_->state().layers[static_cast<size_t>(i)];
-    h = variants_.block(variant, i)->prefill(h, prompt.step, prompt.prefix, memory);
+    h = variants_.block(variant, i)->prefill(h, prompt.context, prompt.prefix, memory);
   }
   return last_row(h);
 }

@@ -26,17 +26,17 @@ void walk_variants(LayerVariants& variants, const TokenTree& tree,
                    const std::function<void(const Tensor& hidden)>& emit) {
   CausalLm& teacher = variants.teacher();
   const int64_t layers = variants.layers();
-  const Step step = teacher->step(tree);
+  const Context context = teacher->context(tree);
   std::vector<Tensor> below = {teacher->embed(tree.ids)};  // [i]: the input of layer i, [1, N, D]
   below.reserve(static_cast<size_t>(layers) + 1);
   for (int64_t i = 0; i < layers; ++i) {
-    below.push_back(teacher->layer(i)->forward({below.back()}, step).sum());
+    below.push_back(teacher->layer(i)->forward({below.back()}, context).sum());
   }
   emit(teacher->finish({below.back()}));
   for (int64_t replaced = 0; replaced < layers; ++replaced) {
     Residual h = {below[static_cast<size_t>(replaced)]};
     for (int64_t i = replaced; i < layers; ++i) {
-      h = variants.block(replaced + 1, i)->forward(h, step);
+      h = variants.block(replaced + 1, i)->forward(h, context);
     }
     emit(teacher->finish(h));
   }
@@ -87,7 +87,8 @@ LayerVariants load_variants(const std::filesystem::path& teacher,
                             torch::Device device) {
   const auto load = [&](const std::filesystem::path& folder) {
     CausalLm model = load_model(Checkpoint(folder), type, device);
-    model->prepare({.type = type, .logits_scaling = model->config().attn_logits_scaling});
+    model->prepare({.type = type});
+    model->begin_inference();
     return model;
   };
   return {load(teacher), load(aligned), aligned.string()};

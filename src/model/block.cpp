@@ -37,15 +37,15 @@ BlockImpl::BlockImpl(const ModelConfig& config, const MixerKind& kind) {
       register_module("post_attention_layernorm", RmsNorm(D, config.rms_norm_eps));
 }
 
-Residual BlockImpl::forward(const Residual& x, const Step& step) {
+Residual BlockImpl::forward(const Residual& x, const Context& context) {
   const auto [h, input] = mixer_input(x);
-  return finish(h, mixer_->forward(input, step));
+  return finish(h, mixer_->forward(input, context));
 }
 
-Residual BlockImpl::prefill(const Residual& x, const Step& step, const Prefix& prefix,
+Residual BlockImpl::prefill(const Residual& x, const Context& context, const Prefix& prefix,
                             LayerMemory& memory) {
   const auto [h, input] = mixer_input(x);
-  return finish(h, mixer_->prefill(input, step, prefix, memory));
+  return finish(h, mixer_->prefill(input, context, prefix, memory));
 }
 
 void BlockImpl::step(const Tensor& h, const TokenRows& rows, LayerMemory& memory) {

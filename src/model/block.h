@@ -26,11 +26,12 @@ class BlockImpl : public torch::nn::Module {
   BlockImpl(const ModelConfig& config, const MixerKind& kind);
 
   /// x and the result [B, T, D]; what the MLP adds stays pending.
-  Residual forward(const Residual& x, const Step& step);
+  Residual forward(const Residual& x, const Context& context);
 
   /// The same for a chunk of one sequence, x [1, T, D], and for the rows of an inference step, h
   /// [N, D] in place; both read and update the layer's memory. No autograd.
-  Residual prefill(const Residual& x, const Step& step, const Prefix& prefix, LayerMemory& memory);
+  Residual prefill(const Residual& x, const Context& context, const Prefix& prefix,
+                   LayerMemory& memory);
   void step(const Tensor& h, const TokenRows& rows, LayerMemory& memory);
 
   /// The mixer's input beside the sum h that it is the norm of, and what comes after the mixer's

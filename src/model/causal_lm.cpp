@@ -88,15 +88,20 @@ void CausalLmImpl::refresh_compute_copies() {
   at::_foreach_copy_(copies, parameters);
 }
 
+void CausalLmImpl::begin_inference() {
+  eval();
+  plan_.logits_scaling = config_.attn_logits_scaling;
+}
+
 Tensor CausalLmImpl::embed(const Tensor& ids) { return embedding(embedding_, ids).to(plan_.type); }
 
-Step CausalLmImpl::step(const Tensor& ids) { return make_step(ids, {}, 0); }
+Context CausalLmImpl::context(const Tensor& ids) { return make_context(ids, {}, 0); }
 
-Step CausalLmImpl::step(const TokenTree& tree) {
+Context CausalLmImpl::context(const TokenTree& tree) {
   const TreePaths& paths = tree.paths;
-  Step step = make_step(paths.rows.view({paths.count, paths.length}), {}, 0);
-  step.paths = paths;
-  return step;
+  Context context = make_context(paths.rows.view({paths.count, paths.length}), {}, 0);
+  context.paths = paths;
+  return context;
 }
 
 void CausalLmImpl::use_frequencies_on(torch::Device device) {
@@ -108,31 +113,31 @@ void CausalLmImpl::use_frequencies_on(torch::Device device) {
   table_ = {};
 }
 
-Step CausalLmImpl::make_step(const Tensor& ids, const Tensor& first_token, int64_t past) {
+Context CausalLmImpl::make_context(const Tensor& ids, const Tensor& first_token, int64_t past) {
   use_frequencies_on(ids.device());
-  Step step;
-  step.positions = torch::arange(past, past + ids.size(1), ids.options());
+  Context context;
+  context.positions = torch::arange(past, past + ids.size(1), ids.options());
   if (first_token.defined()) {
-    const Tensor own = step.positions - first_token.unsqueeze(1);  // [B, T], negative at padding
-    step.first_token = first_token;
-    step.valid = (own >= 0).unsqueeze(-1);
-    step.positions = own.clamp_min(0);
+    const Tensor own = context.positions - first_token.unsqueeze(1);  // [B, T], negative at padding
+    context.first_token = first_token;
+    context.valid = (own >= 0).unsqueeze(-1);
+    context.positions = own.clamp_min(0);
   }
-  step.angles = first_token.defined() ? rope_angles(step.positions, frequencies_)
-                                      : plain_angles(step.positions, past);
+  context.angles = first_token.defined() ? rope_angles(context.positions, frequencies_)
+                                         : plain_angles(context.positions, past);
   switch (plan_.logits_scaling.kind) {
     case LogitsScaling::Kind::kNone:
       break;
     case LogitsScaling::Kind::kConstant:
-      step.query_scale = torch::full({1, 1, 1, 1}, plan_.logits_scaling.value,
-                                     ids.options().dtype(torch::kFloat32));
+      context.query_scale = torch::full({1, 1, 1, 1}, plan_.logits_scaling.value,
+                                        ids.options().dtype(torch::kFloat32));
       break;
     case LogitsScaling::Kind::kLogPosition:
-      step.query_scale = log_position_scale(step.positions, plan_.logits_scaling.value)
-                             .view({-1, ids.size(1), 1, 1});
+      context.query_scale = log_position_scale(context.positions, plan_.logits_scaling.value)
+                                .view({-1, ids.size(1), 1, 1});
       break;
   }
-  return step;
+  return context;
 }
 
 RopeAngles CausalLmImpl::plain_angles(const Tensor& positions, int64_t past) {
@@ -148,16 +153,16 @@ RopeAngles CausalLmImpl::plain_angles(const Tensor& positions, int64_t past) {
 
 Tensor CausalLmImpl::finish(const Residual& h) { return norm_->add(h).normed; }
 
-Tensor CausalLmImpl::run(const Tensor& ids, const Step& step) {
+Tensor CausalLmImpl::run(const Tensor& ids, const Context& context) {
   Residual h = {embed(ids)};
   for (Block& layer : layers_) {
     if (plan_.checkpoints_activations) {
       // Two parts of the sum would be twice the memory to keep.
-      h = {checkpointed(h.stream, [block = layer, step](const Tensor& x) mutable {
-        return block->forward({x}, step).sum();
+      h = {checkpointed(h.stream, [block = layer, context](const Tensor& x) mutable {
+        return block->forward({x}, context).sum();
       })};
     } else {
-      h = layer->forward(h, step);
+      h = layer->forward(h, context);
     }
   }
   return finish(h);
@@ -170,14 +175,14 @@ Tensor CausalLmImpl::hidden(const Tensor& ids, const Tensor& attention_mask) {
   HYPENET_CHECK(!masked || attention_mask.sizes() == ids.sizes(),
                 "model: attention_mask: expected ", ids.sizes(), ", found ",
                 attention_mask.sizes());
-  if (!masked) return run(ids, step(ids));
+  if (!masked) return run(ids, context(ids));
   const Alignment alignment(attention_mask);
   const Tensor aligned = ids.gather(1, alignment.source);
-  const Tensor h = run(aligned, make_step(aligned, alignment.first_token, 0));
+  const Tensor h = run(aligned, make_context(aligned, alignment.first_token, 0));
   return h.gather(1, alignment.target.unsqueeze(-1).expand_as(h));
 }
 
-Tensor CausalLmImpl::hidden(const TokenTree& tree) { return run(tree.ids, step(tree)); }
+Tensor CausalLmImpl::hidden(const TokenTree& tree) { return run(tree.ids, context(tree)); }
 
 Tensor CausalLmImpl::logits(const Tensor& hidden) { return apply_linear(hidden, {head()}); }
 

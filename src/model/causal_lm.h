@@ -25,8 +25,7 @@ struct ComputePlan {
   /// the type already get none. Copies are neither parameters nor saved.
   bool has_copies = false;
 
-  /// Of attention layers. Training keeps it off whatever config says; who infers takes
-  /// config().attn_logits_scaling.
+  /// Of attention layers. Training keeps it off whatever config says; see begin_inference.
   LogitsScaling logits_scaling = {};
 
   /// Whether hidden() keeps only each block's input for backward and runs the block again there
@@ -48,6 +47,11 @@ class CausalLmImpl : public torch::nn::Module {
   /// made, anew where `type` has changed: graphs recorded before go on reading the old ones.
   void prepare(const ComputePlan& plan);
   const ComputePlan& plan() const { return plan_; }
+
+  /// Of what prepare() said, changes what inference asks of any model: attention is scaled as
+  /// config() says from now on, and the module is in eval mode.
+  void begin_inference();
+
   torch::ScalarType compute_type() const { return plan_.type; }
 
   /// Brings the copies of all parameters that require a gradient up to date, without waiting for
@@ -91,9 +95,9 @@ class CausalLmImpl : public torch::nn::Module {
   Tensor step_logits(const Tensor& residual);
 
   // The pieces of a forward, for stage 1 and the sweep, which walk the layers themselves.
-  Tensor embed(const Tensor& ids);  // [B, T] -> [B, T, D] in the compute type
-  Step step(const Tensor& ids);     // positions 0 .. T-1, no padding, no state
-  Step step(const TokenTree& tree);
+  Tensor embed(const Tensor& ids);     // [B, T] -> [B, T, D] in the compute type
+  Context context(const Tensor& ids);  // positions 0 .. T-1, no padding, no state
+  Context context(const TokenTree& tree);
   Block& layer(int64_t i) { return layers_[i]; }
   Tensor finish(const Residual& h);  // the last norm
 
@@ -102,8 +106,8 @@ class CausalLmImpl : public torch::nn::Module {
   const Tensor& head_weight() const { return head().master; }
 
  private:
-  /// The Step of ids [B, T] after `past` tokens; `first_token` [B] as in Step.
-  Step make_step(const Tensor& ids, const Tensor& first_token, int64_t past);
+  /// The Context of ids [B, T] after `past` tokens; `first_token` [B] as in Context.
+  Context make_context(const Tensor& ids, const Tensor& first_token, int64_t past);
 
   /// The frequencies on this device; throws Error unless the model is there.
   void use_frequencies_on(torch::Device device);
@@ -116,7 +120,7 @@ class CausalLmImpl : public torch::nn::Module {
   void make_copy(Weight& weight);
 
   /// The layers and the last norm.
-  Tensor run(const Tensor& ids, const Step& step);
+  Tensor run(const Tensor& ids, const Context& context);
 
   ModelConfig config_;
   ComputePlan plan_;
@@ -138,5 +142,8 @@ CausalLm load_model(const Checkpoint& checkpoint,
 
 /// The model's tensors under their published names, as `type`; lm_head is left out when tied.
 NamedTensors named_weights(CausalLmImpl& model, torch::ScalarType type);
+
+/// The model's parameters that require a gradient, by published name.
+NamedTensors trainable_parameters(CausalLm& model);
 
 }  // namespace hypenet

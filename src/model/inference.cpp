@@ -16,13 +16,13 @@ MemoryTypes CausalLmImpl::memory_types() const {
 Tensor CausalLmImpl::prefill(const Tensor& ids, Prefix prefix, DecodeState& state) {
   const torch::NoGradGuard no_grad;
   const Tensor row = ids.unsqueeze(0);  // [1, T]
-  const Step step = make_step(row, {}, prefix.past);
+  const Context context = make_context(row, {}, prefix.past);
   const int64_t P = state.sizes.page_tokens;
-  const Tensor page = prefix.pages.index_select(0, step.positions.floor_divide(P));
-  prefix.places = page * P + step.positions.remainder(P);
+  const Tensor page = prefix.pages.index_select(0, context.positions.floor_divide(P));
+  prefix.places = page * P + context.positions.remainder(P);
   Residual h = {embed(row)};
   for (size_t i = 0; i < layers_.size(); ++i) {
-    h = layers_[i]->prefill(h, step, prefix, state.layers[i]);
+    h = layers_[i]->prefill(h, context, prefix, state.layers[i]);
   }
   const auto last = [&](const Tensor& x) { return x.defined() ? x[0].slice(0, -1) : x; };
   return Residual{last(h.stream), last(h.pending)}.sum();

@@ -140,4 +140,35 @@ NamedTensors named_weights(CausalLmImpl& model, torch::ScalarType type) {
   return weights;
 }
 
+NamedTensors trainable_parameters(CausalLm& model) {
+  NamedTensors parameters;
+  for (const auto& item : model->named_parameters()) {
+    if (item.value().requires_grad()) parameters.emplace_back(item.key(), item.value());
+  }
+  return parameters;
+}
+
+std::string type_name(torch::ScalarType type) {
+  switch (type) {
+    case torch::kFloat64:
+      return "float64";
+    case torch::kFloat32:
+      return "float32";
+    case torch::kFloat16:
+      return "float16";
+    case torch::kBFloat16:
+      return "bfloat16";
+    case torch::kInt64:
+      return "int64";
+    case torch::kInt32:
+      return "int32";
+    case torch::kUInt8:
+      return "uint8";
+    case torch::kBool:
+      return "bool";
+    default:
+      return torch::toString(type);
+  }
+}
+
 }  // namespace hypenet

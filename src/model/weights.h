@@ -25,6 +25,9 @@ void check_tensors(const Checkpoint& checkpoint, const ModelConfig& config);
 /// The type that most bytes of the weights are stored in.
 torch::ScalarType stored_type(const Checkpoint& checkpoint);
 
+/// "float32", "bfloat16", "int64" ...
+std::string type_name(torch::ScalarType type);
+
 /// As load_model of model/causal_lm.h, but config.json's place is taken by `config`: one that
 /// differs in what no weight depends on (attn_logits_scaling), and was checked.
 CausalLm load_model(const Checkpoint& checkpoint, const ModelConfig& config,

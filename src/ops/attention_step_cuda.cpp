@@ -23,10 +23,10 @@ kernels::cuda::KvPageParams pages_of(const AttentionStepInput& input) {
 
 Tensor attention_step_cuda(const AttentionStepInput& input) {
   const c10::DeviceGuard on_device(input.q.device());
-  const Tensor q = aligned(input.q), k = aligned(input.k), v = aligned(input.v);
-  const Tensor q_weight = aligned(input.q_weight), k_weight = aligned(input.k_weight);
-  const Tensor cos = aligned(input.angles.cos), sin = aligned(input.angles.sin);
-  const Tensor query_scale = aligned(input.query_scale), gate = aligned(input.gate);
+  const Tensor q = dense(input.q), k = dense(input.k), v = dense(input.v);
+  const Tensor q_weight = dense(input.q_weight), k_weight = dense(input.k_weight);
+  const Tensor cos = dense(input.angles.cos), sin = dense(input.angles.sin);
+  const Tensor query_scale = dense(input.query_scale), gate = dense(input.gate);
   const Tensor o = torch::empty_like(q);
   const int64_t d = input.cache.keys.size(3);
   kernels::cuda::AttentionStepParams params{

@@ -43,7 +43,7 @@ struct LightningCudaFunction : torch::autograd::Function<LightningCudaFunction> 
                                bool needs_state) {
     context->set_materialize_grads(false);
     const c10::DeviceGuard on_device(given_q.device());
-    const Tensor q = aligned(given_q), k = aligned(given_k), v = aligned(given_v);
+    const Tensor q = dense(given_q), k = dense(given_k), v = dense(given_v);
     const Tensor initial = given.contiguous();
     LightningParams params = shared_params(q, decay, offsets, scale);
     const Tensor output = torch::empty_like(q);
@@ -67,7 +67,7 @@ struct LightningCudaFunction : torch::autograd::Function<LightningCudaFunction> 
     const c10::DeviceGuard on_device(q.device());
     const double scale = context->saved_data["scale"].toDouble();
     const auto inverse = static_cast<float>(1 / scale);
-    const Tensor doutput = gradients[0].defined() ? aligned(gradients[0]) : torch::zeros_like(q);
+    const Tensor doutput = gradients[0].defined() ? dense(gradients[0]) : torch::zeros_like(q);
     const Tensor dfinal = gradients[1].defined() ? gradients[1].contiguous() : Tensor();
     const Tensor dq = torch::empty_like(q), dk = torch::empty_like(q), dv = torch::empty_like(q);
     LightningParams params = shared_params(q, saved[4], saved[5], scale);

@@ -81,7 +81,7 @@ int64_t head_size(const LightningStepInput& input) { return input.q.size(1) / in
 
 bool suits_device(const LightningStepInput& input) {
   const int64_t d = head_size(input);
-  return is_aligned(input.state) && is_step_head(d) &&
+  return is_dense(input.state) && is_step_head(d) &&
          input.decay.scalar_type() == torch::kFloat32 &&
          suits_cuda_kernels({input.q, input.q_weight, input.angles.cos, input.angles.sin,
                              input.decay, input.state});
@@ -100,9 +100,9 @@ bool suits_cpu(const LightningStepInput& input) {
 
 /// scale q S of the state after this token, [B, H d], by the kernel of q's device.
 Tensor step_by_kernel(const LightningStepInput& input, const Sizes& sizes) {
-  const Tensor q = aligned(input.q), k = aligned(input.k), v = aligned(input.v);
-  const Tensor q_weight = aligned(input.q_weight), k_weight = aligned(input.k_weight);
-  const Tensor cos = aligned(input.angles.cos), sin = aligned(input.angles.sin);
+  const Tensor q = dense(input.q), k = dense(input.k), v = dense(input.v);
+  const Tensor q_weight = dense(input.q_weight), k_weight = dense(input.k_weight);
+  const Tensor cos = dense(input.angles.cos), sin = dense(input.angles.sin);
   const Tensor decay = input.decay.contiguous(), o = torch::empty_like(q);
   const kernels::LightningStepParams params{
       .q = q.const_data_ptr(),

@@ -149,8 +149,8 @@ bool suits_cpu(const LinearStepInput& input) {
 
 std::vector<Tensor> linear_step_cuda(const LinearStepInput& input) {
   const c10::DeviceGuard on_device(input.x.device());
-  const Tensor x = aligned(input.x), gate = aligned(input.gate);
-  const Tensor norm_weight = aligned(input.norm_weight);
+  const Tensor x = dense(input.x), gate = dense(input.gate);
+  const Tensor norm_weight = dense(input.norm_weight);
   const int64_t N = x.size(0);
   const bool is_prepared = norm_weight.defined() || gate.defined();
   const Tensor space = is_prepared && N > kRowsWithoutSpace ? torch::empty_like(x) : Tensor();

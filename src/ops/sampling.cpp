@@ -101,7 +101,7 @@ void set_settings(SamplingState& state, int64_t slot, const SampleSettings& sett
 SampledTokens sample_tokens(const Tensor& logits, const Tensor& slots, SamplingState& state) {
   const torch::NoGradGuard no_grad;
   check_input(logits, slots, state);
-  const Tensor rows = aligned(logits);
+  const Tensor rows = dense(logits);
   const auto options = rows.options();
   const SampledTokens tokens{torch::empty({rows.size(0)}, options.dtype(torch::kInt32)),
                              torch::empty({rows.size(0)}, options)};

@@ -33,7 +33,7 @@ void check_input(const StepInputsInput& input) {
 StepInputs step_inputs_cuda(const StepInputsInput& input, torch::ScalarType type) {
   const c10::DeviceGuard on_device(input.ids.device());
   const Tensor ids = input.ids.contiguous(), positions = input.positions.contiguous();
-  const Tensor embedding = aligned(input.embedding), frequencies = input.frequencies.contiguous();
+  const Tensor embedding = dense(input.embedding), frequencies = input.frequencies.contiguous();
   const int64_t N = ids.size(0), half = frequencies.size(0);
   const auto options = embedding.options(), wide = options.dtype(torch::kFloat32);
   StepInputs made{.h = torch::empty({N, embedding.size(1)}, options.dtype(type)),

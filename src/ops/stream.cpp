@@ -36,10 +36,10 @@ bool is_aligned(const Tensor& x) {
   return reinterpret_cast<uintptr_t>(x.const_data_ptr()) % 16 == 0;
 }
 
-Tensor aligned(const Tensor& x) {
+Tensor dense(const Tensor& x) {
   if (!x.defined()) return x;
-  const Tensor dense = x.contiguous();
-  return is_aligned(dense) ? dense : dense.clone();
+  const Tensor whole = x.contiguous();
+  return is_aligned(whole) ? whole : whole.clone();
 }
 
 const void* data_or_null(const Tensor& x) { return x.defined() ? x.const_data_ptr() : nullptr; }

@@ -24,7 +24,7 @@ bool is_aligned(const Tensor& x);
 
 /// x, or a copy of it, contiguous and at a multiple of 16 bytes, as kernels read it; undefined
 /// stays undefined.
-Tensor aligned(const Tensor& x);
+Tensor dense(const Tensor& x);
 
 /// A tensor's elements; null when it is undefined.
 const void* data_or_null(const Tensor& x);

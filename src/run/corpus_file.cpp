@@ -47,11 +47,11 @@ bool is_corpus_done(const fs::path& file, const Json& settings) {
   return true;
 }
 
-CorpusFile::CorpusFile(fs::path file, const Json& settings, int64_t most_tokens,
+CorpusFile::CorpusFile(fs::path file, const Json& settings, int64_t max_tokens,
                        const Tokenizer& tokenizer)
     : file_(std::move(file)),
       tokenizer_(tokenizer),
-      most_tokens_(most_tokens),
+      max_tokens_(max_tokens),
       journal_(beside(file_, ".journal")),
       writer_(file_) {
   const Json header = {{kMark, kVersion}, {"settings", settings}};

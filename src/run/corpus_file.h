@@ -30,17 +30,17 @@ class CorpusFile {
  public:
   /// Goes on from the journal where there is one. Throws Error when it has documents of other
   /// settings, or when another process writes it.
-  CorpusFile(std::filesystem::path file, const Json& settings, int64_t most_tokens,
+  CorpusFile(std::filesystem::path file, const Json& settings, int64_t max_tokens,
              const Tokenizer& tokenizer);
 
   /// Adds documents, whose numbers go on where the last ones ended: a line {"text", "prompt", "id",
   /// "tokens"} each, special tokens left out. Answers without text or with invalid UTF-8 are left
   /// out, but for a character that the end cuts off, and so is every document once there are
-  /// `most_tokens`. Throws Error when no answer has text in UTF-8.
+  /// `max_tokens`. Throws Error when no answer has text in UTF-8.
   void add(const std::vector<TeacherDocument>& documents);
 
-  bool is_full() const { return tokens_ >= most_tokens_; }
-  int64_t most_tokens() const { return most_tokens_; }
+  bool is_full() const { return tokens_ >= max_tokens_; }
+  int64_t max_tokens() const { return max_tokens_; }
   int64_t documents() const { return documents_; }
   int64_t tokens() const { return tokens_; }    // of their prompts and answers
   int64_t next_id() const { return next_id_; }  // of the next document to add
@@ -55,7 +55,7 @@ class CorpusFile {
 
   std::filesystem::path file_;
   const Tokenizer& tokenizer_;
-  int64_t most_tokens_, documents_ = 0, tokens_ = 0, next_id_ = 0, left_out_in_a_row_ = 0;
+  int64_t max_tokens_, documents_ = 0, tokens_ = 0, next_id_ = 0, left_out_in_a_row_ = 0;
   LineLog journal_;
   ByteWriter writer_;
 };

@@ -131,8 +131,8 @@ void Teacher::write_ended(bool waits) {
 void Teacher::run(const std::function<void(int64_t)>& report) {
   // Documents that are left out count until they are written: then others take their places.
   const auto known = [&] { return written_tokens_ + leaving_tokens_ + held_tokens_; };
-  while (written_tokens_ < corpus_.most_tokens()) {
-    while (std::ssize(answers_) < options_.sequences && known() < corpus_.most_tokens()) {
+  while (written_tokens_ < corpus_.max_tokens()) {
+    while (std::ssize(answers_) < options_.sequences && known() < corpus_.max_tokens()) {
       submit(next_prompt());
     }
     write_ended(/*waits=*/!answers_.step());
@@ -143,7 +143,7 @@ void Teacher::run(const std::function<void(int64_t)>& report) {
 }  // namespace
 
 void check_teacher_text(const TeacherTextOptions& options) {
-  const int64_t least = options.least_prompt, most = options.most_prompt;
+  const int64_t least = options.min_prompt, most = options.max_prompt;
   HYPENET_CHECK(least >= 1 && most >= least && most <= 4096,
                 "--prompt-tokens: expected two numbers from 1 to 4096, the smaller first, found ",
                 least, ",", most);
@@ -156,7 +156,7 @@ std::vector<int32_t> draw_prompt(const Beginnings& beginnings, const Tokenizer& 
   Random random(options.seed, {id, kPromptStream});
   const int64_t index = random.below(beginnings.size());
   const int64_t count =
-      options.least_prompt + random.below(options.most_prompt - options.least_prompt + 1);
+      options.min_prompt + random.below(options.max_prompt - options.min_prompt + 1);
   // Long enough for so many tokens, and what is cut through at its end is left behind.
   const auto bytes = static_cast<size_t>(count * 16 + 128);
   std::vector<int32_t> ids = tokenizer.encode(beginnings.piece(index, bytes));

@@ -12,8 +12,8 @@
 namespace hypenet {
 
 struct TeacherTextOptions {
-  int64_t least_prompt = 2, most_prompt = 32;  // tokens, drawn uniformly
-  GenerateOptions answer;                      // of each document; its sampling seed is not used
+  int64_t min_prompt = 2, max_prompt = 32;  // tokens, drawn uniformly
+  GenerateOptions answer;                   // of each document; its sampling seed is not used
   uint64_t seed = 0;
   int64_t sequences = 16;  // under way at once, at most
 };

@@ -18,11 +18,4 @@ class CrossEntropyObjective : public Objective {
   CausalLm model_;
 };
 
-/// The first layer ("embedding", "layer 3 mixer", "layer 3 mlp", "final norm") whose output on ids
-/// [B, T] is not finite; empty when all are.
-std::string first_nonfinite_layer(CausalLm& model, const Tensor& ids);
-
-/// The model's parameters that require a gradient, by published name.
-NamedTensors trainable_parameters(CausalLm& model);
-
 }  // namespace hypenet

@@ -50,6 +50,33 @@ ModelResults model(const std::string& name, const std::vector<TaskResult>& tasks
   return read_model_results(name, std::vector{file(tasks)});
 }
 
+/// What the page has from this heading to the next one.
+std::vector<ReportPart> section(const std::string& heading, const ModelReportData& data) {
+  std::vector<ReportPart> found;
+  for (const ReportPart& part : model_report("page", data).parts) {
+    const auto* begins = std::get_if<Heading>(&part);
+    if (begins != nullptr && !found.empty()) break;
+    if (begins != nullptr ? begins->text == heading : !found.empty()) found.push_back(part);
+  }
+  return found;
+}
+
+std::vector<ReportPart> task_section(std::vector<ModelResults> models) {
+  return section("Tasks", {.models = std::move(models)});
+}
+
+std::vector<ReportPart> length_section(std::vector<ModelResults> models) {
+  return section("Long prompts", {.models = std::move(models)});
+}
+
+std::vector<ReportPart> grid_section(std::vector<ModelResults> models) {
+  return section("Needle grid", {.models = std::move(models)});
+}
+
+std::vector<ReportPart> comparison_section(std::vector<ModelComparison> comparisons) {
+  return section("Along the context", {.comparisons = std::move(comparisons)});
+}
+
 const Table& first_table(const std::vector<ReportPart>& parts) {
   for (const ReportPart& part : parts) {
     if (const auto* table = std::get_if<Table>(&part)) return *table;
@@ -98,15 +125,17 @@ TEST(TaskSectionTest, a_mean_has_the_error_of_independent_tasks) {
 }
 
 TEST(TaskSectionTest, a_model_without_accuracies_takes_nothing_from_the_mean) {
-  const auto table = first_table(
-      task_section({model("a", {accuracy("x", 0.4), accuracy("y", 0.6)}),
-                    model("b", {task("wikitext", {{.name = "word_perplexity", .value = 20},
-                                                  {.name = "byte_perplexity", .value = 2}})})}));
+  const ModelResults a = model("a", {accuracy("x", 0.4), accuracy("y", 0.6)});
+  const ModelResults b = model("b", {task("wikitext", {{.name = "word_perplexity", .value = 20},
+                                                       {.name = "byte_perplexity", .value = 2}})});
+  const auto table = first_table(task_section({a, b}));
   ASSERT_EQ(table.rows.size(), 5U);
   EXPECT_THAT(table.rows[2], ElementsAre("wikitext", "word_perplexity", "0", "100", "", "20.00"));
   EXPECT_EQ(table.rows[3][4].substr(0, 6), "0.5000");
   EXPECT_EQ(table.rows[3][5], "");
   EXPECT_EQ(table.rows[4].back(), "");
+  // Where it is the first, there is nothing to differ from.
+  EXPECT_EQ(first_table(task_section({b, a})).rows.size(), 4U);
 }
 
 TEST(TaskSectionTest, a_whole_mmlu_stands_for_its_subjects) {
@@ -300,7 +329,7 @@ TEST(ComparisonSectionTest, the_teacher_is_shown_once_when_its_numbers_are_the_s
   EXPECT_THAT(comparison_section({comparison("s2", 1, 1), comparison("s3", 1, 2)}),
               Not(Contains(VariantWith<std::string>("Perplexity on the same text:"))));
   ASSERT_EQ(apart[2].series.size(), 4U);
-  EXPECT_EQ(apart[2].series[2].name, "teacher, beside s3");
+  EXPECT_EQ(apart[2].series[3].name, "teacher, beside s3");
 }
 
 TEST(ComparisonSectionTest, means_are_over_the_same_positions) {
@@ -324,7 +353,7 @@ TEST(DecodeSectionTest, has_milliseconds_and_bytes) {
                         {"floor_ms", 1},
                         {"cache_bytes", 1 << 20}}};
   const std::vector<ResultFile> files = {{"decode.json", points}};
-  const auto parts = decode_section(read_decode_speeds(files));
+  const auto parts = section("Decode", {.speeds = read_decode_speeds(files)});
   EXPECT_THAT(first_table(parts).rows, ElementsAre(Row{"4K", "1.500", ""}, Row{"8K", "", "2.500"}));
   ASSERT_EQ(charts(parts).size(), 2U);
   EXPECT_THAT(std::get<Table>(parts[3]).rows,
@@ -353,7 +382,7 @@ TEST(TrainingSectionTest, runs_of_one_stage_share_a_chart) {
   std::vector<TrainingCurve> curves = read_training("first", "metrics.jsonl", text);
   const auto more = read_training("second", "metrics.jsonl", line("2-align", 10, 0.125));
   curves.insert(curves.end(), more.begin(), more.end());
-  const auto parts = training_section(curves);
+  const auto parts = section("Training", {.curves = curves});
   EXPECT_THAT(first_table(parts).rows[0],
               ElementsAre("first", "2-align", "20", "100", "0.5000", "0.2500", "1000"));
   const auto drawn = charts(parts);
@@ -430,23 +459,6 @@ TEST(ResultFilesTest, files_of_one_model_are_merged_and_nothing_twice) {
   ResultFile c = file({}, "c.json");
   c.json["needle_grids"] = {needle_grid_json(grid("folder", {256}))};
   EXPECT_ERROR(read_model_results("m", std::vector{c, c}), "c.json: needle grid of m at [256]");
-}
-
-TEST(ResultFilesTest, metrics_by_several_filters_are_several) {
-  const Json json = {{"results",
-                      {{"gsm8k",
-                        {{"alias", "gsm8k"},
-                         {"exact_match,strict", 0.25},
-                         {"exact_match_stderr,strict", 0.5},
-                         {"exact_match,none", 0.75},
-                         {"exact_match_stderr,none", "N/A"}}}}}};
-  const auto tasks = read_model_results("m", std::vector<ResultFile>{{"r.json", json}}).tasks;
-  ASSERT_EQ(tasks.size(), 1U);
-  ASSERT_EQ(tasks[0].metrics.size(), 2U);
-  EXPECT_EQ(tasks[0].metrics[0].name, "exact_match,strict");
-  EXPECT_EQ(tasks[0].metrics[0].error, 0.5);
-  EXPECT_EQ(tasks[0].metrics[1].name, "exact_match");
-  EXPECT_EQ(tasks[0].metrics[1].error, std::nullopt);
 }
 
 TEST(ResultFilesTest, other_shapes_are_an_error_with_place_expected_and_found) {

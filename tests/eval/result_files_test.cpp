@@ -1,19 +1,12 @@
-// Result files of a conversion; those of eval are in model_report_test.cpp.
+// Result files of a conversion and of other programs; those of eval are in model_report_test.cpp.
 #include <gmock/gmock.h>
 
-#include "eval/model_report.h"
+#include "eval/report_sections.h"
 
 namespace hypenet {
 namespace {
 
 using testing::ElementsAre;
-
-const Table& first_table(const std::vector<ReportPart>& parts) {
-  for (const ReportPart& part : parts) {
-    if (const auto* table = std::get_if<Table>(&part)) return *table;
-  }
-  throw Error("expected a table, found none");
-}
 
 /// What a conversion writes (halo/results.h), cut short.
 ResultFile conversion() {
@@ -54,11 +47,28 @@ TEST(ResultFiles, a_conversions_results_are_read_as_its_students_or_its_teachers
   EXPECT_EQ(student.tasks[0].settings, (Json{{"context", 512}, {"windows", 64}}));
   EXPECT_EQ(student.origins[0].folder, "out/tiny/model");
   EXPECT_EQ(teacher.origins[0].folder, "models/t");
-  const Table table = first_table(task_section({teacher, student}));
+  const Table table = std::get<Table>(task_parts({.models = {teacher, student}}).front());
   EXPECT_THAT(table.rows[0], ElementsAre("text/512", "perplexity", "0", "", "10.00", "11.50"));
   // Other results of the same model stand beside a conversion's.
   const auto both = std::vector{conversion(), eval_file()};
   EXPECT_EQ(read_model_results("HypeNet", both).tasks.size(), 3U);
+}
+
+TEST(ResultFiles, metrics_by_several_filters_are_several) {
+  const Json json = {{"results",
+                      {{"gsm8k",
+                        {{"alias", "gsm8k"},
+                         {"exact_match,strict", 0.25},
+                         {"exact_match_stderr,strict", 0.5},
+                         {"exact_match,none", 0.75},
+                         {"exact_match_stderr,none", "N/A"}}}}}};
+  const auto tasks = read_model_results("m", std::vector<ResultFile>{{"r.json", json}}).tasks;
+  ASSERT_EQ(tasks.size(), 1U);
+  ASSERT_EQ(tasks[0].metrics.size(), 2U);
+  EXPECT_EQ(tasks[0].metrics[0].name, "exact_match,strict");
+  EXPECT_EQ(tasks[0].metrics[0].error, 0.5);
+  EXPECT_EQ(tasks[0].metrics[1].name, "exact_match");
+  EXPECT_EQ(tasks[0].metrics[1].error, std::nullopt);
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // How tasks were measured, as a report shows it.
 #include <gmock/gmock.h>
 
-#include "eval/model_report.h"
+#include "eval/report_sections.h"
 
 namespace hypenet {
 namespace {
@@ -9,13 +9,6 @@ namespace {
 using testing::HasSubstr;
 using testing::IsEmpty;
 using Row = std::vector<std::string>;
-
-const Table& first_table(const std::vector<ReportPart>& parts) {
-  for (const ReportPart& part : parts) {
-    if (const auto* table = std::get_if<Table>(&part)) return *table;
-  }
-  throw Error("expected a table, found none");
-}
 
 TaskResult task(const std::string& name, const std::string& metric) {
   TaskResult made{.name = name};
@@ -39,12 +32,12 @@ TEST(SettingsSection, how_tasks_were_measured_is_shown_and_what_differs_is_named
   EXPECT_EQ(settings_difference(models), "Not measured alike: text/512: windows 64 / 16.");
   EXPECT_EQ(settings_difference({models[0], models[0]}), "");
   EXPECT_EQ(settings_difference({models[0], model("old", {task("arc_easy", "acc")})}), "");
-  const Table table = first_table(settings_section(models));
+  const Table table = std::get<Table>(settings_parts({.models = models}).front());
   EXPECT_EQ(table.rows,
             (std::vector<Row>{
                 {"text/512", "text x.txt, windows 64", "text y.txt, windows 16"},
                 {"arc_easy, piqa", "limit none, max_length 64", "limit none, max_length 16"}}));
-  EXPECT_THAT(settings_section({model("old", {task("arc_easy", "acc")})}), IsEmpty());
+  EXPECT_THAT(settings_parts({.models = {model("old", {task("arc_easy", "acc")})}}), IsEmpty());
   const Report report = model_report("page", {.models = models});
   EXPECT_THAT(std::get<std::string>(report.parts.front()), HasSubstr("Not measured alike"));
 }

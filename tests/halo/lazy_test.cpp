@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "halo/select.h"
+#include "model/mixers/attention.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/tiny_model.h"
 
@@ -64,15 +65,25 @@ TEST(Lazy, windows_that_leave_nothing_out_are_refused) {
                "lazy: expected");
 }
 
-TEST(Lazy, each_layer_of_a_model_has_a_share) {
+TEST(Lazy, each_layer_of_a_model_has_the_share_of_its_own_queries_and_keys) {
   torch::manual_seed(5);
   CausalLm teacher(testing_support::tiny_teacher_config());
-  std::vector<int32_t> ids(40);
-  for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int32_t>(i * 7 % 64);
-  const auto masses = lazy_masses(teacher, {{ids, 1}}, {.queries = 4, .first = 2, .recent = 8});
+  std::vector<int32_t> row(40);
+  for (size_t i = 0; i < row.size(); ++i) row[i] = static_cast<int32_t>(i * 7 % 64);
+  const LazyConfig config{.queries = 4, .first = 2, .recent = 8};
+  const auto masses = lazy_masses(teacher, {{row, 1}}, config);
   ASSERT_EQ(masses.size(), 2U);
-  // Random weights attend almost evenly: about 10 of 40 keys.
-  for (const double mass : masses) EXPECT_NEAR(mass, 0.25, 0.1);
+  const torch::NoGradGuard no_grad;
+  const Tensor ids = torch::tensor(row).to(torch::kInt64).unsqueeze(0);
+  const Context context = teacher->context(ids);
+  Residual h = {teacher->embed(ids)};
+  for (int64_t i = 0; i < 2; ++i) {
+    Block& block = teacher->layer(i);
+    auto& attention = dynamic_cast<AttentionMixer&>(block->mixer());
+    const auto heads = attention.heads(block->mixer_input(h).normed, context);
+    EXPECT_NEAR(masses[static_cast<size_t>(i)], lazy_mass(heads.q, heads.k, config), 1e-6) << i;
+    h = block->forward(h, context);
+  }
 }
 
 }  // namespace

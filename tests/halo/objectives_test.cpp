@@ -46,13 +46,13 @@ TEST(AlignObjective, is_the_mean_over_layers_of_the_mixers_squared_error) {
     EXPECT_NE(name.find(".self_attn."), std::string::npos) << name << " must not train in stage 1";
     found.push_back(parameter.grad().clone());
   }
-  const Step step = teacher->step(batch.ids);
+  const Context context = teacher->context(batch.ids);
   Residual h = {teacher->embed(batch.ids)};
   Tensor plain;
   for (int64_t i = 0; i < 3; ++i) {
     const auto [sum, x] = teacher->layer(i)->mixer_input(h);
-    const Tensor y = teacher->layer(i)->mixer().forward(x, step);
-    const Tensor term = (twins->layer(i)->mixer().forward(x, step) - y).pow(2).mean() / 3;
+    const Tensor y = teacher->layer(i)->mixer().forward(x, context);
+    const Tensor term = (twins->layer(i)->mixer().forward(x, context) - y).pow(2).mean() / 3;
     plain = plain.defined() ? plain + term : term;
     h = teacher->layer(i)->finish(sum, y);
   }

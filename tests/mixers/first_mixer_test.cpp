@@ -32,11 +32,11 @@ class DecayedMean : public TokenMixer {
     o_proj_ = register_module("o_proj", Linear(size, D, config.attention_output_bias));
   }
 
-  Tensor forward(const Tensor& x, const Step& step) override { return mix(x, step, {}); }
+  Tensor forward(const Tensor& x, const Context& context) override { return mix(x, context, {}); }
 
-  Tensor prefill(const Tensor& x, const Step& step, const Prefix& prefix,
+  Tensor prefill(const Tensor& x, const Context& context, const Prefix& prefix,
                  LayerMemory& memory) override {
-    return mix(x, step, std::get<RecurrentStates>(memory).parts[0].narrow(0, prefix.slot, 1));
+    return mix(x, context, std::get<RecurrentStates>(memory).parts[0].narrow(0, prefix.slot, 1));
   }
 
   StepOutput step(const Normed& x, const TokenRows& rows, LayerMemory& memory) override {
@@ -52,10 +52,10 @@ class DecayedMean : public TokenMixer {
 
  private:
   /// All tokens at once: m = W v + a^(t+1) m_0, W[t, s] = (1 - a) a^(t-s) for s <= t.
-  Tensor mix(const Tensor& x, const Step& step, const Tensor& state) {  // state [1, size]
+  Tensor mix(const Tensor& x, const Context& context, const Tensor& state) {  // state [1, size]
     const auto [values, gate] = project(x, {v_proj_, z_proj_});
-    Tensor v = step.to_rows(values);  // [B, T, size]
-    if (step.valid.defined()) v = v * step.valid;
+    Tensor v = context.to_rows(values);  // [B, T, size]
+    if (context.valid.defined()) v = v * context.valid;
     const Tensor time = torch::arange(v.size(1), v.options().dtype(torch::kFloat32));
     const Tensor age = time.unsqueeze(1) - time;
     const Tensor weights = (torch::pow(decay_, age) * (1 - decay_)).tril().to(v.scalar_type());
@@ -64,7 +64,7 @@ class DecayedMean : public TokenMixer {
       mean = mean + torch::pow(decay_, time + 1).unsqueeze(1) * state;
       state.copy_(mean.select(1, -1));
     }
-    return o_proj_(sigmoid_gate(step.from_rows(mean.to(x.scalar_type())), gate));
+    return o_proj_(sigmoid_gate(context.from_rows(mean.to(x.scalar_type())), gate));
   }
 
   double decay_;

@@ -173,12 +173,12 @@ TEST_P(Laws, every_parameter_has_a_finite_gradient) {
 TEST_P(Laws, layers_walked_one_by_one_are_the_forward) {
   const torch::NoGradGuard no_grad;
   const Tensor ids = random_ids(2, 33);
-  const Step step = model_->step(ids);
+  const Context context = model_->context(ids);
   Residual h = {model_->embed(ids)};
   for (int64_t i = 0; i < model_->config().num_hidden_layers; ++i) {
     Block& block = model_->layer(i);
     const auto [sum, input] = block->mixer_input(h);
-    h = block->finish(sum, block->mixer().forward(input, step));
+    h = block->finish(sum, block->mixer().forward(input, context));
   }
   EXPECT_TRUE(torch::equal(model_->logits(model_->finish(h)), model_(ids)));
 }

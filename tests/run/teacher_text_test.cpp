@@ -33,7 +33,7 @@ class TeacherText : public testing::Test {
     options_.answer.max_tokens = 12;
     options_.answer.sampling.temperature = 1;
     options_.answer.stop_ids = {*tokenizer_.eos_id()};
-    options_.least_prompt = 1, options_.most_prompt = 6;
+    options_.min_prompt = 1, options_.max_prompt = 6;
   }
 
   Beginnings beginnings() const { return {{folder_ / "text.txt"}, "text"}; }
@@ -62,7 +62,7 @@ class TeacherText : public testing::Test {
 };
 
 TEST_F(TeacherText, prompts_are_a_function_of_seed_and_number) {
-  options_.least_prompt = 2, options_.most_prompt = 5;
+  options_.min_prompt = 2, options_.max_prompt = 5;
   const Beginnings source = beginnings();
   std::set<std::vector<int32_t>> prompts;
   std::set<size_t> lengths;
@@ -103,7 +103,7 @@ TEST_F(TeacherText, documents_go_on_from_their_prompts_until_there_are_enough) {
     EXPECT_EQ(tokenizer_.decode(draw_prompt(beginnings(), tokenizer_, options_, json["id"])),
               json["prompt"].get<std::string>());
     last = json["tokens"];
-    EXPECT_LE(last, options_.most_prompt + options_.answer.max_tokens);
+    EXPECT_LE(last, options_.max_prompt + options_.answer.max_tokens);
     tokens += last;
   }
   EXPECT_GT(documents, 10);
@@ -122,7 +122,7 @@ TEST_F(TeacherText, a_stopped_run_goes_on_to_the_same_bytes) {
 
 TEST_F(TeacherText, impossible_settings_are_refused) {
   const auto with = [&](int64_t least, int64_t most, int64_t sequences) {
-    options_.least_prompt = least, options_.most_prompt = most, options_.sequences = sequences;
+    options_.min_prompt = least, options_.max_prompt = most, options_.sequences = sequences;
     return options_;
   };
   EXPECT_ERROR(check_teacher_text(with(0, 3, 1)), "--prompt-tokens: expected two numbers from 1");

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "base/files.h"
+#include "model/nonfinite.h"
 #include "store/safetensors.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/shared_memory_ranks.h"

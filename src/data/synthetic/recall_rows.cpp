@@ -124,8 +124,8 @@ std::vector<size_t> shuffled(size_t count, Random& random) {
   return order;
 }
 
-int64_t most_tokens(std::span<const std::string_view> wordings, const RecallFact& fact,
-                    const Tokenizer& tokenizer) {
+int64_t max_tokens(std::span<const std::string_view> wordings, const RecallFact& fact,
+                   const Tokenizer& tokenizer) {
   int64_t most = 0;
   for (const std::string_view wording : wordings) {
     most = std::max<int64_t>(most, std::ssize(fill(wording, fact, tokenizer).ids));
@@ -193,10 +193,10 @@ RecallRows::RecallRows(const Tokenizer& tokenizer)
   for (const RecallFrame& frame : recall_frames()) {
     for (const std::string& value : {pair, std::string("58213764")}) {
       const RecallFact fact = {&frame, pair, value};
-      int64_t fact_tokens = most_tokens(frame.facts, fact, tokenizer);
+      int64_t fact_tokens = max_tokens(frame.facts, fact, tokenizer);
       fact_tokens += 2 * std::ssize(new_line_);
-      const int64_t question_tokens = std::max(most_tokens(frame.questions, fact, tokenizer),
-                                               most_tokens(recall_questions(), fact, tokenizer));
+      const int64_t question_tokens = std::max(max_tokens(frame.questions, fact, tokenizer),
+                                               max_tokens(recall_questions(), fact, tokenizer));
       shortest_length_ = std::max(shortest_length_, fact_tokens + question_tokens);
     }
   }

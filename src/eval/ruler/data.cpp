@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/join.h"
 #include "base/json.h"
 #include "data/records.h"
 #include "eval/data_files.h"
@@ -20,17 +21,16 @@ namespace {
 /// line.
 fs::path find_path(const std::vector<fs::path>& folders, std::span<const std::string> paths,
                    const std::string& task, const std::string& source) {
-  std::string searched, expected;
+  std::vector<std::string> searched;
   for (const fs::path& folder : folders) {
     for (const std::string& path : paths) {
       if (fs::exists(folder / path)) return folder / path;
     }
-    searched += concat(searched.empty() ? "" : ", ", folder.string());
+    searched.push_back(folder.string());
   }
-  for (const std::string& path : paths) expected += concat(expected.empty() ? "" : " or ", path);
-  if (searched.empty()) searched = "no folder (--data-dir names none)";
-  throw Error(concat(task, ": expected ", expected, ", found none in ", searched,
-                     "; it can be had from ", source));
+  if (searched.empty()) searched = {"no folder (--data-dir names none)"};
+  throw Error(concat(task, ": expected ", join(paths, " or "), ", found none in ",
+                     join(searched, ", "), "; it can be had from ", source));
 }
 
 /// re.sub(r"\s+", " ", text)

@@ -23,7 +23,7 @@ class FrequentWordsDraw {
         random_(options.seed) {
     HYPENET_CHECK(length / 50 >= 4, name_, ": expected a length of at least 200, found ", length);
     draw_words();
-    words_used_ = most_words();
+    words_used_ = max_words();
   }
 
   RulerSample draw() {
@@ -60,7 +60,7 @@ class FrequentWordsDraw {
   }
 
   /// The number of words before the first that gives too many tokens.
-  int64_t most_words() const {
+  int64_t max_words() const {
     int64_t count = length_ / kLetters;
     while (tokens(with_words(count)) < length_) count += step_;
     return count - step_;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <memory>
 #include <optional>
+#include <span>
 
 #include "base/error.h"
 #include "eval/python/python_random.h"
@@ -62,10 +63,10 @@ class NeedleDraw {
       : spec_(spec), seed_(options.seed), random_(options.seed), depths_(std::move(depths)) {
     if (spec.haystack != Haystack::kEssay) return;
     essays_.emplace(options.data, name);
-    if (options.ruler_as_harness) most_words_ = essays_->size();
+    if (options.ruler_as_harness) max_words_ = essays_->size();
   }
 
-  int64_t most_words() const { return most_words_; }
+  int64_t max_words() const { return max_words_; }
 
   std::optional<RulerSample> draw(int64_t index, int64_t size) {
     std::vector<std::string> keys, needles;
@@ -133,7 +134,7 @@ class NeedleDraw {
   /// Sentences of essays with needles at random depths.
   std::optional<std::string> essay_context(int64_t index, int64_t size,
                                            const std::vector<std::string>& needles) {
-    if (most_words_ > 0) size = std::min(size, most_words_);
+    if (max_words_ > 0) size = std::min(size, max_words_);
     if (std::ssize(needles) > kDepths) return std::nullopt;
     if (size != essay_words_) {
       sentences_ = essays_->sentences(size);
@@ -149,9 +150,7 @@ class NeedleDraw {
     std::vector<std::string> parts;
     size_t begin = 0;
     for (size_t i = 0; i < ends.size(); ++i) {
-      parts.push_back(join({sentences_.begin() + static_cast<int64_t>(begin),
-                            sentences_.begin() + static_cast<int64_t>(ends[i])},
-                           " "));
+      parts.push_back(join(std::span(sentences_).subspan(begin, ends[i] - begin), " "));
       if (i < needles.size()) parts.push_back(needles[i]);
       begin = ends[i];
     }
@@ -206,7 +205,7 @@ class NeedleDraw {
   const std::vector<double> depths_;  // percent, by sample; empty: random
   const WordPairs words_;
   std::optional<Essays> essays_;
-  int64_t most_words_ = 0;  // the harness does not repeat the essays
+  int64_t max_words_ = 0;  // the harness does not repeat the essays
   int64_t essay_words_ = -1;
   std::vector<std::string> sentences_;  // of essay_words_ words
 };
@@ -221,7 +220,7 @@ RulerSubject needle_subject(const NeedleTaskSpec& spec, int64_t length, const Ta
   subject.step = spec.haystack == Haystack::kEssay ? 500 : length < 4096 ? 5 : 25;
   subject.draw = [draw](int64_t index, int64_t size) { return draw->draw(index, size); };
   if (!options.ruler_as_harness) return subject;
-  subject.most = draw->most_words();
+  subject.most = draw->max_words();
   subject.is_most_tried = true;
   subject.tokens_in_search = [&options](const RulerSample& sample) {
     return count_tokens(*options.tokenizer, sample.body + join(sample.references, " "));

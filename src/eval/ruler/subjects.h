@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/join.h"
 #include "eval/ruler/sample.h"
 
 namespace hypenet {
@@ -39,8 +40,6 @@ std::vector<RulerSample> frequent_words_samples(int64_t length, int64_t count,
                                                 const TaskOptions& options,
                                                 const std::string& name);
 inline constexpr int64_t kFrequentWordsAnswerTokens = 50;
-
-std::string join(const std::vector<std::string>& parts, const std::string& between);
 
 /// "1. first 2. second ..."
 std::string numbered(const std::vector<std::string>& words);

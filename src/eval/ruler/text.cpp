@@ -3,15 +3,6 @@
 
 namespace hypenet {
 
-std::string join(const std::vector<std::string>& parts, const std::string& between) {
-  std::string text;
-  for (size_t i = 0; i < parts.size(); ++i) {
-    if (i > 0) text += between;
-    text += parts[i];
-  }
-  return text;
-}
-
 std::string numbered(const std::vector<std::string>& words) {
   std::string text;
   for (size_t i = 0; i < words.size(); ++i) {

@@ -1,13 +1,21 @@
 // What rules are made of.
 #include "halo/twins/twin_rule.h"
 
+#include <ATen/CPUGeneratorImpl.h>
+
 #include "base/alternatives.h"
-#include "halo/transfer.h"
+#include "base/random.h"
 
 namespace hypenet {
 
 std::string mixer_tensor(int64_t layer, std::string_view name) {
   return concat("model.layers.", layer, ".self_attn.", name);
+}
+
+Tensor new_gate(const std::vector<int64_t>& shape, int64_t layer, const TransferOptions& options,
+                torch::ScalarType type) {
+  const auto generator = at::detail::createCPUGenerator(Random(options.seed, {layer}).next());
+  return (torch::randn(shape, generator, torch::kFloat32) * options.gate_std).to(type);
 }
 
 TeacherAttention::TeacherAttention(const Checkpoint& teacher, const ModelConfig& config,

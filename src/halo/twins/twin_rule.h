@@ -20,6 +20,10 @@ struct TransferOptions {
 /// "model.layers.<layer>.self_attn.<name>"
 std::string mixer_tensor(int64_t layer, std::string_view name);
 
+/// A new gate's weight for layer `layer`, N(0, gate_std), the same for the same seed.
+Tensor new_gate(const std::vector<int64_t>& shape, int64_t layer, const TransferOptions& options,
+                torch::ScalarType type);
+
 /// One layer's attention in the teacher's folder, from which the tensors of its twin are made, all
 /// in the type of the teacher's q_proj.
 class TeacherAttention {

@@ -57,16 +57,16 @@ AttentionMixer::AttentionMixer(const ModelConfig& config)
   if (config.attn_use_output_gate) o_gate_ = register_module("o_gate", Linear(D, wide, false));
 }
 
-AttentionMixer::Heads AttentionMixer::heads(const Tensor& x, const Step& step) {
+AttentionMixer::Heads AttentionMixer::heads(const Tensor& x, const Context& context) {
   const auto [queries, keys, values, gate] = project(x, {q_proj_, k_proj_, v_proj_, o_gate_});
-  Heads heads{split_heads(step.to_rows(queries), query_heads_),
-              split_heads(step.to_rows(keys), key_heads_),
-              split_heads(step.to_rows(values), key_heads_), gate};
-  heads.q = norm_and_rotate(heads.q, q_norm_, use_rope_, step.angles);
-  heads.k = norm_and_rotate(heads.k, k_norm_, use_rope_, step.angles);
+  Heads heads{split_heads(context.to_rows(queries), query_heads_),
+              split_heads(context.to_rows(keys), key_heads_),
+              split_heads(context.to_rows(values), key_heads_), gate};
+  heads.q = norm_and_rotate(heads.q, q_norm_, use_rope_, context.angles);
+  heads.k = norm_and_rotate(heads.k, k_norm_, use_rope_, context.angles);
   // float32 until after the product: s_t near a million differs from its neighbours by less than
   // bfloat16 holds.
-  if (step.query_scale.defined()) heads.q = (heads.q * step.query_scale).to(x.scalar_type());
+  if (context.query_scale.defined()) heads.q = (heads.q * context.query_scale).to(x.scalar_type());
   return heads;
 }
 
@@ -74,15 +74,15 @@ Tensor AttentionMixer::output(const Tensor& joined, const Tensor& gate) {
   return o_proj_(o_gate_ ? sigmoid_gate(joined, gate) : joined);
 }
 
-Tensor AttentionMixer::forward(const Tensor& x, const Step& step) {
-  const Heads in = heads(x, step);
-  const Tensor y = causal_attention(in.q, in.k, in.v, step.first_token);
-  return output(step.from_rows(y.flatten(2)), in.gate);
+Tensor AttentionMixer::forward(const Tensor& x, const Context& context) {
+  const Heads in = heads(x, context);
+  const Tensor y = causal_attention(in.q, in.k, in.v, context.first_token);
+  return output(context.from_rows(y.flatten(2)), in.gate);
 }
 
-Tensor AttentionMixer::prefill(const Tensor& x, const Step& step, const Prefix& prefix,
+Tensor AttentionMixer::prefill(const Tensor& x, const Context& context, const Prefix& prefix,
                                LayerMemory& memory) {
-  const Heads in = heads(x, step);
+  const Heads in = heads(x, context);
   const auto& cache = std::get<KvPages>(memory);
   for (const auto& [pages, fresh] : {std::pair(cache.keys, in.k), {cache.values, in.v}}) {
     pages.flatten(0, 1).index_copy_(0, prefix.places, fresh[0].to(pages.scalar_type()));

@@ -17,8 +17,8 @@ extern const MixerKind kAttentionMixer;
 class AttentionMixer : public TokenMixer {
  public:
   explicit AttentionMixer(const ModelConfig& config);
-  Tensor forward(const Tensor& x, const Step& step) override;
-  Tensor prefill(const Tensor& x, const Step& step, const Prefix& prefix,
+  Tensor forward(const Tensor& x, const Context& context) override;
+  Tensor prefill(const Tensor& x, const Context& context, const Prefix& prefix,
                  LayerMemory& memory) override;
   StepOutput step(const Normed& x, const TokenRows& rows, LayerMemory& memory) override;
 
@@ -27,7 +27,7 @@ class AttentionMixer : public TokenMixer {
     Tensor q, k, v;  // [B, T, H or G, d], normed, rotated and scaled
     Tensor gate;     // [B, T, H d], or undefined; of the nodes when x are nodes
   };
-  Heads heads(const Tensor& x, const Step& step);
+  Heads heads(const Tensor& x, const Context& context);
 
  private:
   Tensor output(const Tensor& joined, const Tensor& gate);  // [B, T, H d]

@@ -118,11 +118,13 @@ LightningMixer::LightningMixer(const ModelConfig& config)
   if (config_.use_output_gate) z_proj_ = register_module("z_proj", Linear(D, wide, false));
 }
 
-Tensor LightningMixer::forward(const Tensor& x, const Step& step) { return mix(x, step, {}); }
+Tensor LightningMixer::forward(const Tensor& x, const Context& context) {
+  return mix(x, context, {});
+}
 
-Tensor LightningMixer::prefill(const Tensor& x, const Step& step, const Prefix& prefix,
+Tensor LightningMixer::prefill(const Tensor& x, const Context& context, const Prefix& prefix,
                                LayerMemory& memory) {
-  return mix(x, step, std::get<RecurrentStates>(memory).parts[0].narrow(0, prefix.slot, 1));
+  return mix(x, context, std::get<RecurrentStates>(memory).parts[0].narrow(0, prefix.slot, 1));
 }
 
 StepOutput LightningMixer::step(const Normed& x, const TokenRows& rows, LayerMemory& memory) {
@@ -140,20 +142,20 @@ StepOutput LightningMixer::step(const Normed& x, const TokenRows& rows, LayerMem
   return {.x = lightning_step(input), .norm = o_norm_, .gate = gate, .projection = o_proj_};
 }
 
-Tensor LightningMixer::mix(const Tensor& x, const Step& step, const Tensor& state) {
+Tensor LightningMixer::mix(const Tensor& x, const Context& context, const Tensor& state) {
   const auto [queries, keys, values, gate] = project(x, {q_proj_, k_proj_, v_proj_, z_proj_});
-  Recurrence input{.q = split_heads(step.to_rows(queries), config_.nh),  // [B, T, H, d]
-                   .k = split_heads(step.to_rows(keys), config_.nkv),
-                   .v = split_heads(step.to_rows(values), config_.nkv),
+  Recurrence input{.q = split_heads(context.to_rows(queries), config_.nh),  // [B, T, H, d]
+                   .k = split_heads(context.to_rows(keys), config_.nkv),
+                   .v = split_heads(context.to_rows(values), config_.nkv),
                    .decay = decay_on(x.device()),
                    .scale = scale_,
                    .state = state,
                    .needs_state = state.defined()};
   Tensor &k = input.k, &v = input.v;
-  input.q = norm_and_rotate(input.q, q_norm_, config_.use_rope, step.angles);
-  k = norm_and_rotate(k, k_norm_, config_.use_rope, step.angles);
-  if (step.valid.defined()) {
-    const Tensor token = step.valid.unsqueeze(-1);  // [B, T, 1, 1]
+  input.q = norm_and_rotate(input.q, q_norm_, config_.use_rope, context.angles);
+  k = norm_and_rotate(k, k_norm_, config_.use_rope, context.angles);
+  if (context.valid.defined()) {
+    const Tensor token = context.valid.unsqueeze(-1);  // [B, T, 1, 1]
     k = k * token, v = v * token;
   }
   if (config_.nkv < config_.nh) {
@@ -162,7 +164,7 @@ Tensor LightningMixer::mix(const Tensor& x, const Step& step, const Tensor& stat
   }
   const RecurrenceOutput found = recurrence(input);
   if (state.defined()) state.copy_(found.state);
-  Tensor y = step.from_rows(found.output.flatten(2));
+  Tensor y = context.from_rows(found.output.flatten(2));
   if (o_norm_ && z_proj_) return o_proj_(o_norm_->gated(y, gate));
   if (o_norm_) y = o_norm_(y);
   if (z_proj_) y = sigmoid_gate(y, gate);

@@ -43,14 +43,14 @@ struct LightningConfig {
 class LightningMixer : public TokenMixer {
  public:
   explicit LightningMixer(const ModelConfig& config);
-  Tensor forward(const Tensor& x, const Step& step) override;
-  Tensor prefill(const Tensor& x, const Step& step, const Prefix& prefix,
+  Tensor forward(const Tensor& x, const Context& context) override;
+  Tensor prefill(const Tensor& x, const Context& context, const Prefix& prefix,
                  LayerMemory& memory) override;
   StepOutput step(const Normed& x, const TokenRows& rows, LayerMemory& memory) override;
 
  private:
   /// forward, going on from `state` [B, H, d, d] and updating it where it is defined.
-  Tensor mix(const Tensor& x, const Step& step, const Tensor& state);
+  Tensor mix(const Tensor& x, const Context& context, const Tensor& state);
   const Tensor& decay_on(torch::Device device);
 
   LightningConfig config_;

@@ -16,7 +16,7 @@ namespace hypenet {
 
 /// What the layers of one forward share. Rows are aligned on the right (left padding only; CausalLm
 /// sees to it).
-struct Step {
+struct Context {
   RopeAngles angles;   // of each position, [B, T, d/2]; or [T, d/2] when no row is padded
   Tensor positions;    // int64, [B, T] or [T] likewise: 0-based in the row's own tokens
   Tensor first_token;  // [B] int64: tokens of left padding; undefined when no row is padded
@@ -49,12 +49,12 @@ struct TokenRows {
 class TokenMixer : public torch::nn::Module {
  public:
   /// x [B, T, D] (after the input norm) -> [B, T, D], whole sequences; or the nodes of a tree of
-  /// such (step.paths).
-  virtual Tensor forward(const Tensor& x, const Step& step) = 0;
+  /// such (context.paths).
+  virtual Tensor forward(const Tensor& x, const Context& context) = 0;
 
   /// The same for a chunk of one sequence, x [1, T, D]: reads what came before from `memory` and
   /// adds the chunk to it. No autograd.
-  virtual Tensor prefill(const Tensor& x, const Step& step, const Prefix& prefix,
+  virtual Tensor prefill(const Tensor& x, const Context& context, const Prefix& prefix,
                          LayerMemory& memory) = 0;
 
   /// The same for rows x [N, D] of an inference step: what the block adds to its residual. Reads
