@@ -104,10 +104,9 @@ Generation::Prompt Generation::place(size_t request, Lease lease) {
   prompt.ids = ids_tensor(ids, teacher_->head_weight().device()).unsqueeze(0);
   prompt.step = teacher_->step(prompt.ids);
   const Tensor& pages = prompt.lease.pages_on_device;
-  const Tensor page = pages.index_select(0, prompt.step.positions.floor_divide(kPage));
   prompt.prefix = {.slot = prompt.lease.slot,
                    .pages = pages,
-                   .places = page * kPage + prompt.step.positions.remainder(kPage)};
+                   .places = places_in_pages(pages, prompt.step.positions, kPage)};
   return prompt;
 }
 
