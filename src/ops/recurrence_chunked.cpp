@@ -123,7 +123,9 @@ RecurrenceOutput recurrence_chunked(const Recurrence& input) {
   if (has_kernels && suits_lightning_cuda(input)) return lightning_cuda(input);
   if (input.offsets.defined()) return by_sequence(input, recurrence_chunked);
   if (has_kernels && suits_recurrence_cpu(input)) return recurrence_cpu(input);
-  return is_constant ? recurrence_constant(input) : recurrence_varying(input);
+  if (is_constant) return recurrence_constant(input);
+  const bool is_by_token = suits_recurrence_tokens_cpu(input) && !wants_gradient(input);
+  return is_by_token ? recurrence_recurrent(input) : recurrence_varying(input);
 }
 
 }  // namespace hypenet
