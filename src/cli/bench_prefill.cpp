@@ -49,11 +49,10 @@ double prefill_ms(Engine& engine, int64_t context) {
 
 /// In an engine with memory for this prompt alone.
 double measure(CausalLm& model, int64_t context, int64_t chunk) {
-  const auto types = model->memory_types();
-  EngineOptions options{.max_sequences = 1, .max_context = context + 1, .prefill_chunk = chunk};
-  const int64_t pages = context / options.page_tokens + 1;
-  options.memory_bytes = slot_bytes(model->config(), types) +
-                         pages * page_bytes(model->config(), types, options.page_tokens);
+  const EngineOptions options{.memory_bytes = INT64_MAX,
+                              .max_sequences = 1,
+                              .max_context = context + 1,
+                              .prefill_chunk = chunk};
   Engine engine(model, options);
   prefill_ms(engine, 1);  // takes the memory
   if (context > kShortPrompt) return prefill_ms(engine, context);

@@ -74,12 +74,10 @@ Parameters count_parameters(const Checkpoint& checkpoint, const ModelConfig& con
   return parameters;
 }
 
-/// The types of memory for weights as they are stored (CausalLm::memory_types): with bfloat16
-/// weights keys and values are bfloat16, on a CPU too.
-MemoryTypes memory_types(const Checkpoint& checkpoint) {
-  const auto type = checkpoint.tensor("model.embed_tokens.weight").scalar_type();
-  return {.cache = type == torch::kBFloat16 ? torch::kBFloat16 : torch::kFloat32,
-          .state = torch::kFloat32};
+/// For weights as they are stored: with bfloat16 ones keys and values are bfloat16, on a CPU too.
+MemoryTypes types_of(const Checkpoint& checkpoint) {
+  return memory_types(checkpoint.tensor("model.embed_tokens.weight").scalar_type(),
+                      torch::kFloat32);
 }
 
 Cache measure_cache(const ModelConfig& config, const MemoryTypes& types, int64_t tokens) {
@@ -165,7 +163,7 @@ void print_text(const Checkpoint& checkpoint, const ModelConfig& config) {
     const auto layers = std::count(kinds.begin(), kinds.end(), kind);
     table.rows.push_back({fmt::format("in {} {} mixers", layers, kind), with_commas(count)});
   }
-  const MemoryTypes types = memory_types(checkpoint);
+  const MemoryTypes types = types_of(checkpoint);
   std::cout << format_table(table)
             << fmt::format(
                    "\ncache of one sequence (keys and values {}, states {}{}):\n",
@@ -185,7 +183,7 @@ Json as_json(const Checkpoint& checkpoint, const ModelConfig& config) {
                         {"embedding", parameters.embedding},
                         {"non_embedding", parameters.total - parameters.embedding},
                         {"mixers", parameters.mixers}};
-  const MemoryTypes types = memory_types(checkpoint);
+  const MemoryTypes types = types_of(checkpoint);
   json["cache_types"] = {{"keys_and_values", type_name(types.cache)},
                          {"states", type_name(types.state)}};
   for (const int64_t tokens : kContexts) {

@@ -105,10 +105,9 @@ Generation::Prompt Generation::place(size_t request, Lease lease) {
   prompt.ids = ids_tensor(ids, teacher_->head_weight().device()).unsqueeze(0);
   prompt.context = teacher_->context(prompt.ids);
   const Tensor& pages = prompt.lease.pages_on_device;
-  const Tensor page = pages.index_select(0, prompt.context.positions.floor_divide(kPage));
   prompt.prefix = {.slot = prompt.lease.slot,
                    .pages = pages,
-                   .places = page * kPage + prompt.context.positions.remainder(kPage)};
+                   .places = places_in_pages(pages, prompt.context.positions, kPage)};
   return prompt;
 }
 

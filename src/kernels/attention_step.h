@@ -1,6 +1,5 @@
-// Softmax attention of rows over keys and values in pages, float32 with a float32 or bfloat16
-// cache. Sums run over blocks of 64 keys at absolute positions and over splits of kSplitTokens, so
-// that a row's bits depend on nothing but its own context.
+// Softmax attention of an inference step over keys and values in pages (docs/kernels.md, "Attention
+// of a step").
 #pragma once
 
 #include <cstdint>
@@ -9,43 +8,45 @@
 
 namespace hypenet::kernels {
 
-/// Token t of the sequence in slot s lies at [page_table[s][t / page_tokens]][t % page_tokens].
-struct StepPages {
-  void *keys, *values;               // [pages, page_tokens, key_heads, size] of `type`
-  const int32_t* page_table;         // [slots, table_width]
-  const int32_t *slots, *positions;  // [rows]
-  int64_t page_tokens, table_width;  // page_tokens is a multiple of 64
-  int64_t key_heads, size;
-  DType type;
+/// What pages hold; another type of pages is told apart here.
+struct KvPageParams {
+  void *keys, *values;            // [pages, page_tokens, heads, size] of `type`
+  int64_t page_tokens;            // a multiple of 64
+  int64_t heads, size;            // of keys
+  DType type = DType::kBFloat16;  // on a GPU; on a CPU float32 too
 };
 
-struct StepVectorParams {
-  const float* x;           // [rows, heads, size]
-  const float* weight;      // [size], or null for no norm
-  const float *cos, *sin;   // [rows, size / 2], or null for no rotation
-  const float* row_scales;  // [rows], or null for 1
-  float* y;                 // [rows, heads, size]
-  int64_t heads, size;
-  float eps, scale;
-};
-
-/// y = scale * row_scale * rotate(norm(x) * weight), rows begin .. end - 1.
-void ready_step_vectors(const StepVectorParams& params, int64_t begin, int64_t end);
-
-/// Puts the keys and values [rows, key_heads, size] of rows begin .. end - 1 into their pages,
-/// rounded to the cache's type; rows with a slot < 0 are left out.
-void store_step_rows(const StepPages& pages, const float* keys, const float* values, int64_t begin,
-                     int64_t end);
-
+/// o = softmax(q k^T / sqrt size) v * sigmoid(gate) over tokens 0 .. position, with q =
+/// query_scale * rotate(norm(q) * q_weight) and k alike. The row's key and value are written to its
+/// pages: token t of the sequence in slot s lies at [page_table[s][t / page_tokens]][t %
+/// page_tokens]. Rows and gate are bfloat16 on a GPU, where each slot comes at most once, and
+/// float32 on a CPU, as are its weights.
 struct AttentionStepParams {
-  const float* q;     // [rows, heads, size], times 1 / sqrt(size); heads = group * key_heads
-  const float* gate;  // [rows, heads, size], or null: sigmoid(gate) multiplies the output
-  float* o;           // [rows, heads, size]
-  StepPages pages;
-  int64_t group;  // query heads of a key head
+  const void* q;                     // [rows, heads, size]; at most 16 heads a key head on a GPU
+  const void *k, *v;                 // [rows, pages.heads, size]
+  const void *q_weight, *k_weight;   // [size], or null for no norm
+  const float *cos, *sin;            // [rows, size / 2], or null for no rotation
+  const float* query_scale;          // [rows], or null for 1
+  const void* gate;                  // [rows, heads, size], or null
+  void* o;                           // [rows, heads, size]
+  KvPageParams pages;                // size is 64 or 128 on a GPU, a multiple of 16 on a CPU
+  const int32_t* page_table;         // [slots, table_width]
+  const int32_t *slots, *positions;  // [rows]; a row with a slot < 0 is padding
+  int64_t table_width, rows, heads;
+  DType weight_type;
+  float eps;
+  float* parts;  // of a GPU: attention_step_floats() floats to work in
 };
 
-/// Neighbouring rows of one slot, in order of position, and one key head: `rows` * group queries.
+// On a CPU sums run over blocks of 64 keys at absolute positions and over splits of kSplitTokens,
+// so that a row's bits depend on nothing but its own context.
+
+/// First, rows begin .. end - 1: queries normed, rotated and scaled, by 1 / sqrt(size) too, go to
+/// `q` [rows, heads, size], which is params.q from then on; keys and values into their pages.
+void ready_step_rows(const AttentionStepParams& params, int64_t begin, int64_t end, float* q);
+
+/// Neighbouring rows of one slot, in order of position, and one key head: `rows` times as many
+/// queries as there are heads a key head.
 struct AttentionStepTask {
   int64_t first_row, rows, key_head;
 };
@@ -73,4 +74,14 @@ void add_attention_part(const AttentionStepParams& params, const AttentionStepTa
 void finish_attention_step(const AttentionStepParams& params, const AttentionStepTask& task,
                            const float* total);
 
+namespace cuda {
+
+/// All rows. Pointers are multiples of 16 bytes, of `parts` too. On a settled stream slots,
+/// positions, table and pages are read ahead.
+Status attention_step(const AttentionStepParams& params, Stream stream);
+
+/// Floats that `parts` needs on the current device. Reads the sizes in `params` alone.
+int64_t attention_step_floats(const AttentionStepParams& params);
+
+}  // namespace cuda
 }  // namespace hypenet::kernels

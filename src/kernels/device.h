@@ -2,7 +2,7 @@
 // without device code links an empty one and no caller asks.
 #pragma once
 
-#include "kernels/cuda/attention_step.h"
+#include "kernels/attention_step.h"
 #include "kernels/cuda/join_attention.h"
 #include "kernels/cuda/lightning.h"
 #include "kernels/cuda/linear_step.h"
@@ -38,8 +38,8 @@ using DeviceKernel = Status (*)(const Params&, Stream);
 /// stands. Fields
 /// begin as the empty table's, so that each may be called.
 struct DeviceKernels {
-  DeviceKernel<cuda::AttentionStepParams> attention_step = no_kernel;
-  int64_t (*attention_step_floats)(const cuda::AttentionStepParams&) = nothing;
+  DeviceKernel<AttentionStepParams> attention_step = no_kernel;
+  int64_t (*attention_step_floats)(const AttentionStepParams&) = nothing;
   DeviceKernel<GateParams> swiglu = no_kernel;
   DeviceKernel<GateParams> sigmoid_gate = no_kernel;
   DeviceKernel<GateBackwardParams> swiglu_backward = no_kernel;

@@ -1,5 +1,5 @@
-// The linear recurrence of a constant decay, one head at a time, chunked (docs/kernels.md),
-// float32, forward and backward.
+// The linear recurrence in float32, one head at a time (docs/kernels.md, "One linear recurrence"):
+// of a constant decay in chunks, forward and backward; of every kind token by token.
 #pragma once
 
 #include <cstdint>
@@ -41,5 +41,27 @@ void recurrence_backward(const RecurrenceBackwardParams& params, float* scratch)
 
 /// Floats of scratch that either kernel needs.
 int64_t recurrence_scratch(int64_t size);
+
+/// For each row in turn: S <- D S; S <- S + k^T beta (v - [is_delta] k S); o = scale q S.
+struct RecurrenceTokensParams {
+  const float *q, *k;    // [.., heads, key_size]
+  const float* v;        // [.., heads, value_size]
+  const float* kept;     // [.., heads, kept_size]: the diagonal of D, or its one number
+  const float* beta;     // [.., heads]; null: 1
+  const int32_t* slots;  // [..]: the state of each row; < 0: o is zero, no state changes. Null:
+                         // that of sequence first_row / rows
+  float* states;         // [slots, heads, key_size, value_size], updated in place
+  float* output;         // [.., heads, value_size]
+  int64_t first_row, rows, heads;
+  int64_t key_size, value_size, kept_size;  // value_size a multiple of 4; kept_size 1 or key_size
+  bool is_delta;
+  float scale;
+};
+
+/// Columns of a state that go through the tokens together at most.
+constexpr int64_t kRecurrenceColumns = 64;
+
+/// Rows first_row .. first_row + rows - 1 of one head; scratch [2 + kRecurrenceColumns, key_size].
+void recurrence_tokens(const RecurrenceTokensParams& params, int64_t head, float* scratch);
 
 }  // namespace hypenet::kernels

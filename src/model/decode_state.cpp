@@ -4,8 +4,6 @@
 
 #include <c10/util/accumulate.h>
 
-#include <cmath>
-
 #include "model/mixers/mixer_kind.h"
 
 namespace hypenet {
@@ -13,7 +11,7 @@ namespace {
 
 /// The tensors of a layer's memory; their first dimension is that of slots, or of pages.
 std::vector<Tensor> tensors_of(const LayerMemory& layer) {
-  if (const auto* pages = std::get_if<KvPages>(&layer)) return {pages->keys, pages->values};
+  if (const auto* pages = std::get_if<KvPages>(&layer)) return pages->tensors();
   return std::get<RecurrentStates>(layer).parts;
 }
 
@@ -28,9 +26,13 @@ int64_t layers_in_pages(const ModelConfig& config) {
                                [](const MixerKind* kind) { return !kind->is_recurrent; });
 }
 
-int64_t size_of(torch::ScalarType type) { return static_cast<int64_t>(c10::elementSize(type)); }
-
 }  // namespace
+
+MemoryTypes memory_types(torch::ScalarType weights, torch::ScalarType compute) {
+  const bool is_double = compute == torch::kFloat64;
+  return {weights == torch::kBFloat16 ? torch::kBFloat16 : compute,
+          is_double ? torch::kFloat64 : torch::kFloat32};
+}
 
 void RecurrentStates::clear(int64_t slot) {
   for (Tensor& part : parts) part[slot].zero_();
@@ -42,16 +44,12 @@ DecodeState::DecodeState(const ModelConfig& config, const MemorySizes& sizes,
   const auto in_type = [&](torch::ScalarType type) {
     return torch::TensorOptions(type).device(device);
   };
-  const auto pages = [&] {
-    return torch::empty(
-        {sizes.pages, sizes.page_tokens, config.num_key_value_heads, config.head_dim},
-        in_type(types.cache));
-  };
+  const auto pages = {sizes.pages, sizes.page_tokens, config.num_key_value_heads, config.head_dim};
   for (const MixerKind* kind : config.mixer_types) {
     if (kind->is_recurrent) {
       layers.emplace_back(new_states(*kind, config, sizes.slots, in_type(types.state)));
     } else {
-      layers.emplace_back(KvPages{pages(), pages()});
+      layers.emplace_back(new_kv_pages(pages, in_type(types.cache)));
     }
   }
 }
@@ -76,7 +74,8 @@ void DecodeState::copy(const PlaceInMemory& from, const PlaceInMemory& to) {
 void DecodeState::poison(const PlaceInMemory& place) {
   for (const auto& layer : layers) {
     for (const Tensor& tensor : tensors_of(layer)) {
-      for (const int64_t row : rows_of(layer, place)) tensor[row].fill_(NAN);
+      // All bits set: not a number in every floating type.
+      for (const int64_t row : rows_of(layer, place)) tensor[row].view(torch::kUInt8).fill_(0xFF);
     }
   }
 }
@@ -108,12 +107,12 @@ int64_t slot_bytes(const ModelConfig& config, const MemoryTypes& types) {
       elements += c10::multiply_integers(part.shape);
     }
   }
-  return elements * size_of(types.state);
+  return elements * static_cast<int64_t>(c10::elementSize(types.state));
 }
 
 int64_t page_bytes(const ModelConfig& config, const MemoryTypes& types, int64_t page_tokens) {
-  return layers_in_pages(config) * 2 * page_tokens * config.num_key_value_heads * config.head_dim *
-         size_of(types.cache);
+  return layers_in_pages(config) * page_tokens *
+         kv_token_bytes(config.num_key_value_heads, config.head_dim, types.cache);
 }
 
 int64_t cache_bytes(const ModelConfig& config, int64_t tokens) {

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "model/config.h"
-#include "ops/attention_step.h"
+#include "ops/kv_pages.h"
 
 namespace hypenet {
 
@@ -36,6 +36,9 @@ struct MemorySizes {
 struct MemoryTypes {
   torch::ScalarType cache = torch::kFloat32, state = torch::kFloat32;
 };
+
+/// Keys and values are of the type computed in, or bfloat16 where the weights are.
+MemoryTypes memory_types(torch::ScalarType weights, torch::ScalarType compute);
 
 /// A slot and its pages, in order.
 struct PlaceInMemory {

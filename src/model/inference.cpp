@@ -8,18 +8,14 @@
 namespace hypenet {
 
 MemoryTypes CausalLmImpl::memory_types() const {
-  const bool is_double = plan_.type == torch::kFloat64;
-  return {embedding_.read().scalar_type() == torch::kBFloat16 ? torch::kBFloat16 : plan_.type,
-          is_double ? torch::kFloat64 : torch::kFloat32};
+  return hypenet::memory_types(embedding_.read().scalar_type(), plan_.type);
 }
 
 Tensor CausalLmImpl::prefill(const Tensor& ids, Prefix prefix, DecodeState& state) {
   const torch::NoGradGuard no_grad;
   const Tensor row = ids.unsqueeze(0);  // [1, T]
   const Context context = make_context(row, {}, prefix.past);
-  const int64_t P = state.sizes.page_tokens;
-  const Tensor page = prefix.pages.index_select(0, context.positions.floor_divide(P));
-  prefix.places = page * P + context.positions.remainder(P);
+  prefix.places = places_in_pages(prefix.pages, context.positions, state.sizes.page_tokens);
   Residual h = {embed(row)};
   for (size_t i = 0; i < layers_.size(); ++i) {
     h = layers_[i]->prefill(h, context, prefix, state.layers[i]);

@@ -19,22 +19,6 @@ struct Sizes {
   int64_t N, H, G, d;
 };
 
-void check_cache(const AttentionStepInput& input) {
-  const Tensor &keys = input.cache.keys, &values = input.cache.values;
-  HYPENET_CHECK(keys.dim() == 4 && keys.size(1) > 0 && keys.size(1) % 64 == 0,
-                "attention_step: cache: expected [pages, P, G, d] with P a multiple of 64, found ",
-                keys.sizes());
-  check_shape("attention_step: cache: values", values, keys.sizes());
-  check_alike("attention_step: cache: values", values, keys);
-  HYPENET_CHECK(keys.is_contiguous() && values.is_contiguous(),
-                "attention_step: cache: expected it contiguous");
-  const torch::ScalarType type = keys.scalar_type(), own = input.q.scalar_type();
-  HYPENET_CHECK(type == own || (type == torch::kBFloat16 && own == torch::kFloat32),
-                "attention_step: cache: expected type ", own, ", found ", type);
-  HYPENET_CHECK(keys.device() == input.q.device(), "attention_step: cache: expected device ",
-                input.q.device(), ", found ", keys.device());
-}
-
 void check_numbers(const char* place, const Tensor& x, torch::IntArrayRef shape, const Tensor& q) {
   check_shape(place, x, shape);
   HYPENET_CHECK(x.scalar_type() == torch::kInt32 && x.is_contiguous() && x.device() == q.device(),
@@ -68,8 +52,8 @@ void check_optional(const AttentionStepInput& input, const Sizes& sizes) {
 }
 
 Sizes checked_sizes(const AttentionStepInput& input) {
-  check_cache(input);
-  const int64_t G = input.cache.keys.size(2), d = input.cache.keys.size(3);
+  check_kv_pages("attention_step", input.cache, input.q);
+  const int64_t G = input.cache.heads(), d = input.cache.head_size();
   HYPENET_CHECK(input.q.dim() == 2 && input.q.size(1) > 0 && input.q.size(1) % (G * d) == 0,
                 "attention_step: expected q [N, H d] with query heads in whole groups of ", G,
                 " key heads of ", d, ", found ", input.q.sizes());
@@ -89,7 +73,7 @@ Sizes checked_sizes(const AttentionStepInput& input) {
 
 /// Row n of x [N, heads d] normed and rotated in the type of sums, [heads, d].
 Tensor ready(const Tensor& x, int64_t n, const Tensor& weight, const AttentionStepInput& input) {
-  Tensor y = x[n].to(sum_type(x)).reshape({1, 1, -1, input.cache.keys.size(3)});
+  Tensor y = x[n].to(sum_type(x)).reshape({1, 1, -1, input.cache.head_size()});
   if (weight.defined()) y = rms_norm(y, weight, input.eps);
   const RopeAngles& angles = input.angles;
   if (angles.cos.defined()) {
@@ -101,16 +85,15 @@ Tensor ready(const Tensor& x, int64_t n, const Tensor& weight, const AttentionSt
 /// A row's sequence, without a look at the numbers where they lie on a GPU.
 struct RowPages {
   RowPages(const AttentionStepInput& input, int64_t n) {
-    const Tensor& keys = input.cache.keys;
-    const int64_t P = keys.size(1), most = input.page_table.size(1) * P;
+    const int64_t P = input.cache.page_tokens(), most = input.page_table.size(1) * P;
     is_real = input.slots.narrow(0, n, 1) >= 0;
     position = input.positions.narrow(0, n, 1).to(torch::kInt64).clamp(0, most - 1);
     const Tensor slot = input.slots.narrow(0, n, 1).clamp_min(0);
     // What stands in the table beyond the sequence is nobody's promise.
     pages = input.page_table.index_select(0, slot).squeeze(0).to(torch::kInt64);
-    pages = pages.clamp(0, keys.size(0) - 1);
-    place = pages.index_select(0, position.div(P, "floor")) * P + position.remainder(P);
-    tokens = keys.is_cpu() ? position.item<int64_t>() + 1 : most;
+    pages = pages.clamp(0, input.cache.pages() - 1);
+    place = places_in_pages(pages, position, P);
+    tokens = position.is_cpu() ? position.item<int64_t>() + 1 : most;
     pages = pages.narrow(0, 0, (tokens + P - 1) / P);
   }
   Tensor is_real;   // bool [1]: not padding
@@ -120,25 +103,13 @@ struct RowPages {
   int64_t tokens;   // the row sees no more
 };
 
-void store(const RowPages& row, const Tensor& x, const Tensor& cache) {
-  const Tensor flat = cache.flatten(0, 1);  // a view
-  const Tensor now = flat.index_select(0, row.place);
-  flat.index_copy_(0, row.place, torch::where(row.is_real, x.to(cache.scalar_type()), now));
-}
-
-/// The tokens of a row [tokens, G, d], zeros where it does not look.
-Tensor gathered(const RowPages& row, const Tensor& cache, const Tensor& is_seen,
-                torch::ScalarType type) {
-  const Tensor x = cache.index_select(0, row.pages).flatten(0, 1).narrow(0, 0, row.tokens).to(type);
-  return torch::where(is_seen.view({-1, 1, 1}), x, torch::zeros({}, x.options()));
-}
-
 /// The output of a row, [H, d], for q [H, d].
 Tensor attend(const RowPages& row, const Tensor& q, const KvPages& cache) {
-  const int64_t G = cache.keys.size(2), d = cache.keys.size(3);
+  const int64_t G = cache.heads(), d = cache.head_size();
   const Tensor is_seen = torch::arange(row.tokens, row.position.options()) <= row.position;
-  const Tensor k = gathered(row, cache.keys, is_seen, q.scalar_type());
-  const Tensor v = gathered(row, cache.values, is_seen, q.scalar_type());
+  const auto [keys, values] = cache.read(row.pages, row.tokens, q.scalar_type());
+  const Tensor zero = torch::zeros({}, q.options()), seen = is_seen.view({-1, 1, 1});
+  const Tensor k = torch::where(seen, keys, zero), v = torch::where(seen, values, zero);
   const Tensor scores = torch::bmm(q.view({G, -1, d}), k.permute({1, 2, 0})) /
                         std::sqrt(static_cast<double>(d));  // [G, H / G, tokens]
   const Tensor weights =
@@ -151,8 +122,10 @@ Tensor step_composed(const AttentionStepInput& input, const Sizes& sizes) {
   std::vector<RowPages> rows;
   for (int64_t n = 0; n < sizes.N; ++n) {
     rows.emplace_back(input, n);
-    store(rows.back(), ready(input.k, n, input.k_weight, input), input.cache.keys);
-    store(rows.back(), input.v[n].view({sizes.G, sizes.d}), input.cache.values);
+    const Tensor key = ready(input.k, n, input.k_weight, input);
+    const Tensor value = input.v[n].view({sizes.G, sizes.d});
+    input.cache.write(rows.back().place, {key.unsqueeze(0), value.unsqueeze(0)},
+                      rows.back().is_real);
   }
   const Tensor o = torch::empty(input.q.sizes(), input.q.options().dtype(sum_type(input.q)));
   for (int64_t n = 0; n < sizes.N; ++n) {
@@ -167,21 +140,43 @@ Tensor step_composed(const AttentionStepInput& input, const Sizes& sizes) {
 }
 
 bool suits_device(const AttentionStepInput& input) {
-  const Tensor &keys = input.cache.keys, &values = input.cache.values;
-  const int64_t d = keys.size(3);
-  return suits_cuda_kernels({input.q, keys, input.q_weight, input.angles.cos, input.query_scale}) &&
-         input.q.scalar_type() == torch::kBFloat16 && keys.scalar_type() == torch::kBFloat16 &&
-         is_aligned(keys) && is_aligned(values) && is_step_head(d) &&
-         input.q.size(1) <= kMostStepGroup * keys.size(2) * d;
+  return suits_cuda_kernels({input.q, input.q_weight, input.angles.cos, input.query_scale}) &&
+         input.q.scalar_type() == torch::kBFloat16 && suit_step_kernel(input.cache) &&
+         input.q.size(1) <= kMostStepGroup * input.cache.heads() * input.cache.head_size();
 }
 
 bool suits_cpu(const AttentionStepInput& input) {
   const auto suits = [](const Tensor& x) { return !x.defined() || suits_cpu_kernels({x}); };
   return suits(input.q) && suits(input.angles.cos) && suits(input.angles.sin) &&
-         suits(input.query_scale) && input.cache.keys.size(3) % 16 == 0;
+         suits(input.query_scale) && suit_step_kernel(input.cache);
 }
 
 }  // namespace
+
+kernels::AttentionStepParams step_params(const AttentionStepInput& input, const Tensor& o) {
+  const auto data = [](const Tensor& x) { return x.defined() ? x.const_data_ptr() : nullptr; };
+  const Tensor& weight = input.q_weight;
+  return {.q = data(input.q),
+          .k = data(input.k),
+          .v = data(input.v),
+          .q_weight = data(weight),
+          .k_weight = data(input.k_weight),
+          .cos = floats_or_null(input.angles.cos),
+          .sin = floats_or_null(input.angles.sin),
+          .query_scale = floats_or_null(input.query_scale),
+          .gate = data(input.gate),
+          .o = o.mutable_data_ptr(),
+          .pages = kernel_pages(input.cache),
+          .page_table = input.page_table.const_data_ptr<int32_t>(),
+          .slots = input.slots.const_data_ptr<int32_t>(),
+          .positions = input.positions.const_data_ptr<int32_t>(),
+          .table_width = input.page_table.size(1),
+          .rows = input.q.size(0),
+          .heads = input.q.size(1) / input.cache.head_size(),
+          .weight_type = weight.defined() ? kernel_type(weight) : kernels::DType::kFloat32,
+          .eps = static_cast<float>(input.eps),
+          .parts = nullptr};
+}
 
 Form form_of(const AttentionStepInput& input) {
   if (suits_device(input)) return Form::kDevice;

@@ -4,17 +4,12 @@
 
 #include <torch/torch.h>
 
+#include "ops/kv_pages.h"
 #include "ops/rope.h"
 
 namespace hypenet {
 
 using torch::Tensor;
-
-/// Keys and values of one attention layer, of all sequences, [pages, P, G, d] each, P a multiple of
-/// 64: token t of the sequence in slot s lies at [table[s][t / P]][t % P], table the page table.
-struct KvPages {
-  Tensor keys, values;
-};
 
 struct AttentionStepInput {
   Tensor q;                             // [N, H d], as projected

@@ -3,12 +3,10 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
 #include "kernels/attention_step.h"
 #include "ops/attention_step_forms.h"
-#include "ops/stream.h"
 #include "ops/types.h"
 
 namespace hypenet {
@@ -23,65 +21,29 @@ constexpr int64_t kMostParts = int64_t{1} << 24;  // floats: 64 MB
 
 Tensor floats(const Tensor& x) { return x.defined() ? x.to(torch::kFloat32).contiguous() : x; }
 
-kernels::StepPages pages_of(const AttentionStepInput& input) {
-  const Tensor& keys = input.cache.keys;
-  return {.keys = keys.mutable_data_ptr(),
-          .values = input.cache.values.mutable_data_ptr(),
-          .page_table = input.page_table.const_data_ptr<int32_t>(),
-          .slots = input.slots.const_data_ptr<int32_t>(),
-          .positions = input.positions.const_data_ptr<int32_t>(),
-          .page_tokens = keys.size(1),
-          .table_width = input.page_table.size(1),
-          .key_heads = keys.size(2),
-          .size = keys.size(3),
-          .type = kernel_type(keys)};
-}
-
-void check_places(const AttentionStepInput& input, const kernels::StepPages& pages) {
-  const int64_t slots = input.page_table.size(0), tokens = pages.table_width * pages.page_tokens;
-  for (int64_t n = 0; n < input.q.size(0); ++n) {
-    HYPENET_CHECK(pages.slots[n] < slots, "attention_step: slots: expected less than ", slots,
-                  ", found ", pages.slots[n]);
-    if (pages.slots[n] < 0) continue;
-    HYPENET_CHECK(pages.positions[n] >= 0 && pages.positions[n] < tokens,
+void check_places(const AttentionStepParams& params, int64_t slots) {
+  const int64_t tokens = params.table_width * params.pages.page_tokens;
+  for (int64_t n = 0; n < params.rows; ++n) {
+    HYPENET_CHECK(params.slots[n] < slots, "attention_step: slots: expected less than ", slots,
+                  ", found ", params.slots[n]);
+    if (params.slots[n] < 0) continue;
+    HYPENET_CHECK(params.positions[n] >= 0 && params.positions[n] < tokens,
                   "attention_step: positions: expected 0 .. ", tokens - 1, ", found ",
-                  pages.positions[n]);
+                  params.positions[n]);
   }
 }
 
-/// x [N, heads d] normed, rotated and scaled.
-Tensor ready(const Tensor& given, const Tensor& given_weight, const AttentionStepInput& input,
-             const Tensor& given_row_scales, double scale) {
-  const Tensor x = given.contiguous(), y = torch::empty_like(x), weight = floats(given_weight);
-  const Tensor cos = floats(input.angles.cos), sin = floats(input.angles.sin);
-  const Tensor row_scales = floats(given_row_scales);
-  const int64_t size = input.cache.keys.size(3);
-  const kernels::StepVectorParams params{.x = x.const_data_ptr<float>(),
-                                         .weight = floats_or_null(weight),
-                                         .cos = floats_or_null(cos),
-                                         .sin = floats_or_null(sin),
-                                         .row_scales = floats_or_null(row_scales),
-                                         .y = y.data_ptr<float>(),
-                                         .heads = x.size(1) / size,
-                                         .size = size,
-                                         .eps = static_cast<float>(input.eps),
-                                         .scale = static_cast<float>(scale)};
-  at::parallel_for(0, x.size(0), kGrain / x.size(1) + 1, [&](int64_t begin, int64_t end) {
-    kernels::ready_step_vectors(params, begin, end);
-  });
-  return y;
-}
-
 /// Neighbouring rows of one slot, as many as make kQueries, for every key head.
-std::vector<AttentionStepTask> tasks_of(const AttentionStepParams& params, int64_t N) {
-  const int64_t most = std::max<int64_t>(1, kQueries / params.group);
-  const int32_t* const slots = params.pages.slots;
+std::vector<AttentionStepTask> tasks_of(const AttentionStepParams& params) {
+  const int64_t N = params.rows, heads = params.pages.heads;
+  const int64_t most = std::max<int64_t>(1, kQueries / (params.heads / heads));
+  const int32_t* const slots = params.slots;
   std::vector<AttentionStepTask> tasks;
   for (int64_t first = 0, end = 0; first < N; first = end) {
     end = first + 1;
     if (slots[first] < 0) continue;
     while (end < N && end - first < most && slots[end] == slots[first]) ++end;
-    for (int64_t head = 0; head < params.pages.key_heads; ++head) {
+    for (int64_t head = 0; head < heads; ++head) {
       tasks.push_back({first, end - first, head});
     }
   }
@@ -104,7 +66,7 @@ struct Need {
 /// Every task on its own, one split after the other.
 void run_by_task(const AttentionStepParams& params, const std::vector<AttentionStepTask>& tasks,
                  const Need& need) {
-  const int64_t tokens = params.pages.positions[tasks.back().first_row] + 1;
+  const int64_t tokens = params.positions[tasks.back().first_row] + 1;
   const int64_t grain = kGrain / (tokens * params.pages.size) + 1;
   const auto count = static_cast<int64_t>(tasks.size());
   at::parallel_for(0, count, grain, [&](int64_t begin, int64_t end) {
@@ -128,7 +90,7 @@ void run_by_task(const AttentionStepParams& params, const std::vector<AttentionS
 void run_by_split(const AttentionStepParams& params, const std::vector<AttentionStepTask>& tasks,
                   const Need& need) {
   const auto count = static_cast<int64_t>(tasks.size());
-  const int64_t heads = params.pages.key_heads;
+  const int64_t heads = params.pages.heads;
   const Tensor parts = torch::empty({count * need.splits * need.part});
   const auto part_at = [&](int64_t task, int64_t split) {
     return parts.data_ptr<float>() + (task * need.splits + split) * need.part;
@@ -165,32 +127,25 @@ bool pays_by_split(const AttentionStepParams& params, const std::vector<Attentio
 
 /// Outputs of padding are not any task's.
 void clear_padding(const AttentionStepParams& params, const Tensor& o) {
-  for (int64_t n = 0; n < o.size(0); ++n) {
-    if (params.pages.slots[n] < 0) std::fill_n(params.o + n * o.size(1), o.size(1), 0.0F);
+  for (int64_t n = 0; n < params.rows; ++n) {
+    if (params.slots[n] < 0) std::fill_n(o.data_ptr<float>() + n * o.size(1), o.size(1), 0.0F);
   }
 }
 
 }  // namespace
 
-Tensor attention_step_cpu(const AttentionStepInput& input) {
-  const kernels::StepPages pages = pages_of(input);
-  check_places(input, pages);
-  const int64_t N = input.q.size(0), width = pages.key_heads * pages.size;
-  const Tensor k = ready(input.k, input.k_weight, input, {}, 1), v = input.v.contiguous();
-  const Tensor q = ready(input.q, input.q_weight, input, input.query_scale,
-                         1 / std::sqrt(static_cast<double>(pages.size)));
-  at::parallel_for(0, N, kGrain / width + 1, [&](int64_t begin, int64_t end) {
-    kernels::store_step_rows(pages, k.const_data_ptr<float>(), v.const_data_ptr<float>(), begin,
-                             end);
+Tensor attention_step_cpu(const AttentionStepInput& given) {
+  const AttentionStepInput input = with_each(given, floats);
+  const Tensor q = torch::empty_like(input.q), o = torch::empty_like(q);
+  AttentionStepParams params = step_params(input, o);
+  check_places(params, input.page_table.size(0));
+  const int64_t width = q.size(1) + 2 * input.k.size(1);
+  at::parallel_for(0, params.rows, kGrain / width + 1, [&](int64_t begin, int64_t end) {
+    kernels::ready_step_rows(params, begin, end, q.data_ptr<float>());
   });
-  const Tensor o = torch::empty_like(q), gate = floats(input.gate);
-  const AttentionStepParams params{.q = q.const_data_ptr<float>(),
-                                   .gate = floats_or_null(gate),
-                                   .o = o.data_ptr<float>(),
-                                   .pages = pages,
-                                   .group = q.size(1) / width};
+  params.q = q.const_data_ptr();
   clear_padding(params, o);
-  const std::vector<AttentionStepTask> tasks = tasks_of(params, N);
+  const std::vector<AttentionStepTask> tasks = tasks_of(params);
   if (tasks.empty()) return o;
   const Need need(params, tasks);
   if (need.splits > 1 && pays_by_split(params, tasks, need)) {

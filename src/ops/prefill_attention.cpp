@@ -55,13 +55,6 @@ AttentionPart part(const Tensor& q, const Tensor& k, const Tensor& v, bool is_ca
           logsum.reshape({q.size(1), q.size(0)}).contiguous()};
 }
 
-/// Tokens begin .. end - 1 of a sequence, begin at the start of a page: [end - begin, G, d].
-Tensor gather(const Tensor& cache, const Tensor& pages, int64_t begin, int64_t end) {
-  const int64_t P = cache.size(1), first = begin / P, last = (end + P - 1) / P;
-  const Tensor found = cache.index_select(0, pages.slice(0, first, last));
-  return found.flatten(0, 1).narrow(0, 0, end - begin);
-}
-
 Tensor join_cuda(const std::vector<AttentionPart>& parts) {
   const Tensor& first = parts[0].output;
   const c10::DeviceGuard on_device(first.device());
@@ -85,23 +78,17 @@ Tensor join_cuda(const std::vector<AttentionPart>& parts) {
 
 void check(const Tensor& q, const Tensor& k, const Tensor& v, const KvPages& cache,
            const Tensor& pages, int64_t past) {
-  HYPENET_CHECK(q.dim() == 3 && k.dim() == 3,
-                "prefill_attention: expected q [T, H, d] and k [T, G, d], found ", q.sizes(),
-                " and ", k.sizes());
-  const int64_t T = q.size(0), G = k.size(1), d = q.size(2);
-  check_shape("prefill_attention: k", k, {T, G, d});
-  check_shape("prefill_attention: v", v, {T, G, d});
-  HYPENET_CHECK(G > 0 && q.size(1) % G == 0,
-                "prefill_attention: expected query heads in whole groups, found ", q.size(1),
-                " for ", G, " key heads");
-  HYPENET_CHECK(cache.keys.dim() == 4 && cache.keys.size(2) == G && cache.keys.size(3) == d &&
-                    cache.values.sizes() == cache.keys.sizes(),
-                "prefill_attention: cache: expected [pages, P, ", G, ", ", d, "], found ",
-                cache.keys.sizes(), " and ", cache.values.sizes());
+  check_kv_pages("prefill_attention", cache, q);
+  const int64_t G = cache.heads(), d = cache.head_size(), P = cache.page_tokens();
+  HYPENET_CHECK(q.dim() == 3 && q.size(1) % G == 0 && q.size(2) == d,
+                "prefill_attention: expected q [T, H, d] with query heads in whole groups of ", G,
+                " key heads of ", d, ", found ", q.sizes());
+  check_shape("prefill_attention: k", k, {q.size(0), G, d});
+  check_shape("prefill_attention: v", v, {q.size(0), G, d});
   HYPENET_CHECK(pages.dim() == 1 && pages.scalar_type() == torch::kInt64 && past >= 0 &&
-                    pages.size(0) * cache.keys.size(1) >= past,
-                "prefill_attention: pages: expected int64 pages of ", cache.keys.size(1),
-                " tokens for ", past, " tokens, found ", pages.sizes());
+                    pages.size(0) * P >= past,
+                "prefill_attention: pages: expected int64 pages of ", P, " tokens for ", past,
+                " tokens, found ", pages.sizes());
 }
 
 }  // namespace
@@ -129,14 +116,14 @@ Tensor prefill_attention(const Tensor& q, const Tensor& k, const Tensor& v, cons
     return causal_attention(q.unsqueeze(0), k.unsqueeze(0), v.unsqueeze(0)).squeeze(0);
   }
   const bool is_fused = suits_fused_attention(q.unsqueeze(0), k.unsqueeze(0), v.unsqueeze(0));
-  const int64_t P = cache.keys.size(1);
+  const int64_t P = cache.page_tokens();
   const int64_t piece = (piece_tokens(past, is_fused) + P - 1) / P * P;
   std::vector<AttentionPart> parts;
   for (int64_t begin = 0; begin < past; begin += piece) {
     const int64_t end = std::min(begin + piece, past);
-    const auto type = q.scalar_type();
-    parts.push_back(part(q, gather(cache.keys, pages, begin, end).to(type),
-                         gather(cache.values, pages, begin, end).to(type), false));
+    const KvRows rows =
+        cache.read(pages.slice(0, begin / P, (end + P - 1) / P), end - begin, q.scalar_type());
+    parts.push_back(part(q, rows.keys, rows.values, false));
   }
   parts.push_back(part(q, k, v, true));
   return join_attention(parts);

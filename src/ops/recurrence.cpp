@@ -2,6 +2,8 @@
 // form is in recurrence_chunked.cpp.
 #include "ops/recurrence.h"
 
+#include <span>
+
 #include "ops/recurrence_forms.h"
 #include "ops/types.h"
 
@@ -27,11 +29,26 @@ void check_device(const char* place, const Tensor& x, const Tensor& q) {
                 ", found ", x.device());
 }
 
-bool any_requires_grad(const Recurrence& input) {
-  const auto tensors = {input.q, input.k, input.v, input.decay, input.beta, input.state};
-  return torch::GradMode::is_enabled() && std::ranges::any_of(tensors, [](const Tensor& x) {
-           return x.defined() && x.requires_grad();
-         });
+void check_states(const Recurrence& input, int64_t count) {
+  const Tensor &q = input.q, &state = input.state;
+  check_shape("recurrence: state", state, {count, q.size(2), q.size(3), input.v.size(3)});
+  HYPENET_CHECK(state.scalar_type() == sum_type(q), "recurrence: state: expected type ",
+                sum_type(q), ", found ", state.scalar_type());
+  check_device("recurrence: state", state, q);
+}
+
+/// Of a step whose rows may share states; on a GPU nobody looks at the numbers.
+void check_slots(const Recurrence& input, const Tensor& slots) {
+  check_shape("recurrence_step: slots", slots, {input.q.size(0)});
+  HYPENET_CHECK(slots.scalar_type() == torch::kInt32 && slots.is_contiguous(),
+                "recurrence_step: slots: expected contiguous Int, found ", slots.scalar_type());
+  check_device("recurrence_step: slots", slots, input.q);
+  if (!slots.is_cpu()) return;
+  const std::span numbers(slots.const_data_ptr<int32_t>(), static_cast<size_t>(slots.numel()));
+  for (const int32_t slot : numbers) {
+    HYPENET_CHECK(slot < input.state.size(0), "recurrence_step: slots: expected less than ",
+                  input.state.size(0), ", found ", slot);
+  }
 }
 
 /// Tokens (dimension 1) or rows (dimension 0) begin .. begin + count - 1, without states.
@@ -56,8 +73,6 @@ Tensor step_in_order(const Recurrence& input, const Tensor& slots) {
   const Tensor output = torch::zeros_like(input.v);
   for (int64_t n = 0; n < B; ++n) {
     const int32_t slot = slots.const_data_ptr<int32_t>()[n];
-    HYPENET_CHECK(slot < input.state.size(0), "recurrence_step: slots: expected less than ",
-                  input.state.size(0), ", found ", slot);
     if (slot < 0) continue;
     Recurrence row = part_of(input, 0, n, 1);
     row.state = input.state.narrow(0, slot, 1);
@@ -83,6 +98,13 @@ Tensor step_at_once(const Recurrence& input, const Tensor& slots) {
 
 }  // namespace
 
+bool wants_gradient(const Recurrence& input) {
+  const auto tensors = {input.q, input.k, input.v, input.decay, input.beta, input.state};
+  return torch::GradMode::is_enabled() && std::ranges::any_of(tensors, [](const Tensor& x) {
+           return x.defined() && x.requires_grad();
+         });
+}
+
 void check_recurrence(const Recurrence& input) {
   const Tensor &q = input.q, &k = input.k, &v = input.v, &decay = input.decay;
   HYPENET_CHECK(q.dim() == 4 && q.size(1) >= 1,
@@ -105,11 +127,7 @@ void check_recurrence(const Recurrence& input) {
   if (input.offsets.defined()) check_offsets(input);
   check_device("recurrence: offsets", input.offsets, q);
   if (!input.state.defined()) return;
-  const int64_t sequences = input.offsets.defined() ? input.offsets.size(0) - 1 : B;
-  check_shape("recurrence: state", input.state, {sequences, H, dk, dv});
-  HYPENET_CHECK(input.state.scalar_type() == sum_type(q), "recurrence: state: expected type ",
-                sum_type(q), ", found ", input.state.scalar_type());
-  check_device("recurrence: state", input.state, q);
+  check_states(input, input.offsets.defined() ? input.offsets.size(0) - 1 : B);
 }
 
 Tensor decay_of_tokens(const Recurrence& input) {
@@ -146,12 +164,14 @@ RecurrenceOutput recurrence_recurrent(const Recurrence& input) {
   check_recurrence(input);
   if (input.offsets.defined()) return by_sequence(input, recurrence_recurrent);
   const torch::NoGradGuard no_grad;
+  Tensor state = input.state.defined() ? input.state.clone(torch::MemoryFormat::Contiguous)
+                                       : initial_state(input);
+  if (suits_recurrence_tokens_cpu(input)) return {recurrence_tokens_cpu(input, state, {}), state};
   const torch::ScalarType type = sum_type(input.q);
   const int64_t B = input.q.size(0), T = input.q.size(1), H = input.q.size(2);
   const Tensor kept = decay_of_tokens(input).neg().exp_().expand({B, T, H, -1});
   const Tensor q = input.q.to(type) * input.scale, k = input.k.to(type), v = input.v.to(type);
   const Tensor beta = input.beta.defined() ? input.beta.to(type) : Tensor();
-  Tensor state = input.state.defined() ? input.state.clone() : initial_state(input);
   Tensor output = torch::empty({B, T, H, v.size(3)}, q.options());
   for (int64_t t = 0; t < T; ++t) {
     const Tensor key = k.select(1, t).unsqueeze(-1);  // [B, H, dk, 1]
@@ -170,22 +190,26 @@ Tensor recurrence_step(const Recurrence& input, const Tensor& slots) {
   HYPENET_CHECK(input.q.dim() == 4 && input.q.size(1) == 1 && input.state.defined(),
                 "recurrence_step: expected one token a row and their states, found q ",
                 input.q.sizes());
-  if (!slots.defined()) {
-    const RecurrenceOutput out = recurrence_recurrent(input);
-    input.state.copy_(out.state);
-    return out.output;
+  Recurrence rows = input;
+  rows.state = Tensor();
+  check_recurrence(rows);
+  check_states(input, slots.defined() ? input.state.size(0) : input.q.size(0));
+  if (slots.defined()) check_slots(input, slots);
+  if (suits_recurrence_tokens_cpu(input) && input.state.is_contiguous()) {
+    return recurrence_tokens_cpu(input, input.state, slots);
   }
-  check_shape("recurrence_step: slots", slots, {input.q.size(0)});
-  HYPENET_CHECK(slots.scalar_type() == torch::kInt32 && slots.is_contiguous(),
-                "recurrence_step: slots: expected contiguous Int, found ", slots.scalar_type());
-  check_device("recurrence_step: slots", slots, input.q);
-  return slots.is_cpu() ? step_in_order(input, slots) : step_at_once(input, slots);
+  if (slots.defined()) {
+    return slots.is_cpu() ? step_in_order(input, slots) : step_at_once(input, slots);
+  }
+  const RecurrenceOutput out = recurrence_recurrent(input);
+  input.state.copy_(out.state);
+  return out.output;
 }
 
 RecurrenceOutput recurrence(const Recurrence& input) {
   const bool few =
       input.q.dim() == 4 && input.q.size(1) <= kRecurrentTokens && !input.offsets.defined();
-  return few && !any_requires_grad(input) ? recurrence_recurrent(input) : recurrence_chunked(input);
+  return few && !wants_gradient(input) ? recurrence_recurrent(input) : recurrence_chunked(input);
 }
 
 }  // namespace hypenet

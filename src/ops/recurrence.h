@@ -36,7 +36,8 @@ struct RecurrenceOutput {
 
 /// Chunked form, differentiable in q, k, v, decay, beta and the initial state (through output and
 /// final state). A constant decay per head without beta and delta rule (lightning attention) has
-/// kernels: bfloat16 on a GPU with head size 64 or 128, float32 on a CPU; the rest is tensor code.
+/// kernels: bfloat16 on a GPU with head size 64 or 128, float32 on a CPU; what else is float32 on a
+/// CPU goes token by token through a kernel when no gradient is wanted; the rest is tensor code.
 /// Sums and states are float32 (float64 for float64 input). T >= 1. Throws Error when shapes, types
 /// or devices disagree. Time O(T (chunk (dk + dv) + dk dv)) a head.
 RecurrenceOutput recurrence_chunked(const Recurrence& input);

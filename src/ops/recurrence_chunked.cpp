@@ -117,7 +117,11 @@ bool has_constant_decay(const Recurrence& input) {
 }
 
 Form form_of(const Recurrence& input) {
-  if (!has_constant_decay(input) || input.q.sizes() != input.v.sizes()) return Form::kComposed;
+  if (!has_constant_decay(input)) {
+    const bool is_by_token = suits_recurrence_tokens_cpu(input) && !wants_gradient(input);
+    return is_by_token ? Form::kCpu : Form::kComposed;
+  }
+  if (input.q.sizes() != input.v.sizes()) return Form::kComposed;
   if (suits_lightning_cuda(input)) return Form::kDevice;
   return suits_recurrence_cpu(input) ? Form::kCpu : Form::kComposed;
 }
@@ -127,8 +131,9 @@ RecurrenceOutput recurrence_chunked(const Recurrence& input) {
   const Form form = form_of(input);
   if (form == Form::kDevice) return lightning_cuda(input);
   if (input.offsets.defined()) return by_sequence(input, recurrence_chunked);
-  if (form == Form::kCpu) return recurrence_cpu(input);
-  return has_constant_decay(input) ? recurrence_constant(input) : recurrence_varying(input);
+  if (has_constant_decay(input))
+    return form == Form::kCpu ? recurrence_cpu(input) : recurrence_constant(input);
+  return form == Form::kCpu ? recurrence_recurrent(input) : recurrence_varying(input);
 }
 
 }  // namespace hypenet

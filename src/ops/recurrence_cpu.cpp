@@ -12,6 +12,8 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
+constexpr int64_t kGrain = int64_t{1} << 16;  // elements of states a thread at least
+
 const float* data_or_null(const Tensor& x) {
   return x.defined() ? x.const_data_ptr<float>() : nullptr;
 }
@@ -131,6 +133,46 @@ RecurrenceOutput recurrence_cpu(const Recurrence& input) {
   const variable_list outputs = RecurrenceCpuFunction::apply(
       input.q, input.k, input.v, initial, input.decay, input.scale, input.needs_state);
   return {outputs[0], input.needs_state ? outputs[1] : Tensor()};
+}
+
+bool suits_recurrence_tokens_cpu(const Recurrence& input) {
+  return suits_cpu_kernels({input.q}) && input.v.size(3) % 4 == 0 && !has_constant_decay(input);
+}
+
+Tensor recurrence_tokens_cpu(const Recurrence& input, const Tensor& states, const Tensor& slots) {
+  const int64_t B = input.q.size(0), T = input.q.size(1), H = input.q.size(2);
+  const int64_t dk = input.q.size(3), dv = input.v.size(3);
+  const Tensor q = input.q.contiguous(), k = input.k.contiguous(), v = input.v.contiguous();
+  const Tensor kept = decay_of_tokens(input).neg().exp_().expand({B, T, H, -1}).contiguous();
+  const Tensor beta = input.beta.defined() ? input.beta.to(torch::kFloat32).contiguous() : Tensor();
+  const Tensor output = torch::empty_like(v);
+  if (output.numel() == 0) return output;
+  const int64_t rows = slots.defined() ? B : T;  // that follow each other; of a slot all may
+  const int64_t grain = kGrain / (rows * dk * dv + 1) + 1;
+  at::parallel_for(0, B * T / rows * H, grain, [&](int64_t begin, int64_t end) {
+    const Tensor scratch = torch::empty({2 + kernels::kRecurrenceColumns, dk});
+    for (int64_t i = begin; i < end; ++i) {
+      kernels::recurrence_tokens(
+          {.q = q.const_data_ptr<float>(),
+           .k = k.const_data_ptr<float>(),
+           .v = v.const_data_ptr<float>(),
+           .kept = kept.const_data_ptr<float>(),
+           .beta = data_or_null(beta),
+           .slots = slots.defined() ? slots.const_data_ptr<int32_t>() : nullptr,
+           .states = states.data_ptr<float>(),
+           .output = output.data_ptr<float>(),
+           .first_row = i / H * rows,
+           .rows = rows,
+           .heads = H,
+           .key_size = dk,
+           .value_size = dv,
+           .kept_size = kept.size(3),
+           .is_delta = input.is_delta,
+           .scale = static_cast<float>(input.scale)},
+          i % H, scratch.data_ptr<float>());
+    }
+  });
+  return output;
 }
 
 }  // namespace hypenet

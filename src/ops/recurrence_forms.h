@@ -14,6 +14,9 @@ Tensor decay_of_tokens(const Recurrence& input);
 /// Packed sequences by a form for one, one after the other; empty ones keep their state.
 RecurrenceOutput by_sequence(const Recurrence& input, RecurrenceOutput (*form)(const Recurrence&));
 
+/// Whether autograd wants a graph.
+bool wants_gradient(const Recurrence& input);
+
 /// Decay per head [H] without gradient, no beta, no delta rule.
 bool has_constant_decay(const Recurrence& input);
 
@@ -31,5 +34,13 @@ RecurrenceOutput lightning_cuda(const Recurrence& input);
 /// The chunk is the kernels' own.
 bool suits_recurrence_cpu(const Recurrence& input);
 RecurrenceOutput recurrence_cpu(const Recurrence& input);
+
+/// Whether recurrence_tokens_cpu takes an input: float32 on the CPU with dv a multiple of 4, but
+/// for those that recurrence_constant serves.
+bool suits_recurrence_tokens_cpu(const Recurrence& input);
+
+/// Token by token by the kernel of kernels/cpu, without autograd: the output. `states`, contiguous,
+/// are updated in place, those of the sequences, or of the rows' slots where `slots` are given.
+Tensor recurrence_tokens_cpu(const Recurrence& input, const Tensor& states, const Tensor& slots);
 
 }  // namespace hypenet

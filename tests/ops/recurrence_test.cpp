@@ -46,9 +46,9 @@ std::vector<Tensor*> tensors_of(Recurrence& input) {
   return all;
 }
 
-/// Two heads of 8 and 6 numbers; where channels have a decay, one fades by 25 nats a token.
-Recurrence make_input(const Row& row, int64_t T, bool has_state, int64_t B = 2) {
-  const int64_t H = 2, dk = 8, dv = 6;
+/// Two heads of 8 and dv numbers; where channels have a decay, one fades by 25 nats a token.
+Recurrence make_input(const Row& row, int64_t T, bool has_state, int64_t B = 2, int64_t dv = 6) {
+  const int64_t H = 2, dk = 8;
   torch::manual_seed(T);
   const auto options = torch::TensorOptions(torch::kFloat64);
   Recurrence input{.q = torch::randn({B, T, H, dk}, options),
@@ -190,29 +190,69 @@ TEST_P(RecurrenceLaws, packed_sequences_are_those_alone) {
   expect_close({decoded.output, decoded.state}, {expected[0], expected[1]}, 1e-10);
 }
 
+/// The tensor code takes the first, the kernel of a CPU the others: columns in fours, in whole
+/// blocks, and both.
+struct Numbers {
+  torch::ScalarType type;
+  int64_t dv;
+  double tolerance;
+};
+constexpr Numbers kNumbers[] = {{torch::kFloat64, 6, 1e-12},
+                                {torch::kFloat32, 12, 1e-5},
+                                {torch::kFloat32, 128, 1e-5},
+                                {torch::kFloat32, 84, 1e-5}};
+
+Recurrence as(Recurrence input, torch::ScalarType type) {
+  for (Tensor* x : tensors_of(input)) *x = x->detach().to(type);
+  return input;
+}
+
 TEST_P(RecurrenceLaws, steps_change_the_states_of_their_slots) {
   const torch::NoGradGuard no_grad;
-  Recurrence input = make_input(GetParam(), 1, true, 4);
-  const Tensor start = input.state.detach().clone(), expected_state = start.clone();
-  const std::vector<int32_t> slots = {2, -1, 0, 2};
-  std::vector<Tensor> expected;
-  for (int64_t n = 0; n < 4; ++n) {
-    Recurrence row = alone(input, 0, n, 1, n);
-    if (slots[n] < 0) {
-      expected.push_back(torch::zeros_like(row.v));
-      continue;
+  for (const Numbers& numbers : kNumbers) {
+    Recurrence wide = make_input(GetParam(), 1, true, 4, numbers.dv);
+    const Tensor expected_state = wide.state.detach().clone();
+    const std::vector<int32_t> slots = {2, -1, 0, 2};
+    std::vector<Tensor> expected;
+    for (int64_t n = 0; n < 4; ++n) {
+      Recurrence row = alone(wide, 0, n, 1, n);
+      if (slots[n] < 0) {
+        expected.push_back(torch::zeros_like(row.v));
+        continue;
+      }
+      row.state = expected_state.narrow(0, slots[n], 1);
+      const RecurrenceOutput out = reference::recurrence(row);
+      expected.push_back(out.output);
+      expected_state[slots[n]] = out.state[0];
     }
-    row.state = expected_state.narrow(0, slots[n], 1);
-    const RecurrenceOutput out = reference::recurrence(row);
-    expected.push_back(out.output);
-    expected_state[slots[n]] = out.state[0];
+    Recurrence input = as(wide, numbers.type);
+    input.state = input.state.clone();
+    const Tensor start = input.state.clone();
+    const Tensor output = recurrence_step(input, torch::tensor(slots, torch::kInt32));
+    expect_close({output, input.state}, {torch::cat(expected), expected_state}, numbers.tolerance);
+    EXPECT_TRUE(torch::equal(input.state[1], start[1]));  // nobody's
+    const RecurrenceOutput whole = recurrence_recurrent(input);
+    expect_close({recurrence_step(input, {}), input.state}, {whole.output, whole.state}, 1e-12);
   }
-  input.state = start.clone();
-  const Tensor output = recurrence_step(input, torch::tensor(slots, torch::kInt32));
-  expect_close({output, input.state}, {torch::cat(expected), expected_state}, 1e-12);
-  EXPECT_TRUE(torch::equal(input.state[1], start[1]));  // nobody's
-  const RecurrenceOutput whole = recurrence_recurrent(input);
-  expect_close({recurrence_step(input, {}), input.state}, {whole.output, whole.state}, 1e-12);
+}
+
+TEST_P(RecurrenceLaws, forms_without_gradient_agree) {
+  const torch::NoGradGuard no_grad;
+  for (const Numbers& numbers : kNumbers) {
+    for (const int64_t T : {1, 5, 70}) {
+      for (const bool has_state : {false, true}) {
+        SCOPED_TRACE(c10::str("dv ", numbers.dv, " T ", T, has_state ? " state" : ""));
+        const Recurrence wide = make_input(GetParam(), T, has_state, 2, numbers.dv);
+        const RecurrenceOutput expected = reference::recurrence(wide);
+        const Recurrence input = as(wide, numbers.type);
+        for (const Form& form : {Form(recurrence_recurrent), Form(recurrence_chunked)}) {
+          const RecurrenceOutput found = form(input);
+          expect_close({found.output, found.state}, {expected.output, expected.state},
+                       numbers.tolerance);
+        }
+      }
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Rows, RecurrenceLaws, testing::ValuesIn(kRows),

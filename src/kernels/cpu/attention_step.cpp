@@ -139,88 +139,100 @@ struct Part {
   float *o, *largest, *sums;  // [queries, size], [queries], [queries]
 };
 
+/// Query heads of a key head.
+HYPENET_INLINE int64_t group_of(const AttentionStepParams& params) {
+  return params.heads / params.pages.heads;
+}
+
 HYPENET_INLINE int64_t queries_of(const AttentionStepParams& params,
                                   const AttentionStepTask& task) {
-  return round_up(task.rows * params.group, kTileRows);
+  return round_up(task.rows * group_of(params), kTileRows);
 }
 
 /// Where token `token` of a slot and key head lies, in elements.
-HYPENET_INLINE int64_t place_of(const StepPages& pages, int64_t slot, int64_t token,
+HYPENET_INLINE int64_t place_of(const AttentionStepParams& params, int64_t slot, int64_t token,
                                 int64_t key_head) {
-  const int64_t page = pages.page_table[slot * pages.table_width + token / pages.page_tokens];
+  const KvPageParams& pages = params.pages;
+  const int64_t page = params.page_table[slot * params.table_width + token / pages.page_tokens];
   const int64_t row = page * pages.page_tokens + token % pages.page_tokens;
-  return (row * pages.key_heads + key_head) * pages.size;
+  return (row * pages.heads + key_head) * pages.size;
 }
 
 /// Where a task's queries, gates or outputs lie: those of a row stand together.
 HYPENET_INLINE int64_t row_at(const AttentionStepParams& params, const AttentionStepTask& task,
                               int64_t row) {
-  const int64_t heads = params.group * params.pages.key_heads;
-  return ((task.first_row + row) * heads + task.key_head * params.group) * params.pages.size;
+  return ((task.first_row + row) * params.heads + task.key_head * group_of(params)) *
+         params.pages.size;
+}
+
+/// y = factor * rotate(norm(x) * weight), one head of a row.
+HYPENET_INLINE void ready_head(const AttentionStepParams& params, int64_t row, const float* x,
+                               const void* given_weight, float factor, float* y) {
+  const int64_t size = params.pages.size, half = size / 2;
+  const float* const weight = static_cast<const float*>(given_weight);
+  if (weight != nullptr) {
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < size; ++i) sum += x[i] * x[i];
+    factor *= 1.0F / std::sqrt(sum / static_cast<float>(size) + params.eps);
+#pragma omp simd
+    for (int64_t i = 0; i < size; ++i) y[i] = x[i] * factor * weight[i];
+  } else {
+#pragma omp simd
+    for (int64_t i = 0; i < size; ++i) y[i] = x[i] * factor;
+  }
+  if (params.cos == nullptr) return;
+  const float* const cos = params.cos + row * half;
+  const float* const sin = params.sin + row * half;
+#pragma omp simd
+  for (int64_t i = 0; i < half; ++i) {
+    const float a = y[i], b = y[half + i];
+    y[i] = a * cos[i] - b * sin[i];
+    y[half + i] = b * cos[i] + a * sin[i];
+  }
+}
+
+/// Puts x [count] at element `place` of keys or values.
+HYPENET_INLINE void store_elements(const float* x, int64_t count, DType type, int64_t place,
+                                   void* pages) {
+  if (type == DType::kFloat32) {
+    std::memcpy(static_cast<float*>(pages) + place, x, static_cast<size_t>(count) * sizeof(float));
+    return;
+  }
+  uint16_t* const to = static_cast<uint16_t*>(pages) + place;
+#pragma omp simd
+  for (int64_t i = 0; i < count; ++i) to[i] = rounded(x[i]);
 }
 
 }  // namespace
 
 HYPENET_VECTORIZED
-void ready_step_vectors(const StepVectorParams& params, int64_t begin, int64_t end) {
-  const int64_t size = params.size, half = size / 2;
-  for (int64_t index = begin * params.heads; index < end * params.heads; ++index) {
-    const int64_t row = index / params.heads;
-    const float* const x = params.x + index * size;
-    float* const y = params.y + index * size;
-    float factor = params.scale * (params.row_scales != nullptr ? params.row_scales[row] : 1.0F);
-    if (params.weight != nullptr) {
-      float sum = 0;
-#pragma omp simd reduction(+ : sum)
-      for (int64_t i = 0; i < size; ++i) sum += x[i] * x[i];
-      factor *= 1.0F / std::sqrt(sum / static_cast<float>(size) + params.eps);
-    }
-    const float* const weight = params.weight;
-    if (weight != nullptr) {
-#pragma omp simd
-      for (int64_t i = 0; i < size; ++i) y[i] = x[i] * factor * weight[i];
-    } else {
-#pragma omp simd
-      for (int64_t i = 0; i < size; ++i) y[i] = x[i] * factor;
-    }
-    if (params.cos == nullptr) continue;
-    const float* const cos = params.cos + row * half;
-    const float* const sin = params.sin + row * half;
-#pragma omp simd
-    for (int64_t i = 0; i < half; ++i) {
-      const float a = y[i], b = y[half + i];
-      y[i] = a * cos[i] - b * sin[i];
-      y[half + i] = b * cos[i] + a * sin[i];
-    }
-  }
-}
-
-HYPENET_VECTORIZED
-void store_step_rows(const StepPages& pages, const float* keys, const float* values, int64_t begin,
-                     int64_t end) {
-  const int64_t width = pages.key_heads * pages.size;
+void ready_step_rows(const AttentionStepParams& params, int64_t begin, int64_t end, float* q) {
+  const KvPageParams& pages = params.pages;
+  const int64_t size = pages.size, width = pages.heads * size;
+  const float root = static_cast<float>(1 / std::sqrt(static_cast<double>(size)));
   for (int64_t row = begin; row < end; ++row) {
-    if (pages.slots[row] < 0) continue;
-    const int64_t place = place_of(pages, pages.slots[row], pages.positions[row], 0);
-    const float *const key = keys + row * width, *const value = values + row * width;
-    if (pages.type == DType::kFloat32) {
-      const size_t bytes = static_cast<size_t>(width) * sizeof(float);
-      std::memcpy(static_cast<float*>(pages.keys) + place, key, bytes);
-      std::memcpy(static_cast<float*>(pages.values) + place, value, bytes);
-      continue;
+    if (params.slots[row] < 0) continue;
+    float* const queries = q + row * params.heads * size;
+    const float* const given = static_cast<const float*>(params.q) + row * params.heads * size;
+    const float* const keys = static_cast<const float*>(params.k) + row * width;
+    const float* const values = static_cast<const float*>(params.v) + row * width;
+    const int64_t place = place_of(params, params.slots[row], params.positions[row], 0);
+    // The queries' room holds the keys until these are in their page.
+    for (int64_t i = 0; i < width; i += size) {
+      ready_head(params, row, keys + i, params.k_weight, 1.0F, queries + i);
     }
-    uint16_t* const to_key = static_cast<uint16_t*>(pages.keys) + place;
-    uint16_t* const to_value = static_cast<uint16_t*>(pages.values) + place;
-#pragma omp simd
-    for (int64_t i = 0; i < width; ++i) {
-      to_key[i] = rounded(key[i]);
-      to_value[i] = rounded(value[i]);
+    store_elements(queries, width, pages.type, place, pages.keys);
+    store_elements(values, width, pages.type, place, pages.values);
+    const float scale = params.query_scale != nullptr ? params.query_scale[row] : 1.0F;
+    for (int64_t i = 0; i < params.heads * size; i += size) {
+      ready_head(params, row, given + i, params.q_weight, root * scale, queries + i);
     }
   }
 }
 
 int64_t attention_step_splits(const AttentionStepParams& params, const AttentionStepTask& task) {
-  return params.pages.positions[task.first_row + task.rows - 1] / kSplitTokens + 1;
+  return params.positions[task.first_row + task.rows - 1] / kSplitTokens + 1;
 }
 
 int64_t attention_step_part(const AttentionStepParams& params, const AttentionStepTask& task) {
@@ -235,16 +247,16 @@ int64_t attention_step_scratch(const AttentionStepParams& params, const Attentio
 HYPENET_VECTORIZED
 void attention_step_split(const AttentionStepParams& params, const AttentionStepTask& task,
                           int64_t split, float* memory, float* scratch) {
-  const StepPages& pages = params.pages;
-  const int64_t queries = queries_of(params, task), size = pages.size, group = params.group;
-  const int32_t* const positions = pages.positions + task.first_row;
-  const int64_t slot = pages.slots[task.first_row];
+  const KvPageParams& pages = params.pages;
+  const int64_t queries = queries_of(params, task), size = pages.size, group = group_of(params);
+  const int32_t* const positions = params.positions + task.first_row;
+  const int64_t slot = params.slots[task.first_row];
   const Part part(memory, queries, size);
   float *const q = scratch, *const keys = q + queries * size, *const values = keys + kKeys * size;
   float* const weights = values + kKeys * size;  // [queries, kKeys]
   for (int64_t row = 0; row < task.rows; ++row) {
-    pack_rows(params.q + row_at(params, task, row), size, group, group, size, 1.0F,
-              q + row * group * size);
+    pack_rows(static_cast<const float*>(params.q) + row_at(params, task, row), size, group, group,
+              size, 1.0F, q + row * group * size);
   }
   for (int64_t i = task.rows * group * size; i < queries * size; ++i) q[i] = 0;
   for (int64_t i = 0; i < queries * size; ++i) part.o[i] = 0;
@@ -252,20 +264,19 @@ void attention_step_split(const AttentionStepParams& params, const AttentionStep
 
   const bool is_narrow = pages.type == DType::kBFloat16;
   const int64_t bytes = is_narrow ? 2 : 4;  // of an element
-  const int64_t next_head = smaller(task.key_head + 1, pages.key_heads - 1);
+  const int64_t next_head = smaller(task.key_head + 1, pages.heads - 1);
   const int64_t begin = split * kSplitTokens;
   const int64_t end = smaller(begin + kSplitTokens, int64_t{positions[task.rows - 1]} + 1);
-  int64_t next_place = place_of(pages, slot, begin, task.key_head) * bytes;
+  int64_t next_place = place_of(params, slot, begin, task.key_head) * bytes;
   for (int64_t first = begin; first < end; first += kKeys) {
     const int64_t count = smaller(kKeys, end - first), place = next_place;
     // After the split comes, as a rule, the same split of the next key head.
     const bool is_last = first + kKeys >= end;
-    next_place = bytes * (is_last ? place_of(pages, slot, begin, next_head)
-                                  : place_of(pages, slot, first + kKeys, task.key_head));
+    next_place = bytes * (is_last ? place_of(params, slot, begin, next_head)
+                                  : place_of(params, slot, first + kKeys, task.key_head));
     const auto rows_of = [&](const void* cache) {
       const char* const data = static_cast<const char*>(cache);
-      return Rows{data + place, data + next_place, pages.key_heads * size * bytes, size * bytes,
-                  count};
+      return Rows{data + place, data + next_place, pages.heads * size * bytes, size * bytes, count};
     };
     transpose_keys(rows_of(pages.keys), is_narrow, keys);
     widen_values(rows_of(pages.values), is_narrow, size, values);
@@ -306,16 +317,17 @@ void finish_attention_step(const AttentionStepParams& params, const AttentionSte
                            const float* memory) {
   const int64_t queries = queries_of(params, task), size = params.pages.size;
   const Part total(const_cast<float*>(memory), queries, size);
-  for (int64_t i = 0; i < task.rows * params.group; ++i) {
-    const int64_t at = row_at(params, task, i / params.group) + i % params.group * size;
+  const int64_t group = group_of(params);
+  for (int64_t i = 0; i < task.rows * group; ++i) {
+    const int64_t at = row_at(params, task, i / group) + i % group * size;
     const float inverse = 1.0F / total.sums[i];
     const float* const from = total.o + i * size;
-    float* const o = params.o + at;
+    float* const o = static_cast<float*>(params.o) + at;
     if (params.gate == nullptr) {
 #pragma omp simd
       for (int64_t j = 0; j < size; ++j) o[j] = from[j] * inverse;
     } else {
-      const float* const gate = params.gate + at;
+      const float* const gate = static_cast<const float*>(params.gate) + at;
 #pragma omp simd
       for (int64_t j = 0; j < size; ++j) o[j] = from[j] * inverse * sigmoid(gate[j]);
     }

@@ -132,8 +132,8 @@ __device__ void ready_token(const AttentionStepParams& p, const int32_t* table, 
   const auto page_tokens = static_cast<unsigned>(p.pages.page_tokens);
   const unsigned token = position;
   const int64_t place = table[token / page_tokens] * p.pages.page_tokens + token % page_tokens;
-  const int64_t to = (place * p.key_heads + blockIdx.x) * d;
-  const int64_t from = blockIdx.z * p.key_heads + blockIdx.x;
+  const int64_t to = (place * p.pages.heads + blockIdx.x) * d;
+  const int64_t from = blockIdx.z * p.pages.heads + blockIdx.x;
   if (warp == kWarps - 2) {
     const Halves<d> k = ready_vector<d>(p.k, from, p.k_weight, p);
     const auto put = [&](int i, float x) {
@@ -241,14 +241,14 @@ __global__ void __launch_bounds__(kThreads, kBlocksAProcessor)
   if (!is_settled) wait_for_earlier_kernels();
   let_next_kernel_start();
   // The row's own token is at `position`; the ones before it are in the cache.
-  const int position = p.pages.positions[blockIdx.z], slot = p.pages.slots[blockIdx.z];
+  const int position = p.positions[blockIdx.z], slot = p.slots[blockIdx.z];
   const Splits splits(position, most_splits);
   if (slot < 0 || split >= splits.count) {
     // No kernel may end before the one ahead of it: later ones wait for their neighbour alone.
     if (is_settled) wait_for_earlier_kernels();
     return;
   }
-  const int32_t* const table = p.pages.page_table + slot * p.pages.table_width;
+  const int32_t* const table = p.page_table + slot * p.table_width;
   const bool has_token = split == splits.count - 1;
   const Tiles<d> tiles(p, table, split * splits.length,
                        has_token ? position : (split + 1) * splits.length);
@@ -265,7 +265,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksAProcessor)
   int page = pages[kStages - 1];  // of the next tile to ask for
   if (is_settled) wait_for_earlier_kernels();
 
-  const int group = static_cast<int>(p.heads / p.key_heads);
+  const int group = static_cast<int>(p.heads / p.pages.heads);
   const float scale = kLog2E * rsqrtf(static_cast<float>(d));
   if (has_token) ready_token<d>(p, table, position, shared);
   ready_queries<d>(p, group, shared);
@@ -318,11 +318,11 @@ __global__ void __launch_bounds__(kJoinThreads)
 
   wait_for_earlier_kernels();
   let_next_kernel_start();
-  if (p.pages.slots[blockIdx.y] < 0) {
+  if (p.slots[blockIdx.y] < 0) {
     if (team == 0) store_pack(p.o, head * kTeam + column, Pack<Element, 4>{});
     return;
   }
-  const int count = Splits(p.pages.positions[blockIdx.y], most_splits).count;
+  const int count = Splits(p.positions[blockIdx.y], most_splits).count;
   const float4* const parts = reinterpret_cast<const float4*>(p.parts) + head * places * kTeam;
   const float2* const sums =
       reinterpret_cast<const float2*>(p.parts + p.rows * p.heads * places * d) + head * places;
@@ -369,12 +369,12 @@ int attribute(cudaDeviceAttr name) {
 /// Splits of a row at most: what the device holds at once, shared by the key heads.
 int64_t most_splits(const AttentionStepParams& p) {
   const int64_t processors = attribute(cudaDevAttrMultiProcessorCount);
-  return std::max<int64_t>(1, kBlocksAProcessor * processors / p.key_heads);
+  return std::max<int64_t>(1, kBlocksAProcessor * processors / p.pages.heads);
 }
 
 /// Of these, the most that the longest possible context has.
 int64_t split_places(const AttentionStepParams& p) {
-  const int64_t tokens = p.pages.table_width * p.pages.page_tokens;
+  const int64_t tokens = p.table_width * p.pages.page_tokens;
   return std::max<int64_t>(1, std::min(most_splits(p), (tokens + kSplitTokens - 1) / kSplitTokens));
 }
 
@@ -387,7 +387,7 @@ Status launch(const AttentionStepParams& p, Stream stream) {
   if (error != cudaSuccess) return status_of(error);
   const int most = static_cast<int>(most_splits(p)), places = static_cast<int>(split_places(p));
   const auto rows = static_cast<unsigned>(p.rows), heads = static_cast<unsigned>(p.heads);
-  const dim3 blocks(static_cast<unsigned>(p.key_heads), static_cast<unsigned>(places), rows);
+  const dim3 blocks(static_cast<unsigned>(p.pages.heads), static_cast<unsigned>(places), rows);
   const Status status = launch_early(kernel, blocks, dim3(kThreads), size_t{kBytes}, stream, p,
                                      most, stream.is_settled);
   if (!status.ok()) return status;
@@ -406,16 +406,18 @@ Status launch_size(const AttentionStepParams& p, Stream stream) {
 
 int64_t attention_step_floats(const AttentionStepParams& params) {
   // The weighted values, then of each (largest, sum).
-  return params.rows * params.heads * split_places(params) * (params.size + 2);
+  return params.rows * params.heads * split_places(params) * (params.pages.size + 2);
 }
 
 Status attention_step(const AttentionStepParams& params, Stream stream) {
-  if (params.size != 64 && params.size != 128) return {"a head size that is not 64 or 128"};
+  const KvPageParams& pages = params.pages;
+  if (pages.type != DType::kBFloat16) return {"pages that are not bfloat16"};
+  if (pages.size != 64 && pages.size != 128) return {"a head size that is not 64 or 128"};
   if (params.rows > 65535) return {"more than 65535 rows"};
-  if (params.heads > params.key_heads * kHeads) return {"more than 16 query heads a key head"};
-  if (params.pages.page_tokens % kSplitUnit != 0) return {"pages that are not whole 64 tokens"};
+  if (params.heads > pages.heads * kHeads) return {"more than 16 query heads a key head"};
+  if (pages.page_tokens % kSplitUnit != 0) return {"pages that are not whole 64 tokens"};
   if (params.rows == 0) return {};
-  return params.size == 128 ? launch_size<128>(params, stream) : launch_size<64>(params, stream);
+  return pages.size == 128 ? launch_size<128>(params, stream) : launch_size<64>(params, stream);
 }
 
 }  // namespace hypenet::kernels::cuda

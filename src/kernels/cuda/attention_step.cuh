@@ -2,7 +2,7 @@
 // a softmax, with no other warp's help.
 #pragma once
 
-#include "kernels/cuda/attention_step.h"
+#include "kernels/attention_step.h"
 #include "kernels/cuda/mma.cuh"
 
 namespace hypenet::kernels::cuda::attention {
@@ -38,7 +38,7 @@ struct Tiles {
   __device__ Tiles(const AttentionStepParams& p, const int32_t* table_of_row, int from, int to)
       : table(table_of_row),
         page_tokens(static_cast<unsigned>(p.pages.page_tokens)),
-        token_bytes(p.key_heads * L::kRowBytes),
+        token_bytes(p.pages.heads * L::kRowBytes),
         begin(from + static_cast<int>(threadIdx.x) / 32 * L::kKeys),
         end(to) {
     const int64_t offset = blockIdx.x * L::kRowBytes + row() * token_bytes + piece() * 16;

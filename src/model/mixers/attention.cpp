@@ -84,9 +84,7 @@ Tensor AttentionMixer::prefill(const Tensor& x, const Context& context, const Pr
                                LayerMemory& memory) {
   const Heads in = heads(x, context);
   const auto& cache = std::get<KvPages>(memory);
-  for (const auto& [pages, fresh] : {std::pair(cache.keys, in.k), {cache.values, in.v}}) {
-    pages.flatten(0, 1).index_copy_(0, prefix.places, fresh[0].to(pages.scalar_type()));
-  }
+  cache.write(prefix.places, {in.k[0], in.v[0]});
   const Tensor y = prefill_attention(in.q[0], in.k[0], in.v[0], cache, prefix.pages, prefix.past);
   return output(y.flatten(1).unsqueeze(0), in.gate);
 }
