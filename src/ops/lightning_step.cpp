@@ -81,7 +81,8 @@ int64_t head_size(const LightningStepInput& input) { return input.q.size(1) / in
 
 bool suits_device(const LightningStepInput& input) {
   const int64_t d = head_size(input);
-  return is_dense(input.state) && is_step_head(d) && input.decay.scalar_type() == torch::kFloat32 &&
+  return is_aligned(input.state) && is_step_head(d) &&
+         input.decay.scalar_type() == torch::kFloat32 &&
          suits_cuda_kernels({input.q, input.q_weight, input.angles.cos, input.angles.sin,
                              input.decay, input.state});
 }
