@@ -26,7 +26,7 @@ TEST_P(BenchTrainStage, prints_what_it_counts_and_measures) {
   EXPECT_THAT(result.out, AllOf(HasSubstr("tiny, stage "), HasSubstr("2 x 16 tokens a step"),
                                 HasSubstr("MFLOP a token"), ContainsRegex("tokens/s +[1-9]"),
                                 ContainsRegex("TFLOP/s +[0-9]"),
-                                ContainsRegex("large product in this run +[0-9.e-]+"),
+                                ContainsRegex("large products in this run +[0-9.e-]+"),
                                 ContainsRegex("share of it +[0-9.]+ %")));
 }
 
