@@ -2,6 +2,7 @@
 // an exit code.
 #include <malloc.h>
 
+#include <cstdlib>
 #include <exception>
 #include <iostream>
 #include <string>
@@ -87,6 +88,8 @@ void keep_freed_memory() {
 int run_and_report(int argc, char** argv) {
   keep_freed_memory();
   try {
+    // A rank stops together with the others, however early it is told.
+    if (std::getenv("RANK") != nullptr) interrupt_flag();
     route_interrupts();
     return run(argc, argv);
   } catch (const Interrupted& interrupted) {

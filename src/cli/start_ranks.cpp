@@ -34,6 +34,7 @@ std::vector<std::string> own_arguments() {
 
 std::vector<char*> pointers(std::vector<std::string>& texts) {
   std::vector<char*> pointers;
+  pointers.reserve(texts.size() + 1);
   for (std::string& text : texts) pointers.push_back(text.data());
   pointers.push_back(nullptr);
   return pointers;
@@ -134,6 +135,7 @@ class Started {
 }  // namespace
 
 int start_ranks(int64_t count, const DeviceOptions& device) {
+  interrupt_flag();  // from now on a signal is passed on, and this process ends after the ranks
   use_device({.device = "cpu", .threads = device.threads});  // the number of threads to share out
   return Started(count, device).wait();
 }

@@ -94,6 +94,7 @@ std::string settings_difference(const std::vector<ModelResults>& models) {
       entry(found, &Alike::difference, difference).tasks.push_back(task.task);
   }
   std::vector<std::string> texts;
+  texts.reserve(found.size());
   for (const Alike& alike : found) {
     texts.push_back(concat(join(alike.tasks, ", "), ": ", alike.difference));
   }

@@ -1,6 +1,6 @@
 // Numbers of the host go through Gloo also where tensors go through NCCL, so that no question
 // between hosts waits for a device.
-#define USE_C10D_GLOO
+#define USE_C10D_GLOO  // NOLINT(readability-identifier-naming): c10d asks for this name
 #include "ranks/process_group.h"
 
 #include <c10/util/Logging.h>
@@ -119,7 +119,7 @@ class ProcessGroup : public JobCommunicator {
 
   void give_sign() override { watch_->give_sign(); }
   bool report(const std::string& fault) override { return watch_->report(fault); }
-  std::string name() override { return watch_->name_of(ranks_.index); }
+  std::string name() override { return this_rank(ranks_); }
 
   void leave() override {
     barrier();
@@ -158,7 +158,13 @@ class ProcessGroup : public JobCommunicator {
 std::shared_ptr<JobCommunicator> join_job(const JobPlace& place, torch::Device device,
                                           const Patience& patience,
                                           const std::function<void(const std::string&)>& tell) {
-  return std::make_shared<ProcessGroup>(place, device, patience, tell);
+  try {
+    return std::make_shared<ProcessGroup>(place, device, patience, tell);
+  } catch (const OtherRankFailed&) {
+    throw;
+  } catch (const Error& error) {
+    throw Error(concat(this_rank(place.ranks), ": ", error.what()));
+  }
 }
 
 }  // namespace hypenet

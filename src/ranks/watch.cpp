@@ -31,6 +31,10 @@ std::string key(const char* what, int64_t rank) { return concat(what, "/", rank)
 
 }  // namespace
 
+std::string this_rank(const Ranks& ranks) {
+  return concat("rank ", ranks.index, " on ", host_name());
+}
+
 Watch::Watch(Store store, Ranks ranks, seconds patience,
              std::function<void(const std::string&)> tell)
     : store_(std::move(store)), ranks_(ranks), patience_(patience), tell_(std::move(tell)) {

@@ -14,6 +14,9 @@
 
 namespace hypenet {
 
+/// "rank 2 on HOST", of this process.
+std::string this_rank(const Ranks& ranks);
+
 /// A thread beside a rank's work. It tells the store that the rank is alive and looks whether the
 /// next rank is. The first fault in the store is the job's: whoever finds it there ends.
 class Watch {

@@ -183,7 +183,8 @@ class Loop {
     while (queued_ < steps) {
       step.run(prefetch.next(), rate(queued_));
       ++queued_;
-      settle_until(queued_ - 1, step);
+      // A CPU has done the step by now; a GPU's would have to be waited for.
+      settle_until(job_.device.is_cuda() ? queued_ - 1 : queued_, step);
       const bool is_stopped = job_.communicator->any(job_.stop && job_.stop->load());
       if (is_stopped || queued_ % job_.config.save_every == 0 || queued_ == steps) save(step);
       if (is_stopped && queued_ < steps) return TrainResult::kInterrupted;

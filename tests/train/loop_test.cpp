@@ -182,6 +182,42 @@ TEST_F(TrainLoop, micro_batches_add_up_to_the_whole_batch) {
   expect_close_parameters(whole, parts);
 }
 
+/// Counts the batches, so that a report can say how many there were before it.
+class Counting : public CrossEntropyObjective {
+ public:
+  using CrossEntropyObjective::CrossEntropyObjective;
+  Tensor accumulate(const Batch& batch, double weight) override {
+    ++batches;
+    return CrossEntropyObjective::accumulate(batch, weight);
+  }
+  int64_t batches = 0;
+};
+
+class ReportsAt : public Observer {
+ public:
+  explicit ReportsAt(const Counting& objective) : objective_(objective) {}
+  void on_step(const StepReport& report) override {
+    EXPECT_EQ(objective_.batches, report.step) << "the time until a report is that of its steps";
+    ++reports;
+  }
+  void on_note(const std::string& /*text*/) override {}
+  void on_progress(const std::string& /*stage*/, int64_t /*done*/, int64_t /*total*/) override {}
+  int64_t reports = 0;
+
+ private:
+  const Counting& objective_;
+};
+
+TEST_F(TrainLoop, a_step_on_a_cpu_is_reported_before_the_next_one_runs) {
+  CausalLm model = new_model();
+  Counting objective(model);
+  ReportsAt observer(objective);
+  TrainJob job = job_of(model, "reports");
+  job.observer = &observer;
+  run(job, objective);
+  EXPECT_EQ(observer.reports, config_.steps);
+}
+
 TEST_F(TrainLoop, ranks_learn_together_what_one_learns_alone) {
   config_.sequences = 5, config_.steps = 4;
   CausalLm alone = new_model();

@@ -1,5 +1,5 @@
 // NCCL, by c10d.
-#define USE_C10D_NCCL
+#define USE_C10D_NCCL  // NOLINT(readability-identifier-naming): c10d asks for this name
 #include "ranks/nccl.h"
 
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
