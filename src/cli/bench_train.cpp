@@ -272,8 +272,6 @@ void add_bench_train_command(CLI::App& bench) {
       "  hypenet bench train --shape tiny --stage 1");
   command->callback([options] {
     check(*options);
-    if (const int64_t ranks = ranks_to_start(options->ranks, options->device); ranks > 1)
-      throw CLI::RuntimeError(start_ranks(ranks, options->device));
     as_rank(options->ranks, options->device, [&](auto device, const auto& communicator) {
       bench_train(*options, device, communicator);
     });

@@ -9,6 +9,7 @@
 #include <charconv>
 #include <cstdlib>
 #include <iostream>
+#include <optional>
 
 #include "cli/failure.h"
 #include "run/run.h"
@@ -51,20 +52,7 @@ void end_with_parent() {
   end(code);
 }
 
-}  // namespace
-
-void add_rank_options(CLI::App& command, RankOptions& options) {
-  command
-      .add_option("--ranks", options.count,
-                  "processes that share the work on this host, one a GPU, or all for every GPU")
-      ->capture_default_str();
-  command
-      .add_option("--ranks-patience", options.patience,
-                  "seconds without progress after which a rank counts as hung")
-      ->check(CLI::Range(1, 1'000'000))
-      ->capture_default_str();
-}
-
+/// Where this process is in its job, by the environment; nothing without RANK.
 std::optional<JobPlace> job_place() {
   if (std::getenv("RANK") == nullptr) return std::nullopt;
   constexpr int64_t kMost = 1 << 20;
@@ -80,8 +68,8 @@ std::optional<JobPlace> job_place() {
   return place;
 }
 
+/// How many ranks are to be started here; one needs no start.
 int64_t ranks_to_start(const RankOptions& options, const DeviceOptions& device) {
-  if (job_place()) return 1;
   const bool is_on_gpus = device.device.starts_with("cuda");
   const auto gpus = static_cast<int64_t>(is_on_gpus ? torch::cuda::device_count() : 0);
   HYPENET_CHECK(options.count != "all" || is_on_gpus, "--ranks all: expected --device cuda, found ",
@@ -95,10 +83,28 @@ int64_t ranks_to_start(const RankOptions& options, const DeviceOptions& device) 
   return count;
 }
 
+}  // namespace
+
+void add_rank_options(CLI::App& command, RankOptions& options) {
+  command
+      .add_option("--ranks", options.count,
+                  "processes that share the work on this host, one a GPU, or all for every GPU")
+      ->capture_default_str();
+  command
+      .add_option("--ranks-patience", options.patience,
+                  "seconds without progress after which a rank counts as hung")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+}
+
 void as_rank(const RankOptions& options, DeviceOptions device,
              const std::function<void(torch::Device, const std::shared_ptr<Communicator>&)>& work) {
   const auto place = job_place();
-  if (!place) return work(use_device(device), std::make_shared<OneProcess>());
+  if (!place) {
+    const int64_t ranks = ranks_to_start(options, device);
+    if (ranks > 1) throw CLI::RuntimeError(start_ranks(ranks, device));
+    return work(use_device(device), std::make_shared<OneProcess>());
+  }
   end_with_parent();
   if (device.device == "cuda") device.device = concat("cuda:", place->local_index);
   const torch::Device own = use_device(device);

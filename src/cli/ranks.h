@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "cli/device.h"
@@ -22,21 +21,15 @@ struct RankOptions {
 /// Adds --ranks and --ranks-patience; `options` must outlive the parsing.
 void add_rank_options(CLI::App& command, RankOptions& options);
 
-/// Where this process is in its job, by the environment. Throws Error naming the variable that is
-/// missing or no number. Nothing without RANK.
-std::optional<JobPlace> job_place();
-
-/// How many ranks are to be started here: 1 means that this process does the work itself, which it
-/// does too when a launcher started it. Throws Error for more than there are GPUs.
-int64_t ranks_to_start(const RankOptions& options, const DeviceOptions& device);
-
 /// Runs this same command as `count` processes on this host and waits for them; returns the exit
 /// code. None is left behind.
 int start_ranks(int64_t count, const DeviceOptions& device);
 
 /// Runs the work as this process's rank of its job, alone where there is no job; each rank of a
 /// host takes its own GPU. A failure ends the whole job and the process, told once; an Interrupted
-/// as well.
+/// as well. Where --ranks asks for several and no launcher started this process, it starts them in
+/// its place and throws CLI::RuntimeError with their exit code. Throws Error for more ranks than
+/// there are GPUs, and naming a launcher's variable that is missing or no number.
 void as_rank(const RankOptions& options, DeviceOptions device,
              const std::function<void(torch::Device, const std::shared_ptr<Communicator>&)>& work);
 

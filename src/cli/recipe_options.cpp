@@ -65,8 +65,6 @@ std::string resume_command(const RecipeOptions& options, const std::string& comm
 
 void run_with_options(const RecipeOptions& options,
                       const std::function<void(const RunOptions&)>& work) {
-  if (const int64_t ranks = ranks_to_start(options.ranks, options.device); ranks > 1)
-    throw CLI::RuntimeError(start_ranks(ranks, options.device));
   as_rank(options.ranks, options.device,
           [&](torch::Device device, const std::shared_ptr<Communicator>& communicator) {
             RunProgress progress;

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstring>
 #include <fstream>
@@ -16,6 +15,7 @@
 #include "cli/failure.h"
 #include "cli/interrupt.h"
 #include "cli/ranks.h"
+#include "ranks/watch.h"
 
 namespace hypenet {
 namespace {
@@ -110,11 +110,10 @@ class Started {
     }
     code_ = code_ == 0 ? kFailed : code_;
     const int signal = WTERMSIG(status);
-    std::array<char, 256> host{};
-    ::gethostname(host.data(), host.size() - 1);
-    const std::string text = concat("rank ", place - processes_.begin(), " on ", host.data(),
-                                    ": ended by signal ", signal, " (", ::strsignal(signal), ")");
-    if (store_->compareSet("fault", "", text) == text) fail(text);
+    const Ranks rank{place - processes_.begin(), std::ssize(processes_)};
+    const std::string text =
+        concat(name_here(rank), ": ended by signal ", signal, " (", ::strsignal(signal), ")");
+    if (claim_fault(*store_, rank, text)) fail(text);
   }
 
   void signal_all(int signal) {

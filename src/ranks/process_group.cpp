@@ -119,7 +119,7 @@ class ProcessGroup : public JobCommunicator {
 
   void give_sign() override { watch_->give_sign(); }
   bool report(const std::string& fault) override { return watch_->report(fault); }
-  std::string name() override { return this_rank(ranks_); }
+  std::string name() override { return name_here(ranks_); }
 
   void leave() override {
     barrier();
@@ -163,7 +163,7 @@ std::shared_ptr<JobCommunicator> join_job(const JobPlace& place, torch::Device d
   } catch (const OtherRankFailed&) {
     throw;
   } catch (const Error& error) {
-    throw Error(concat(this_rank(place.ranks), ": ", error.what()));
+    throw Error(concat(name_here(place.ranks), ": ", error.what()));
   }
 }
 

@@ -31,8 +31,13 @@ std::string key(const char* what, int64_t rank) { return concat(what, "/", rank)
 
 }  // namespace
 
-std::string this_rank(const Ranks& ranks) {
+std::string name_here(const Ranks& ranks) {
   return concat("rank ", ranks.index, " on ", host_name());
+}
+
+bool claim_fault(c10d::Store& store, const Ranks& ranks, const std::string& text) {
+  const std::string own = concat(ranks.index, ": ", text);  // others may find the same
+  return store.compareSet(kFault, "", own) == own;
 }
 
 Watch::Watch(Store store, Ranks ranks, seconds patience,
@@ -58,8 +63,7 @@ bool Watch::report(const std::string& text) {
   if (has_fault_) return false;
   has_fault_ = true;
   changed_.notify_all();
-  const std::string own = concat(ranks_.index, ": ", text);  // others may find the same
-  return store_->compareSet(kFault, "", own) == own;
+  return claim_fault(*store_, ranks_, text);
 }
 
 void Watch::throw_cause(const std::string& failure) {

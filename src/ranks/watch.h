@@ -14,8 +14,11 @@
 
 namespace hypenet {
 
-/// "rank 2 on HOST", of this process.
-std::string this_rank(const Ranks& ranks);
+/// "rank 2 on HOST", of a rank on this host.
+std::string name_here(const Ranks& ranks);
+
+/// Makes `text`, of this rank, the job's fault unless there is one. Returns whether it is.
+bool claim_fault(c10d::Store& store, const Ranks& ranks, const std::string& text);
 
 /// A thread beside a rank's work. It tells the store that the rank is alive and looks whether the
 /// next rank is. The first fault in the store is the job's: whoever finds it there ends.

@@ -4,8 +4,6 @@
 #include <signal.h>
 
 #include <chrono>
-#include <cstdlib>
-#include <random>
 #include <thread>
 
 #include "base/json.h"
@@ -27,15 +25,11 @@ using testing_support::RunningProgram;
 using testing_support::seed_of_this_run;
 using testing_support::short_conversion;
 using testing_support::wait_until;
+using testing_support::write_text;
 
 class Convert : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string text;
-    for (int i = 0; i < 2000; ++i)
-      text += concat("Sentence ", i, " of a text that nobody would read twice. ");
-    write_file(folder_ / "text.txt", text);
-  }
+  void SetUp() override { write_text(folder_ / "text.txt"); }
   std::vector<std::string> command(const std::string& out) const {
     return short_conversion(folder_ / out, (folder_ / "text.txt").string());
   }

@@ -28,6 +28,7 @@ using testing_support::RunningProgram;
 using testing_support::seed_of_this_run;
 using testing_support::short_conversion;
 using testing_support::wait_until;
+using testing_support::write_text;
 using Clock = std::chrono::steady_clock;
 
 /// The processes that this one started and that are still there.
@@ -42,12 +43,7 @@ bool is_there(pid_t process) { return fs::exists(concat("/proc/", process, "/exe
 
 class RanksTest : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string text;
-    for (int i = 0; i < 2000; ++i)
-      text += concat("Sentence ", i, " of a text that nobody would read twice. ");
-    write_file(folder_ / "text.txt", text);
-  }
+  void SetUp() override { write_text(folder_ / "text.txt"); }
 
   std::vector<std::string> command(const std::string& out, const std::string& ranks) const {
     auto arguments = short_conversion(folder_ / out, (folder_ / "text.txt").string());

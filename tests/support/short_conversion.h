@@ -8,7 +8,18 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
+#include "base/files.h"
+
 namespace hypenet::testing_support {
+
+/// A text that is long enough for it.
+inline void write_text(const std::filesystem::path& path) {
+  std::string text;
+  for (int i = 0; i < 2000; ++i)
+    text += concat("Sentence ", i, " of a text that nobody would read twice. ");
+  write_file(path, text);
+}
 
 /// The embedded teacher with the tiny recipe cut down to seconds: every stage, some steps each,
 /// saved often.
