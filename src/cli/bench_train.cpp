@@ -210,16 +210,24 @@ void bench_train(const BenchTrain& options, torch::Device device,
   torch::manual_seed(0);
   Trainee trainee = make_trainee(options.stage, shape.teacher, student, config, device);
   RunProgress progress;
+  std::shared_ptr<ShardedWeights> sharded;
+  if (ranks.count > 1) {
+    sharded = ShardedWeights::share_out(
+        trainee.model, communicator,
+        options.stage == 1 ? ShardedWeights::Gathered::kTrained : ShardedWeights::Gathered::kAll);
+  }
   const TrainJob job{
       .stage = "bench train",
       .config = config,
-      .parameters = trainable_parameters(trainee.model),
+      .parameters = sharded ? sharded->whole() : trainable_parameters(trainee.model),
+      .sharded = sharded,
       .device = device,
       .observer = &progress,
       .after_update = [&] { trainee.model->refresh_compute_copies(); },
       .communicator = communicator,
   };
-  AdamW optimizer(job.parameters, config.optimizer);
+  AdamW optimizer(job.parameters, config.optimizer,
+                  sharded ? sharded->trained() : std::vector<TensorPart>());
   Prefetch batches(random_batches(config, student.vocab_size, ranks), 0, config.steps,
                    device.is_cuda());
   TrainStep step(job, *trainee.objective, optimizer);

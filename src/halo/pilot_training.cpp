@@ -110,7 +110,10 @@ class Pilots {
 
  private:
   CausalLm& teacher() {
-    if (!teacher_) teacher_ = load_frozen(conversion_.teacher, config_, conversion_.options.device);
+    if (!teacher_) {
+      teacher_ = load_frozen(conversion_.teacher, config_, conversion_.options.device,
+                             std::make_shared<OneProcess>());
+    }
     return teacher_;
   }
 

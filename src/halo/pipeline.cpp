@@ -52,14 +52,15 @@ void train_and_write(const Conversion& conversion, const StageTraining& training
 void align(const Conversion& conversion, const Stage& stage) {
   const StageConfig& config = conversion.recipe.align;
   const torch::Device device = conversion.options.device;
-  CausalLm teacher = load_frozen(conversion.teacher, config, device);
+  CausalLm teacher =
+      load_frozen(conversion.teacher, config, device, conversion.options.communicator);
   CausalLm twins =
       load_trained(Checkpoint(conversion.folder(ConversionStep::kTransfer)), config, device);
   AlignObjective objective(teacher, twins);
-  train_and_write(
-      conversion,
-      {stage, config, twins, conversion.seed(SeedOf::kAlign), conversion.options.communicator},
-      conversion.corpus.train, objective);
+  train_and_write(conversion,
+                  {stage, config, twins, conversion.seed(SeedOf::kAlign),
+                   conversion.options.communicator, ShardedWeights::Gathered::kTrained},
+                  conversion.corpus.train, objective);
 }
 
 /// Sweep and rule; or the layers that the recipe gives by hand.
@@ -91,7 +92,10 @@ void train_student(const Conversion& conversion, const Stage& stage, const Stude
   const torch::Device device = conversion.options.device;
   CausalLm student = load_trained(Checkpoint(conversion.folder(about.from)), about.config, device);
   CausalLm teacher{nullptr};
-  if (about.has_teacher()) teacher = load_frozen(conversion.teacher, about.config, device);
+  if (about.has_teacher()) {
+    teacher =
+        load_frozen(conversion.teacher, about.config, device, conversion.options.communicator);
+  }
   const auto objective = new_objective(about.minimised, teacher, student);
   train_and_write(
       conversion,

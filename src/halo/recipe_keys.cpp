@@ -81,6 +81,9 @@ constexpr Description kDescriptions[] = {
      "blocks are computed again in the backward pass: less memory, a third more work"},
     {"stage.cuda_graph",
      "replay steps from a recording: on, off, or auto (on a GPU, but for many micro-batches)"},
+    {"stage.shard_teacher",
+     "each of several processes holds a part of the teacher: on, off, or auto (where it would take "
+     "more than a tenth of a GPU's memory)"},
     {"stage.save_every", "steps between saved states, which a stopped run goes on from"},
     {"stage.log_every", "steps between lines of progress and of metrics.jsonl"},
     {"stage.objective",
@@ -190,7 +193,7 @@ This page is written by `hypenet recipe --markdown`.
 
 A run is refused where it would go on with other settings than it began with.
 Free to change at any time are the keys of a stage that decide how it runs and not what comes out, but for rounding:
-`micro_sequences`, `activation_checkpointing`, `cuda_graph`, `save_every` and `log_every`.
+`micro_sequences`, `activation_checkpointing`, `cuda_graph`, `shard_teacher`, `save_every` and `log_every`.
 )";
 
 void add_section(std::string& page, const std::string& title, const std::vector<RecipeKey>& keys,

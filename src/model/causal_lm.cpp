@@ -33,6 +33,16 @@ std::shared_ptr<torch::nn::Module> add_group(torch::nn::Module& parent, const st
   return parent.register_module(name, std::make_shared<torch::nn::Module>());
 }
 
+/// Has the keeper told when a backward comes to the layer that made h: when the gradient of one of
+/// its parts is known.
+void announce_backward(const Residual& h, int64_t layer, WeightKeeper& keeper) {
+  for (const Tensor& part : {h.stream, h.pending}) {
+    if (!part.defined() || !part.requires_grad()) continue;
+    part.register_hook(
+        [layer, &keeper](const Tensor& /*gradient*/) { keeper.before_backward(layer); });
+  }
+}
+
 }  // namespace
 
 CausalLmImpl::CausalLmImpl(ModelConfig config, bool random_weights)
@@ -60,14 +70,39 @@ CausalLmImpl::CausalLmImpl(ModelConfig config, bool random_weights)
 void CausalLmImpl::prepare(const ComputePlan& plan) {
   const bool keeps_copies = plan.type == plan_.type && plan.has_copies == plan_.has_copies;
   plan_ = plan;
-  if (keeps_copies) return;
+  if (!keeps_copies) make_copies();
+}
+
+void CausalLmImpl::make_copies() {
   copied_.clear(), copies_.clear();
-  make_copy(embedding_);
+  if (!keeper_) make_copy(embedding_);
   for (const auto& module : modules()) {
     if (auto* linear = module->as<LinearImpl>()) {
-      make_copy(linear->weights.weight), make_copy(linear->weights.bias);
+      if (!keeper_) make_copy(linear->weights.weight);
+      make_copy(linear->weights.bias);
     }
   }
+}
+
+std::vector<ModelMatrix> CausalLmImpl::matrices() {
+  std::vector<ModelMatrix> found;
+  for (int64_t i = 0; i < std::ssize(layers_); ++i) {
+    const std::string name = concat("model.layers.", i);
+    for (const auto& module : layers_[static_cast<size_t>(i)]->named_modules(name)) {
+      if (auto* linear = module.value()->as<LinearImpl>()) {
+        found.push_back({module.key() + ".weight", i, &linear->weights.weight});
+      }
+    }
+  }
+  const int64_t L = std::ssize(layers_);
+  found.push_back({"model.embed_tokens.weight", L, &embedding_});
+  if (lm_head_) found.push_back({"lm_head.weight", L + 1, &lm_head_->weights.weight});
+  return found;
+}
+
+void CausalLmImpl::set_keeper(std::shared_ptr<WeightKeeper> keeper) {
+  keeper_ = std::move(keeper);
+  make_copies();
 }
 
 void CausalLmImpl::make_copy(Weight& weight) {
@@ -93,7 +128,10 @@ void CausalLmImpl::begin_inference() {
   plan_.logits_scaling = config_.attn_logits_scaling;
 }
 
-Tensor CausalLmImpl::embed(const Tensor& ids) { return embedding(embedding_, ids).to(plan_.type); }
+Tensor CausalLmImpl::embed(const Tensor& ids) {
+  if (keeper_) keeper_->before_forward();
+  return embedding(embedding_, ids).to(plan_.type);
+}
 
 Context CausalLmImpl::context(const Tensor& ids) { return make_context(ids, {}, 0); }
 
@@ -155,15 +193,17 @@ Tensor CausalLmImpl::finish(const Residual& h) { return norm_->add(h).normed; }
 
 Tensor CausalLmImpl::run(const Tensor& ids, const Context& context) {
   Residual h = {embed(ids)};
-  for (Block& layer : layers_) {
+  for (int64_t i = 0; i < std::ssize(layers_); ++i) {
+    Block& block = layer(i);
     if (plan_.checkpoints_activations) {
       // Two parts of the sum would be twice the memory to keep.
-      h = {checkpointed(h.stream, [block = layer, context](const Tensor& x) mutable {
+      h = {checkpointed(h.stream, [block, context](const Tensor& x) mutable {
         return block->forward({x}, context).sum();
       })};
     } else {
-      h = layer->forward(h, context);
+      h = block->forward(h, context);
     }
+    if (keeper_) announce_backward(h, i, *keeper_);
   }
   return finish(h);
 }

@@ -11,6 +11,7 @@
 
 #include "model/block.h"
 #include "model/config.h"
+#include "model/weight_keeper.h"
 #include "ops/linear.h"
 #include "store/checkpoint.h"
 
@@ -75,6 +76,15 @@ class CausalLmImpl : public torch::nn::Module {
   /// hidden then logits.
   Tensor forward(const Tensor& ids, const Tensor& attention_mask = {});
 
+  /// The weights of all linear layers and of the embedding, in the order of the layers; without
+  /// biases.
+  std::vector<ModelMatrix> matrices();
+
+  /// From now on `keeper` sees to what matrices() lists: their masters may be of no content and
+  /// their copies there only while they are read. Without one, all masters are whole again, and
+  /// copies are made of them as the plan says.
+  void set_keeper(std::shared_ptr<WeightKeeper> keeper);
+
   // Inference with memory (model/inference.cpp); no autograd, ids are not checked. Parameters, or
   // their compute copies, have the compute type, or are bfloat16 beside float32 compute.
 
@@ -98,7 +108,10 @@ class CausalLmImpl : public torch::nn::Module {
   Tensor embed(const Tensor& ids);     // [B, T] -> [B, T, D] in the compute type
   Context context(const Tensor& ids);  // positions 0 .. T-1, no padding, no state
   Context context(const TokenTree& tree);
-  Block& layer(int64_t i) { return layers_[i]; }
+  Block& layer(int64_t i) {
+    if (keeper_) keeper_->before_layer(i);
+    return layers_[static_cast<size_t>(i)];
+  }
   Tensor finish(const Residual& h);  // the last norm
 
   /// The head's weight [V, D]: lm_head, or the embedding when tied; and its parameter.
@@ -114,6 +127,8 @@ class CausalLmImpl : public torch::nn::Module {
 
   /// The angles of T tokens after `past` ones, [T, d/2] each.
   RopeAngles plain_angles(const Tensor& positions, int64_t past);
+
+  void make_copies();
 
   /// Makes the weight's copy, remembered for refresh_compute_copies, unless the weight does not
   /// exist or has the compute type.
@@ -131,6 +146,7 @@ class CausalLmImpl : public torch::nn::Module {
   std::vector<Block> layers_;
   RmsNorm norm_{nullptr};
   Linear lm_head_{nullptr};  // empty when tied
+  std::shared_ptr<WeightKeeper> keeper_;
 };
 TORCH_MODULE(CausalLm);
 

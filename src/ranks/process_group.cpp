@@ -93,10 +93,28 @@ class ProcessGroup : public JobCommunicator {
     });
   }
 
-  bool any(bool here) override {
-    std::vector<Tensor> flag = {torch::full({1}, here ? 1 : 0, torch::kInt32)};
-    guarded([&] { wait(hosts_->allreduce(flag)); });
-    return flag[0].item<int32_t>() != 0;
+  Wait gather(const std::vector<Tensor>& wholes, const std::vector<Tensor>& parts) override {
+    return begin([&] {
+      std::vector<Tensor> outputs = as_bytes(wholes), inputs = as_bytes(parts);
+      return tensors_->allgather_into_tensor_coalesced(outputs, inputs);
+    });
+  }
+
+  Wait sum_parts(const std::vector<Tensor>& parts, const std::vector<Tensor>& wholes) override {
+    return begin([&] {
+      std::vector<Tensor> outputs = parts, inputs = wholes;
+      return tensors_->reduce_scatter_tensor_coalesced(outputs, inputs);
+    });
+  }
+
+  bool any(bool here) override { return most(here ? 1 : 0) != 0; }
+
+  int64_t most(int64_t here) override {
+    std::vector<Tensor> number = {torch::full({1}, here, torch::kInt64)};
+    c10d::AllreduceOptions options;
+    options.reduceOp = c10d::ReduceOp::MAX;
+    guarded([&] { wait(hosts_->allreduce(number, options)); });
+    return number[0].item<int64_t>();
   }
 
   void barrier() override { any(false); }
@@ -141,6 +159,20 @@ class ProcessGroup : public JobCommunicator {
       const std::string text = error.what();
       watch_->throw_cause(text.substr(0, text.find('\n')));
     }
+  }
+
+  template <class Call>
+  Wait begin(const Call& call) {
+    const torch::NoGradGuard no_grad;
+    c10::intrusive_ptr<c10d::Work> work;
+    guarded([&] { work = call(); });
+    return [this, work] { guarded([&] { wait(work); }); };
+  }
+
+  /// Gloo moves types that it cannot add as well.
+  static std::vector<Tensor> as_bytes(std::vector<Tensor> tensors) {
+    for (Tensor& tensor : tensors) tensor = tensor.view(torch::kUInt8);
+    return tensors;
   }
 
   static void wait(const c10::intrusive_ptr<c10d::Work>& work) {

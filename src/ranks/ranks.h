@@ -4,6 +4,7 @@
 
 #include <torch/torch.h>
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -42,8 +43,24 @@ class Communicator {
   /// stream; on a GPU it does not wait for the device and may be recorded in a graph.
   virtual void sum(const std::vector<Tensor>& tensors) = 0;
 
+  /// To be called once, before what a collective gives is read and before what it was given is
+  /// changed. On a GPU the current stream waits, and not the host.
+  using Wait = std::function<void()>;
+
+  /// Begins to fill each whole [count * n] with the parts [n] of all ranks in their order, beside
+  /// what the device's stream does next. Parts and wholes of one type, on one device; the lists
+  /// have equal lengths.
+  virtual Wait gather(const std::vector<Tensor>& wholes, const std::vector<Tensor>& parts) = 0;
+
+  /// Begins to fill each part [n] with this rank's part of the sum over ranks of a whole
+  /// [count * n], which is spent; else as gather.
+  virtual Wait sum_parts(const std::vector<Tensor>& parts, const std::vector<Tensor>& wholes) = 0;
+
   /// Whether `here` is true on any rank; between hosts, without a look at the device.
   virtual bool any(bool here) = 0;
+
+  /// The largest number that a rank gives; as any().
+  virtual int64_t most(int64_t here) = 0;
 
   /// Returns when all ranks have come here.
   virtual void barrier() = 0;
@@ -61,7 +78,16 @@ class OneProcess : public Communicator {
  public:
   Ranks ranks() const override { return {}; }
   void sum(const std::vector<Tensor>& /*tensors*/) override {}
+  Wait gather(const std::vector<Tensor>& wholes, const std::vector<Tensor>& parts) override {
+    at::_foreach_copy_(wholes, parts);
+    return [] {};
+  }
+  Wait sum_parts(const std::vector<Tensor>& parts, const std::vector<Tensor>& wholes) override {
+    at::_foreach_copy_(parts, wholes);
+    return [] {};
+  }
   bool any(bool here) override { return here; }
+  int64_t most(int64_t here) override { return here; }
   void barrier() override {}
   void check_same(const std::string& /*name*/, const std::string& /*text*/) override {}
 };

@@ -1,6 +1,8 @@
 // The loop of train with what a run has around it.
 #include "run/training.h"
 
+#include <c10/core/CachingDeviceAllocator.h>
+
 #include <algorithm>
 
 #include "data/batches.h"
@@ -19,6 +21,21 @@ void freeze(CausalLm& model, const StageConfig& config, const std::string& place
       if (item.key().find(part) != std::string::npos) item.value().set_requires_grad(false);
     }
   }
+}
+
+/// "auto": a teacher that would take more than a tenth of a GPU's memory.
+bool is_to_be_shared_out(const std::string& choice, const CausalLm& model,
+                         const Communicator& communicator) {
+  if (communicator.ranks().count == 1 || choice != "auto") {
+    return communicator.ranks().count > 1 && choice == "on";
+  }
+  const torch::Device device = model->head_weight().device();
+  if (!device.is_cuda()) return false;
+  constexpr size_t kLargestShare = 10;
+  size_t bytes = 0;
+  for (const Tensor& parameter : model->parameters()) bytes += parameter.nbytes();
+  const auto [free, total] = c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index());
+  return bytes > total / kLargestShare;
 }
 
 }  // namespace
@@ -66,9 +83,14 @@ void train_stage(const StageTraining& training, const std::shared_ptr<const Toke
                       ": recurrent layers train by tensor code: a GPU's kernels compute in "
                       "bfloat16, this stage in float32");
   }
+  std::shared_ptr<ShardedWeights> sharded;
+  if (communicator->ranks().count > 1) {
+    sharded = ShardedWeights::share_out(model, communicator, training.gathered);
+  }
   const TrainJob job{.stage = stage.name,
                      .config = config,
-                     .parameters = trainable_parameters(model),
+                     .parameters = sharded ? sharded->whole() : trainable_parameters(model),
+                     .sharded = sharded,
                      .folder = stage.folder.parent_path(),
                      .settings = stage.settings,
                      .completed = stage.completed,
@@ -79,6 +101,7 @@ void train_stage(const StageTraining& training, const std::shared_ptr<const Toke
                      .communicator = communicator};
   const Batches batches(text, &tokenizer, {config.sequences, config.context, seed, config.mixture});
   if (train(job, batches, objective) == TrainResult::kInterrupted) throw Interrupted();
+  if (sharded) sharded->make_whole();
 }
 
 void remove_state(const Stage& stage) { remove_state(stage.folder.parent_path(), stage.name); }
@@ -90,9 +113,14 @@ CausalLm load_trained(const Checkpoint& checkpoint, const StageConfig& stage,
   return model;
 }
 
-CausalLm load_frozen(const Checkpoint& checkpoint, const StageConfig& stage, torch::Device device) {
+CausalLm load_frozen(const Checkpoint& checkpoint, const StageConfig& stage, torch::Device device,
+                     const std::shared_ptr<Communicator>& communicator) {
   CausalLm model = load_model(checkpoint, stage.compute_type(), device);
   model->prepare({.type = stage.compute_type()});
+  for (auto& parameter : model->parameters()) parameter.set_requires_grad(false);
+  if (is_to_be_shared_out(stage.shard_teacher, model, *communicator)) {
+    ShardedWeights::share_out(model, communicator);
+  }
   return model;
 }
 

@@ -41,6 +41,7 @@ struct StageTraining {
   CausalLm model;
   uint64_t seed = 0;
   std::shared_ptr<Communicator> communicator = std::make_shared<OneProcess>();
+  ShardedWeights::Gathered gathered = ShardedWeights::Gathered::kAll;  // where several ranks train
 };
 
 /// Trains them, each rank on its rows, and throws Interrupted when stopped. Parameters that the
@@ -54,7 +55,9 @@ void remove_state(const Stage& stage);
 /// A model to train: float32 parameters, and copies of them in the type that the stage computes in.
 CausalLm load_trained(const Checkpoint& checkpoint, const StageConfig& stage, torch::Device device);
 
-/// A model that nothing trains: its parameters in the type that the stage computes in.
-CausalLm load_frozen(const Checkpoint& checkpoint, const StageConfig& stage, torch::Device device);
+/// A model that nothing trains: its parameters in the type that the stage computes in. It is the
+/// teacher of a stage: what of it other ranks hold, stage.shard_teacher says.
+CausalLm load_frozen(const Checkpoint& checkpoint, const StageConfig& stage, torch::Device device,
+                     const std::shared_ptr<Communicator>& communicator);
 
 }  // namespace hypenet

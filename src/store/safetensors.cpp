@@ -3,13 +3,18 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <numeric>
+#include <optional>
 #include <set>
 #include <string_view>
+#include <system_error>
 
 #include "base/file_kind.h"
 #include "base/json.h"
+#include "store/tensor_parts.h"
 
 namespace hypenet {
 namespace {
@@ -227,6 +232,61 @@ void write_safetensors(const std::filesystem::path& path, const NamedTensors& te
     writer.write(contiguous.data_ptr(), contiguous.nbytes());
   }
   writer.commit();
+}
+
+namespace {
+
+/// Where each tensor begins, by name, in bytes from the start of the file.
+std::map<std::string, size_t> places_of(const NamedTensors& tensors, size_t data_begin) {
+  std::map<std::string, size_t> places;
+  for (const auto& [name, tensor] : tensors) {
+    places[name] = data_begin;
+    data_begin += tensor.nbytes();
+  }
+  return places;
+}
+
+void write_own_parts(const std::filesystem::path& path, const std::vector<TensorPart>& parts,
+                     const std::map<std::string, size_t>& places) {
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  for (const TensorPart& part : parts) {
+    if (part.values.numel() == 0) continue;
+    const Tensor values = part.values.detach().to(torch::kCPU).contiguous();
+    const auto before = static_cast<size_t>(part.first) * values.element_size();
+    file.seekp(static_cast<std::streamoff>(places.at(part.name) + before));
+    file.write(static_cast<const char*>(values.const_data_ptr()),
+               static_cast<std::streamsize>(values.nbytes()));
+  }
+  file.flush();
+  HYPENET_CHECK(file.good(), path.string(),
+                ": cannot write: ", std::generic_category().message(errno));
+}
+
+}  // namespace
+
+void write_parts(const std::filesystem::path& path, const std::vector<TensorPart>& parts,
+                 const std::map<std::string, std::string>& metadata, bool makes,
+                 const std::function<void()>& meet) {
+  NamedTensors wholes;
+  for (const TensorPart& part : parts) {
+    wholes.emplace_back(part.name,
+                        torch::empty(part.shape, part.values.options().device(torch::kMeta)));
+  }
+  wholes = widest_first(wholes);
+  const std::string header = build_header(wholes, metadata, path.string());
+  const auto places = places_of(wholes, kLengthBytes + header.size());
+  std::optional<FileWriter> writer;
+  if (makes) {
+    const uint64_t length = header.size();
+    writer.emplace(path);
+    writer->write(&length, kLengthBytes);
+    writer->write(header);
+  }
+  meet();
+  write_own_parts(path.string() + std::string(kPartialEnding), parts, places);
+  meet();
+  if (writer) writer->commit();
+  meet();
 }
 
 }  // namespace hypenet

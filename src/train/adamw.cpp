@@ -7,17 +7,20 @@
 
 namespace hypenet {
 
-AdamW::AdamW(NamedTensors parameters, const OptimizerConfig& config)
-    : parameters_(std::move(parameters)), config_(config) {
-  HYPENET_CHECK(!parameters_.empty(), "optimizer: expected parameters to train, found none");
-  const auto scalar =
-      parameters_.front().second.options().dtype(torch::kFloat32).requires_grad(false);
-  for (const auto& [name, tensor] : parameters_) {
-    tensors_.push_back(tensor.detach());
-    first_moments_.push_back(torch::zeros_like(tensors_.back()));
-    second_moments_.push_back(torch::zeros_like(tensors_.back()));
-    steps_.push_back(torch::zeros({}, scalar));
+AdamW::AdamW(const NamedTensors& parameters, const OptimizerConfig& config,
+             const std::vector<TensorPart>& parts)
+    : config_(config) {
+  const auto add = [&](const TensorPart& part, const Tensor& parameter, bool is_whole) {
+    items_.push_back({part, is_whole, parameter, torch::zeros_like(part.values),
+                      torch::zeros_like(part.values),
+                      torch::zeros({}, part.values.options().dtype(torch::kFloat32))});
+  };
+  for (const auto& [name, tensor] : parameters) {
+    add({name, tensor.sizes().vec(), tensor.detach()}, tensor, /*is_whole=*/true);
   }
+  for (const TensorPart& part : parts) add(part, part.values, /*is_whole=*/false);
+  HYPENET_CHECK(!items_.empty(), "optimizer: expected parameters to train, found none");
+  const auto scalar = items_.front().updates.options();
   rate_ = torch::full({}, config_.peak_lr, scalar);
   divisor_ = torch::ones({}, scalar);
   is_stopped_ = torch::zeros({}, scalar);
@@ -26,22 +29,45 @@ AdamW::AdamW(NamedTensors parameters, const OptimizerConfig& config)
 void AdamW::set_learning_rate(double rate) { rate_.fill_(rate); }
 
 void AdamW::zero_gradients() {
-  for (const auto& [name, tensor] : parameters_) tensor.mutable_grad() = Tensor();
+  for (const Item& item : items_) item.parameter.mutable_grad() = Tensor();
 }
 
-std::vector<Tensor> AdamW::gradients() const {
+std::vector<const AdamW::Item*> AdamW::items_with_gradients() const {
+  std::vector<const Item*> found;
+  for (const Item& item : items_) {
+    const bool has_elements = item.part.values.numel() > 0;
+    if (has_elements && item.parameter.grad().defined()) found.push_back(&item);
+  }
+  return found;
+}
+
+std::vector<Tensor> AdamW::whole_gradients() const {
   std::vector<Tensor> gradients;
-  for (const auto& [name, tensor] : parameters_) {
-    if (tensor.grad().defined()) gradients.push_back(tensor.grad());
+  for (const Item* item : items_with_gradients()) {
+    if (item->is_whole) gradients.push_back(item->parameter.grad());
   }
   return gradients;
 }
 
-Tensor AdamW::inspect(const Tensor& loss) {
+Tensor AdamW::part_squares() const {
   const torch::NoGradGuard no_grad;
-  const std::vector<Tensor> all = gradients();
-  HYPENET_CHECK(!all.empty(), "optimizer: expected gradients, found none");
-  const Tensor norm = torch::linalg_vector_norm(torch::stack(at::_foreach_norm(all, 2)), 2);
+  std::vector<Tensor> gradients;
+  for (const Item* item : items_with_gradients()) {
+    if (!item->is_whole) gradients.push_back(item->parameter.grad());
+  }
+  if (gradients.empty()) return torch::zeros({}, rate_.options());
+  return torch::stack(at::_foreach_norm(gradients, 2)).square().sum();
+}
+
+Tensor AdamW::inspect(const Tensor& loss, const Tensor& part_squares) {
+  const torch::NoGradGuard no_grad;
+  const std::vector<Tensor> whole = whole_gradients();
+  HYPENET_CHECK(!whole.empty() || part_squares.defined(),
+                "optimizer: expected gradients, found none");
+  std::vector<Tensor> norms;
+  if (!whole.empty()) norms = at::_foreach_norm(whole, 2);
+  if (part_squares.defined()) norms.push_back(part_squares.sqrt());
+  const Tensor norm = torch::linalg_vector_norm(torch::stack(norms), 2);
   if (config_.clip > 0) divisor_.copy_(((norm + 1e-6) / config_.clip).clamp_min(1));
   const Tensor is_finite = loss.detach().isfinite().logical_and(norm.isfinite());
   is_stopped_.copy_(is_stopped_.maximum(is_finite.logical_not()));
@@ -51,15 +77,14 @@ Tensor AdamW::inspect(const Tensor& loss) {
 void AdamW::step() {
   const torch::NoGradGuard no_grad;
   std::vector<Tensor> tensors, gradients, first, second, steps;
-  for (size_t i = 0; i < parameters_.size(); ++i) {
-    const Tensor& gradient = parameters_[i].second.grad();
-    if (!gradient.defined()) continue;
-    tensors.push_back(tensors_[i]);
-    gradients.push_back(gradient);
-    first.push_back(first_moments_[i]);
-    second.push_back(second_moments_[i]);
-    steps.push_back(steps_[i]);
+  for (const Item* item : items_with_gradients()) {
+    tensors.push_back(item->part.values);
+    gradients.push_back(item->parameter.grad());
+    first.push_back(item->first_moment);
+    second.push_back(item->second_moment);
+    steps.push_back(item->updates);
   }
+  if (tensors.empty()) return;  // of so few elements that other ranks have them all
   at::_foreach_add_(steps, 1 - is_stopped_);
   at::_fused_adamw_(tensors, gradients, first, second, /*max_exp_avg_sqs=*/{}, steps, rate_,
                     config_.beta1, config_.beta2, config_.weight_decay, config_.epsilon,
@@ -67,32 +92,46 @@ void AdamW::step() {
                     config_.clip > 0 ? std::optional(divisor_) : std::nullopt, is_stopped_);
 }
 
-NamedTensors AdamW::state() const {
-  NamedTensors state;
-  for (size_t i = 0; i < parameters_.size(); ++i) {
-    const std::string& name = parameters_[i].first;
-    state.emplace_back("parameter/" + name, tensors_[i]);
-    state.emplace_back("first_moment/" + name, first_moments_[i]);
-    state.emplace_back("second_moment/" + name, second_moments_[i]);
-    state.emplace_back("updates/" + name, steps_[i].reshape({1}));
+std::string AdamW::first_nonfinite_gradient() const {
+  for (const Item* item : items_with_gradients()) {
+    if (!item->parameter.grad().isfinite().all().item<bool>()) return item->part.name;
+  }
+  return {};
+}
+
+std::vector<TensorPart> AdamW::state(bool is_first) const {
+  std::vector<TensorPart> state;
+  for (const Item& item : items_) {
+    const auto add = [&](const char* kind, const std::vector<int64_t>& shape, const Tensor& values,
+                         int64_t first, bool is_mine) {
+      const Tensor flat = values.reshape(-1);
+      state.push_back({kind + item.part.name, shape, is_mine ? flat : flat.narrow(0, 0, 0), first});
+    };
+    const auto add_part = [&](const char* kind, const Tensor& values) {
+      add(kind, item.part.shape, values, item.part.first, is_first || !item.is_whole);
+    };
+    add_part("parameter/", item.part.values);
+    add_part("first_moment/", item.first_moment);
+    add_part("second_moment/", item.second_moment);
+    add("updates/", {1}, item.updates, 0, is_first);
   }
   return state;
 }
 
 void AdamW::load_state(const SafetensorsFile& file, const std::string& place) {
   const torch::NoGradGuard no_grad;
-  const auto restore = [&](const std::string& name, const Tensor& target) {
-    const Tensor saved = file.tensor(name);
-    HYPENET_CHECK(saved.sizes() == target.sizes(), place, ": tensor ", name, ": expected shape ",
-                  target.sizes(), ", found ", saved.sizes());
-    target.copy_(saved);
-  };
-  for (size_t i = 0; i < parameters_.size(); ++i) {
-    const std::string& name = parameters_[i].first;
-    restore("parameter/" + name, tensors_[i]);
-    restore("first_moment/" + name, first_moments_[i]);
-    restore("second_moment/" + name, second_moments_[i]);
-    restore("updates/" + name, steps_[i].view({1}));
+  for (const Item& item : items_) {
+    const auto restore = [&](const char* kind, const std::vector<int64_t>& shape,
+                             const Tensor& target, int64_t first) {
+      const Tensor saved = file.tensor(kind + item.part.name);
+      HYPENET_CHECK(saved.sizes().vec() == shape, place, ": tensor ", kind, item.part.name,
+                    ": expected shape ", at::IntArrayRef(shape), ", found ", saved.sizes());
+      target.view(-1).copy_(saved.reshape(-1).narrow(0, first, target.numel()));
+    };
+    restore("parameter/", item.part.shape, item.part.values, item.part.first);
+    restore("first_moment/", item.part.shape, item.first_moment, item.part.first);
+    restore("second_moment/", item.part.shape, item.second_moment, item.part.first);
+    restore("updates/", {1}, item.updates, 0);
   }
 }
 

@@ -28,8 +28,10 @@ fs::path state_path(const fs::path& folder, const std::string& stage) {
 }
 
 void save_state(const TrainJob& job, const AdamW& optimizer, int64_t step) {
-  write_safetensors(state_path(job.folder, job.stage), optimizer.state(),
-                    {{"step", std::to_string(step)}, {"settings", job.settings.dump()}});
+  const bool is_first = job.communicator->ranks().is_first();
+  write_parts(state_path(job.folder, job.stage), optimizer.state(is_first),
+              {{"step", std::to_string(step)}, {"settings", job.settings.dump()}}, is_first,
+              [&] { job.communicator->barrier(); });
 }
 
 int64_t parse_step(const std::string& text, const fs::path& path) {
@@ -64,15 +66,6 @@ int64_t load_state(const TrainJob& job, AdamW& optimizer) {
   const int64_t step = checked_step(job, file);
   optimizer.load_state(file, path.string());
   return step;
-}
-
-std::string first_nonfinite_gradient(const NamedTensors& parameters) {
-  for (const auto& [name, tensor] : parameters) {
-    if (tensor.grad().defined() && !tensor.grad().isfinite().all().item<bool>()) {
-      return "the gradient of " + name;
-    }
-  }
-  return "none found in a second pass";
 }
 
 /// Collects what happens between two reports.
@@ -114,7 +107,8 @@ class Meter {
 };
 
 constexpr std::string_view kKeysOfRunning[] = {"micro_sequences", "activation_checkpointing",
-                                               "cuda_graph", "save_every", "log_every"};
+                                               "cuda_graph",      "shard_teacher",
+                                               "save_every",      "log_every"};
 
 /// Settings without the keys of running.
 Json deciding(Json settings) {
@@ -150,6 +144,13 @@ BatchSource rank_rows(const TrainJob& job, const Batches& batches) {
   HYPENET_CHECK(job.config.sequences >= ranks.count, job.stage,
                 ": sequences: expected at least one for each of ", ranks.count, " ranks, found ",
                 job.config.sequences);
+  const int64_t micro = job.config.micro_sequences;
+  const int64_t fewest = job.config.sequences / ranks.count;
+  const int64_t most = (job.config.sequences + ranks.count - 1) / ranks.count;
+  // What is shared out is gathered by all ranks alike.
+  HYPENET_CHECK(micro == 0 || (fewest + micro - 1) / micro == (most + micro - 1) / micro, job.stage,
+                ": sequences: expected a number that gives each of ", ranks.count,
+                " ranks as many micro-batches of ", micro, ", found ", job.config.sequences);
   return [&batches, first, end](int64_t step) { return batches.at(step, first, end); };
 }
 
@@ -162,11 +163,13 @@ class Loop {
         objective_(objective),
         source_(rank_rows(job, batches)),
         writes_(job.communicator->ranks().is_first()),
-        optimizer_(job.parameters, job.config.optimizer),
+        optimizer_(job.parameters, job.config.optimizer,
+                   job.sharded ? job.sharded->trained() : std::vector<TensorPart>()),
         first_step_(load_state(job, optimizer_)),
         settled_(first_step_),
         queued_(first_step_),
         meter_(job, first_step_) {
+    if (job.sharded) job.sharded->refresh();
     if (job.after_update) job.after_update();
     if (writes_) log_.emplace(job.folder, job.stage, first_step_);
     if (first_step_ > 0 && writes_ && job.observer) {
@@ -207,6 +210,7 @@ class Loop {
       if (done % job_.config.log_every != 0 && done != job_.config.steps) continue;
       StepReport told = meter_.report(done, rate(settled_), numbers.gradient_norm);
       told.loss_name = objective_.loss_name();
+      told.peak_bytes = job_.communicator->most(peak_device_bytes(job_.device).reserved);
       report(told);
     }
   }
@@ -219,8 +223,7 @@ class Loop {
 
   void save(TrainStep& runner) {
     settle_until(queued_, runner);
-    if (writes_) save_state(job_, optimizer_, queued_);
-    job_.communicator->barrier();
+    save_state(job_, optimizer_, queued_);
   }
 
   /// The parameters have not moved since the step that failed, so it can be looked at again.
@@ -230,7 +233,8 @@ class Loop {
     std::string first = first_nonfinite_part(batch);
     if (first.empty()) {
       runner.repeat_gradients(batch);
-      first = first_nonfinite_gradient(job_.parameters);
+      const std::string name = optimizer_.first_nonfinite_gradient();
+      first = name.empty() ? "none found in a second pass" : concat("the gradient of ", name);
     }
     throw Error(concat(job_.stage, ": step ", settled_ + 1,
                        ": expected a finite loss and gradient, found loss ", numbers.loss,
@@ -287,9 +291,12 @@ void check_stage(const StageConfig& config, const std::string& place) {
   HYPENET_CHECK(config.precision == "float32" || config.precision == "bfloat16", place,
                 ": precision: expected \"float32\" or \"bfloat16\", found \"", config.precision,
                 "\"");
-  HYPENET_CHECK(
-      config.cuda_graph == "auto" || config.cuda_graph == "on" || config.cuda_graph == "off", place,
-      ": cuda_graph: expected \"auto\", \"on\" or \"off\", found \"", config.cuda_graph, "\"");
+  const auto one_of_three = [&](const char* key, const std::string& value) {
+    HYPENET_CHECK(value == "auto" || value == "on" || value == "off", place, ": ", key,
+                  ": expected \"auto\", \"on\" or \"off\", found \"", value, "\"");
+  };
+  one_of_three("cuda_graph", config.cuda_graph);
+  one_of_three("shard_teacher", config.shard_teacher);
 }
 
 bool is_key_of_running(std::string_view key) {

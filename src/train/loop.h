@@ -19,6 +19,7 @@
 #include "store/safetensors.h"
 #include "train/prefetch.h"
 #include "train/schedule.h"
+#include "train/sharded_weights.h"
 
 namespace hypenet {
 
@@ -33,8 +34,10 @@ struct StageConfig {
   bool activation_checkpointing = false;  // blocks run again in backward: less memory, more work
   std::string cuda_graph = "auto";  // steps replayed from a recording: "on" | "off" | "auto", on a
                                     // GPU unless a step has many micro-batches
-  int64_t save_every = 500;         // steps between saved states
-  int64_t log_every = 10;           // steps between reports
+  std::string shard_teacher =
+      "auto";  // parts of the teacher on each rank: "on" | "off" | "auto", where it is large
+  int64_t save_every = 500;  // steps between saved states
+  int64_t log_every = 10;    // steps between reports
   std::string objective;  // what is minimised, where a stage has a choice; empty: the stage's own
   std::vector<std::string> frozen;  // parameters whose names contain any of these are not trained
   OptimizerConfig optimizer;
@@ -48,6 +51,7 @@ struct StageConfig {
     field("precision", precision);
     field("activation_checkpointing", activation_checkpointing);
     field("cuda_graph", cuda_graph);
+    field("shard_teacher", shard_teacher);
     field("save_every", save_every);
     field("log_every", log_every);
     field("objective", objective);
@@ -93,6 +97,7 @@ struct StepReport {
   double loss = 0;              // mean since the last report
   double learning_rate = 0, gradient_norm = 0, tokens_per_second = 0, seconds_left = 0;
   std::string loss_name = "loss";  // Objective::loss_name
+  int64_t peak_bytes = 0;          // of a GPU's memory at most, of all ranks; 0 on a CPU
 };
 
 /// Where progress goes; the command line draws it.
@@ -108,7 +113,8 @@ class Observer {
 struct TrainJob {
   std::string stage = {};  // name in reports and files
   StageConfig config = {};
-  NamedTensors parameters = {};       // those to train; on the device, float32, requires_grad
+  NamedTensors parameters = {};                  // to train; on the device, float32, requires_grad
+  std::shared_ptr<ShardedWeights> sharded = {};  // more to train, of which each rank has its part
   std::filesystem::path folder = {};  // holds <stage>.state while running, and metrics.jsonl
   Json settings = {};  // what decides the result: a state saved with others is refused
   /// Settings of a state that an earlier program saved (the path), as this one writes them. May be

@@ -36,14 +36,15 @@ MetricsLog::MetricsLog(const std::filesystem::path& folder, const std::string& s
 }
 
 void MetricsLog::write(const StepReport& report) {
-  const Json json = {{"stage", report.stage},
-                     {"step", report.step},
-                     {"steps", report.steps},
-                     {"loss", report.loss},
-                     {"loss_name", report.loss_name},
-                     {"learning_rate", report.learning_rate},
-                     {"gradient_norm", report.gradient_norm},
-                     {"tokens_per_second", report.tokens_per_second}};
+  Json json = {{"stage", report.stage},
+               {"step", report.step},
+               {"steps", report.steps},
+               {"loss", report.loss},
+               {"loss_name", report.loss_name},
+               {"learning_rate", report.learning_rate},
+               {"gradient_norm", report.gradient_norm},
+               {"tokens_per_second", report.tokens_per_second}};
+  if (report.peak_bytes > 0) json["peak_bytes"] = report.peak_bytes;
   file_ << json.dump() << "\n" << std::flush;
   HYPENET_CHECK(file_.good(), path_.string(), ": cannot write: is the disk full?");
 }

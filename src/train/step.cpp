@@ -104,6 +104,7 @@ void TrainStep::repeat_gradients(const Batch& rows) {
   copy_in(rows);
   optimizer_.zero_gradients();
   accumulate();
+  if (job_.sharded) job_.sharded->finish();
 }
 
 void TrainStep::copy_in(const Batch& rows) {
@@ -141,11 +142,18 @@ void TrainStep::run_or_record() {
 void TrainStep::update() {
   optimizer_.zero_gradients();  // by dropping them: a graph's gradients live in its own memory
   const Tensor loss = accumulate();
-  std::vector<Tensor> sums = optimizer_.gradients();
+  Tensor part_squares;
+  if (job_.sharded) {
+    job_.sharded->finish();
+    part_squares = optimizer_.part_squares();
+  }
+  std::vector<Tensor> sums = optimizer_.whole_gradients();
   sums.push_back(loss);
+  if (part_squares.defined()) sums.push_back(part_squares);
   job_.communicator->sum(sums);
-  const Tensor norm = optimizer_.inspect(loss);
+  const Tensor norm = optimizer_.inspect(loss, part_squares);
   optimizer_.step();
+  if (job_.sharded) job_.sharded->refresh();
   if (job_.after_update) job_.after_update();
   numbers_.copy_(torch::stack({loss, norm.to(torch::kFloat32)}));
 }

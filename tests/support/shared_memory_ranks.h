@@ -2,6 +2,7 @@
 // depend on the number of ranks.
 #pragma once
 
+#include <algorithm>
 #include <barrier>
 #include <exception>
 #include <functional>
@@ -15,10 +16,10 @@ namespace hypenet::testing_support {
 
 /// What the threads share.
 struct SharedMemory {
-  explicit SharedMemory(int64_t count) : meeting(count), tensors(count), flags(count) {}
+  explicit SharedMemory(int64_t count) : meeting(count), tensors(count), numbers(count) {}
   std::barrier<> meeting;
   std::vector<std::vector<Tensor>> tensors;  // what each rank put in
-  std::vector<char> flags;
+  std::vector<int64_t> numbers;
 };
 
 class SharedMemoryCommunicator : public Communicator {
@@ -41,11 +42,34 @@ class SharedMemoryCommunicator : public Communicator {
     for (size_t i = 0; i < tensors.size(); ++i) tensors[i].copy_(sums[i]);
   }
 
-  bool any(bool here) override {
-    memory_->flags[static_cast<size_t>(ranks_.index)] = here;
+  Wait gather(const std::vector<Tensor>& wholes, const std::vector<Tensor>& parts) override {
+    const torch::NoGradGuard no_grad;
+    memory_->tensors[static_cast<size_t>(ranks_.index)] = parts;
     barrier();
-    bool found = false;
-    for (const char flag : memory_->flags) found = found || flag != 0;
+    for (size_t i = 0; i < wholes.size(); ++i) {
+      std::vector<Tensor> of_ranks;
+      for (const auto& of_rank : memory_->tensors) of_ranks.push_back(of_rank[i]);
+      wholes[i].copy_(torch::cat(of_ranks));
+    }
+    barrier();
+    return [] {};
+  }
+
+  Wait sum_parts(const std::vector<Tensor>& parts, const std::vector<Tensor>& wholes) override {
+    sum(wholes);
+    for (size_t i = 0; i < parts.size(); ++i) {
+      const int64_t n = parts[i].numel();
+      parts[i].copy_(wholes[i].narrow(0, ranks_.index * n, n));
+    }
+    return [] {};
+  }
+
+  bool any(bool here) override { return most(here ? 1 : 0) != 0; }
+
+  int64_t most(int64_t here) override {
+    memory_->numbers[static_cast<size_t>(ranks_.index)] = here;
+    barrier();
+    const int64_t found = *std::ranges::max_element(memory_->numbers);
     barrier();
     return found;
   }

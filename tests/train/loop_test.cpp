@@ -278,6 +278,18 @@ TEST_F(TrainLoop, more_ranks_than_sequences_are_refused) {
                "stage: sequences: expected at least one for each of 3 ranks, found 2");
 }
 
+TEST_F(TrainLoop, ranks_with_unequal_numbers_of_micro_batches_are_refused) {
+  config_.sequences = 5, config_.micro_sequences = 1;
+  CausalLm model = new_model();
+  CrossEntropyObjective objective(model);
+  TrainJob job = job_of(model, "out");
+  job.communicator =
+      std::make_shared<SharedMemoryCommunicator>(std::make_shared<SharedMemory>(2), Ranks{0, 2});
+  EXPECT_ERROR(run(job, objective),
+               "stage: sequences: expected a number that gives each of 2 ranks as many "
+               "micro-batches of 1, found 5");
+}
+
 TEST_F(TrainLoop, keys_of_running_may_change_when_a_run_goes_on_and_others_may_not) {
   const auto stopped_job = [&](CausalLm& model) {
     TrainJob job = job_of(model, "out");

@@ -10,6 +10,7 @@ c10::intrusive_ptr<c10d::Backend> new_nccl(const c10::intrusive_ptr<c10d::Store>
                                            int count) {
   auto options = c10d::ProcessGroupNCCL::Options::create();
   options->timeout = std::chrono::hours(24 * 365);  // the ranks watch each other (ranks/watch.h)
+  options->is_high_priority_stream = true;          // arithmetic waits for what comes over it
   return c10::make_intrusive<c10d::ProcessGroupNCCL>(store, rank, count, options);
 }
 
