@@ -4,18 +4,18 @@
     for r in 0 1; do RANK=$r WORLD_SIZE=2 python bench/peers/fsdp2_train.py --compile --keep & done; wait
     python bench/peers/fsdp2_train.py --tiny --context 256       the same code on a CPU in seconds (Gloo, float32)
 
-Needs torch 2.11. Prints one row: model, GPUs, batch of a GPU, options, tokens/s of all, ms a step, peak GiB, TFLOP/s of
-a GPU, losses. Time is the median step of the slowest rank, memory that of the worst rank's tensors; FLOPs count as in
-bench train (nothing twice); losses are the first and the last step's. On the same GPUs, beside it:
+Needs torch 2.11. Prints one row: model, GPUs, batch of a GPU, options, tokens/s of all, ms a step (median, slowest
+rank), peak GiB of tensors (worst rank), TFLOP/s of a GPU (as bench train counts, nothing twice), first and last loss.
+PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True leaves no holes in memory. On the same GPUs, beside it:
 build/hypenet-cuda bench train --shape hypenet-2b --stage 3 --device cuda --ranks 2
 
 Both do the same: 2 x 16384 random ids a GPU, cross-entropy over 151,936 words, bfloat16 products, float32 masters,
 gradients and moments, AdamW, clipping at 1.0. The model is Qwen3-1.7B itself, whose attention is the best-tuned code
 there is, or with `--hybrid` HypeNet-2B, which ours trains: lightning attention in chunks of plain products, or by
-flash-linear-attention (`--fla`). Fair, because what makes PyTorch fast is there: FSDP2 by blocks, beside the arithmetic;
-`--compile`; flash or cuDNN attention; parameters kept after forward where memory allows (`--keep`); a loss that makes
-its gradients in chunks and computes no logits twice; fused AdamW. Of its work only lightning attention's few products run
-twice, unless `--checkpoint` asks for whole blocks. Its ids lie on the device, the same in every step; ours are new ones.
+flash-linear-attention (`--fla`). Fair, because what makes PyTorch fast is there: FSDP2 by blocks beside the arithmetic,
+`--compile`, flash or cuDNN attention, parameters kept after forward where memory allows (`--keep`), a loss that makes
+its gradients in chunks and computes no logits twice, fused AdamW. Only lightning attention's few products run twice,
+unless `--checkpoint` asks for whole blocks. Its ids lie on the device, the same in every step; ours are new in each.
 """
 import argparse
 import math
@@ -23,10 +23,8 @@ import os
 import statistics
 import sys
 import time
+from collections import namedtuple
 from contextlib import nullcontext
-from typing import NamedTuple
-
-os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
 
 import torch
 import torch.distributed as dist
@@ -37,31 +35,17 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 UNTIMED = 4  # the first steps compile, allocate and warm up
-CHUNK = 128  # tokens of lightning attention at a time
+CHUNK, ROWS = 128, 4096  # tokens of lightning attention, and of logits, at a time
 BACKENDS = {"flash": SDPBackend.FLASH_ATTENTION, "cudnn": SDPBackend.CUDNN_ATTENTION}
+Shape = namedtuple("Shape", "hidden mlp layers heads groups size vocabulary")
+QWEN3, TINY = Shape(2048, 6144, 28, 16, 8, 128, 151936), Shape(64, 128, 4, 4, 2, 16, 256)
 
 
-class Shape(NamedTuple):
-    hidden: int = 2048
-    mlp: int = 6144
-    layers: int = 28
-    heads: int = 16
-    groups: int = 8
-    size: int = 128
-    vocabulary: int = 151936
-
-    def kinds(self, hybrid):
-        """The mixer of each layer; attention stays in every fourth layer of a hybrid, as in `hypenet bench train`."""
-        kept = self.layers // 4
-        attention = {i * self.layers // kept for i in range(kept)}
-        return [("nope" if i in attention else "lightning") if hybrid else "rope" for i in range(self.layers)]
-
-
-TINY = Shape(hidden=64, mlp=128, layers=4, vocabulary=256, heads=4, groups=2, size=16)
-
-
-def slopes(heads, device):
-    return torch.exp2(torch.arange(1, heads + 1, device=device) * (-8 / heads))
+def kinds(shape, hybrid):
+    """The mixer of each layer; attention stays in every fourth layer of a hybrid, as in `hypenet bench train`."""
+    kept = shape.layers // 4
+    attention = {i * shape.layers // kept for i in range(kept)}
+    return [("nope" if i in attention else "lightning") if hybrid else "rope" for i in range(shape.layers)]
 
 
 def lightning(q, k, v):
@@ -70,7 +54,7 @@ def lightning(q, k, v):
     C = min(CHUNK, T)
     N = T // C
     q, k, v = (x.unflatten(1, (N, C)).permute(0, 3, 1, 2, 4) for x in (q, k, v))  # [B, H, N, C, d]
-    m = slopes(H, q.device)[:, None, None]
+    m = torch.exp2(torch.arange(1, H + 1, device=q.device) * (-8 / H))[:, None, None]
     i, n = torch.arange(C, device=q.device), torch.arange(N, device=q.device)
     within = torch.exp(-m * (i[:, None] - i).clamp_min(0)).tril().to(q.dtype)
     between = torch.exp(-m * C * (n[:, None] - n - 1).clamp_min(0)).tril(-1).to(q.dtype)
@@ -83,7 +67,8 @@ def lightning(q, k, v):
 
 def fla(q, k, v):
     from fla.ops.simple_gla import chunk_simple_gla
-    return chunk_simple_gla(q, k, v, g_gamma=-slopes(q.shape[2], q.device), scale=q.shape[3] ** -0.5)[0]
+    slopes = torch.exp2(torch.arange(1, q.shape[2] + 1, device=q.device) * (-8 / q.shape[2]))
+    return chunk_simple_gla(q, k, v, g_gamma=-slopes, scale=q.shape[3] ** -0.5)[0]
 
 
 def rope(x, cos, sin):
@@ -96,9 +81,8 @@ class Mixer(nn.Module):
 
     def __init__(self, shape, kind, options):
         super().__init__()
-        self.kind, self.size = kind, shape.size
-        self.lightning = fla if options.fla else lightning
-        self.again = not options.checkpoint and not options.fla
+        self.kind, self.size, self.lightning = kind, shape.size, fla if options.fla else lightning
+        self.again = not options.checkpoint and not options.fla  # its products are few, what they would keep is not
         wide = shape.heads * shape.size
         narrow = wide if kind == "lightning" else shape.groups * shape.size
         self.q, self.k, self.v = (nn.Linear(shape.hidden, n, bias=False) for n in (wide, narrow, narrow))
@@ -115,7 +99,6 @@ class Mixer(nn.Module):
         if self.kind != "nope":
             q, k = rope(q, cos, sin), rope(k, cos, sin)
         if self.kind == "lightning":
-            # Its products are few, what they would keep is not.
             o = checkpoint(self.lightning, q, k, v, use_reentrant=False) if self.again else self.lightning(q, k, v)
             o = self.o_norm(o.flatten(2))
         else:
@@ -149,12 +132,12 @@ def softmax(logits, targets):
 
 
 class ChunkedCrossEntropy(torch.autograd.Function):
-    """Mean cross-entropy of `x @ weight.T`, `rows` rows at a time with their gradients: no logits outlive a chunk."""
+    """Mean cross-entropy of `x @ weight.T`, ROWS at a time with their gradients: no logits outlive a chunk."""
 
     @staticmethod
-    def forward(ctx, x, weight, targets, rows, softmax):
+    def forward(ctx, x, weight, targets, softmax):
         dx, dw, total = torch.empty_like(x), torch.zeros_like(weight), torch.zeros((), device=x.device)
-        for part, d_part, wanted in zip(x.split(rows), dx.split(rows), targets[:, None].split(rows)):
+        for part, d_part, wanted in zip(x.split(ROWS), dx.split(ROWS), targets[:, None].split(ROWS)):
             logs, gradient = softmax(part @ weight.T, wanted)
             total -= logs.sum()
             gradient.scatter_add_(-1, wanted, gradient.new_full(wanted.shape, -1))
@@ -167,28 +150,26 @@ class ChunkedCrossEntropy(torch.autograd.Function):
     def backward(ctx, factor):
         dx, dw = ctx.saved_tensors
         factor = factor / len(dx)
-        return dx.mul_(factor), dw.mul_(factor), None, None, None
+        return dx.mul_(factor), dw.mul_(factor), None, None
 
 
 class Student(nn.Module):
     def __init__(self, shape, options):
         super().__init__()
-        self.rows = options.rows
         self.embed = nn.Embedding(shape.vocabulary, shape.hidden)
-        self.blocks = nn.ModuleList(Block(shape, kind, options) for kind in shape.kinds(options.hybrid))
+        self.blocks = nn.ModuleList(Block(shape, kind, options) for kind in kinds(shape, options.hybrid))
         self.norm = nn.RMSNorm(shape.hidden, eps=1e-6)
         self.softmax = torch.compile(softmax, dynamic=False) if options.compile else softmax
         angle = torch.arange(options.context)[:, None] * 1e6 ** (-torch.arange(0, shape.size, 2) / shape.size)
-        self.register_buffer("cos", angle.cos()[:, None], persistent=False)
-        self.register_buffer("sin", angle.sin()[:, None], persistent=False)
+        self.register_buffer("angle", angle[:, None])
 
     def forward(self, ids, targets):
         x = self.embed(ids)
-        cos, sin = self.cos.to(x.dtype), self.sin.to(x.dtype)
+        cos, sin = self.angle.cos().to(x.dtype), self.angle.sin().to(x.dtype)
         for block in self.blocks:
             x = block(x, cos, sin)
         x = self.norm(x).flatten(0, 1)
-        return ChunkedCrossEntropy.apply(x, self.embed.weight, targets.flatten(), self.rows, self.softmax)
+        return ChunkedCrossEntropy.apply(x, self.embed.weight, targets.flatten(), self.softmax)
 
 
 def make_student(shape, options, device):
@@ -196,9 +177,8 @@ def make_student(shape, options, device):
     torch.manual_seed(0)
     with torch.device(device):
         model = Student(shape, options)
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                nn.init.normal_(parameter, 0, 0.02)
+        for matrix in (parameter for parameter in model.parameters() if parameter.dim() > 1):
+            nn.init.normal_(matrix, 0, 0.02)
     policy = MixedPrecisionPolicy(torch.float32 if options.tiny else torch.bfloat16, torch.float32)
     for i, block in enumerate(model.blocks):
         if options.compile:  # FSDP's hooks stay outside
@@ -211,7 +191,7 @@ def flops_a_token(shape, options):
     """Forward and backward, counted as src/bench/model_flops.cpp does."""
     D, wide = shape.hidden, shape.heads * shape.size
     total = 6 * D * shape.vocabulary
-    for kind in shape.kinds(options.hybrid):
+    for kind in kinds(shape, options.hybrid):
         narrow = wide if kind == "lightning" else shape.groups * shape.size
         total += 6 * D * ((2 if kind == "rope" else 3) * wide + 2 * narrow) + 18 * D * shape.mlp
         total += 14 * wide * (64 + shape.size) if kind == "lightning" else 6 * wide * options.context
@@ -219,11 +199,10 @@ def flops_a_token(shape, options):
 
 
 def train(model, options, vocabulary, device):
-    """Seconds of each timed step, and the losses of the first and the last step (mean of all ranks)."""
+    """Seconds of each timed step, and the losses of the first and the last step (means of all ranks)."""
     rank, ranks = dist.get_rank(), dist.get_world_size()
-    generator = torch.Generator().manual_seed(1)
-    ids = torch.randint(vocabulary, (options.sequences * ranks, options.context + 1), generator=generator)
-    ids = ids[rank * options.sequences:(rank + 1) * options.sequences].to(device)
+    size = (ranks, options.sequences, options.context + 1)
+    ids = torch.randint(vocabulary, size, generator=torch.Generator().manual_seed(1))[rank].to(device)
     rate = 1e-3 if options.tiny else 1e-5
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.95), weight_decay=0, fused=True)
     marks, losses = [], []
@@ -258,12 +237,12 @@ def parse():
                           ("keep", "gathered parameters until backward"), ("tiny", "a small model on CPUs")):
         parser.add_argument(f"--{name}", action="store_true", help=meaning)
     parser.add_argument("--backend", choices=BACKENDS, default="flash", help="whose softmax attention")
-    for name, default, meaning in (("sequences", 2, "of each rank"), ("context", 16384, "tokens of a sequence"),
-                                   ("rows", 4096, "of logits at a time"), ("steps", 10, "timed steps")):
-        parser.add_argument(f"--{name}", type=int, default=default, help=f"{meaning} ({default})")
+    parser.add_argument("--sequences", type=int, default=2, help="of each rank")
+    parser.add_argument("--context", type=int, default=16384, help="tokens of a sequence")
+    parser.add_argument("--steps", type=int, default=10, help="timed steps")
     options = parser.parse_args()
-    if min(options.sequences, options.context, options.rows, options.steps) < 1:
-        parser.error("expected --sequences, --context, --rows and --steps of 1 or more")
+    if min(options.sequences, options.context, options.steps) < 1:
+        parser.error("expected --sequences, --context and --steps of 1 or more")
     if options.hybrid and options.context > CHUNK and options.context % CHUNK:
         parser.error(f"--context: expected a multiple of {CHUNK} with --hybrid, found {options.context}")
     return options
@@ -281,7 +260,7 @@ def join(options):
 
 
 def run(options):
-    device, shape = join(options), TINY if options.tiny else Shape()
+    device, shape = join(options), TINY if options.tiny else QWEN3
     model = make_student(shape, options, device)
     if not options.tiny:
         torch.cuda.reset_peak_memory_stats()
@@ -289,17 +268,16 @@ def run(options):
         seconds, first, last = train(model, options, shape.vocabulary, device)
     if not math.isfinite(last):
         raise RuntimeError(f"expected a finite loss, found {last}")
-    peak = 0 if options.tiny else torch.cuda.max_memory_allocated()
-    worst = torch.tensor([statistics.median(seconds), peak / 2 ** 30], dtype=torch.float64, device=device)
+    peak = 0 if options.tiny else torch.cuda.max_memory_allocated() / 2 ** 30
+    worst = torch.tensor([statistics.median(seconds), peak], dtype=torch.float64, device=device)
     dist.all_reduce(worst, op=dist.ReduceOp.MAX)
     (step, peak), ranks = worst.tolist(), dist.get_world_size()
     if dist.get_rank() == 0:
         tokens = ranks * options.sequences * options.context / step
-        flags = [name for name in ("compile", "fla", "checkpoint", "keep") if getattr(options, name)]
-        print(f"| {'HypeNet' if options.hybrid else 'Qwen3'}{' tiny' if options.tiny else ''} | {ranks} "
-              f"| {options.sequences} x {options.context} | {', '.join([options.backend, *flags])} | {tokens:,.0f} "
-              f"| {step * 1e3:.1f} | {peak:.1f} | {tokens * flops_a_token(shape, options) / ranks / 1e12:.3g} "
-              f"| {first:.5f}, {last:.5f} |", flush=True)
+        flags = [name for name in ("compile", "fla", "checkpoint", "keep", "tiny") if getattr(options, name)]
+        print(f"| {'HypeNet' if options.hybrid else 'Qwen3'} | {ranks} | {options.sequences} x {options.context} "
+              f"| {', '.join([options.backend, *flags])} | {tokens:,.0f} | {step * 1e3:.1f} | {peak:.1f} "
+              f"| {tokens * flops_a_token(shape, options) / ranks / 1e12:.3g} | {first:.5f}, {last:.5f} |", flush=True)
     dist.destroy_process_group()
 
 
@@ -308,9 +286,8 @@ def main():
     try:
         run(options)
     except Exception as error:
-        text = next((line for line in str(error).splitlines() if line.strip()), "")
-        print(f"fsdp2_train.py: rank {os.environ.get('RANK', '0')}: {type(error).__name__}: {text[:300]}",
-              file=sys.stderr, flush=True)
+        text = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
+        print(f"fsdp2_train.py: rank {os.environ['RANK']}: {text[:300]}\n", end="", file=sys.stderr, flush=True)
         os._exit(1)  # the other ranks may wait in a sum: no orderly end
     os._exit(0)  # torch's threads do not always survive Python's end
 
