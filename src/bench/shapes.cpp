@@ -16,12 +16,19 @@ BenchShape with_attention_spread(BenchShape shape) {
   return shape;
 }
 
-ModelConfig qwen3_1_7b() {
+/// Of these, Qwen3's sizes differ in nothing but width, depth and heads.
+ModelConfig qwen3(int64_t hidden, int64_t wide, int64_t layers, int64_t heads) {
   ModelConfig config;
-  config.hidden_size = 2048, config.intermediate_size = 6144, config.num_hidden_layers = 28;
-  config.vocab_size = 151936, config.num_attention_heads = 16, config.num_key_value_heads = 8;
+  config.hidden_size = hidden, config.intermediate_size = wide, config.num_hidden_layers = layers;
+  config.vocab_size = 151936, config.num_attention_heads = heads, config.num_key_value_heads = 8;
   config.head_dim = 128, config.rope_theta = 1e6;
   config.has_qk_norm = true, config.tie_word_embeddings = true;
+  return config;
+}
+
+ModelConfig qwen3_8b() {
+  ModelConfig config = qwen3(4096, 12288, 36, 32);
+  config.tie_word_embeddings = false;
   return config;
 }
 
@@ -48,13 +55,19 @@ ModelConfig tiny() {
 
 BenchShape bench_shape(const std::string& name) {
   if (name == "hypenet-2b") {
-    return with_attention_spread({qwen3_1_7b(), {}, 32, 512, 2, 16384});
+    return with_attention_spread({qwen3(2048, 6144, 28, 16), {}, 32, 512, 2, 16384});
   }
+  if (name == "hypenet-5b") {
+    return with_attention_spread({qwen3(2560, 9728, 36, 32), {}, 32, 512, 1, 16384});
+  }
+  if (name == "hypenet-9b") return with_attention_spread({qwen3_8b(), {}, 32, 512, 1, 16384});
   if (name == "smollm2-135m") {
     return with_attention_spread({smollm2_135m(), {}, 32, 512, 8, 4096});
   }
   if (name == "tiny") return with_attention_spread({tiny(), {}, 4, 64, 2, 128});
-  throw Error(concat("--shape: expected hypenet-2b, smollm2-135m or tiny, found \"", name, "\""));
+  throw Error(concat(
+      "--shape: expected hypenet-2b, hypenet-5b, hypenet-9b, smollm2-135m or tiny, found \"", name,
+      "\""));
 }
 
 CausalLm random_model(const ModelConfig& config, torch::ScalarType type, torch::Device device) {

@@ -21,6 +21,7 @@
 #include "halo/distill.h"
 #include "halo/hybrid.h"
 #include "report/table.h"
+#include "run/training.h"
 #include "train/cross_entropy.h"
 #include "train/step.h"
 
@@ -33,7 +34,7 @@ struct BenchTrain {
   std::string shape = "hypenet-2b";
   int64_t stage = 1, batch = 0, context = 0, micro = 0, steps = 10;
   std::string precision, cuda_graph = "auto";
-  bool activation_checkpointing = false;
+  bool activation_checkpointing = false, shard_teacher = false;
   DeviceOptions device;
   RankOptions ranks;
 };
@@ -53,6 +54,7 @@ StageConfig stage_config(const BenchTrain& options, const BenchShape& shape, tor
                                                 : "float32";
   config.cuda_graph = options.cuda_graph;
   config.activation_checkpointing = options.activation_checkpointing;
+  if (options.shard_teacher) config.shard_teacher = "on";
   check_stage(config, "bench train");
   return config;
 }
@@ -64,7 +66,8 @@ struct Trainee {
 };
 
 Trainee make_trainee(int64_t stage, const ModelConfig& teacher, const ModelConfig& student,
-                     const StageConfig& config, torch::Device device) {
+                     const StageConfig& config, torch::Device device,
+                     const std::shared_ptr<Communicator>& communicator) {
   const torch::ScalarType type = config.compute_type();
   Trainee trainee{random_model(student, torch::kFloat32, device), nullptr};
   trainee.model->prepare(config.compute_plan());
@@ -74,6 +77,7 @@ Trainee make_trainee(int64_t stage, const ModelConfig& teacher, const ModelConfi
   }
   CausalLm frozen = random_model(teacher, type, device);
   frozen->prepare({.type = type});
+  share_teacher(frozen, config, communicator);
   if (stage == 1) {
     trainee.objective = std::make_unique<AlignObjective>(frozen, trainee.model);
   } else {
@@ -161,7 +165,7 @@ Table flops_table(const std::vector<FlopsPart>& parts) {
 
 /// `ceiling` is the FLOP/s of large products of the stage's type, one on each rank.
 Table result_table(const Timing& timing, const StageConfig& config, double flops_a_token,
-                   double ceiling, torch::Device device) {
+                   double ceiling, const PeakBytes& peak) {
   const double rate = static_cast<double>(config.sequences * config.context) / timing.step_seconds;
   Table table{{"measure", "value"}, {}};
   const auto add = [&](const char* name, const std::string& value) {
@@ -173,8 +177,7 @@ Table result_table(const Timing& timing, const StageConfig& config, double flops
   add("TFLOP/s", fmt::format("{:.3g}", rate * flops_a_token / 1e12));
   add("TFLOP/s of large products in this run", fmt::format("{:.3g}", ceiling / 1e12));
   add("share of it", fmt::format("{:.1f} %", rate * flops_a_token / ceiling * 100));
-  if (!device.is_cuda()) return table;
-  const PeakBytes peak = peak_device_bytes(device);
+  if (peak.reserved == 0) return table;  // a CPU
   add("peak memory of tensors", readable_bytes(peak.allocated));
   add("peak memory taken", readable_bytes(peak.reserved));
   return table;
@@ -208,7 +211,7 @@ void bench_train(const BenchTrain& options, torch::Device device,
       options.stage == 1 ? std::vector<int64_t>() : shape.attention_layers;
   const ModelConfig student = hypenet_config(shape.teacher, mixer_types(L, kept));
   torch::manual_seed(0);
-  Trainee trainee = make_trainee(options.stage, shape.teacher, student, config, device);
+  Trainee trainee = make_trainee(options.stage, shape.teacher, student, config, device, communicator);
   RunProgress progress;
   std::shared_ptr<ShardedWeights> sharded;
   if (ranks.count > 1) {
@@ -232,6 +235,8 @@ void bench_train(const BenchTrain& options, torch::Device device,
                    device.is_cuda());
   TrainStep step(job, *trainee.objective, optimizer);
   const Timing timing = measure(step, batches, config, *communicator);
+  PeakBytes peak = peak_device_bytes(device);
+  peak = {communicator->most(peak.allocated), communicator->most(peak.reserved)};
   if (!ranks.is_first()) return;
   HYPENET_CHECK(timing.last.is_finite(), "bench train: expected a finite loss, found loss ",
                 timing.last.loss, ", gradient norm ", timing.last.gradient_norm);
@@ -248,7 +253,7 @@ void bench_train(const BenchTrain& options, torch::Device device,
       config.activation_checkpointing ? ", activation checkpointing" : "", timing.last.loss);
   std::cout << format_table(flops_table(parts)) << '\n'
             << format_table(result_table(timing, config, total_flops(parts),
-                                         ceiling * static_cast<double>(ranks.count), device));
+                                         ceiling * static_cast<double>(ranks.count), peak));
 }
 
 }  // namespace
@@ -256,7 +261,7 @@ void bench_train(const BenchTrain& options, torch::Device device,
 void add_bench_train_command(CLI::App& bench) {
   const auto options = std::make_shared<BenchTrain>();
   CLI::App* command = bench.add_subcommand("train", "tokens/s of a training stage of HALO");
-  command->add_option("--shape", options->shape, "hypenet-2b, smollm2-135m or tiny")
+  command->add_option("--shape", options->shape, "hypenet-2b, -5b or -9b, smollm2-135m or tiny")
       ->capture_default_str();
   command->add_option("--stage", options->stage, "1 (align), 2 (distill) or 3 (finetune)")
       ->capture_default_str();
@@ -273,6 +278,8 @@ void add_bench_train_command(CLI::App& bench) {
       ->capture_default_str();
   command->add_flag("--activation-checkpointing", options->activation_checkpointing,
                     "run blocks again in backward");
+  command->add_flag("--shard-teacher", options->shard_teacher,
+                    "each of several ranks holds a part of the teacher");
   add_device_options(*command, options->device);
   add_rank_options(*command, options->ranks);
   command->footer(

@@ -75,7 +75,7 @@ void check_frozen(const StageConfig& stage, const std::vector<std::string>& name
 
 void train_stage(const StageTraining& training, const std::shared_ptr<const TokenDataset>& text,
                  const Tokenizer& tokenizer, Objective& objective, const RunOptions& options) {
-  const auto& [stage, config, model_to_train, seed, communicator] = training;
+  const auto& [stage, config, model_to_train, seed, communicator, gathered] = training;
   CausalLm model = model_to_train;
   freeze(model, config, stage.name);
   if (options.device.is_cuda() && config.compute_type() == torch::kFloat32) {
@@ -85,7 +85,7 @@ void train_stage(const StageTraining& training, const std::shared_ptr<const Toke
   }
   std::shared_ptr<ShardedWeights> sharded;
   if (communicator->ranks().count > 1) {
-    sharded = ShardedWeights::share_out(model, communicator, training.gathered);
+    sharded = ShardedWeights::share_out(model, communicator, gathered);
   }
   const TrainJob job{.stage = stage.name,
                      .config = config,
@@ -113,14 +113,19 @@ CausalLm load_trained(const Checkpoint& checkpoint, const StageConfig& stage,
   return model;
 }
 
+void share_teacher(CausalLm& teacher, const StageConfig& stage,
+                   const std::shared_ptr<Communicator>& communicator) {
+  for (auto& parameter : teacher->parameters()) parameter.set_requires_grad(false);
+  if (is_to_be_shared_out(stage.shard_teacher, teacher, *communicator)) {
+    ShardedWeights::share_out(teacher, communicator);
+  }
+}
+
 CausalLm load_frozen(const Checkpoint& checkpoint, const StageConfig& stage, torch::Device device,
                      const std::shared_ptr<Communicator>& communicator) {
   CausalLm model = load_model(checkpoint, stage.compute_type(), device);
   model->prepare({.type = stage.compute_type()});
-  for (auto& parameter : model->parameters()) parameter.set_requires_grad(false);
-  if (is_to_be_shared_out(stage.shard_teacher, model, *communicator)) {
-    ShardedWeights::share_out(model, communicator);
-  }
+  share_teacher(model, stage, communicator);
   return model;
 }
 

@@ -55,8 +55,13 @@ void remove_state(const Stage& stage);
 /// A model to train: float32 parameters, and copies of them in the type that the stage computes in.
 CausalLm load_trained(const Checkpoint& checkpoint, const StageConfig& stage, torch::Device device);
 
-/// A model that nothing trains: its parameters in the type that the stage computes in. It is the
-/// teacher of a stage: what of it other ranks hold, stage.shard_teacher says.
+/// Shares the teacher of a stage, which nothing trains, out over the ranks if stage.shard_teacher
+/// says so.
+void share_teacher(CausalLm& teacher, const StageConfig& stage,
+                   const std::shared_ptr<Communicator>& communicator);
+
+/// A model that nothing trains: its parameters in the type that the stage computes in. For
+/// share_teacher.
 CausalLm load_frozen(const Checkpoint& checkpoint, const StageConfig& stage, torch::Device device,
                      const std::shared_ptr<Communicator>& communicator);
 

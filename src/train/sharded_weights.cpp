@@ -35,6 +35,14 @@ void take_memory(const Tensor& tensor) {
       fresh.storage().set_data_ptr(c10::DataPtr(nullptr, tensor.device())));
 }
 
+/// Whether so many bytes are little beside the memory of a GPU.
+bool is_little(size_t bytes, torch::Device device) {
+  constexpr size_t kLittle = 20;  // a twentieth
+  if (!device.is_cuda()) return false;
+  const auto [free, total] = c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index());
+  return bytes < total / kLittle;
+}
+
 }  // namespace
 
 struct ShardedWeights::Matrix {
@@ -43,6 +51,7 @@ struct ShardedWeights::Matrix {
   std::vector<int64_t> shape;
   int64_t elements = 0, part = 0;  // of the whole, of a rank's part with its padding
   Tensor master;                   // this rank's part [part]
+  Tensor values;                   // of it, without the padding: has the gradient
   Tensor sent;                     // the same in the type that is computed in; may be the master
   Tensor gathered;                 // [count * part], in the unit's buffer; undefined: never
 };
@@ -50,6 +59,7 @@ struct ShardedWeights::Matrix {
 struct ShardedWeights::Unit {
   std::vector<Matrix> matrices;
   Tensor buffer;
+  bool stays = false;             // once gathered, until finish()
   bool is_there = false;          // or on its way
   Communicator::Wait arriving;    // empty: here
   size_t trained = 0, known = 0;  // matrices with a gradient, and of them those that have it
@@ -104,6 +114,10 @@ ShardedWeights::ShardedWeights(CausalLm& model, std::shared_ptr<Communicator> co
                                                    std::make_unique<AfterGradient>(*this, unit));
   }
   for (Unit& unit : units_) lay_out(unit);
+  size_t bytes = 0;
+  for (const Unit& unit : units_) bytes += unit.buffer.defined() ? unit.buffer.nbytes() : 0;
+  const bool all_stay = is_little(bytes, model_.head_weight().device());
+  for (Unit& unit : units_) unit.stays = all_stay;
   std::set<std::string> names;
   for (const TensorPart& part : trained_) names.insert(part.name);
   for (auto& parameter : trainable_parameters(model)) {
@@ -125,12 +139,10 @@ ShardedWeights::Matrix ShardedWeights::take(const ModelMatrix& matrix) {
                      .narrow(0, ranks.index * taken.part, taken.part)
                      .clone();
   taken.sent = taken.master.to(model_.compute_type());
+  const int64_t first = std::min(ranks.index * taken.part, taken.elements);
+  taken.values = taken.master.narrow(0, 0, std::min(taken.part, taken.elements - first));
   matrix.weight->copy = Tensor();
-  if (whole.requires_grad()) {
-    const int64_t first = std::min(ranks.index * taken.part, taken.elements);
-    const int64_t count = std::min(taken.part, taken.elements - first);
-    trained_.push_back({taken.name, taken.shape, taken.master.narrow(0, 0, count), first});
-  }
+  if (whole.requires_grad()) trained_.push_back({taken.name, taken.shape, taken.values, first});
   whole.set_data(placeholder(whole));
   return taken;
 }
@@ -196,10 +208,11 @@ void ShardedWeights::before_backward(int64_t layer) {
   read(layer, layer - 1);
 }
 
-/// Has this layer there and the next one on its way, and no other.
+/// Has this layer there and the next one on its way, and no other unless all can stay.
 void ShardedWeights::read(int64_t layer, int64_t next) {
   for (int64_t i = 0; i < layers_; ++i) {
-    if (i != layer && i != next) release(units_[static_cast<size_t>(i)]);
+    Unit& unit = units_[static_cast<size_t>(i)];
+    if (i != layer && i != next && !unit.stays) release(unit);
   }
   use(units_[static_cast<size_t>(layer)]);
   if (next >= 0 && next < layers_) gather(units_[static_cast<size_t>(next)]);
@@ -214,7 +227,7 @@ void ShardedWeights::sum_gradients(Unit& unit) {
   for (const Matrix& matrix : unit.matrices) {
     Tensor& gradient = matrix.weight->master.mutable_grad();
     if (!gradient.defined()) continue;
-    sums->targets.push_back(matrix.master);
+    sums->targets.push_back(matrix.values);
     sums->wholes.push_back(padded(gradient, count * matrix.part));
     sums->parts.push_back(torch::empty_like(matrix.master));
     gradient = Tensor();
@@ -231,11 +244,8 @@ void ShardedWeights::settle_sums() {
   sums->wait();
   for (size_t i = 0; i < sums->targets.size(); ++i) {
     Tensor& gradient = sums->targets[i].mutable_grad();
-    if (gradient.defined()) {
-      gradient += sums->parts[i];
-    } else {
-      gradient = sums->parts[i];
-    }
+    const Tensor sum = sums->parts[i].narrow(0, 0, sums->targets[i].numel());
+    gradient = gradient.defined() ? gradient.add_(sum) : sum;
   }
 }
 
@@ -246,17 +256,6 @@ void ShardedWeights::finish() {
     release(unit);
   }
   settle_sums();
-  // Of a part with padding the elements alone are trained.
-  size_t next = 0;
-  for (const Unit& unit : units_) {
-    for (const Matrix& matrix : unit.matrices) {
-      if (!matrix.weight->master.requires_grad()) continue;
-      const Tensor& values = trained_[next++].values;
-      Tensor& gradient = matrix.master.mutable_grad();
-      if (gradient.defined()) values.mutable_grad() = gradient.narrow(0, 0, values.numel());
-      gradient = Tensor();
-    }
-  }
 }
 
 void ShardedWeights::refresh() {

@@ -1,7 +1,7 @@
 // The matrices of a model shared out over the ranks of a job (ZeRO stage 3, FSDP): each rank holds
-// an equal part of every matrix, with its gradient and moments. Before a layer is read its copies
-// are gathered, while the layer before it computes; once all gradients of a layer are known they
-// are summed into the parts, while the backward goes on.
+// an equal part of every matrix, with its gradient and moments. A layer is gathered while the one
+// before it computes; its gradients are summed into the parts while the backward goes on.
+
 #pragma once
 
 #include <torch/torch.h>

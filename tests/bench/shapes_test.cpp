@@ -20,7 +20,7 @@ TEST(BenchShapes, keep_a_quarter_of_the_layers_spread_evenly) {
     check_model_config(hypenet_config(shape.teacher, types), name);
   }
   EXPECT_ERROR(bench_shape("huge"),
-               "--shape: expected hypenet-2b, smollm2-135m or tiny, found \"huge\"");
+               "--shape: expected hypenet-2b, hypenet-5b, hypenet-9b, smollm2-135m or tiny, found \"huge\"");
 }
 
 }  // namespace
