@@ -65,9 +65,9 @@ BenchShape bench_shape(const std::string& name) {
     return with_attention_spread({smollm2_135m(), {}, 32, 512, 8, 4096});
   }
   if (name == "tiny") return with_attention_spread({tiny(), {}, 4, 64, 2, 128});
-  throw Error(concat(
-      "--shape: expected hypenet-2b, hypenet-5b, hypenet-9b, smollm2-135m or tiny, found \"", name,
-      "\""));
+  throw Error(
+      concat("--shape: expected hypenet-2b, hypenet-5b, hypenet-9b, smollm2-135m or tiny, found \"",
+             name, "\""));
 }
 
 CausalLm random_model(const ModelConfig& config, torch::ScalarType type, torch::Device device) {

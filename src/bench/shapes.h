@@ -15,7 +15,8 @@ struct BenchShape {
   int64_t long_batch = 0, long_context = 0;  // of stage 3
 };
 
-/// "hypenet-2b" (Qwen3-1.7B), "hypenet-5b" (-4B), "hypenet-9b" (-8B), "smollm2-135m" or "tiny". Throws Error naming these for another word.
+/// "hypenet-2b" (Qwen3-1.7B), "hypenet-5b" (-4B), "hypenet-9b" (-8B), "smollm2-135m" or "tiny".
+/// Throws Error naming these for another word.
 BenchShape bench_shape(const std::string& name);
 
 /// Random weights made on the device: a CPU would take its time over two billion of them.

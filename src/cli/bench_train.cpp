@@ -211,7 +211,8 @@ void bench_train(const BenchTrain& options, torch::Device device,
       options.stage == 1 ? std::vector<int64_t>() : shape.attention_layers;
   const ModelConfig student = hypenet_config(shape.teacher, mixer_types(L, kept));
   torch::manual_seed(0);
-  Trainee trainee = make_trainee(options.stage, shape.teacher, student, config, device, communicator);
+  Trainee trainee =
+      make_trainee(options.stage, shape.teacher, student, config, device, communicator);
   RunProgress progress;
   std::shared_ptr<ShardedWeights> sharded;
   if (ranks.count > 1) {

@@ -19,8 +19,9 @@ TEST(BenchShapes, keep_a_quarter_of_the_layers_spread_evenly) {
     check_model_config(shape.teacher, name);
     check_model_config(hypenet_config(shape.teacher, types), name);
   }
-  EXPECT_ERROR(bench_shape("huge"),
-               "--shape: expected hypenet-2b, hypenet-5b, hypenet-9b, smollm2-135m or tiny, found \"huge\"");
+  EXPECT_ERROR(
+      bench_shape("huge"),
+      "--shape: expected hypenet-2b, hypenet-5b, hypenet-9b, smollm2-135m or tiny, found \"huge\"");
 }
 
 }  // namespace
