@@ -10,6 +10,7 @@
 #include "model/nonfinite.h"
 #include "store/safetensors.h"
 #include "tests/support/expect_error.h"
+#include "tests/support/logged_losses.h"
 #include "tests/support/shared_memory_ranks.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/tiny_model.h"
@@ -72,6 +73,16 @@ class TrainLoop : public testing::Test {
     return run(job, objective);
   }
 
+  /// Trains as the first of ranks that are not there.
+  void run_as_first_of(int64_t count) const {
+    CausalLm model = new_model();
+    CrossEntropyObjective objective(model);
+    TrainJob job = job_of(model, "out");
+    job.communicator = std::make_shared<SharedMemoryCommunicator>(
+        std::make_shared<SharedMemory>(count), Ranks{0, count});
+    run(job, objective);
+  }
+
   std::string metrics(const std::string& out) const {
     std::string losses;
     std::istringstream lines(read_file(folder_ / (out + "/metrics.jsonl")));
@@ -83,12 +94,7 @@ class TrainLoop : public testing::Test {
   }
 
   std::vector<double> losses(const std::string& out) const {
-    std::vector<double> losses;
-    std::istringstream lines(read_file(folder_ / (out + "/metrics.jsonl")));
-    for (std::string line; std::getline(lines, line);) {
-      losses.push_back(Json::parse(line)["loss"].get<double>());
-    }
-    return losses;
+    return testing_support::logged_losses(folder_ / out);
   }
 
   TemporaryFolder folder_;
@@ -269,23 +275,13 @@ TEST_F(TrainLoop, ranks_stop_at_the_same_step_and_go_on_together) {
 }
 
 TEST_F(TrainLoop, more_ranks_than_sequences_are_refused) {
-  CausalLm model = new_model();
-  CrossEntropyObjective objective(model);
-  TrainJob job = job_of(model, "out");
-  job.communicator =
-      std::make_shared<SharedMemoryCommunicator>(std::make_shared<SharedMemory>(3), Ranks{0, 3});
-  EXPECT_ERROR(run(job, objective),
+  EXPECT_ERROR(run_as_first_of(3),
                "stage: sequences: expected at least one for each of 3 ranks, found 2");
 }
 
 TEST_F(TrainLoop, ranks_with_unequal_numbers_of_micro_batches_are_refused) {
   config_.sequences = 5, config_.micro_sequences = 1;
-  CausalLm model = new_model();
-  CrossEntropyObjective objective(model);
-  TrainJob job = job_of(model, "out");
-  job.communicator =
-      std::make_shared<SharedMemoryCommunicator>(std::make_shared<SharedMemory>(2), Ranks{0, 2});
-  EXPECT_ERROR(run(job, objective),
+  EXPECT_ERROR(run_as_first_of(2),
                "stage: sequences: expected a number that gives each of 2 ranks as many "
                "micro-batches of 1, found 5");
 }

@@ -4,8 +4,8 @@
 
 #include <gtest/gtest.h>
 
-#include "base/files.h"
 #include "store/safetensors.h"
+#include "tests/support/logged_losses.h"
 #include "tests/support/shared_memory_ranks.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/tiny_model.h"
@@ -83,12 +83,7 @@ class ShardedTraining : public testing::TestWithParam<Sharding> {
   }
 
   std::vector<double> losses(const std::string& out) const {
-    std::vector<double> losses;
-    std::istringstream lines(read_file(folder_ / (out + "/metrics.jsonl")));
-    for (std::string line; std::getline(lines, line);) {
-      losses.push_back(Json::parse(line)["loss"].get<double>());
-    }
-    return losses;
+    return testing_support::logged_losses(folder_ / out);
   }
 
   void expect_close(CausalLm& expected, CausalLm& found) const {
