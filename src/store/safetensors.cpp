@@ -149,6 +149,7 @@ NamedTensors widest_first(const NamedTensors& tensors) {
   return sorted;
 }
 
+/// All that stands before the tensors: the header's length, then the header.
 std::string build_header(const NamedTensors& tensors,
                          const std::map<std::string, std::string>& metadata,
                          const std::string& path) {
@@ -168,7 +169,8 @@ std::string build_header(const NamedTensors& tensors,
   }
   std::string text = header.dump();
   text.append((kAlignment - text.size() % kAlignment) % kAlignment, ' ');
-  return text;
+  const uint64_t length = text.size();
+  return std::string(reinterpret_cast<const char*>(&length), kLengthBytes) + text;
 }
 
 }  // namespace
@@ -222,11 +224,8 @@ Tensor SafetensorsFile::tensor(const std::string& name) const {
 void write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
                        const std::map<std::string, std::string>& metadata) {
   const NamedTensors sorted = widest_first(tensors);
-  const std::string header = build_header(sorted, metadata, path.string());
-  const uint64_t length = header.size();
   FileWriter writer(path);
-  writer.write(&length, kLengthBytes);
-  writer.write(header);
+  writer.write(build_header(sorted, metadata, path.string()));
   for (const auto& [unused, tensor] : sorted) {
     const Tensor contiguous = tensor.detach().to(torch::kCPU).contiguous();
     writer.write(contiguous.data_ptr(), contiguous.nbytes());
@@ -274,12 +273,10 @@ void write_parts(const std::filesystem::path& path, const std::vector<TensorPart
   }
   wholes = widest_first(wholes);
   const std::string header = build_header(wholes, metadata, path.string());
-  const auto places = places_of(wholes, kLengthBytes + header.size());
+  const auto places = places_of(wholes, header.size());
   std::optional<FileWriter> writer;
   if (makes) {
-    const uint64_t length = header.size();
     writer.emplace(path);
-    writer->write(&length, kLengthBytes);
     writer->write(header);
   }
   meet();
