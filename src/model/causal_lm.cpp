@@ -3,6 +3,7 @@
 #include "model/causal_lm.h"
 
 #include "model/checkpointing.h"
+#include "model/mixers/mixer_kind.h"
 #include "model/rope.h"
 #include "ops/attention.h"
 #include "ops/embedding.h"
@@ -133,7 +134,22 @@ Tensor CausalLmImpl::embed(const Tensor& ids) {
   return embedding(embedding_, ids).to(plan_.type);
 }
 
-Context CausalLmImpl::context(const Tensor& ids) { return make_context(ids, {}, 0); }
+void CausalLmImpl::split_rows(RowPartsPointer parts) {
+  for (const MixerKind* const kind : config_.mixer_types) {
+    HYPENET_CHECK(!parts || kind->splits_rows, "model: mixer ", kind->name,
+                  ": expected whole rows, found parts of them");
+  }
+  row_ = std::move(parts);
+}
+
+Context CausalLmImpl::context(const Tensor& ids) {
+  if (!row_) return make_context(ids, {}, 0);
+  HYPENET_CHECK(ids.size(1) == row_->tokens_of(row_->index()), "model: ids: expected ",
+                row_->tokens_of(row_->index()), " tokens of each row, found ", ids.size(1));
+  Context context = make_context(ids, {}, row_->first_token(row_->index()));
+  context.row = row_;
+  return context;
+}
 
 Context CausalLmImpl::context(const TokenTree& tree) {
   const TreePaths& paths = tree.paths;
@@ -215,6 +231,7 @@ Tensor CausalLmImpl::hidden(const Tensor& ids, const Tensor& attention_mask) {
   HYPENET_CHECK(!masked || attention_mask.sizes() == ids.sizes(),
                 "model: attention_mask: expected ", ids.sizes(), ", found ",
                 attention_mask.sizes());
+  HYPENET_CHECK(!masked || !row_, "model: attention_mask: expected none with parts of rows");
   if (!masked) return run(ids, context(ids));
   const Alignment alignment(attention_mask);
   const Tensor aligned = ids.gather(1, alignment.source);

@@ -85,6 +85,11 @@ class CausalLmImpl : public torch::nn::Module {
   /// copies are made of them as the plan says.
   void set_keeper(std::shared_ptr<WeightKeeper> keeper);
 
+  /// From now on ids [B, n] of hidden(), context() and embed() are this rank's part of each row:
+  /// mixers ask the others' ranks for what they need of theirs. Null: whole rows again. Throws
+  /// Error naming a mixer that cannot.
+  void split_rows(RowPartsPointer parts);
+
   // Inference with memory (model/inference.cpp); no autograd, ids are not checked. Parameters, or
   // their compute copies, have the compute type, or are bfloat16 beside float32 compute.
 
@@ -106,7 +111,7 @@ class CausalLmImpl : public torch::nn::Module {
 
   // The pieces of a forward, for stage 1 and the sweep, which walk the layers themselves.
   Tensor embed(const Tensor& ids);     // [B, T] -> [B, T, D] in the compute type
-  Context context(const Tensor& ids);  // positions 0 .. T-1, no padding, no state
+  Context context(const Tensor& ids);  // positions 0 .. T-1 or the part's, no padding, no state
   Context context(const TokenTree& tree);
   Block& layer(int64_t i) {
     if (keeper_) keeper_->before_layer(i);
@@ -147,6 +152,7 @@ class CausalLmImpl : public torch::nn::Module {
   RmsNorm norm_{nullptr};
   Linear lm_head_{nullptr};  // empty when tied
   std::shared_ptr<WeightKeeper> keeper_;
+  RowPartsPointer row_;
 };
 TORCH_MODULE(CausalLm);
 

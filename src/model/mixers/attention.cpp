@@ -34,6 +34,7 @@ MixerWork work_of(const ModelConfig& config, double context) {
 const MixerKind kAttentionMixer = {.name = "attn",
                                    .title = "attention",
                                    .is_recurrent = false,
+                                   .splits_rows = true,
                                    .make = make_attention,
                                    .has_step_kernels = has_step_kernels,
                                    .rope_size = rope_size,
@@ -76,7 +77,8 @@ Tensor AttentionMixer::output(const Tensor& joined, const Tensor& gate) {
 
 Tensor AttentionMixer::forward(const Tensor& x, const Context& context) {
   const Heads in = heads(x, context);
-  const Tensor y = causal_attention(in.q, in.k, in.v, context.first_token);
+  const Tensor y = context.row ? row_attention(in.q, in.k, in.v, context.row)
+                               : causal_attention(in.q, in.k, in.v, context.first_token);
   return output(context.from_rows(y.flatten(2)), in.gate);
 }
 

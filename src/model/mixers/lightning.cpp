@@ -82,6 +82,7 @@ MixerWork work_of(const ModelConfig& config, double context) {
 const MixerKind kLightningMixer = {.name = "lightning-attn",
                                    .title = "lightning attention",
                                    .is_recurrent = true,
+                                   .splits_rows = true,
                                    .make = make_lightning,
                                    .parts = parts_of,
                                    .has_step_kernels = has_step_kernels,
@@ -162,7 +163,8 @@ Tensor LightningMixer::mix(const Tensor& x, const Context& context, const Tensor
     const int64_t group = config_.nh / config_.nkv;
     k = k.repeat_interleave(group, 2), v = v.repeat_interleave(group, 2);
   }
-  const RecurrenceOutput found = recurrence(input);
+  const RecurrenceOutput found =
+      context.row ? RecurrenceOutput{row_recurrence(input, context.row), {}} : recurrence(input);
   if (state.defined()) state.copy_(found.state);
   Tensor y = context.from_rows(found.output.flatten(2));
   if (o_norm_ && z_proj_) return o_proj_(o_norm_->gated(y, gate));

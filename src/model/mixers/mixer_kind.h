@@ -39,6 +39,9 @@ struct MixerKind {
   /// Whether it remembers parts() of a sequence; else keys and values of every token, in pages.
   bool is_recurrent = true;
 
+  /// Whether forward takes a part of each row (Context::row).
+  bool splits_rows = false;
+
   std::shared_ptr<TokenMixer> (*make)(const ModelConfig& config) = nullptr;
 
   /// What a recurrent mixer remembers of one sequence.

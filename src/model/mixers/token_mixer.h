@@ -11,6 +11,7 @@
 #include "model/norm.h"
 #include "model/token_tree.h"
 #include "ops/rope.h"
+#include "ops/row_parts.h"
 
 namespace hypenet {
 
@@ -22,6 +23,7 @@ struct Context {
   Tensor first_token;  // [B] int64: tokens of left padding; undefined when no row is padded
   Tensor valid;        // [B, T, 1] bool, false at padding; undefined when there is none here
   Tensor query_scale;  // float32 factor of attention queries, [B or 1, T, 1, 1]; undefined when off
+  RowPartsPointer row = {};        // x holds this rank's part of each row; null: whole rows
   std::optional<TreePaths> paths;  // x is [1, N, D], the nodes of a tree; all else is of its rows
 
   /// What a mixer mixes along: the rows of x, or of the tree whose nodes x holds.
