@@ -65,23 +65,29 @@ class ProcessGroup : public JobCommunicator {
  public:
   ProcessGroup(const JobPlace& place, torch::Device device, const Patience& patience,
                const std::function<void(const std::string&)>& tell)
-      : ranks_(place.ranks), store_(meet(place, patience.to_meet)) {
-    wait_for_all(store_, ranks_, patience.to_meet);
-    watch_.emplace(store_->clone(), ranks_, patience.with_signs, tell);
-    const auto named = [&](const char* name) {
-      return c10::make_intrusive<c10d::PrefixStore>(name, store_->clone());
-    };
-    guarded([&] {
-      hosts_ = new_gloo(named("gloo"), place);
-      tensors_ = device.is_cuda() ? new_nccl(named("nccl"), static_cast<int>(ranks_.index),
-                                             static_cast<int>(ranks_.count))
-                                  : hosts_;
-    });
-    // The first call connects, which may not be recorded in a graph.
-    sum({torch::ones({1}, device)});
+      : place_(place), device_(device), store_(meet(place, patience.to_meet)) {
+    wait_for_all(store_, place_.ranks, patience.to_meet);
+    watch_ = std::make_shared<Watch>(store_->clone(), place_.ranks, patience.with_signs, tell);
+    connect();
   }
 
-  Ranks ranks() const override { return ranks_; }
+  /// A group of the ranks of `whole`, whose watch goes on.
+  ProcessGroup(const ProcessGroup& whole, Ranks ranks, const std::string& name)
+      : place_(whole.place_),
+        device_(whole.device_),
+        store_(c10::make_intrusive<c10d::PrefixStore>(name, whole.store_->clone())),
+        watch_(whole.watch_) {
+    place_.ranks = ranks;
+    connect();
+  }
+
+  Ranks ranks() const override { return place_.ranks; }
+
+  std::shared_ptr<Communicator> split(int64_t size) override {
+    const Ranks own = {ranks().index % size, size};
+    const std::string name = concat("split/", splits_++, "/", ranks().index / size);
+    return std::make_shared<ProcessGroup>(*this, own, name);
+  }
 
   void sum(const std::vector<Tensor>& tensors) override {
     const torch::NoGradGuard no_grad;
@@ -121,7 +127,7 @@ class ProcessGroup : public JobCommunicator {
 
   void check_same(const std::string& name, const std::string& text) override {
     const std::string key = concat("same/", name, "/");
-    store_->set(key + std::to_string(ranks_.index), text);
+    store_->set(key + std::to_string(ranks().index), text);
     barrier();
     const std::string expected = store_->get_to_str(key + "0");
     const auto differ = std::ranges::mismatch(text, expected);
@@ -137,18 +143,32 @@ class ProcessGroup : public JobCommunicator {
 
   void give_sign() override { watch_->give_sign(); }
   bool report(const std::string& fault) override { return watch_->report(fault); }
-  std::string name() override { return name_here(ranks_); }
+  std::string name() override { return name_here(ranks()); }
 
   void leave() override {
     barrier();
     watch_->stop();
     // The rank that keeps the store goes last.
     store_->add("left", 1);
-    while (ranks_.is_first() && store_->add("left", 0) < ranks_.count)
+    while (ranks().is_first() && store_->add("left", 0) < ranks().count)
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
 
  private:
+  void connect() {
+    const auto named = [&](const char* name) {
+      return c10::make_intrusive<c10d::PrefixStore>(name, store_->clone());
+    };
+    guarded([&] {
+      hosts_ = new_gloo(named("gloo"), place_);
+      tensors_ = device_.is_cuda() ? new_nccl(named("nccl"), static_cast<int>(ranks().index),
+                                              static_cast<int>(ranks().count))
+                                   : hosts_;
+    });
+    // The first call connects, which may not be recorded in a graph.
+    sum({torch::ones({1}, device_)});
+  }
+
   /// A collective that fails does so because another rank is gone.
   template <class Call>
   void guarded(const Call& call) {
@@ -179,9 +199,11 @@ class ProcessGroup : public JobCommunicator {
     if (work) work->wait();
   }
 
-  Ranks ranks_;
+  JobPlace place_;  // its ranks: those of this group
+  torch::Device device_;
   Store store_;
-  std::optional<Watch> watch_;
+  std::shared_ptr<Watch> watch_;
+  int64_t splits_ = 0;
   Backend hosts_, tensors_;
 };
 

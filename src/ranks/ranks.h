@@ -5,6 +5,7 @@
 #include <torch/torch.h>
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -56,6 +57,10 @@ class Communicator {
   /// [count * n], which is spent; else as gather.
   virtual Wait sum_parts(const std::vector<Tensor>& parts, const std::vector<Tensor>& wholes) = 0;
 
+  /// The communicator of this rank's group: of `size` ranks that follow each other; size divides
+  /// their number. All ranks call it. This one has to be there for as long.
+  virtual std::shared_ptr<Communicator> split(int64_t size) = 0;
+
   /// Whether `here` is true on any rank; between hosts, without a look at the device.
   virtual bool any(bool here) = 0;
 
@@ -85,6 +90,9 @@ class OneProcess : public Communicator {
   Wait sum_parts(const std::vector<Tensor>& parts, const std::vector<Tensor>& wholes) override {
     at::_foreach_copy_(parts, wholes);
     return [] {};
+  }
+  std::shared_ptr<Communicator> split(int64_t /*size*/) override {
+    return std::make_shared<OneProcess>();
   }
   bool any(bool here) override { return here; }
   int64_t most(int64_t here) override { return here; }

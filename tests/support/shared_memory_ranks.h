@@ -16,10 +16,12 @@ namespace hypenet::testing_support {
 
 /// What the threads share.
 struct SharedMemory {
-  explicit SharedMemory(int64_t count) : meeting(count), tensors(count), numbers(count) {}
+  explicit SharedMemory(int64_t count)
+      : meeting(count), tensors(count), numbers(count), groups(count) {}
   std::barrier<> meeting;
   std::vector<std::vector<Tensor>> tensors;  // what each rank put in
   std::vector<int64_t> numbers;
+  std::vector<std::shared_ptr<SharedMemory>> groups;
 };
 
 class SharedMemoryCommunicator : public Communicator {
@@ -62,6 +64,17 @@ class SharedMemoryCommunicator : public Communicator {
       parts[i].copy_(wholes[i].narrow(0, ranks_.index * n, n));
     }
     return [] {};
+  }
+
+  /// The first rank of each group makes what its ranks share.
+  std::shared_ptr<Communicator> split(int64_t size) override {
+    const Ranks own = {ranks_.index % size, size};
+    auto& shared = memory_->groups[static_cast<size_t>(ranks_.index / size)];
+    if (own.is_first()) shared = std::make_shared<SharedMemory>(size);
+    barrier();
+    auto group = std::make_shared<SharedMemoryCommunicator>(shared, own);
+    barrier();
+    return group;
   }
 
   bool any(bool here) override { return most(here ? 1 : 0) != 0; }
