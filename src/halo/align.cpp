@@ -40,17 +40,18 @@ Tensor AlignObjective::twin_output(int64_t layer, const Tensor& input, const Con
 
 std::string AlignObjective::first_nonfinite(const Batch& batch) {
   const torch::NoGradGuard no_grad;
-  const std::string in_teacher = first_nonfinite_layer(teacher_, batch.ids);
-  if (!in_teacher.empty()) return "teacher " + in_teacher;
+  std::string first = first_nonfinite_layer(teacher_, batch.ids);
+  if (!first.empty()) first = "teacher " + first;
   const Context context = teacher_->context(batch.ids);
   Residual h = {teacher_->embed(batch.ids)};
   for (int64_t i = 0; i < teacher_->config().num_hidden_layers; ++i) {
     const Tensor input = teacher_->layer(i)->mixer_input(h).normed;
     const Tensor output = twins_->layer(i)->mixer().forward(input, context);
-    if (!output.isfinite().all().item<bool>()) return concat("layer ", i, " twin");
+    if (first.empty() && !output.isfinite().all().item<bool>())
+      first = concat("layer ", i, " twin");
     h = teacher_->layer(i)->forward(h, context);
   }
-  return "";
+  return first;
 }
 
 }  // namespace hypenet

@@ -54,7 +54,8 @@ std::string DistillObjective::loss_name() const {
 
 std::string DistillObjective::first_nonfinite(const Batch& batch) {
   const std::string in_teacher = first_nonfinite_layer(teacher_, batch.ids);
-  return in_teacher.empty() ? first_nonfinite_layer(student_, batch.ids) : "teacher " + in_teacher;
+  const std::string in_student = first_nonfinite_layer(student_, batch.ids);
+  return in_teacher.empty() ? in_student : "teacher " + in_teacher;
 }
 
 }  // namespace hypenet

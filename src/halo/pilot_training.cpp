@@ -40,6 +40,7 @@ std::string name_of(const std::vector<int64_t>& layers) {
 StageConfig pilot_stage(const HaloRecipe& recipe) {
   StageConfig stage = recipe.distill;
   stage.steps = recipe.select.pilot.steps;
+  stage.row_ranks = 1;  // one process trains a pilot
   stage.optimizer.warmup_steps = std::min(stage.optimizer.warmup_steps, stage.steps / 10);
   return stage;
 }

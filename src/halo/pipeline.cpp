@@ -18,6 +18,7 @@
 #include "run/kept_recipe.h"
 #include "run/run_files.h"
 #include "run/training.h"
+#include "train/row_ranks.h"
 
 namespace hypenet {
 namespace fs = std::filesystem;
@@ -56,6 +57,7 @@ void align(const Conversion& conversion, const Stage& stage) {
       load_frozen(conversion.teacher, config, device, conversion.options.communicator);
   CausalLm twins =
       load_trained(Checkpoint(conversion.folder(ConversionStep::kTransfer)), config, device);
+  teacher->split_rows(new_row_parts(config, *conversion.options.communicator));
   AlignObjective objective(teacher, twins);
   train_and_write(conversion,
                   {stage, config, twins, conversion.seed(SeedOf::kAlign),
@@ -91,10 +93,13 @@ struct StudentStage {
 void train_student(const Conversion& conversion, const Stage& stage, const StudentStage& about) {
   const torch::Device device = conversion.options.device;
   CausalLm student = load_trained(Checkpoint(conversion.folder(about.from)), about.config, device);
+  const RowPartsPointer row = new_row_parts(about.config, *conversion.options.communicator);
+  student->split_rows(row);
   CausalLm teacher{nullptr};
   if (about.has_teacher()) {
     teacher =
         load_frozen(conversion.teacher, about.config, device, conversion.options.communicator);
+    teacher->split_rows(row);
   }
   const auto objective = new_objective(about.minimised, teacher, student);
   train_and_write(
@@ -202,6 +207,21 @@ bool is_to_make(const Conversion& conversion, const ConversionPlan& plan, Conver
   return (plan.from && *plan.from <= step) || !fs::exists(conversion.folder(step) / "run.json");
 }
 
+/// What the ranks of this run cannot do together in the stages that it is to make.
+void check_ranks(const Conversion& conversion, const ConversionPlan& plan) {
+  const auto& [recipe, options, teacher, config, tokenizer, corpus] = conversion;
+  std::vector<const MixerKind*> mixers = conversion.hybrid_config({}).mixer_types;
+  mixers.insert(mixers.end(), config.mixer_types.begin(), config.mixer_types.end());
+  const Ranks ranks = options.communicator->ranks();
+  const auto check = [&](ConversionStep step, const StageConfig& stage) {
+    if (is_to_make(conversion, plan, step))
+      check_row_ranks(stage, ranks, mixers, std::string(about_step(step).name));
+  };
+  check(ConversionStep::kAlign, recipe.align);
+  check(ConversionStep::kDistill, recipe.distill);
+  check(ConversionStep::kFinetune, recipe.finetune);
+}
+
 /// What recipe, teacher and device cannot do together.
 void check_recipe(const Conversion& conversion, const ConversionPlan& plan) {
   const auto& [recipe, options, teacher, config, tokenizer, corpus] = conversion;
@@ -212,6 +232,7 @@ void check_recipe(const Conversion& conversion, const ConversionPlan& plan) {
   check_stage_rows(recipe.align, tokenizer, options.device, "align");
   check_stage_rows(recipe.distill, tokenizer, options.device, "distill");
   check_stage_rows(recipe.finetune, tokenizer, options.device, "finetune");
+  check_ranks(conversion, plan);
   if (is_to_make(conversion, plan, ConversionStep::kSelect))
     check_selection(recipe, config, tokenizer);
   check_recall(recipe, tokenizer);

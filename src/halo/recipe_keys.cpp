@@ -75,6 +75,9 @@ constexpr Description kDescriptions[] = {
     {"stage.sequences", "rows of a step"},
     {"stage.micro_sequences", "rows computed at a time, for less memory; 0: all of a step"},
     {"stage.context", "tokens of a row"},
+    {"stage.row_ranks",
+     "ranks that share the tokens of each row, for rows that one GPU cannot hold; divides the "
+     "number of ranks"},
     {"stage.precision",
      "of activations and products: float32 or bfloat16; parameters stay float32"},
     {"stage.activation_checkpointing",
@@ -193,7 +196,8 @@ This page is written by `hypenet recipe --markdown`.
 
 A run is refused where it would go on with other settings than it began with.
 Free to change at any time are the keys of a stage that decide how it runs and not what comes out, but for rounding:
-`micro_sequences`, `activation_checkpointing`, `cuda_graph`, `shard_teacher`, `save_every` and `log_every`.
+`micro_sequences`, `row_ranks`, `activation_checkpointing`, `cuda_graph`, `shard_teacher`, `save_every` and
+`log_every`.
 )";
 
 void add_section(std::string& page, const std::string& title, const std::vector<RecipeKey>& keys,

@@ -8,6 +8,7 @@
 #include "run/run_files.h"
 #include "run/training.h"
 #include "train/cross_entropy.h"
+#include "train/row_ranks.h"
 
 namespace hypenet {
 namespace fs = std::filesystem;
@@ -46,6 +47,8 @@ void check_phases(const PretrainRecipe& recipe, const RunOptions& options,
   for (const PretrainPhase& phase : recipe.phases) {
     check_frozen(phase.stage, model->named_parameters().keys(), place_of(recipe, phase));
     check_stage_rows(phase.stage, tokenizer, options.device, place_of(recipe, phase));
+    check_row_ranks(phase.stage, options.communicator->ranks(), model->config().mixer_types,
+                    place_of(recipe, phase));
   }
   check_text_files(recipe.data, options.out);
 }
@@ -79,6 +82,7 @@ std::vector<Stage> stages_of(const PretrainRecipe& recipe, const Tokenizer& toke
     next.settings[phase.name] = write_fields(phase.stage);
     add(name_of(recipe, i), [&, i](const Stage& stage) {
       model->prepare(phase.stage.compute_plan());
+      model->split_rows(new_row_parts(phase.stage, *options.communicator));
       CrossEntropyObjective objective(model);
       const uint64_t seed =
           Random(static_cast<uint64_t>(recipe.seed), {static_cast<int64_t>(i)}).next();

@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "train/adamw.h"
 #include "train/metrics_log.h"
+#include "train/row_ranks.h"
 #include "train/step.h"
 
 namespace hypenet {
@@ -107,8 +108,9 @@ class Meter {
 };
 
 constexpr std::string_view kKeysOfRunning[] = {"micro_sequences", "activation_checkpointing",
-                                               "cuda_graph",      "shard_teacher",
-                                               "save_every",      "log_every"};
+                                               "row_ranks",       "cuda_graph",
+                                               "shard_teacher",   "save_every",
+                                               "log_every"};
 
 /// Settings without the keys of running.
 Json deciding(Json settings) {
@@ -135,23 +137,27 @@ void check_optimizer(const OptimizerConfig& config, const std::string& place) {
   check("epsilon", config.epsilon, config.epsilon > 0, "a positive number");
 }
 
-/// The rows of each step that this rank computes.
+/// What this rank computes of each step: rows, or its tokens of the rows of its group.
 BatchSource rank_rows(const TrainJob& job, const Batches& batches) {
-  const Ranks ranks = job.communicator->ranks();
-  const int64_t first = ranks.first_row(job.config.sequences);
-  const int64_t end = ranks.end_row(job.config.sequences);
+  const StageConfig& config = job.config;
+  const Ranks ranks = job.communicator->ranks(), groups = row_groups(config, ranks);
+  const int64_t first = groups.first_row(config.sequences), end = groups.end_row(config.sequences);
+  const std::string sharers =
+      concat(groups.count, config.row_ranks > 1 ? " groups of ranks" : " ranks");
   // All ranks ask the same, so that none goes on alone and waits for the others.
-  HYPENET_CHECK(job.config.sequences >= ranks.count, job.stage,
-                ": sequences: expected at least one for each of ", ranks.count, " ranks, found ",
-                job.config.sequences);
-  const int64_t micro = job.config.micro_sequences;
-  const int64_t fewest = job.config.sequences / ranks.count;
-  const int64_t most = (job.config.sequences + ranks.count - 1) / ranks.count;
+  HYPENET_CHECK(config.sequences >= groups.count, job.stage,
+                ": sequences: expected at least one for each of ", sharers, ", found ",
+                config.sequences);
+  const int64_t micro = config.micro_sequences;
+  const int64_t fewest = config.sequences / groups.count;
+  const int64_t most = (config.sequences + groups.count - 1) / groups.count;
   // What is shared out is gathered by all ranks alike.
   HYPENET_CHECK(micro == 0 || (fewest + micro - 1) / micro == (most + micro - 1) / micro, job.stage,
-                ": sequences: expected a number that gives each of ", ranks.count,
-                " ranks as many micro-batches of ", micro, ", found ", job.config.sequences);
-  return [&batches, first, end](int64_t step) { return batches.at(step, first, end); };
+                ": sequences: expected a number that gives each of ", sharers,
+                " as many micro-batches of ", micro, ", found ", config.sequences);
+  return [&batches, config, ranks, first, end](int64_t step) {
+    return own_tokens(config, ranks, batches.at(step, first, end));
+  };
 }
 
 /// A run of the loop. The step that was queued last is not settled yet: its numbers are read, and
@@ -231,25 +237,30 @@ class Loop {
     runner.numbers(0);  // steps queued later are over
     const Batch batch = to_device(source_(settled_), job_.device);
     std::string first = first_nonfinite_part(batch);
-    if (first.empty()) {
+    if (!job_.communicator->any(!first.empty())) {
       runner.repeat_gradients(batch);
       const std::string name = optimizer_.first_nonfinite_gradient();
-      first = name.empty() ? "none found in a second pass" : concat("the gradient of ", name);
+      if (!name.empty()) first = concat("the gradient of ", name);
     }
+    const bool is_found = job_.communicator->any(!first.empty());
+    if (!is_found) first = "none found in a second pass";
+    if (first.empty()) job_.communicator->barrier();  // until a rank that found it ends the job
     throw Error(concat(job_.stage, ": step ", settled_ + 1,
                        ": expected a finite loss and gradient, found loss ", numbers.loss,
                        ", gradient norm ", numbers.gradient_norm, "; first not finite: ", first,
                        "; the parameters and the last saved state are as before this step"));
   }
 
-  /// By micro-batches: a step's rows at once may not fit.
+  /// By micro-batches: a step's rows at once may not fit. All of them, for ranks go through a model
+  /// together.
   std::string first_nonfinite_part(const Batch& batch) {
     const int64_t rows = batch.ids.size(0);
     const int64_t micro = job_.config.micro_sequences > 0 ? job_.config.micro_sequences : rows;
     std::string found;
-    for (int64_t first = 0; first < rows && found.empty(); first += micro) {
+    for (int64_t first = 0; first < rows; first += micro) {
       const int64_t count = std::min(micro, rows - first);
-      found = objective_.first_nonfinite(batch.narrow(first, count));
+      const std::string part = objective_.first_nonfinite(batch.narrow(first, count));
+      if (found.empty()) found = part;
     }
     return found;
   }
@@ -282,6 +293,10 @@ void check_stage(const StageConfig& config, const std::string& place) {
   };
   positive("sequences", config.sequences);
   positive("context", config.context);
+  positive("row_ranks", config.row_ranks);
+  HYPENET_CHECK(config.row_ranks <= config.context, place,
+                ": row_ranks: expected at most one for each of the row's ", config.context,
+                " tokens, found ", config.row_ranks);
   positive("save_every", config.save_every);
   positive("log_every", config.log_every);
   check_optimizer(config.optimizer, place + ": optimizer");

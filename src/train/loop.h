@@ -29,6 +29,7 @@ struct StageConfig {
   int64_t sequences = 32;       // a step, all of the job
   int64_t micro_sequences = 0;  // at a time; 0 means all at once
   int64_t context = 512;        // tokens a sequence
+  int64_t row_ranks = 1;        // ranks that share the tokens of each row
   std::string precision =
       "float32";  // of activations and products: "float32" | "bfloat16"; parameters stay float32
   bool activation_checkpointing = false;  // blocks run again in backward: less memory, more work
@@ -48,6 +49,7 @@ struct StageConfig {
     field("sequences", sequences);
     field("micro_sequences", micro_sequences);
     field("context", context);
+    field("row_ranks", row_ranks);
     field("precision", precision);
     field("activation_checkpointing", activation_checkpointing);
     field("cuda_graph", cuda_graph);
@@ -86,7 +88,7 @@ class Objective {
   virtual std::string loss_name() const { return "loss"; }
 
   /// The name of the first part of the model whose output on this batch is not finite; empty when
-  /// all are finite.
+  /// all are finite. Ranks go through all of the model together, whatever each finds.
   virtual std::string first_nonfinite(const Batch& batch) = 0;
 };
 

@@ -10,6 +10,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "train/row_ranks.h"
 
 namespace hypenet {
 namespace {
@@ -19,8 +20,9 @@ namespace {
 constexpr int64_t kMostRecorded = 16;
 
 int64_t micro_batches(const TrainJob& job) {
-  const int64_t rows = job.communicator->ranks().end_row(job.config.sequences) -
-                       job.communicator->ranks().first_row(job.config.sequences);
+  const Ranks groups = row_groups(job.config, job.communicator->ranks());
+  const int64_t rows =
+      groups.end_row(job.config.sequences) - groups.first_row(job.config.sequences);
   const int64_t micro = job.config.micro_sequences;
   return micro > 0 ? (rows + micro - 1) / micro : 1;
 }
@@ -161,12 +163,13 @@ void TrainStep::update() {
 /// This rank's part of the mean loss of the step's whole batch; its gradient is added up in
 /// micro-batches.
 Tensor TrainStep::accumulate() {
-  const int64_t rows = batch_.ids.size(0), sequences = job_.config.sequences;
+  const int64_t rows = batch_.ids.size(0), tokens = batch_.ids.size(1);
+  const int64_t all_tokens = job_.config.sequences * job_.config.context;
   const int64_t micro = job_.config.micro_sequences > 0 ? job_.config.micro_sequences : rows;
   Tensor loss = torch::zeros({}, numbers_.options());
   for (int64_t first = 0; first < rows; first += micro) {
     const int64_t count = std::min(micro, rows - first);
-    const double weight = static_cast<double>(count) / static_cast<double>(sequences);
+    const double weight = static_cast<double>(count * tokens) / static_cast<double>(all_tokens);
     loss += objective_.accumulate(batch_.narrow(first, count), weight).to(torch::kFloat32) * weight;
   }
   return loss;

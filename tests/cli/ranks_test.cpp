@@ -92,6 +92,22 @@ TEST_F(RanksTest, any_number_of_ranks_trains_the_same_losses) {
   }
 }
 
+TEST_F(RanksTest, ranks_that_share_rows_train_the_same_losses) {
+  const ProgramResult alone = run_program(command("1", "1"));
+  ASSERT_EQ(alone.code, 0) << alone.error;
+  auto arguments = command("2", "2");
+  for (const std::string stage : {"align", "distill", "finetune"})
+    arguments.insert(arguments.end(), {"--set", stage + ".row_ranks=2"});
+  const ProgramResult result = run_program(arguments);
+  ASSERT_EQ(result.code, 0) << result.error;
+  expect_near(losses("2"), losses("1"));
+  arguments = command("3", "2");
+  arguments.insert(arguments.end(), {"--set", "finetune.row_ranks=3"});
+  EXPECT_NE(run_program(arguments).error.find(
+                "finetune: row_ranks: expected a divisor of the 2 ranks, found 3"),
+            std::string::npos);
+}
+
 TEST_F(RanksTest, a_state_of_two_ranks_goes_on_on_three_and_on_one) {
   RunningProgram program(command("out", "2"));
   ASSERT_TRUE(wait_until([&] { return fs::exists(folder_ / "out/2-align.state.safetensors"); }));
