@@ -24,6 +24,7 @@ namespace hypenet {
 namespace {
 
 namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
 
 constexpr const char* kExamples = R"(Examples:
   hypenet eval out/tiny/model --tasks arc_easy,hellaswag --data-dir data --out results.json
@@ -235,6 +236,20 @@ Findings measure(const EvalCommand& command, const OpenFolder& folder, const Pre
   return findings;
 }
 
+/// The table, the files, and where the answers are kept.
+void show_all(const EvalCommand& command, const Findings& findings, Clock::time_point start) {
+  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  show(command, findings, seconds);
+  tell_written("eval", outputs_of(command));
+  std::cerr << "eval: " << readable_seconds(seconds);
+  if (!command.measure.journal.empty()) {
+    std::cerr << "; answers" << (command.has_text_measures() ? " but those of text and recall" : "")
+              << " are kept in " << command.measure.journal.string()
+              << " for further tasks of this model";
+  }
+  std::cerr << std::endl;
+}
+
 void run_eval(const CLI::App& app, EvalCommand command) {
   if (command.lists_tasks) {
     check_alone(app);
@@ -243,26 +258,24 @@ void run_eval(const CLI::App& app, EvalCommand command) {
   check(app, command);
   drop_duplicates(command.lengths);
   drop_duplicates(command.contexts);
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   command.measure.max_length = command.max_length.value_or(0);
   command.measure.batch_tokens = parse_batch(command.batch);
   command.measure.sums_in_bf16 = command.ll_dtype == "bf16";
   const bool keeps_answers = command.out && !is_stream(*command.out) && command.has_requests();
   if (keeps_answers) command.measure.journal = command.out->string() + ".journal";
 
-  const OpenFolder folder(command.measure.model.folder);
-  const Findings findings = measure(command, folder, prepare(command, folder));
-  const double seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  show(command, findings, seconds);
-  tell_written("eval", outputs_of(command));
-  std::cerr << "eval: " << readable_seconds(seconds);
-  if (keeps_answers) {
-    std::cerr << "; answers" << (command.has_text_measures() ? " but those of text and recall" : "")
-              << " are kept in " << command.measure.journal.string()
-              << " for further tasks of this model";
-  }
-  std::cerr << std::endl;
+  as_rank(command.ranks, command.measure.model.device,
+          [&](torch::Device device, const std::shared_ptr<Communicator>& ranks) {
+            const Quiet others(!ranks->ranks().is_first());
+            EvalCommand own = command;
+            own.measure.ranks = ranks;
+            if (ranks->ranks().count > 1) own.measure.model.device.device = device.str();
+            const OpenFolder folder(own.measure.model.folder);
+            Findings findings = measure(own, folder, prepare(own, folder));
+            findings.settings["device"] = command.measure.model.device.device;
+            if (ranks->ranks().is_first()) show_all(command, findings, start);
+          });
 }
 
 }  // namespace
@@ -274,6 +287,7 @@ void add_eval_command(CLI::App& app) {
   add_model_options(*command, options->measure.model);
   command->get_option("DIR")->required(false);  // --list needs none
   add_eval_options(*command, *options);
+  add_rank_options(*command, options->ranks);
   command->footer(kExamples);
   command->callback([options, command] { run_eval(*command, *options); });
 }

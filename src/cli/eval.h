@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cli/measured_model.h"
+#include "cli/ranks.h"
 #include "cli/task_options.h"
 #include "eval/needle_grid.h"
 #include "eval/results.h"
@@ -23,6 +24,7 @@ inline constexpr const char* kNeedleGridTask = "needle-grid";
 
 struct EvalCommand {
   MeasureOptions measure;
+  RankOptions ranks = {};
   std::vector<std::string> tasks = {};
   bool lists_tasks = false;
   std::vector<std::filesystem::path> data = {};

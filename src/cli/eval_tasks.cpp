@@ -168,8 +168,9 @@ std::vector<TaskResult> run_text_measures(const EvalCommand& command,
   if (command.has(kTextTask)) {
     const auto rows =
         static_cast<int64_t>(text_rows(text, command.context, command.windows).size());
-    const TextMeasure measure = measure_text(model.engine(), text, command.context, command.windows,
-                                             model.score_options("windows of text", rows));
+    const TextMeasure measure =
+        measure_text(model.engine(), model.ranks(), text, command.context, command.windows,
+                     model.score_options("windows of text", rows));
     TaskResult& result = results.emplace_back();
     result.name = concat(kTextTask, "/", command.context);
     result.count = measure.windows;
@@ -181,7 +182,7 @@ std::vector<TaskResult> run_text_measures(const EvalCommand& command,
   for (const int64_t context : recall_contexts(command)) {
     const RecallOptions options = recall_options(command, context, command.prompts);
     const auto what = concat("recall prompts of ", readable_tokens(context), " tokens");
-    const RecallMeasure measure = measure_recall(model.engine(), task, text, options,
+    const RecallMeasure measure = measure_recall(model.engine(), model.ranks(), task, text, options,
                                                  model.score_options(what, command.prompts));
     TaskResult& result = results.emplace_back();
     result.name = concat(kRecallTask, "/", context);

@@ -39,6 +39,7 @@ std::string failure_text(const std::exception& error) {
 }
 
 int fail(std::string_view text, int code) {
+  std::cerr.clear();  // of a rank that is quiet (cli/ranks.h)
   // Errors of libraries carry stack traces in the lines after the first.
   std::cerr << "hypenet: " << text.substr(0, text.find('\n')) << std::endl;
   return code;

@@ -44,6 +44,7 @@ EvaluatorOptions options_of_evaluator(const MeasureOptions& options, const Check
   result.sums_in_bf16 = options.sums_in_bf16;
   result.stop_ids = stop_ids(checkpoint, tokenizer);
   result.journal = options.journal;
+  result.ranks = options.ranks;
   Json model = identity_of(options.model, checkpoint);
   model["dtype"] = type;
   model["device"] = parse_device(options.model.device.device).is_cuda() ? "cuda" : "cpu";
@@ -125,6 +126,7 @@ MeasuredModel::MeasuredModel(const MeasureOptions& options, const Checkpoint& ch
 MeasuredModel::MeasuredModel(const MeasureOptions& options, const Checkpoint& checkpoint,
                              const Tokenizer& tokenizer, const CausalLm& model)
     : journal_(options.journal),
+      ranks_(options.ranks),
       batch_tokens_(options.batch_tokens),
       type_(type_name(model->head_weight().scalar_type())),
       engine_(model, options_of_engine(options, model->head_weight().device())),
@@ -143,6 +145,7 @@ std::vector<EvalAnswer> MeasuredModel::answer(std::span<const EvalRequest* const
 }
 
 ScoreOptions MeasuredModel::score_options(std::string_view what, int64_t rows) {
+  rows = ranks_->ranks().end_row(rows) - ranks_->ranks().first_row(rows);  // about its share
   const auto progress = std::make_shared<Progress>();
   const auto left = std::make_shared<TimeLeft>();
   const auto done = std::make_shared<int64_t>(0);

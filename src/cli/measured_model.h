@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -21,6 +22,7 @@ struct MeasureOptions {
   int64_t batch_tokens = 0;  // 0: chosen by device
   bool sums_in_bf16 = false;
   std::filesystem::path journal = {};  // empty: none is kept
+  std::shared_ptr<Communicator> ranks = std::make_shared<OneProcess>();
 };
 
 class MeasuredModel {
@@ -41,11 +43,14 @@ class MeasuredModel {
   /// For scoring rows that are no requests: the batch, progress and Ctrl-C.
   ScoreOptions score_options(std::string_view what, int64_t rows);
 
+  Communicator& ranks() { return *ranks_; }
+
  private:
   MeasuredModel(const MeasureOptions& options, const Checkpoint& checkpoint,
                 const Tokenizer& tokenizer, const CausalLm& model);
 
   std::filesystem::path journal_;
+  std::shared_ptr<Communicator> ranks_;
   int64_t batch_tokens_;
   std::string type_;
   Engine engine_;

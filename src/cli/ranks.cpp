@@ -97,6 +97,17 @@ void add_rank_options(CLI::App& command, RankOptions& options) {
       ->capture_default_str();
 }
 
+Quiet::Quiet(bool is_quiet) {
+  if (!is_quiet) return;
+  std::cout.setstate(std::ios::failbit);
+  std::cerr.setstate(std::ios::failbit);
+}
+
+Quiet::~Quiet() {
+  std::cout.clear();
+  std::cerr.clear();
+}
+
 void as_rank(const RankOptions& options, DeviceOptions device,
              const std::function<void(torch::Device, const std::shared_ptr<Communicator>&)>& work) {
   const auto place = job_place();

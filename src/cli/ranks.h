@@ -33,4 +33,13 @@ int start_ranks(int64_t count, const DeviceOptions& device);
 void as_rank(const RankOptions& options, DeviceOptions device,
              const std::function<void(torch::Device, const std::shared_ptr<Communicator>&)>& work);
 
+/// While it lives, this process prints nothing but its failure: for ranks other than the first.
+class Quiet {
+ public:
+  explicit Quiet(bool is_quiet);
+  ~Quiet();
+  Quiet(const Quiet&) = delete;
+  Quiet& operator=(const Quiet&) = delete;
+};
+
 }  // namespace hypenet

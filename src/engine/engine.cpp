@@ -290,11 +290,15 @@ std::vector<int32_t> Engine::generate(std::span<const int32_t> prompt,
   return completions.front().ids;
 }
 
+int64_t Engine::score_batch_tokens() const {
+  return hypenet::score_batch_tokens(core_->model->head_weight().device());
+}
+
 RowScores Engine::score(std::span<const ScoredRow> rows, const ScoreOptions& options) {
   const HiddenVariants only = [&](const TokenTree& tree, const auto& emit) {
     emit(core_->model->hidden(tree));
   };
-  VariantScoring scoring{.batch_tokens = options.batch_tokens};
+  VariantScoring scoring{.batch_tokens = options.batch_tokens, .batches = options.batches};
   if (options.on_row) {
     scoring.on_row = [&](size_t, size_t row, const auto& scores) { options.on_row(row, scores); };
   }

@@ -74,6 +74,9 @@ class Engine {
   /// scored tokens or an id outside the vocabulary.
   RowScores score(std::span<const ScoredRow> rows, const ScoreOptions& options = {});
 
+  /// Distinct tokens of a batch that fill the device.
+  int64_t score_batch_tokens() const;
+
  private:
   struct Core;
   std::unique_ptr<Core> core_;

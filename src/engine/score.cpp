@@ -156,7 +156,7 @@ std::vector<RowScores> score_variants(CausalLm& model, std::span<const ScoredRow
       options.report(static_cast<int64_t>(done), static_cast<int64_t>(rows.size()));
     }
   };
-  for (const auto& places : score_batches(rows, most)) {
+  for (const auto& places : options.batches ? *options.batches : score_batches(rows, most)) {
     Batch batch = make_batch(rows, places, nodes_of_a_piece(model), device);
     Queued next{{}, {}, places};
     variants(batch.tree, [&](const Tensor& hidden) {

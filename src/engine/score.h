@@ -18,7 +18,8 @@ using HiddenVariants = std::function<void(
     const TokenTree& tree, const std::function<void(const torch::Tensor& hidden)>& emit)>;
 
 struct VariantScoring {
-  int64_t batch_tokens = 0;  // distinct tokens of a batch; 0: as score_batch_tokens
+  int64_t batch_tokens = 0;        // distinct tokens of a batch; 0: as score_batch_tokens
+  const RowBatches* batches = {};  // as in ScoreOptions
   /// Sees each row's scores by each variant as they come.
   std::function<void(size_t variant, size_t row, const std::vector<TokenScore>&)> on_row = {};
   /// Counts rows; may throw to stop.

@@ -55,8 +55,7 @@ std::vector<Family> families(std::span<const ScoredRow> rows, int64_t batch_toke
 
 }  // namespace
 
-std::vector<std::vector<size_t>> score_batches(std::span<const ScoredRow> rows,
-                                               int64_t batch_tokens) {
+RowBatches score_batches(std::span<const ScoredRow> rows, int64_t batch_tokens) {
   std::vector<Family> all = families(rows, batch_tokens);
   std::ranges::stable_sort(all, std::greater<>(), &Family::longest);
   std::vector<Family> batches;
@@ -73,7 +72,7 @@ std::vector<std::vector<size_t>> score_batches(std::span<const ScoredRow> rows,
     }
     batches.push_back(std::move(family));
   }
-  std::vector<std::vector<size_t>> places;
+  RowBatches places;
   places.reserve(batches.size());
   for (Family& batch : batches) places.push_back(std::move(batch.rows));
   return places;

@@ -14,7 +14,6 @@ namespace hypenet {
 /// begin with half of it or more, up to half a batch of further tokens. Long rows come first.
 /// Within a batch rows that begin alike are neighbours. Which batch a row is in depends on the rows
 /// alone, not on their order.
-std::vector<std::vector<size_t>> score_batches(std::span<const ScoredRow> rows,
-                                               int64_t batch_tokens);
+RowBatches score_batches(std::span<const ScoredRow> rows, int64_t batch_tokens);
 
 }  // namespace hypenet

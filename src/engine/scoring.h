@@ -24,8 +24,12 @@ struct TokenScore {
 /// One entry a row, one score a scored token.
 using RowScores = std::vector<std::vector<TokenScore>>;
 
+/// Places of rows, by batch. Rows that are in none are not scored.
+using RowBatches = std::vector<std::vector<size_t>>;
+
 struct ScoreOptions {
-  int64_t batch_tokens = 0;  // distinct tokens of a batch; 0: what fills the device
+  int64_t batch_tokens = 0;        // distinct tokens of a batch; 0: what fills the device
+  const RowBatches* batches = {};  // null: all rows, as score_batches puts them together
   /// Sees each row's scores as they come; may throw to stop.
   std::function<void(size_t row, const std::vector<TokenScore>&)> on_row = {};
 };

@@ -11,6 +11,7 @@
 #include <unordered_map>
 
 #include "base/error.h"
+#include "engine/score_batches.h"
 #include "text/stop_strings.h"
 
 namespace hypenet {
@@ -75,6 +76,7 @@ class Agenda {
   void score();
   void generate();
   void report() const {
+    options_.ranks->give_sign();
     if (report_) report_(progress_);
   }
   /// [variant][request]
@@ -182,10 +184,11 @@ void Agenda::score() {
       rows.push_back(std::move(part));
     }
   }
-  respondent_.score(rows, [&](size_t variant, size_t row, const auto& scores) {
-    take_row(*places[row].first, variant, places[row].second, scores);
-    report();
-  });
+  respondent_.score(rows, score_batches(rows, respondent_.batch_tokens()),
+                    [&](size_t variant, size_t row, const auto& scores) {
+                      take_row(*places[row].first, variant, places[row].second, scores);
+                      report();
+                    });
 }
 
 void Agenda::generate() {
@@ -244,7 +247,12 @@ std::vector<std::vector<EvalAnswer>> Agenda::answers() const {
 }  // namespace
 
 Evaluator::Evaluator(Respondent& respondent, const Tokenizer& tokenizer, EvaluatorOptions options)
-    : respondent_(respondent), tokenizer_(tokenizer), options_(std::move(options)) {
+    : shared_(options.ranks->ranks().count > 1
+                  ? std::make_unique<SharedRespondent>(respondent, *options.ranks)
+                  : nullptr),
+      respondent_(shared_ ? *shared_ : respondent),
+      tokenizer_(tokenizer),
+      options_(std::move(options)) {
   if (options_.max_length == 0) options_.max_length = respondent.made_for();
   HYPENET_CHECK(options_.max_length > 0, "eval: max_length (config.json: max_position_embeddings, ",
                 "or --max-length): expected at least 1, found ", options_.max_length);
@@ -253,7 +261,7 @@ Evaluator::Evaluator(Respondent& respondent, const Tokenizer& tokenizer, Evaluat
   std::sort(stops.begin(), stops.end());
   stops.erase(std::unique(stops.begin(), stops.end()), stops.end());
   if (options_.journal.empty()) return;
-  journal_ = std::make_unique<Journal>(options_.journal, options_.identity);
+  journal_ = std::make_unique<Journal>(options_.journal, options_.identity, options_.ranks);
 }
 
 std::vector<std::vector<EvalAnswer>> Evaluator::answer(std::span<const EvalRequest* const> requests,

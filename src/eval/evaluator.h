@@ -14,7 +14,7 @@
 #include "eval/encode.h"
 #include "eval/journal.h"
 #include "eval/request.h"
-#include "eval/respondent.h"
+#include "eval/shared.h"
 #include "text/tokenizer.h"
 
 namespace hypenet {
@@ -25,6 +25,8 @@ struct EvaluatorOptions {
   std::vector<int32_t> stop_ids = {};  // that end an answer, beside the tokenizer's EOS
   std::filesystem::path journal = {};  // finished answers, one JSON line each; empty: none is kept
   Json identity = {};                  // of model and settings; a journal of another one is refused
+  /// All of which make the same calls and get all answers; the first one keeps the journal.
+  std::shared_ptr<Communicator> ranks = std::make_shared<OneProcess>();
 };
 
 /// Answers of all variants; equal requests count once.
@@ -61,6 +63,7 @@ class Evaluator {
   int64_t max_length() const { return options_.max_length; }
 
  private:
+  std::unique_ptr<SharedRespondent> shared_;  // null: one rank
   Respondent& respondent_;
   const Tokenizer& tokenizer_;
   EvaluatorOptions options_;

@@ -53,27 +53,33 @@ Json folder_identity(const fs::path& folder) {
   return {{"config", read_json(folder / "config.json")}, {"files", listed}};
 }
 
-Journal::Journal(fs::path path, const Json& identity) : log_(std::move(path)) {
+Journal::Journal(const fs::path& path, const Json& identity,
+                 const std::shared_ptr<Communicator>& ranks) {
   const Json header = {{kMark, kVersion}, {"identity", identity}};
-  const std::string text = log_.whole_lines(header, "hypenet eval");
-  read(text, header);  // before anything is cut: the file may be another's
-  log_.cut(text.size());
-  if (text.empty()) append(header);
+  std::string text;
+  if (ranks->ranks().is_first()) {
+    log_.emplace(path);
+    text = log_->whole_lines(header, "hypenet eval");
+    read(path, text, header);  // before anything is cut: the file may be another's
+    log_->cut(text.size());
+    if (text.empty()) append(header);
+  }
+  text = ranks->gather_bytes(text).front();
+  if (!log_) read(path, text, header);
 }
 
-void Journal::read(const std::string& text, const Json& header) {
+void Journal::read(const fs::path& path, const std::string& text, const Json& header) {
   int64_t number = 1;
   for (size_t at = 0; at < text.size(); ++number) {
     const size_t end = text.find('\n', at);
-    const std::string place = concat(log_.path().string(), ":", number);
+    const std::string place = concat(path.string(), ":", number);
     const Json line = parse_json(std::string_view(text).substr(at, end - at), place);
     HYPENET_CHECK(line.is_object(), place, ": expected an object, found ", json_kind(line));
     at = end + 1;
     if (number == 1) {
       const std::string difference = first_difference(header, line);
-      HYPENET_CHECK(difference.empty(), log_.path().string(),
-                    ": answers of another model or setting (", difference,
-                    "); remove the file or choose another --out");
+      HYPENET_CHECK(difference.empty(), path.string(), ": answers of another model or setting (",
+                    difference, "); remove the file or choose another --out");
       continue;
     }
     HYPENET_CHECK(line.contains("key") && line["key"].is_string(), place,
@@ -88,15 +94,17 @@ const EvalAnswer* Journal::find(const std::string& key) const {
 }
 
 void Journal::add(const std::string& key, const EvalAnswer& answer) {
-  append({{"key", key},
-          {"loglikelihood", answer.loglikelihood},
-          {"is_greedy", answer.is_greedy},
-          {"text", answer.text}});
+  if (log_) {
+    append({{"key", key},
+            {"loglikelihood", answer.loglikelihood},
+            {"is_greedy", answer.is_greedy},
+            {"text", answer.text}});
+  }
   answers_[key] = answer;
 }
 
 void Journal::append(const Json& line) {
-  log_.append(line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
+  log_->append(line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
 }  // namespace hypenet

@@ -3,12 +3,15 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 
 #include "base/json.h"
 #include "base/line_log.h"
 #include "eval/request.h"
+#include "ranks/ranks.h"
 
 namespace hypenet {
 
@@ -21,7 +24,9 @@ class Journal {
   /// Reads the answers of a file, or starts it. A last line without an end (a killed process) is
   /// cut off. Throws Error when the answers are of another identity, the file is no journal, or
   /// another process has it open.
-  Journal(std::filesystem::path path, const Json& identity);
+  /// Of several ranks, all of which come here, the first one has the file; all know its answers.
+  Journal(const std::filesystem::path& path, const Json& identity,
+          const std::shared_ptr<Communicator>& ranks = std::make_shared<OneProcess>());
 
   /// The answer with this key (encode.h, request_key), or null.
   const EvalAnswer* find(const std::string& key) const;
@@ -30,10 +35,10 @@ class Journal {
   void add(const std::string& key, const EvalAnswer& answer);
 
  private:
-  void read(const std::string& text, const Json& header);
+  void read(const std::filesystem::path& path, const std::string& text, const Json& header);
   void append(const Json& line);
 
-  LineLog log_;
+  std::optional<LineLog> log_;  // on the first rank
   std::unordered_map<std::string, EvalAnswer> answers_;
 };
 

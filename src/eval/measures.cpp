@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "eval/shared.h"
 
 namespace hypenet {
 namespace {
@@ -63,16 +64,17 @@ std::vector<ScoredRow> text_rows(const std::vector<int32_t>& prose, int64_t cont
   return rows;
 }
 
-TextMeasure measure_text(Engine& engine, const std::vector<int32_t>& prose, int64_t context,
-                         int64_t windows, const ScoreOptions& options) {
-  const RowScores scores = engine.score(text_rows(prose, context, windows), options);
+TextMeasure measure_text(Engine& engine, Communicator& ranks, const std::vector<int32_t>& prose,
+                         int64_t context, int64_t windows, const ScoreOptions& options) {
+  const RowScores scores = score_shared(engine, text_rows(prose, context, windows), options, ranks);
   return {perplexity(scores), greedy_share(scores), static_cast<int64_t>(scores.size())};
 }
 
-RecallMeasure measure_recall(Engine& engine, const NeedleTask& task,
+RecallMeasure measure_recall(Engine& engine, Communicator& ranks, const NeedleTask& task,
                              const std::vector<int32_t>& prose, const RecallOptions& options,
                              const ScoreOptions& scoring) {
-  const double share = exact_share(engine.score(recall_rows(task, prose, options), scoring));
+  const double share =
+      exact_share(score_shared(engine, recall_rows(task, prose, options), scoring, ranks));
   return {share, share_error(share, options.prompts)};
 }
 

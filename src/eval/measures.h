@@ -8,6 +8,7 @@
 #include "data/synthetic/needle.h"
 #include "engine/engine.h"
 #include "engine/scoring.h"
+#include "ranks/ranks.h"
 #include "text/tokenizer.h"
 
 namespace hypenet {
@@ -35,17 +36,17 @@ struct TextMeasure {
   int64_t windows = 0;
 };
 
-/// The model on text_rows.
-TextMeasure measure_text(Engine& engine, const std::vector<int32_t>& prose, int64_t context,
-                         int64_t windows, const ScoreOptions& options = {});
+/// The model on text_rows, which the ranks share; all get the measure.
+TextMeasure measure_text(Engine& engine, Communicator& ranks, const std::vector<int32_t>& prose,
+                         int64_t context, int64_t windows, const ScoreOptions& options = {});
 
 /// The share of prompts answered exactly, and its standard error.
 struct RecallMeasure {
   double share = 0, error = 0;
 };
 
-/// The model on recall_rows.
-RecallMeasure measure_recall(Engine& engine, const NeedleTask& task,
+/// The model on recall_rows, likewise.
+RecallMeasure measure_recall(Engine& engine, Communicator& ranks, const NeedleTask& task,
                              const std::vector<int32_t>& prose, const RecallOptions& options,
                              const ScoreOptions& scoring = {});
 

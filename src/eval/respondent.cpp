@@ -6,9 +6,10 @@
 
 namespace hypenet {
 
-void ModelRespondent::score(std::span<const ScoredRow> rows, const OnScores& on_scores) {
+void ModelRespondent::score(std::span<const ScoredRow> rows, const RowBatches& batches,
+                            const OnScores& on_scores) {
   const auto on_row = [&](size_t row, const auto& scores) { on_scores(0, row, scores); };
-  engine_.score(rows, {.batch_tokens = batch_tokens_, .on_row = on_row});
+  engine_.score(rows, {.batches = &batches, .on_row = on_row});
 }
 
 void ModelRespondent::generate(std::span<const Request> requests, const AnswerUse& use) {

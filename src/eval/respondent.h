@@ -39,8 +39,12 @@ class Respondent {
   /// Whose number it is, for errors: "eval: log-likelihood of a request".
   virtual std::string name_of_likelihood(size_t variant) const = 0;
 
-  /// Scores rows by every variant. Throws Error as Engine::score does.
-  virtual void score(std::span<const ScoredRow> rows, const OnScores& on_scores) = 0;
+  /// Distinct tokens of a scoring batch.
+  virtual int64_t batch_tokens() const = 0;
+
+  /// Scores the rows of these batches by every variant. Throws Error as Engine::score does.
+  virtual void score(std::span<const ScoredRow> rows, const RowBatches& batches,
+                     const OnScores& on_scores) = 0;
 
   /// Answers requests by the variants that are wanted, about in the order of the requests. Throws
   /// Error as Engine::submit does, and for logits that are not finite.
@@ -60,7 +64,11 @@ class ModelRespondent : public Respondent {
   std::string name_of_likelihood(size_t /*variant*/) const override {
     return "eval: log-likelihood of a request";
   }
-  void score(std::span<const ScoredRow> rows, const OnScores& on_scores) override;
+  int64_t batch_tokens() const override {
+    return batch_tokens_ > 0 ? batch_tokens_ : engine_.score_batch_tokens();
+  }
+  void score(std::span<const ScoredRow> rows, const RowBatches& batches,
+             const OnScores& on_scores) override;
   void generate(std::span<const Request> requests, const AnswerUse& use) override;
 
  private:

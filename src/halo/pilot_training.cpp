@@ -138,8 +138,9 @@ class Pilots {
     const SweepConfig& config = conversion_.recipe.sweep;
     const auto& held_out = conversion_.corpus.held_out;
     Engine engine(student);
+    OneProcess alone;
     const RecallMeasure recall = measure_recall(
-        engine, NeedleTask(conversion_.tokenizer), held_out,
+        engine, alone, NeedleTask(conversion_.tokenizer), held_out,
         {config.context, config.needles, config.prompts, conversion_.seed(SeedOf::kSweep)});
     const auto rows = text_rows(held_out, config.context, config.windows);
     return {recall.share, recall.error, mean_kl(teacher(), student, rows, name)};

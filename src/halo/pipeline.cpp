@@ -311,7 +311,10 @@ ConversionResult evaluate_and_report(const Conversion& conversion, const Stage& 
   settings["evaluate"] = write_fields(recipe.evaluate);
   const fs::path path = options.out / "results.json";
   ConversionRecord record;
-  if (has_results_of(path, settings, completed_settings)) {
+  const bool is_first = options.is_first_rank();
+  const bool is_known = is_first && has_results_of(path, settings, completed_settings);
+  if (options.communicator->any(is_known)) {
+    if (!is_first) return {};
     read_fields(read_json(path), path.string(), record);
   } else {
     const EvaluationInputs inputs{recipe.evaluate, tokenizer, corpus.held_out,
@@ -319,6 +322,7 @@ ConversionResult evaluate_and_report(const Conversion& conversion, const Stage& 
     record = {settings, read_selection(conversion.folder(ConversionStep::kSelect)),
               evaluate(teacher.folder(), "teacher", inputs, options),
               evaluate(finished.folder, "HypeNet", inputs, options)};
+    if (!is_first) return {};
     write_json(path, write_fields(record));
   }
   const fs::path report = options.out / "report.html";
@@ -349,7 +353,6 @@ ConversionResult convert(const HaloRecipe& recipe, const RunOptions& options,
   });
   perform(up_to(plan.until, 1, stages), options);
   if (plan.until) return {conversion.folder(*plan.until), {}, {}};
-  if (!options.is_first_rank()) return {};
   return evaluate_and_report(conversion, stages.back());
 }
 

@@ -213,9 +213,15 @@ void Generation::run() {
 
 }  // namespace
 
-void VariantRespondent::score(std::span<const ScoredRow> rows, const OnScores& on_scores) {
+int64_t VariantRespondent::batch_tokens() const {
+  return batch_tokens_ > 0 ? batch_tokens_
+                           : score_batch_tokens(variants_.teacher()->head_weight().device());
+}
+
+void VariantRespondent::score(std::span<const ScoredRow> rows, const RowBatches& batches,
+                              const OnScores& on_scores) {
   score_variants(variants_.teacher(), rows, variants_.hidden(),
-                 {.batch_tokens = batch_tokens_, .on_row = on_scores});
+                 {.batches = &batches, .on_row = on_scores});
 }
 
 void VariantRespondent::generate(std::span<const Request> requests, const AnswerUse& use) {

@@ -27,7 +27,9 @@ class VariantRespondent : public Respondent {
   std::string name_of_likelihood(size_t variant) const override {
     return "sweep: log-likelihood of " + name_of_variant(static_cast<int64_t>(variant));
   }
-  void score(std::span<const ScoredRow> rows, const OnScores& on_scores) override;
+  int64_t batch_tokens() const override;
+  void score(std::span<const ScoredRow> rows, const RowBatches& batches,
+             const OnScores& on_scores) override;
 
   /// Prompts that fit the memory together are a batch: the teacher answers it, then the variants
   /// from the last layer down, each telling its answers once it has them all. Throws Error before

@@ -123,6 +123,26 @@ class ProcessGroup : public JobCommunicator {
     return number[0].item<int64_t>();
   }
 
+  std::vector<std::string> gather_bytes(const std::string& bytes) override {
+    // Two sums to which every rank adds in places of its own.
+    std::vector<Tensor> sizes = {torch::zeros({ranks_.count}, torch::kInt64)};
+    sizes[0][ranks_.index] = std::ssize(bytes);
+    guarded([&] { wait(hosts_->allreduce(sizes)); });
+    const int64_t begin = sizes[0].slice(0, 0, ranks_.index).sum().item<int64_t>();
+    std::vector<Tensor> all = {torch::zeros({sizes[0].sum().item<int64_t>()}, torch::kUInt8)};
+    if (all[0].numel() == 0) return std::vector<std::string>(static_cast<size_t>(ranks_.count));
+    std::ranges::copy(bytes, reinterpret_cast<char*>(all[0].data_ptr<uint8_t>()) + begin);
+    guarded([&] { wait(hosts_->allreduce(all)); });
+    std::vector<std::string> found;
+    const char* at = reinterpret_cast<const char*>(all[0].const_data_ptr<uint8_t>());
+    for (int64_t rank = 0; rank < ranks_.count; ++rank) {
+      const auto size = sizes[0][rank].item<int64_t>();
+      found.emplace_back(at, static_cast<size_t>(size));
+      at += size;
+    }
+    return found;
+  }
+
   void barrier() override { any(false); }
 
   void check_same(const std::string& name, const std::string& text) override {

@@ -67,6 +67,10 @@ class Communicator {
   /// The largest number that a rank gives; as any().
   virtual int64_t most(int64_t here) = 0;
 
+  /// The bytes of each rank, in the order of the ranks; between hosts, without a look at the
+  /// device.
+  virtual std::vector<std::string> gather_bytes(const std::string& bytes) = 0;
+
   /// Returns when all ranks have come here.
   virtual void barrier() = 0;
 
@@ -96,6 +100,7 @@ class OneProcess : public Communicator {
   }
   bool any(bool here) override { return here; }
   int64_t most(int64_t here) override { return here; }
+  std::vector<std::string> gather_bytes(const std::string& bytes) override { return {bytes}; }
   void barrier() override {}
   void check_same(const std::string& /*name*/, const std::string& /*text*/) override {}
 };

@@ -41,6 +41,7 @@ Evaluation evaluate(const std::filesystem::path& folder, const std::string& name
   const auto& [config, tokenizer, held_out, seed] = inputs;
   CausalLm model = load_model(Checkpoint(folder), torch::kFloat32, options.device);
   Engine engine(model);
+  Communicator& ranks = *options.communicator;
   const auto total = static_cast<int64_t>(config.contexts.size()) + 1;
   const auto report = [&](int64_t done) {
     check_stop(options);
@@ -48,15 +49,15 @@ Evaluation evaluate(const std::filesystem::path& folder, const std::string& name
   };
   Evaluation result;
   result.context = config.context;
-  const TextMeasure text = measure_text(engine, held_out, config.context, config.windows);
+  const TextMeasure text = measure_text(engine, ranks, held_out, config.context, config.windows);
   result.perplexity = text.perplexity;
   result.next_token_accuracy = text.next_token_accuracy;
   report(1);
   if (config.contexts.empty()) return result;
   const NeedleTask task(tokenizer);
   for (const int64_t context : config.contexts) {
-    const RecallMeasure recall =
-        measure_recall(engine, task, held_out, {context, config.needles, config.prompts, seed});
+    const RecallMeasure recall = measure_recall(engine, ranks, task, held_out,
+                                                {context, config.needles, config.prompts, seed});
     result.recall.push_back({context, recall.share, recall.error});
     result.cache.push_back({context, cache_bytes(engine.config(), context)});
     report(1 + static_cast<int64_t>(result.recall.size()));

@@ -91,7 +91,8 @@ struct EvaluationInputs {
   uint64_t seed = 0;
 };
 
-/// Measures the model in this folder; reports call it `name`. Throws Interrupted when stopped.
+/// Measures the model in this folder, all ranks together; reports call it `name`. Throws
+/// Interrupted when stopped.
 Evaluation evaluate(const std::filesystem::path& folder, const std::string& name,
                     const EvaluationInputs& inputs, const RunOptions& options);
 

@@ -115,11 +115,13 @@ void evaluate_once(const PretrainRecipe& recipe, const Stage& finished, const To
   const fs::path path = options.out / "results.json";
   Json settings = finished.settings;
   settings["evaluate"] = write_fields(recipe.evaluate);
-  if (has_results_of(path, settings, finished.completed)) return;
+  const bool is_first = options.is_first_rank();
+  const bool is_known = is_first && has_results_of(path, settings, finished.completed);
+  if (options.communicator->any(is_known)) return;
   const auto seed = Random(static_cast<uint64_t>(recipe.seed), {std::ssize(recipe.phases)}).next();
   const Evaluation evaluation = evaluate(
       finished.folder, "model", {recipe.evaluate, tokenizer, corpus.held_out, seed}, options);
-  write_json(path, {{"settings", settings}, {"model", write_fields(evaluation)}});
+  if (is_first) write_json(path, {{"settings", settings}, {"model", write_fields(evaluation)}});
 }
 
 }  // namespace
@@ -153,7 +155,7 @@ fs::path pretrain(const PretrainRecipe& recipe, const RunOptions& options) {
   });
   model->to(options.device);
   perform(stages, options);
-  if (options.is_first_rank()) evaluate_once(recipe, stages.back(), tokenizer, corpus, options);
+  evaluate_once(recipe, stages.back(), tokenizer, corpus, options);
   return stages.back().folder;
 }
 

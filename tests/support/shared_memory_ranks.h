@@ -17,10 +17,11 @@ namespace hypenet::testing_support {
 /// What the threads share.
 struct SharedMemory {
   explicit SharedMemory(int64_t count)
-      : meeting(count), tensors(count), numbers(count), groups(count) {}
+      : meeting(count), tensors(count), numbers(count), bytes(count), groups(count) {}
   std::barrier<> meeting;
   std::vector<std::vector<Tensor>> tensors;  // what each rank put in
   std::vector<int64_t> numbers;
+  std::vector<std::string> bytes;
   std::vector<std::shared_ptr<SharedMemory>> groups;
 };
 
@@ -83,6 +84,14 @@ class SharedMemoryCommunicator : public Communicator {
     memory_->numbers[static_cast<size_t>(ranks_.index)] = here;
     barrier();
     const int64_t found = *std::ranges::max_element(memory_->numbers);
+    barrier();
+    return found;
+  }
+
+  std::vector<std::string> gather_bytes(const std::string& bytes) override {
+    memory_->bytes[static_cast<size_t>(ranks_.index)] = bytes;
+    barrier();
+    std::vector<std::string> found = memory_->bytes;
     barrier();
     return found;
   }

@@ -1,0 +1,51 @@
+// An evaluation's work over the ranks of a job: each has all requests and answers its share;
+// answers go to every rank. Batches are those of one rank, so that scores are the same bits.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "eval/respondent.h"
+#include "ranks/ranks.h"
+
+namespace hypenet {
+
+/// Scores on their way between ranks.
+void append_scores(std::string& bytes, size_t variant, size_t row,
+                   const std::vector<TokenScore>& scores);
+void read_scores(const std::string& bytes, const OnScores& on_scores);
+
+/// The share of a rank: every count-th batch.
+RowBatches own_batches(RowBatches batches, Ranks ranks);
+
+/// Engine::score over the ranks, all of which call it with the same rows; each has all scores.
+/// `options.on_row` sees those of this rank.
+RowScores score_shared(Engine& engine, std::span<const ScoredRow> rows, const ScoreOptions& options,
+                       Communicator& ranks);
+
+/// Another respondent, of each rank. All ranks call it with the same; each is told all answers in
+/// the same order, after every round of some batches or requests a rank.
+class SharedRespondent : public Respondent {
+ public:
+  /// Both have to outlive it.
+  SharedRespondent(Respondent& own, Communicator& ranks) : own_(own), ranks_(ranks) {}
+
+  size_t variants() const override { return own_.variants(); }
+  int64_t made_for() const override { return own_.made_for(); }
+  std::string name_of_likelihood(size_t variant) const override {
+    return own_.name_of_likelihood(variant);
+  }
+  int64_t batch_tokens() const override { return own_.batch_tokens(); }
+  void score(std::span<const ScoredRow> rows, const RowBatches& batches,
+             const OnScores& on_scores) override;
+  /// AnswerUse::on_token sees the tokens of this rank's answers.
+  void generate(std::span<const Request> requests, const AnswerUse& use) override;
+
+ private:
+  Respondent& own_;
+  Communicator& ranks_;
+};
+
+}  // namespace hypenet
