@@ -12,6 +12,8 @@
 #include <thread>
 #include <vector>
 
+#include "base/control_groups.h"
+
 namespace hypenet {
 namespace {
 
@@ -33,34 +35,13 @@ double share(const std::string& quota_and_period) {
   return quota / period;
 }
 
-/// The least share of a control group and all those around it. `folder` is where the tree of groups
-/// is mounted.
-double least_share(const fs::path& folder, fs::path group) {
-  double least = INFINITY;
-  for (;; group = group.parent_path()) {
-    const fs::path place = folder / group.relative_path();
-    least = std::min(least, share(first_line(place / "cpu.max")));
-    least = std::min(least, share(first_line(place / "cpu.cfs_quota_us") + " " +
-                                  first_line(place / "cpu.cfs_period_us")));
-    if (group == group.parent_path()) return least;
-  }
-}
-
-/// The share of CPU time of this process's control groups: lines "id:controllers:/group", without
-/// controllers in version 2.
+/// The share of CPU time of this process's control groups.
 double group_share(const fs::path& root) {
-  const fs::path mounted = root / "sys/fs/cgroup";
-  std::ifstream groups(root / "proc/self/cgroup");
-  double least = std::min(least_share(mounted, "/"), least_share(mounted / "cpu", "/"));
-  for (std::string line; std::getline(groups, line);) {
-    const size_t first = line.find(':'), second = line.find(':', first + 1);
-    if (first == std::string::npos || second == std::string::npos) continue;
-    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
-    const fs::path group = line.substr(second + 1);
-    if (controllers == ",,") least = std::min(least, least_share(mounted, group));
-    if (controllers.find(",cpu,") != std::string::npos) {
-      least = std::min(least, least_share(mounted / "cpu", group));
-    }
+  double least = INFINITY;
+  for (const fs::path& folder : control_group_folders(root, "cpu")) {
+    least = std::min(least, share(first_line(folder / "cpu.max")));
+    least = std::min(least, share(first_line(folder / "cpu.cfs_quota_us") + " " +
+                                  first_line(folder / "cpu.cfs_period_us")));
   }
   return least;
 }

@@ -23,6 +23,7 @@
 #include "report/table.h"
 #include "run/training.h"
 #include "train/cross_entropy.h"
+#include "train/row_ranks.h"
 #include "train/step.h"
 
 namespace hypenet {
@@ -32,7 +33,7 @@ constexpr int64_t kUntimedSteps = TrainStep::kEagerSteps + 2;
 
 struct BenchTrain {
   std::string shape = "hypenet-2b";
-  int64_t stage = 1, batch = 0, context = 0, micro = 0, steps = 10;
+  int64_t stage = 1, batch = 0, context = 0, micro = 0, row_ranks = 1, steps = 10;
   std::string precision, cuda_graph = "auto";
   bool activation_checkpointing = false, shard_teacher = false;
   DeviceOptions device;
@@ -48,6 +49,7 @@ StageConfig stage_config(const BenchTrain& options, const BenchShape& shape, tor
                    : is_long            ? shape.long_context
                                         : shape.context;
   config.micro_sequences = options.micro;
+  config.row_ranks = options.row_ranks;
   config.steps = kUntimedSteps + options.steps;
   config.precision = !options.precision.empty() ? options.precision
                      : device.is_cuda()         ? "bfloat16"
@@ -71,12 +73,15 @@ Trainee make_trainee(int64_t stage, const ModelConfig& teacher, const ModelConfi
   const torch::ScalarType type = config.compute_type();
   Trainee trainee{random_model(student, torch::kFloat32, device), nullptr};
   trainee.model->prepare(config.compute_plan());
+  const RowPartsPointer row = new_row_parts(config, *communicator);
+  trainee.model->split_rows(row);
   if (stage == 3) {
     trainee.objective = std::make_unique<CrossEntropyObjective>(trainee.model);
     return trainee;
   }
   CausalLm frozen = random_model(teacher, type, device);
   frozen->prepare({.type = type});
+  frozen->split_rows(row);
   share_teacher(frozen, config, communicator);
   if (stage == 1) {
     trainee.objective = std::make_unique<AlignObjective>(frozen, trainee.model);
@@ -86,18 +91,20 @@ Trainee make_trainee(int64_t stage, const ModelConfig& teacher, const ModelConfi
   return trainee;
 }
 
-/// This rank's rows.
+/// This rank's rows, or its tokens of its group's.
 BatchSource random_batches(const StageConfig& config, int64_t vocabulary, const Ranks& ranks) {
-  const int64_t rows = config.sequences / ranks.count;
-  return [config, vocabulary, ranks, rows](int64_t step) {
-    Random random(0, {step, ranks.index});
+  const Ranks groups = row_groups(config, ranks);
+  const int64_t rows = config.sequences / groups.count;
+  return [config, vocabulary, ranks, groups, rows](int64_t step) {
+    Random random(0, {step, groups.index});
     const Tensor tokens = torch::empty({rows, config.context + 1}, torch::kInt64);
     for (auto *id = tokens.data_ptr<int64_t>(), *end = id + tokens.numel(); id != end; ++id) {
       *id = random.below(vocabulary);
     }
-    return Batch{tokens.narrow(1, 0, config.context).contiguous(),
-                 tokens.narrow(1, 1, config.context).contiguous(),
-                 torch::zeros({rows, config.context}, torch::kBool)};
+    return own_tokens(config, ranks,
+                      {tokens.narrow(1, 0, config.context).contiguous(),
+                       tokens.narrow(1, 1, config.context).contiguous(),
+                       torch::zeros({rows, config.context}, torch::kBool)});
   };
 }
 
@@ -204,7 +211,8 @@ void bench_train(const BenchTrain& options, torch::Device device,
   const BenchShape shape = bench_shape(options.shape);
   const Ranks ranks = communicator->ranks();
   StageConfig config = stage_config(options, shape, device);
-  config.sequences *= ranks.count;
+  check_row_ranks(config, ranks, {}, "bench train");
+  config.sequences *= row_groups(config, ranks).count;
   const double ceiling = product_rate(device, config.compute_type());
   const int64_t L = shape.teacher.num_hidden_layers;
   const std::vector<int64_t> kept =
@@ -244,12 +252,13 @@ void bench_train(const BenchTrain& options, torch::Device device,
   const std::vector<FlopsPart> parts =
       training_flops(shape.teacher, student, static_cast<int>(options.stage), config.context);
   std::cout << fmt::format(
-      "{}, stage {}: {} x {} tokens a step, {} at a time, {}, {} rank{} on {}, {}{}; loss "
+      "{}, stage {}: {} x {} tokens a step, {} at a time, {}, {} rank{} on {}{}, {}{}; loss "
       "{:.4f}\n\n",
       options.shape, options.stage, config.sequences, config.context,
       config.micro_sequences > 0 ? std::min(config.micro_sequences, config.sequences)
-                                 : config.sequences / ranks.count,
+                                 : config.sequences / row_groups(config, ranks).count,
       config.precision, ranks.count, ranks.count == 1 ? "" : "s", device.str(),
+      config.row_ranks > 1 ? fmt::format(", {} a row", config.row_ranks) : "",
       timing.is_recorded ? "CUDA graph" : "call by call",
       config.activation_checkpointing ? ", activation checkpointing" : "", timing.last.loss);
   std::cout << format_table(flops_table(parts)) << '\n'
@@ -271,6 +280,8 @@ void add_bench_train_command(CLI::App& bench) {
   command->add_option("--context", options->context, "tokens a sequence (0: the shape's)")
       ->capture_default_str();
   command->add_option("--micro", options->micro, "sequences at a time (0: all)")
+      ->capture_default_str();
+  command->add_option("--row-ranks", options->row_ranks, "ranks that share the tokens of each row")
       ->capture_default_str();
   command->add_option("--steps", options->steps, "steps that are timed")->capture_default_str();
   command->add_option("--precision", options->precision,

@@ -10,6 +10,7 @@
 #include "kernels/cuda/sampling.h"
 #include "kernels/cuda/slot_rows.h"
 #include "kernels/cuda/step_inputs.h"
+#include "kernels/cuda/stopwatch.h"
 #include "kernels/cuda/vocabulary_loss.h"
 #include "kernels/gating.h"
 #include "kernels/lightning_step.h"
@@ -63,6 +64,7 @@ struct DeviceKernels {
   Status (*put_slot_rows)(const cuda::SlotRowsParams&, const int32_t* ids, const float* logprobs,
                           int32_t* packed, Stream) = no_kernel;
   DeviceKernel<cuda::StepInputsParams> step_inputs = no_kernel;
+  DeviceKernel<cuda::StopwatchParams> stopwatch = no_kernel;
   DeviceKernel<cuda::VocabularyLossParams> cross_entropy = no_kernel;
   DeviceKernel<cuda::VocabularyLossParams> kl_divergence = no_kernel;
 };

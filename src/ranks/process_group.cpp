@@ -76,7 +76,8 @@ class ProcessGroup : public JobCommunicator {
       : place_(whole.place_),
         device_(whole.device_),
         store_(c10::make_intrusive<c10d::PrefixStore>(name, whole.store_->clone())),
-        watch_(whole.watch_) {
+        watch_(whole.watch_),
+        around_(whole.around_) {
     place_.ranks = ranks;
     connect();
   }
@@ -89,9 +90,13 @@ class ProcessGroup : public JobCommunicator {
     return std::make_shared<ProcessGroup>(*this, own, name);
   }
 
+  void around_waits(std::function<void(const Wait&)> around) override {
+    *around_ = std::move(around);
+  }
+
   void sum(const std::vector<Tensor>& tensors) override {
     const torch::NoGradGuard no_grad;
-    guarded([&] {
+    timed([&] {
       std::vector<Tensor> all = tensors;
       c10d::AllreduceCoalescedOptions options;
       options.asyncOp = false;
@@ -125,17 +130,18 @@ class ProcessGroup : public JobCommunicator {
 
   std::vector<std::string> gather_bytes(const std::string& bytes) override {
     // Two sums to which every rank adds in places of its own.
-    std::vector<Tensor> sizes = {torch::zeros({ranks_.count}, torch::kInt64)};
-    sizes[0][ranks_.index] = std::ssize(bytes);
+    const auto [index, count] = ranks();
+    std::vector<Tensor> sizes = {torch::zeros({count}, torch::kInt64)};
+    sizes[0][index] = std::ssize(bytes);
     guarded([&] { wait(hosts_->allreduce(sizes)); });
-    const int64_t begin = sizes[0].slice(0, 0, ranks_.index).sum().item<int64_t>();
+    const int64_t begin = sizes[0].slice(0, 0, index).sum().item<int64_t>();
     std::vector<Tensor> all = {torch::zeros({sizes[0].sum().item<int64_t>()}, torch::kUInt8)};
-    if (all[0].numel() == 0) return std::vector<std::string>(static_cast<size_t>(ranks_.count));
+    if (all[0].numel() == 0) return std::vector<std::string>(static_cast<size_t>(count));
     std::ranges::copy(bytes, reinterpret_cast<char*>(all[0].data_ptr<uint8_t>()) + begin);
     guarded([&] { wait(hosts_->allreduce(all)); });
     std::vector<std::string> found;
     const char* at = reinterpret_cast<const char*>(all[0].const_data_ptr<uint8_t>());
-    for (int64_t rank = 0; rank < ranks_.count; ++rank) {
+    for (int64_t rank = 0; rank < count; ++rank) {
       const auto size = sizes[0][rank].item<int64_t>();
       found.emplace_back(at, static_cast<size_t>(size));
       at += size;
@@ -206,7 +212,14 @@ class ProcessGroup : public JobCommunicator {
     const torch::NoGradGuard no_grad;
     c10::intrusive_ptr<c10d::Work> work;
     guarded([&] { work = call(); });
-    return [this, work] { guarded([&] { wait(work); }); };
+    return [this, work] { timed([&] { wait(work); }); };
+  }
+
+  /// A call that waits for other ranks' tensors.
+  template <class Call>
+  void timed(const Call& call) {
+    const auto wait = [&] { guarded(call); };
+    *around_ ? (*around_)(wait) : wait();
   }
 
   /// Gloo moves types that it cannot add as well.
@@ -223,6 +236,8 @@ class ProcessGroup : public JobCommunicator {
   torch::Device device_;
   Store store_;
   std::shared_ptr<Watch> watch_;
+  std::shared_ptr<std::function<void(const Wait&)>> around_ =
+      std::make_shared<std::function<void(const Wait&)>>();
   int64_t splits_ = 0;
   Backend hosts_, tensors_;
 };

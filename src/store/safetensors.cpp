@@ -1,13 +1,14 @@
 // safetensors: everything in the header is checked once, when the file is opened.
 #include "store/safetensors.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <numeric>
-#include <optional>
 #include <set>
 #include <string_view>
 #include <system_error>
@@ -245,45 +246,73 @@ std::map<std::string, size_t> places_of(const NamedTensors& tensors, size_t data
   return places;
 }
 
-void write_own_parts(const std::filesystem::path& path, const std::vector<TensorPart>& parts,
-                     const std::map<std::string, size_t>& places) {
-  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
-  for (const TensorPart& part : parts) {
-    if (part.values.numel() == 0) continue;
-    const Tensor values = part.values.detach().to(torch::kCPU).contiguous();
-    const auto before = static_cast<size_t>(part.first) * values.element_size();
-    file.seekp(static_cast<std::streamoff>(places.at(part.name) + before));
-    file.write(static_cast<const char*>(values.const_data_ptr()),
-               static_cast<std::streamsize>(values.nbytes()));
+/// A file that another process, or this one, has made.
+class OpenFile {
+ public:
+  explicit OpenFile(const std::filesystem::path& path)
+      : path_(path), descriptor_(::open(path.c_str(), O_WRONLY | O_CLOEXEC)) {
+    if (descriptor_ < 0) fail("open");
   }
-  file.flush();
-  HYPENET_CHECK(file.good(), path.string(),
-                ": cannot write: ", std::generic_category().message(errno));
-}
+  ~OpenFile() { ::close(descriptor_); }
+  OpenFile(const OpenFile&) = delete;
+  OpenFile& operator=(const OpenFile&) = delete;
+
+  void write(const void* data, size_t bytes, size_t place) const {
+    const auto* rest = static_cast<const char*>(data);
+    while (bytes > 0) {
+      const ssize_t count = ::pwrite(descriptor_, rest, bytes, static_cast<off_t>(place));
+      if (count < 0 && errno == EINTR) continue;
+      if (count <= 0) fail("write");
+      rest += count, bytes -= static_cast<size_t>(count), place += static_cast<size_t>(count);
+    }
+  }
+  void flush() const {
+    if (::fsync(descriptor_) != 0) fail("write");
+  }
+
+ private:
+  [[noreturn]] void fail(const char* what) const {
+    throw Error(
+        concat(path_.string(), ": cannot ", what, ": ", std::generic_category().message(errno)));
+  }
+
+  std::filesystem::path path_;
+  int descriptor_;
+};
 
 }  // namespace
 
-void write_parts(const std::filesystem::path& path, const std::vector<TensorPart>& parts,
-                 const std::map<std::string, std::string>& metadata, bool makes,
-                 const std::function<void()>& meet) {
+PartsFile::PartsFile(std::filesystem::path path, const std::vector<TensorPart>& parts,
+                     const std::map<std::string, std::string>& metadata, bool makes)
+    : path_(std::move(path)) {
   NamedTensors wholes;
   for (const TensorPart& part : parts) {
     wholes.emplace_back(part.name,
                         torch::empty(part.shape, part.values.options().device(torch::kMeta)));
   }
   wholes = widest_first(wholes);
-  const std::string header = build_header(wholes, metadata, path.string());
-  const auto places = places_of(wholes, header.size());
-  std::optional<FileWriter> writer;
-  if (makes) {
-    writer.emplace(path);
-    writer->write(header);
+  const std::string header = build_header(wholes, metadata, path_.string());
+  places_ = places_of(wholes, header.size());
+  if (!makes) return;
+  writer_ = std::make_unique<FileWriter>(path_);
+  writer_->write(header);
+}
+
+PartsFile::~PartsFile() = default;
+
+void PartsFile::write(const std::vector<TensorPart>& parts) const {
+  const OpenFile file(path_.string() + std::string(kPartialEnding));
+  for (const TensorPart& part : parts) {
+    const Tensor values = part.values.detach().to(torch::kCPU).contiguous();
+    const size_t before = static_cast<size_t>(part.first) * values.element_size();
+    file.write(values.const_data_ptr(), values.nbytes(), places_.at(part.name) + before);
   }
-  meet();
-  write_own_parts(path.string() + std::string(kPartialEnding), parts, places);
-  meet();
-  if (writer) writer->commit();
-  meet();
+  file.flush();
+}
+
+void PartsFile::commit() {
+  if (writer_) writer_->commit();
+  writer_.reset();
 }
 
 }  // namespace hypenet

@@ -5,12 +5,14 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 namespace hypenet {
+
+class FileWriter;
 
 using torch::Tensor;
 
@@ -22,12 +24,28 @@ struct TensorPart {
   int64_t first = 0;
 };
 
-/// Writes the tensors that the parts of all processes make up, temporary-then-rename, on a disk
-/// that the processes share. All call it with parts of the same tensors in the same order; `makes`
-/// is true for one of them, and `meet` returns when all have called it. What no part covers is
-/// zero. Throws Error for a failed write: then the file stays as it was.
-void write_parts(const std::filesystem::path& path, const std::vector<TensorPart>& parts,
-                 const std::map<std::string, std::string>& metadata, bool makes,
-                 const std::function<void()>& meet);
+/// A safetensors file of the tensors that the parts of all processes make up, written
+/// temporary-then-rename on a disk that the processes share. What no part covers is zero.
+class PartsFile {
+ public:
+  /// The same parts' names, shapes and types in all processes, in the same order. One of them
+  /// `makes` the file, before any writes. Throws Error where it cannot.
+  PartsFile(std::filesystem::path path, const std::vector<TensorPart>& parts,
+            const std::map<std::string, std::string>& metadata, bool makes);
+  ~PartsFile();  // without commit() the file stays as it was
+  PartsFile(const PartsFile&) = delete;
+  PartsFile& operator=(const PartsFile&) = delete;
+
+  /// Writes parts to the disk, on any thread. Throws Error for a failed write.
+  void write(const std::vector<TensorPart>& parts) const;
+
+  /// Gives the file its name, in the process that makes it, once all have written.
+  void commit();
+
+ private:
+  std::filesystem::path path_;
+  std::map<std::string, size_t> places_;  // of each tensor, in bytes from the start of the file
+  std::unique_ptr<FileWriter> writer_;    // in the process that makes it
+};
 
 }  // namespace hypenet

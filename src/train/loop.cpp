@@ -12,6 +12,7 @@
 #include "train/adamw.h"
 #include "train/metrics_log.h"
 #include "train/row_ranks.h"
+#include "train/state_saver.h"
 #include "train/step.h"
 
 namespace hypenet {
@@ -26,13 +27,6 @@ double seconds_between(Clock::time_point begin, Clock::time_point end) {
 
 fs::path state_path(const fs::path& folder, const std::string& stage) {
   return folder / (stage + ".state.safetensors");
-}
-
-void save_state(const TrainJob& job, const AdamW& optimizer, int64_t step) {
-  const bool is_first = job.communicator->ranks().is_first();
-  write_parts(state_path(job.folder, job.stage), optimizer.state(is_first),
-              {{"step", std::to_string(step)}, {"settings", job.settings.dump()}}, is_first,
-              [&] { job.communicator->barrier(); });
 }
 
 int64_t parse_step(const std::string& text, const fs::path& path) {
@@ -79,9 +73,14 @@ class Meter {
         began_(Clock::now()),
         last_(began_) {}
 
-  void add(double loss) { loss_sum_ += loss; }
+  void add(const StepNumbers& numbers) {
+    loss_sum_ += numbers.loss;
+    waited_ += numbers.seconds_waited;
+  }
+  void add_saving(Clock::time_point begin) { saving_ += seconds_between(begin, Clock::now()); }
 
-  StepReport report(int64_t done, double learning_rate, double norm) {
+  /// All ranks call it.
+  StepReport report(int64_t done, double learning_rate, double norm, const std::string& loss_name) {
     const auto now = Clock::now();
     const auto count = static_cast<double>(done - reported_);
     const double tokens = count * static_cast<double>(job_.config.sequences * job_.config.context);
@@ -94,9 +93,16 @@ class Meter {
                       norm,
                       tokens / seconds_between(last_, now),
                       pace * static_cast<double>(job_.config.steps - done)};
+    report.loss_name = loss_name;
+    report.seconds_saving = saving_;
+    constexpr double kNanoseconds = 1e9;
+    Communicator& ranks = *job_.communicator;
+    report.peak_bytes = ranks.most(peak_device_bytes(job_.device).reserved);
+    report.waiting = static_cast<double>(ranks.most(std::llround(waited_ * kNanoseconds))) /
+                     kNanoseconds / seconds_between(last_, now);
     reported_ = done;
     last_ = now;
-    loss_sum_ = 0;
+    loss_sum_ = waited_ = saving_ = 0;
     return report;
   }
 
@@ -104,7 +110,7 @@ class Meter {
   const TrainJob& job_;
   int64_t first_step_, reported_;
   Clock::time_point began_, last_;
-  double loss_sum_ = 0;
+  double loss_sum_ = 0, waited_ = 0, saving_ = 0;  // the latter two in seconds
 };
 
 constexpr std::string_view kKeysOfRunning[] = {"micro_sequences", "activation_checkpointing",
@@ -174,6 +180,8 @@ class Loop {
         first_step_(load_state(job, optimizer_)),
         settled_(first_step_),
         queued_(first_step_),
+        saver_(state_path(job.folder, job.stage), optimizer_.state(writes_), job.device,
+               job.communicator),
         meter_(job, first_step_) {
     if (job.sharded) job.sharded->refresh();
     if (job.after_update) job.after_update();
@@ -194,11 +202,13 @@ class Loop {
       ++queued_;
       // A CPU has done the step by now; a GPU's would have to be waited for.
       settle_until(job_.device.is_cuda() ? queued_ - 1 : queued_, step);
+      saver_.settle();
       const bool is_stopped = job_.communicator->any(job_.stop && job_.stop->load());
       if (is_stopped || queued_ % job_.config.save_every == 0 || queued_ == steps) save(step);
-      if (is_stopped && queued_ < steps) return TrainResult::kInterrupted;
+      if (is_stopped) break;
     }
-    return TrainResult::kFinished;
+    saver_.finish();
+    return queued_ < steps ? TrainResult::kInterrupted : TrainResult::kFinished;
   }
 
  private:
@@ -211,13 +221,10 @@ class Loop {
     for (; settled_ < step; ++settled_) {
       const StepNumbers numbers = runner.numbers(queued_ - 1 - settled_);
       if (!numbers.is_finite()) fail_nonfinite(numbers, runner);
-      meter_.add(numbers.loss);
+      meter_.add(numbers);
       const int64_t done = settled_ + 1;
       if (done % job_.config.log_every != 0 && done != job_.config.steps) continue;
-      StepReport told = meter_.report(done, rate(settled_), numbers.gradient_norm);
-      told.loss_name = objective_.loss_name();
-      told.peak_bytes = job_.communicator->most(peak_device_bytes(job_.device).reserved);
-      report(told);
+      report(meter_.report(done, rate(settled_), numbers.gradient_norm, objective_.loss_name()));
     }
   }
 
@@ -229,11 +236,15 @@ class Loop {
 
   void save(TrainStep& runner) {
     settle_until(queued_, runner);
-    save_state(job_, optimizer_, queued_);
+    const auto begin = Clock::now();
+    saver_.begin(optimizer_.state(writes_),
+                 {{"step", std::to_string(queued_)}, {"settings", job_.settings.dump()}});
+    meter_.add_saving(begin);
   }
 
   /// The parameters have not moved since the step that failed, so it can be looked at again.
   [[noreturn]] void fail_nonfinite(const StepNumbers& numbers, TrainStep& runner) {
+    saver_.finish();
     runner.numbers(0);  // steps queued later are over
     const Batch batch = to_device(source_(settled_), job_.device);
     std::string first = first_nonfinite_part(batch);
@@ -271,6 +282,7 @@ class Loop {
   bool writes_;  // whether this rank does
   AdamW optimizer_;
   int64_t first_step_, settled_, queued_;  // settled_ of queued_ steps have been read
+  StateSaver saver_;
   Meter meter_;
   std::optional<MetricsLog> log_;
 };

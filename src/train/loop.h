@@ -100,6 +100,8 @@ struct StepReport {
   double learning_rate = 0, gradient_norm = 0, tokens_per_second = 0, seconds_left = 0;
   std::string loss_name = "loss";  // Objective::loss_name
   int64_t peak_bytes = 0;          // of a GPU's memory at most, of all ranks; 0 on a CPU
+  double waiting = 0;              // share of the time, of the rank that waits most for others
+  double seconds_saving = 0;       // for which steps waited until a state was taken
 };
 
 /// Where progress goes; the command line draws it.

@@ -45,6 +45,8 @@ void MetricsLog::write(const StepReport& report) {
                {"gradient_norm", report.gradient_norm},
                {"tokens_per_second", report.tokens_per_second}};
   if (report.peak_bytes > 0) json["peak_bytes"] = report.peak_bytes;
+  if (report.waiting > 0) json["waiting"] = report.waiting;
+  if (report.seconds_saving > 0) json["seconds_saving"] = report.seconds_saving;
   file_ << json.dump() << "\n" << std::flush;
   HYPENET_CHECK(file_.good(), path_.string(), ": cannot write: is the disk full?");
 }

@@ -53,7 +53,7 @@ struct TrainStep::Queue {
 /// A place on the host for one run's numbers, and the moment at which they are there.
 struct TrainStep::Readout {
   explicit Readout(torch::Device device)
-      : host(torch::zeros({2},
+      : host(torch::zeros({3},
                           torch::TensorOptions(torch::kFloat32).pinned_memory(device.is_cuda()))) {
     if (device.is_cuda()) is_here.emplace(device.type());
   }
@@ -64,16 +64,19 @@ struct TrainStep::Readout {
   StepNumbers read() const {
     if (is_here) is_here->synchronize();
     const float* values = host.const_data_ptr<float>();
-    return {values[0], values[1]};
+    return {values[0], values[1], values[2]};
   }
-  Tensor host;  // float32 [2]
+  Tensor host;  // float32 [3]
   std::optional<c10::Event> is_here;
 };
 
 bool StepNumbers::is_finite() const { return std::isfinite(loss) && std::isfinite(gradient_norm); }
 
 TrainStep::TrainStep(const TrainJob& job, Objective& objective, AdamW& optimizer)
-    : job_(job), objective_(objective), optimizer_(optimizer) {
+    : job_(job),
+      objective_(objective),
+      optimizer_(optimizer),
+      waiting_(std::make_shared<Stopwatch>(job.device)) {
   const std::string& graph = job.config.cuda_graph;
   is_to_be_recorded_ = can_capture(job.device) &&
                        (graph == "on" || (graph == "auto" && micro_batches(job) <= kMostRecorded));
@@ -81,11 +84,19 @@ TrainStep::TrainStep(const TrainJob& job, Objective& objective, AdamW& optimizer
                 ": cuda_graph: expected \"auto\" or \"off\" on device ", job.device.str(),
                 ", found \"on\"");
   if (job.device.is_cuda()) queue_ = std::make_unique<Queue>(job.device);
-  numbers_ = torch::empty({2}, torch::TensorOptions(torch::kFloat32).device(job.device));
+  numbers_ = torch::empty({3}, torch::TensorOptions(torch::kFloat32).device(job.device));
+  job.communicator->around_waits([watch = waiting_](const Communicator::Wait& wait) {
+    watch->start();
+    wait();
+    watch->stop();
+  });
   for (auto& readout : readouts_) readout = std::make_unique<Readout>(job.device);
 }
 
-TrainStep::~TrainStep() { optimizer_.zero_gradients(); }
+TrainStep::~TrainStep() {
+  job_.communicator->around_waits({});
+  optimizer_.zero_gradients();
+}
 
 void TrainStep::run(const Batch& rows, double learning_rate) {
   std::optional<c10::StreamGuard> on_stream;
@@ -143,6 +154,7 @@ void TrainStep::run_or_record() {
 /// Everything between the batch and the numbers, all of it on the device.
 void TrainStep::update() {
   optimizer_.zero_gradients();  // by dropping them: a graph's gradients live in its own memory
+  waiting_->seconds().zero_();
   const Tensor loss = accumulate();
   Tensor part_squares;
   if (job_.sharded) {
@@ -157,7 +169,7 @@ void TrainStep::update() {
   optimizer_.step();
   if (job_.sharded) job_.sharded->refresh();
   if (job_.after_update) job_.after_update();
-  numbers_.copy_(torch::stack({loss, norm.to(torch::kFloat32)}));
+  numbers_.copy_(torch::cat({torch::stack({loss, norm.to(torch::kFloat32)}), waiting_->seconds()}));
 }
 
 /// This rank's part of the mean loss of the step's whole batch; its gradient is added up in

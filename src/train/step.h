@@ -9,14 +9,16 @@
 #include <optional>
 
 #include "ops/graph.h"
+#include "ops/stopwatch.h"
 #include "train/adamw.h"
 #include "train/loop.h"
 
 namespace hypenet {
 
-/// What a step gives: mean loss of the whole batch, norm of its gradient before clipping.
+/// What a step gives: mean loss of the whole batch, norm of its gradient before clipping; and for
+/// how long this rank had nothing to do but to wait for others.
 struct StepNumbers {
-  double loss = 0, gradient_norm = 0;
+  double loss = 0, gradient_norm = 0, seconds_waited = 0;
   bool is_finite() const;
 };
 
@@ -37,7 +39,7 @@ class TrainStep {
   void run(const Batch& rows, double learning_rate);
 
   /// Numbers of the last run (ago = 0) or the one before it (ago = 1); waits until the device has
-  /// got there. The same on every rank.
+  /// got there. Loss and norm are the same on every rank.
   StepNumbers numbers(int64_t ago) const;
 
   /// Whether steps are replayed from a graph by now.
@@ -62,8 +64,9 @@ class TrainStep {
   std::unique_ptr<Queue> queue_;  // absent on a CPU
   bool is_to_be_recorded_ = false;
   int64_t runs_ = 0;
-  Batch batch_;     // on the device; stays in place for the graph
-  Tensor numbers_;  // loss and norm of the last run, float32 [2] on the device
+  Batch batch_;  // on the device; stays in place for the graph
+  std::shared_ptr<Stopwatch> waiting_;
+  Tensor numbers_;  // StepNumbers of the last run, float32 [3] on the device
   std::array<std::unique_ptr<Readout>, 2> readouts_;
   std::optional<Graph> graph_;
 };

@@ -131,7 +131,11 @@ TEST(AdamW, goes_on_from_a_saved_state_bit_for_bit) {
     update(optimizer, 1e-2);
   };
   step(first, a, 1);
-  write_parts(folder / "state", first.state(), {}, /*makes=*/true, [] {});
+  {
+    PartsFile file(folder / "state", first.state(), {}, /*makes=*/true);
+    file.write(first.state());
+    file.commit();
+  }
   Tensor b = torch::zeros({4}).requires_grad_();
   AdamW second({{"a", b}}, {});
   second.load_state(SafetensorsFile(folder / "state"), "state");

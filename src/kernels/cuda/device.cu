@@ -29,6 +29,7 @@ DeviceKernels full_table() {
   table.take_slot_rows = cuda::take_slot_rows;
   table.put_slot_rows = cuda::put_slot_rows;
   table.step_inputs = cuda::step_inputs;
+  table.stopwatch = cuda::stopwatch;
   table.cross_entropy = cuda::cross_entropy;
   table.kl_divergence = cuda::kl_divergence;
   return table;
