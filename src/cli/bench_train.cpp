@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <cmath>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -29,7 +30,10 @@
 namespace hypenet {
 namespace {
 
-constexpr int64_t kUntimedSteps = TrainStep::kEagerSteps + 2;
+/// Steps before the ones that are timed: a recorded one has been replayed by then.
+int64_t untimed_steps(const StageConfig& config) {
+  return config.cuda_graph == "off" ? 1 : TrainStep::kEagerSteps + 2;
+}
 
 struct BenchTrain {
   std::string shape = "hypenet-2b";
@@ -50,11 +54,11 @@ StageConfig stage_config(const BenchTrain& options, const BenchShape& shape, tor
                                         : shape.context;
   config.micro_sequences = options.micro;
   config.row_ranks = options.row_ranks;
-  config.steps = kUntimedSteps + options.steps;
   config.precision = !options.precision.empty() ? options.precision
                      : device.is_cuda()         ? "bfloat16"
                                                 : "float32";
   config.cuda_graph = options.cuda_graph;
+  config.steps = untimed_steps(config) + options.steps;
   config.activation_checkpointing = options.activation_checkpointing;
   if (options.shard_teacher) config.shard_teacher = "on";
   check_stage(config, "bench train");
@@ -110,7 +114,8 @@ BatchSource random_batches(const StageConfig& config, int64_t vocabulary, const 
 
 struct Timing {
   double step_seconds = 0;
-  double host_seconds = 0;  // of a step, to queue it
+  double host_seconds = 0;    // of a step, to queue it
+  double seconds_waited = 0;  // of a step, for other ranks
   StepNumbers last;
   bool is_recorded = false;
 };
@@ -130,10 +135,11 @@ void check_finite(const StepNumbers& numbers, int64_t step) {
 Timing measure(TrainStep& step, Prefetch& batches, const StageConfig& config,
                Communicator& communicator) {
   Timing timing;
+  const int64_t untimed = untimed_steps(config);
   auto began = std::chrono::steady_clock::now();
   for (int64_t i = 0; i < config.steps; ++i) {
     throw_if_interrupted();
-    if (i == kUntimedSteps) {
+    if (i == untimed) {
       step.numbers(0);
       began = std::chrono::steady_clock::now();
       timing.host_seconds = 0;
@@ -143,13 +149,15 @@ Timing measure(TrainStep& step, Prefetch& batches, const StageConfig& config,
     step.run(batch, learning_rate(config.optimizer, i, config.steps));
     timing.host_seconds += seconds_since(queueing);
     if (i > 0) check_finite(step.numbers(1), i);
+    if (i > untimed) timing.seconds_waited += step.numbers(1).seconds_waited;
     communicator.any(false);
   }
   timing.last = step.numbers(0);
   check_finite(timing.last, config.steps);
-  const auto timed = static_cast<double>(config.steps - kUntimedSteps);
+  const auto timed = static_cast<double>(config.steps - untimed);
   timing.step_seconds = seconds_since(began) / timed;
   timing.host_seconds /= timed;
+  timing.seconds_waited = (timing.seconds_waited + timing.last.seconds_waited) / timed;
   timing.is_recorded = step.is_recorded();
   return timing;
 }
@@ -172,7 +180,7 @@ Table flops_table(const std::vector<FlopsPart>& parts) {
 
 /// `ceiling` is the FLOP/s of large products of the stage's type, one on each rank.
 Table result_table(const Timing& timing, const StageConfig& config, double flops_a_token,
-                   double ceiling, const PeakBytes& peak) {
+                   double ceiling, const PeakBytes& peak, const Ranks& ranks) {
   const double rate = static_cast<double>(config.sequences * config.context) / timing.step_seconds;
   Table table{{"measure", "value"}, {}};
   const auto add = [&](const char* name, const std::string& value) {
@@ -184,6 +192,10 @@ Table result_table(const Timing& timing, const StageConfig& config, double flops
   add("TFLOP/s", fmt::format("{:.3g}", rate * flops_a_token / 1e12));
   add("TFLOP/s of large products in this run", fmt::format("{:.3g}", ceiling / 1e12));
   add("share of it", fmt::format("{:.1f} %", rate * flops_a_token / ceiling * 100));
+  if (ranks.count > 1) {
+    add("time in which a rank waited for others, at most",
+        fmt::format("{:.1f} %", timing.seconds_waited / timing.step_seconds * 100));
+  }
   if (peak.reserved == 0) return table;  // a CPU
   add("peak memory of tensors", readable_bytes(peak.allocated));
   add("peak memory taken", readable_bytes(peak.reserved));
@@ -211,8 +223,8 @@ void bench_train(const BenchTrain& options, torch::Device device,
   const BenchShape shape = bench_shape(options.shape);
   const Ranks ranks = communicator->ranks();
   StageConfig config = stage_config(options, shape, device);
-  check_row_ranks(config, ranks, {}, "bench train");
   config.sequences *= row_groups(config, ranks).count;
+  check_row_ranks(config, ranks, {}, "bench train");
   const double ceiling = product_rate(device, config.compute_type());
   const int64_t L = shape.teacher.num_hidden_layers;
   const std::vector<int64_t> kept =
@@ -243,9 +255,11 @@ void bench_train(const BenchTrain& options, torch::Device device,
   Prefetch batches(random_batches(config, student.vocab_size, ranks), 0, config.steps,
                    device.is_cuda());
   TrainStep step(job, *trainee.objective, optimizer);
-  const Timing timing = measure(step, batches, config, *communicator);
+  Timing timing = measure(step, batches, config, *communicator);
   PeakBytes peak = peak_device_bytes(device);
   peak = {communicator->most(peak.allocated), communicator->most(peak.reserved)};
+  timing.seconds_waited =
+      static_cast<double>(communicator->most(std::llround(timing.seconds_waited * 1e9))) / 1e9;
   if (!ranks.is_first()) return;
   HYPENET_CHECK(timing.last.is_finite(), "bench train: expected a finite loss, found loss ",
                 timing.last.loss, ", gradient norm ", timing.last.gradient_norm);
@@ -263,7 +277,7 @@ void bench_train(const BenchTrain& options, torch::Device device,
       config.activation_checkpointing ? ", activation checkpointing" : "", timing.last.loss);
   std::cout << format_table(flops_table(parts)) << '\n'
             << format_table(result_table(timing, config, total_flops(parts),
-                                         ceiling * static_cast<double>(ranks.count), peak));
+                                         ceiling * static_cast<double>(ranks.count), peak, ranks));
 }
 
 }  // namespace

@@ -146,21 +146,10 @@ void check_optimizer(const OptimizerConfig& config, const std::string& place) {
 /// What this rank computes of each step: rows, or its tokens of the rows of its group.
 BatchSource rank_rows(const TrainJob& job, const Batches& batches) {
   const StageConfig& config = job.config;
-  const Ranks ranks = job.communicator->ranks(), groups = row_groups(config, ranks);
+  const Ranks ranks = job.communicator->ranks();
+  check_row_ranks(config, ranks, {}, job.stage);
+  const Ranks groups = row_groups(config, ranks);
   const int64_t first = groups.first_row(config.sequences), end = groups.end_row(config.sequences);
-  const std::string sharers =
-      concat(groups.count, config.row_ranks > 1 ? " groups of ranks" : " ranks");
-  // All ranks ask the same, so that none goes on alone and waits for the others.
-  HYPENET_CHECK(config.sequences >= groups.count, job.stage,
-                ": sequences: expected at least one for each of ", sharers, ", found ",
-                config.sequences);
-  const int64_t micro = config.micro_sequences;
-  const int64_t fewest = config.sequences / groups.count;
-  const int64_t most = (config.sequences + groups.count - 1) / groups.count;
-  // What is shared out is gathered by all ranks alike.
-  HYPENET_CHECK(micro == 0 || (fewest + micro - 1) / micro == (most + micro - 1) / micro, job.stage,
-                ": sequences: expected a number that gives each of ", sharers,
-                " as many micro-batches of ", micro, ", found ", config.sequences);
   return [&batches, config, ranks, first, end](int64_t step) {
     return own_tokens(config, ranks, batches.at(step, first, end));
   };

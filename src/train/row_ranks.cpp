@@ -51,16 +51,32 @@ RowPartsPointer new_row_parts(const StageConfig& stage, Communicator& communicat
   return c10::make_intrusive<RankRowParts>(communicator.split(stage.row_ranks), stage.context);
 }
 
+int64_t micro_batches(const StageConfig& stage, Ranks ranks) {
+  const Ranks groups = row_groups(stage, ranks);
+  const int64_t rows = groups.end_row(stage.sequences) - groups.first_row(stage.sequences);
+  const int64_t micro = stage.micro_sequences;
+  return micro > 0 ? (rows + micro - 1) / micro : 1;
+}
+
 void check_row_ranks(const StageConfig& stage, Ranks ranks,
                      const std::vector<const MixerKind*>& mixers, const std::string& place) {
-  const int64_t count = stage.row_ranks;
-  if (count == 1) return;
-  HYPENET_CHECK(ranks.count % count == 0, place, ": row_ranks: expected a divisor of the ",
-                ranks.count, " ranks, found ", count);
+  const int64_t sharers = stage.row_ranks;
+  HYPENET_CHECK(ranks.count % sharers == 0, place, ": row_ranks: expected a divisor of the ",
+                ranks.count, " ranks, found ", sharers);
   for (const MixerKind* const kind : mixers) {
-    HYPENET_CHECK(kind->splits_rows, place, ": row_ranks: mixer ", kind->name,
-                  ": expected 1, as it reads whole rows, found ", count);
+    HYPENET_CHECK(sharers == 1 || kind->splits_rows, place, ": row_ranks: mixer ", kind->name,
+                  ": expected 1, as it reads whole rows, found ", sharers);
   }
+  const int64_t groups = ranks.count / sharers;
+  const std::string who = concat(groups, sharers > 1 ? " groups of ranks" : " ranks");
+  HYPENET_CHECK(stage.sequences >= groups, place, ": sequences: expected at least one for each of ",
+                who, ", found ", stage.sequences);
+  // What is shared out is gathered by all ranks alike. The first group has the fewest rows, the
+  // last one the most.
+  HYPENET_CHECK(micro_batches(stage, {0, ranks.count}) ==
+                    micro_batches(stage, {ranks.count - 1, ranks.count}),
+                place, ": sequences: expected a number that gives each of ", who,
+                " as many micro-batches of ", stage.micro_sequences, ", found ", stage.sequences);
 }
 
 }  // namespace hypenet

@@ -1,5 +1,5 @@
-// Ranks that share the tokens of a row, for rows whose activations one GPU cannot hold
-// (StageConfig::row_ranks).
+// What each rank of a job computes of a step: rows, or, where several ranks share the tokens of a
+// row whose activations one GPU cannot hold (StageConfig::row_ranks), tokens of rows.
 #pragma once
 
 #include "ops/row_parts.h"
@@ -18,8 +18,11 @@ Batch own_tokens(const StageConfig& stage, Ranks ranks, const Batch& rows);
 /// ranks of the job call it, at the start of a stage.
 RowPartsPointer new_row_parts(const StageConfig& stage, Communicator& communicator);
 
-/// Throws Error naming `place` unless a job of these ranks can share rows of a model with these
-/// mixers as the stage says.
+/// The micro-batches of a step that these ranks compute.
+int64_t micro_batches(const StageConfig& stage, Ranks ranks);
+
+/// Throws Error naming `place` unless a job of these ranks can share out the rows of a step as the
+/// stage says, of a model with these mixers.
 void check_row_ranks(const StageConfig& stage, Ranks ranks,
                      const std::vector<const MixerKind*>& mixers, const std::string& place);
 

@@ -1,4 +1,4 @@
-// Parts are copied into blocks of a power of two: libtorch rounds page-locked memory up to one.
+// A thread writes the copy; ranks agree between steps on whether all have written.
 #include "train/state_saver.h"
 
 #include <c10/core/impl/VirtualGuardImpl.h>
@@ -11,8 +11,6 @@
 
 namespace hypenet {
 namespace {
-
-constexpr int64_t kBlockNumbers = int64_t{1} << 28;  // 1 GiB
 
 int64_t numbers_of(const std::vector<TensorPart>& parts) {
   int64_t numbers = 0;
@@ -33,8 +31,8 @@ bool has_room(const std::vector<TensorPart>& parts, torch::Device device, const 
 PartsCopy::PartsCopy(const std::vector<TensorPart>& parts, torch::Device device)
     : device_(device), locking_(std::async(std::launch::async, [this, numbers = numbers_of(parts)] {
         const auto options = torch::TensorOptions(torch::kFloat32).pinned_memory(device_.is_cuda());
-        for (int64_t left = numbers; left > 0; left -= kBlockNumbers) {
-          blocks_.push_back(torch::empty({std::min(left, kBlockNumbers)}, options));
+        for (int64_t left = numbers; left > 0; left -= block_numbers_) {
+          blocks_.push_back(torch::empty({std::min(left, block_numbers_)}, options));
         }
       })) {}
 
@@ -44,8 +42,8 @@ void PartsCopy::take(const std::vector<TensorPart>& parts) {
   int64_t place = 0;  // of the next number, over all blocks
   for (const TensorPart& part : parts) {
     for (int64_t done = 0; done < part.values.numel();) {
-      const Tensor& block = blocks_.at(static_cast<size_t>(place / kBlockNumbers));
-      const int64_t first = place % kBlockNumbers;
+      const Tensor& block = blocks_.at(static_cast<size_t>(place / block_numbers_));
+      const int64_t first = place % block_numbers_;
       const int64_t count = std::min(part.values.numel() - done, block.numel() - first);
       const Tensor copy = block.narrow(0, first, count);
       copy.copy_(part.values.detach().narrow(0, done, count), /*non_blocking=*/true);

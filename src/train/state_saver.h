@@ -19,8 +19,10 @@ namespace hypenet {
 /// kept for the next copy.
 class PartsCopy {
  public:
-  /// Of parts of these sizes. Page-locking takes seconds: a thread begins with it now.
-  PartsCopy(const std::vector<TensorPart>& parts, torch::Device device);
+  /// Of parts of these sizes, in blocks of so many numbers: a power of two, to which libtorch
+  /// rounds page-locked memory up. Locking takes seconds: a thread begins with it now.
+  PartsCopy(const std::vector<TensorPart>& parts, torch::Device device,
+            int64_t block_numbers = int64_t{1} << 28);
 
   /// Copies the parts; returns when they may change. A part may become several that follow each
   /// other.
@@ -29,6 +31,7 @@ class PartsCopy {
 
  private:
   torch::Device device_;
+  int64_t block_numbers_;
   std::vector<Tensor> blocks_;
   std::vector<TensorPart> parts_;
   std::future<void> locking_;  // of the blocks

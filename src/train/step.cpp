@@ -19,14 +19,6 @@ namespace {
 /// so many, one of them keeps the device busy for longer than the host needs to queue it.
 constexpr int64_t kMostRecorded = 16;
 
-int64_t micro_batches(const TrainJob& job) {
-  const Ranks groups = row_groups(job.config, job.communicator->ranks());
-  const int64_t rows =
-      groups.end_row(job.config.sequences) - groups.first_row(job.config.sequences);
-  const int64_t micro = job.config.micro_sequences;
-  return micro > 0 ? (rows + micro - 1) / micro : 1;
-}
-
 c10::Stream current_stream_of(torch::Device device) {
   return c10::impl::VirtualGuardImpl(device.type()).getStream(device);
 }
@@ -78,8 +70,10 @@ TrainStep::TrainStep(const TrainJob& job, Objective& objective, AdamW& optimizer
       optimizer_(optimizer),
       waiting_(std::make_shared<Stopwatch>(job.device)) {
   const std::string& graph = job.config.cuda_graph;
-  is_to_be_recorded_ = can_capture(job.device) &&
-                       (graph == "on" || (graph == "auto" && micro_batches(job) <= kMostRecorded));
+  is_to_be_recorded_ =
+      can_capture(job.device) &&
+      (graph == "on" ||
+       (graph == "auto" && micro_batches(job.config, job.communicator->ranks()) <= kMostRecorded));
   HYPENET_CHECK(is_to_be_recorded_ || graph != "on", job.stage,
                 ": cuda_graph: expected \"auto\" or \"off\" on device ", job.device.str(),
                 ", found \"on\"");

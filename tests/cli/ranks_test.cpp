@@ -13,6 +13,7 @@
 
 #include "base/json.h"
 #include "base/random.h"
+#include "tests/support/logged_losses.h"
 #include "tests/support/program.h"
 #include "tests/support/short_conversion.h"
 #include "tests/support/temporary_folder.h"
@@ -22,6 +23,7 @@ namespace hypenet {
 namespace {
 
 namespace fs = std::filesystem;
+using testing_support::logged_losses;
 using testing_support::ProgramResult;
 using testing_support::run_program;
 using testing_support::RunningProgram;
@@ -56,13 +58,7 @@ class RanksTest : public testing::Test {
     return arguments;
   }
 
-  std::vector<double> losses(const std::string& out) const {
-    std::vector<double> losses;
-    std::istringstream lines(read_file(folder_ / (out + "/metrics.jsonl")));
-    for (std::string line; std::getline(lines, line);)
-      losses.push_back(parse_json(line, "metrics")["loss"].get<double>());
-    return losses;
-  }
+  std::vector<double> losses(const std::string& out) const { return logged_losses(folder_ / out); }
 
   std::string weights(const std::string& out) const {
     return read_file(folder_ / (out + "/6-finetune/model.safetensors"));
@@ -89,6 +85,12 @@ TEST_F(RanksTest, any_number_of_ranks_trains_the_same_losses) {
     EXPECT_EQ(result.out.find("finetune: "), 0U) << "told once: " << result.out;
     EXPECT_EQ(result.out.find("finetune: ", 1), std::string::npos) << result.out;
     expect_near(losses(ranks), expected);
+    std::istringstream lines(read_file(folder_ / (ranks + "/metrics.jsonl")));
+    for (std::string line; std::getline(lines, line);) {
+      const double waiting = parse_json(line, "metrics").value("waiting", 0.0);
+      EXPECT_GT(waiting, 0) << line;
+      EXPECT_LE(waiting, 1) << line;
+    }
   }
 }
 

@@ -4,11 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <sstream>
 
-#include "base/files.h"
 #include "tests/support/compare.h"
 #include "tests/support/expect_error.h"
+#include "tests/support/logged_losses.h"
 #include "tests/support/shared_memory_ranks.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/tiny_model.h"
@@ -119,11 +118,7 @@ std::vector<double> losses_of(std::vector<CausalLm>& models, const StageConfig& 
                        .communicator = communicator};
     train(job, batches, objective);
   });
-  std::vector<double> losses;
-  std::istringstream lines(read_file(folder / "metrics.jsonl"));
-  for (std::string line; std::getline(lines, line);)
-    losses.push_back(Json::parse(line)["loss"].get<double>());
-  return losses;
+  return testing_support::logged_losses(folder.path());
 }
 
 TEST(RowRanks, groups_of_ranks_learn_what_one_learns_alone) {
