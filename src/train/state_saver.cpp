@@ -28,13 +28,16 @@ bool has_room(const std::vector<TensorPart>& parts, torch::Device device, const 
 
 }  // namespace
 
-PartsCopy::PartsCopy(const std::vector<TensorPart>& parts, torch::Device device)
-    : device_(device), locking_(std::async(std::launch::async, [this, numbers = numbers_of(parts)] {
-        const auto options = torch::TensorOptions(torch::kFloat32).pinned_memory(device_.is_cuda());
-        for (int64_t left = numbers; left > 0; left -= block_numbers_) {
-          blocks_.push_back(torch::empty({std::min(left, block_numbers_)}, options));
-        }
-      })) {}
+PartsCopy::PartsCopy(const std::vector<TensorPart>& parts, torch::Device device,
+                     int64_t block_numbers)
+    : device_(device), block_numbers_(block_numbers) {
+  locking_ = std::async(std::launch::async, [this, numbers = numbers_of(parts)] {
+    const auto options = torch::TensorOptions(torch::kFloat32).pinned_memory(device_.is_cuda());
+    for (int64_t left = numbers; left > 0; left -= block_numbers_) {
+      blocks_.push_back(torch::empty({std::min(left, block_numbers_)}, options));
+    }
+  });
+}
 
 void PartsCopy::take(const std::vector<TensorPart>& parts) {
   if (locking_.valid()) locking_.get();
