@@ -1,7 +1,10 @@
 // The operators are called by name: libtorch's own choice would send every new key length of a
 // decode to cuDNN.
+#include <tuple>
+
 #include "base/error.h"
 #include "ops/attention_forms.h"
+#include "ops/prefill_attention.h"
 
 namespace hypenet {
 namespace {
@@ -13,7 +16,8 @@ namespace {
 /// first and with them again, and both have to give the same.
 bool prefers_cudnn(int64_t T, int64_t S, int64_t d) {
   constexpr int64_t kBlock = 256, kLong = 32768, kLargestHead = 128;
-  return T == S && d <= kLargestHead && (T % kBlock == 0 || T >= kLong);
+  const bool are_blocks = T % kBlock == 0 && S % kBlock == 0;
+  return T > 1 && d <= kLargestHead && (are_blocks || T >= kLong);
 }
 
 bool uses_cudnn(AttentionBackend backend, const Tensor& q, const Tensor& k) {
@@ -23,14 +27,72 @@ bool uses_cudnn(AttentionBackend backend, const Tensor& q, const Tensor& k) {
     case AttentionBackend::kFlash:
       return false;
     case AttentionBackend::kCudnn:
-      HYPENET_CHECK(q.size(1) == k.size(1) && q.size(1) > 1 && q.size(3) <= 128,
-                    "attention: cuDNN: expected as many keys as queries, more than one, and heads "
-                    "of at most 128, found ",
-                    k.size(1), ", ", q.size(1), " and ", q.size(3));
+      HYPENET_CHECK(q.size(1) > 1 && q.size(3) <= 128,
+                    "attention: cuDNN: expected more than one query, and heads of at most 128, "
+                    "found ",
+                    q.size(1), " and ", q.size(3));
       return true;
   }
   throw Error("attention: unknown backend");
 }
+
+/// What cuDNN gives of attention over keys and values, heads first.
+struct CudnnAttention {
+  CudnnAttention(const Tensor& q, const Tensor& k, const Tensor& v, bool is_causal) {
+    std::tie(output, logsum, std::ignore, std::ignore, std::ignore, std::ignore, seed, offset,
+             std::ignore) =
+        at::_scaled_dot_product_cudnn_attention(q, k, v, /*attn_bias=*/std::nullopt,
+                                                /*compute_log_sumexp=*/true, /*dropout_p=*/0.0,
+                                                is_causal);
+  }
+  Tensor output, logsum;  // [B, H, T, d], [B, H, T, 1]
+  Tensor seed, offset;    // of dropout, for the backward
+};
+
+/// Queries of the last tokens, heads first: q [B, H, T, d], k and v [B, G, S, d], S > T. cuDNN's
+/// causal form takes as many keys as queries, so the keys before them are a part of their own.
+/// Returns [B, H, T, d].
+struct LastQueries : torch::autograd::Function<LastQueries> {
+  using Context = torch::autograd::AutogradContext;
+
+  static Tensor forward(Context* context, const Tensor& q, const Tensor& k, const Tensor& v) {
+    const int64_t T = q.size(2), before = k.size(2) - T;
+    const CudnnAttention earlier(q, k.narrow(2, 0, before), v.narrow(2, 0, before), false);
+    const CudnnAttention own(q, k.narrow(2, before, T), v.narrow(2, before, T), true);
+    std::vector<Tensor> rows;
+    for (int64_t b = 0; b < q.size(0); ++b) {
+      const auto part = [b](const CudnnAttention& from) {
+        return AttentionPart{from.output[b].transpose(0, 1).contiguous(),
+                             from.logsum[b].squeeze(-1).contiguous()};
+      };
+      rows.push_back(join_attention({part(earlier), part(own)}));
+    }
+    const Tensor output = torch::stack(rows).transpose(1, 2);
+    const Tensor logsum = torch::logaddexp(earlier.logsum, own.logsum);
+    context->save_for_backward({q, k, v, output, logsum});
+    context->saved_data["seed"] = own.seed;
+    context->saved_data["offset"] = own.offset;
+    return output;
+  }
+
+  static torch::autograd::variable_list backward(Context* context,
+                                                 torch::autograd::variable_list gradients) {
+    const auto saved = context->get_saved_variables();
+    const Tensor &q = saved[0], &k = saved[1], &v = saved[2];
+    const int64_t T = q.size(2), before = k.size(2) - T;
+    const auto part = [&](int64_t first, int64_t count, bool is_causal) {
+      return at::_scaled_dot_product_cudnn_attention_backward(
+          gradients[0], q, k.narrow(2, first, count), v.narrow(2, first, count), saved[3], saved[4],
+          context->saved_data["seed"].toTensor(), context->saved_data["offset"].toTensor(),
+          /*attn_bias=*/{}, /*cum_seq_q=*/{}, /*cum_seq_k=*/{}, T, count, /*dropout_p=*/0.0,
+          is_causal);
+    };
+    const auto [q_earlier, k_earlier, v_earlier] = part(0, before, false);
+    const auto [q_own, k_own, v_own] = part(before, T, true);
+    return {q_earlier + q_own, torch::cat({k_earlier, k_own}, 2),
+            torch::cat({v_earlier, v_own}, 2)};
+  }
+};
 
 }  // namespace
 
@@ -48,6 +110,7 @@ Tensor fused_attention(const Tensor& q, const Tensor& k, const Tensor& v,
   // Both take grouped heads as they are, [B, H, T, d] and [B, G, S, d] in any order of memory.
   const Tensor queries = q.transpose(1, 2), keys = k.transpose(1, 2), values = v.transpose(1, 2);
   if (uses_cudnn(backend, q, k)) {
+    if (q.size(1) < k.size(1)) return LastQueries::apply(queries, keys, values).transpose(1, 2);
     return std::get<0>(at::_scaled_dot_product_cudnn_attention(
                            queries, keys, values, /*attn_bias=*/std::nullopt,
                            /*compute_log_sumexp=*/has_gradients, /*dropout_p=*/0.0,

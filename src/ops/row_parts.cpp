@@ -19,39 +19,53 @@ RowPartsPointer kept_row(AutogradContext* context) {
   return c10::static_intrusive_pointer_cast<RowParts>(context->saved_data["row"].toCapsule());
 }
 
-/// x [B, n, ...] of a part's tokens -> [B, t, ...] of all tokens up to its last one. Backward: each
-/// token's gradient is the sum over the parts that saw it.
-struct TokensSoFar : torch::autograd::Function<TokensSoFar> {
+/// x [B, n, ...] of a part's tokens -> [B, T, ...] of the whole rows.
+Tensor whole_rows(const Tensor& x, const RowPartsPointer& row) {
+  Tensor own = x.contiguous();
+  if (x.size(1) < row->most_tokens()) {  // ranks exchange tensors of one size
+    std::vector<int64_t> shape = x.sizes().vec();
+    shape[1] = row->most_tokens() - x.size(1);
+    own = torch::cat({x, torch::zeros(shape, x.options())}, 1);
+  }
+  const Tensor all = row->gather(own);
+  std::vector<Tensor> parts;
+  for (int64_t p = 0; p < row->count(); ++p) {
+    parts.push_back(all[p].narrow(1, 0, row->tokens_of(p)));
+  }
+  return torch::cat(parts, 1);
+}
+
+/// x [B, T, ...] of whole rows on every rank -> [B, n, ...], their sum at a part's tokens.
+Tensor sum_at_own_tokens(const Tensor& x, const RowPartsPointer& row) {
+  std::vector<int64_t> shape = x.sizes().vec();
+  shape[1] = row->most_tokens();
+  shape.insert(shape.begin(), row->count());
+  const Tensor for_all = torch::zeros(shape, x.options());
+  for (int64_t p = 0; p < row->count(); ++p) {
+    const int64_t n = row->tokens_of(p);
+    for_all[p].narrow(1, 0, n).copy_(x.narrow(1, row->first_token(p), n));
+  }
+  return row->sum_own(for_all).narrow(1, 0, row->tokens_of(row->index()));
+}
+
+/// The two with gradients: each is the other's way back.
+struct WholeRows : torch::autograd::Function<WholeRows> {
   static Tensor forward(AutogradContext* context, const Tensor& x, const RowPartsPointer& row) {
     keep(context, row);
-    const Tensor all = row->gather(filled_up(x, row->most_tokens()));
-    std::vector<Tensor> parts;
-    for (int64_t p = 0; p <= row->index(); ++p)
-      parts.push_back(all[p].narrow(1, 0, row->tokens_of(p)));
-    return torch::cat(parts, 1);
+    return whole_rows(x, row);
   }
-
   static variable_list backward(AutogradContext* context, variable_list gradients) {
-    const RowPartsPointer row = kept_row(context);
-    const Tensor& gradient = gradients[0];
-    std::vector<int64_t> shape = gradient.sizes().vec();
-    shape[1] = row->most_tokens();
-    shape.insert(shape.begin(), row->count());
-    const Tensor for_all = torch::zeros(shape, gradient.options());
-    for (int64_t p = 0; p <= row->index(); ++p) {
-      const int64_t n = row->tokens_of(p);
-      for_all[p].narrow(1, 0, n).copy_(gradient.narrow(1, row->first_token(p), n));
-    }
-    const Tensor own = row->sum_own(for_all);
-    return {own.narrow(1, 0, row->tokens_of(row->index())), Tensor()};
+    return {sum_at_own_tokens(gradients[0], kept_row(context)), Tensor()};
   }
+};
 
-  /// Ranks exchange tensors of one size, and parts differ by a token.
-  static Tensor filled_up(const Tensor& x, int64_t tokens) {
-    if (x.size(1) == tokens) return x.contiguous();
-    std::vector<int64_t> shape = x.sizes().vec();
-    shape[1] = tokens - x.size(1);
-    return torch::cat({x, torch::zeros(shape, x.options())}, 1).contiguous();
+struct SumAtOwnTokens : torch::autograd::Function<SumAtOwnTokens> {
+  static Tensor forward(AutogradContext* context, const Tensor& x, const RowPartsPointer& row) {
+    keep(context, row);
+    return sum_at_own_tokens(x, row);
+  }
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    return {whole_rows(gradients[0], kept_row(context)), Tensor()};
   }
 };
 
@@ -89,9 +103,26 @@ struct StateBefore : torch::autograd::Function<StateBefore> {
 
 Tensor row_attention(const Tensor& q, const Tensor& k, const Tensor& v,
                      const RowPartsPointer& row) {
-  const int64_t B = k.size(0);
-  const Tensor both = TokensSoFar::apply(torch::cat({k, v}), row);  // one exchange for the two
-  return causal_attention(q, both.narrow(0, 0, B), both.narrow(0, B, B));
+  const int64_t T = row->tokens(), H = q.size(2), G = k.size(2), chunks = 2 * row->count();
+  const auto all = WholeRows::apply(torch::cat({q, k, v}, 2), row).split_with_sizes({H, G, G}, 2);
+  // Later queries see more keys: of as many chunks a rank takes one from the front and one from the
+  // back.
+  std::vector<Tensor> outputs;
+  int64_t done = 0;
+  const auto add_zeros = [&](int64_t until) {
+    outputs.push_back(torch::zeros({q.size(0), until - done, H, q.size(3)}, q.options()));
+    done = until;
+  };
+  for (const int64_t chunk : {row->index(), chunks - 1 - row->index()}) {
+    const int64_t first = T * chunk / chunks, end = T * (chunk + 1) / chunks;
+    if (first == end) continue;  // fewer tokens than chunks
+    add_zeros(first);
+    outputs.push_back(causal_attention(all[0].narrow(1, first, end - first),
+                                       all[1].narrow(1, 0, end), all[2].narrow(1, 0, end)));
+    done = end;
+  }
+  add_zeros(T);
+  return SumAtOwnTokens::apply(torch::cat(outputs, 1), row);
 }
 
 Tensor row_recurrence(const Recurrence& given, const RowPartsPointer& row) {

@@ -19,6 +19,7 @@ class RowParts : public torch::CustomClassHolder {
 
   int64_t index() const { return index_; }
   int64_t count() const { return count_; }
+  int64_t tokens() const { return tokens_; }
 
   /// The first token of a part; its last is before first_token(part + 1). Parts differ by one token
   /// at most.
@@ -39,9 +40,9 @@ class RowParts : public torch::CustomClassHolder {
 
 using RowPartsPointer = c10::intrusive_ptr<RowParts>;
 
-/// causal_attention of a part's queries q [B, n, H, d] with keys and values k, v [B, n, G, d]:
-/// those of the parts before it come from their ranks. Returns [B, n, H, d]. Differentiable; all
-/// parts have to run backward.
+/// causal_attention of whole rows at a part's tokens: q [B, n, H, d], k, v [B, n, G, d] are those
+/// of the part. Every rank has all of them for a time, and computes as much as the others. Returns
+/// [B, n, H, d]. Differentiable; all parts have to run backward.
 Tensor row_attention(const Tensor& q, const Tensor& k, const Tensor& v, const RowPartsPointer& row);
 
 /// The output of a recurrence over whole rows from a zero state at a part's tokens: `input` holds

@@ -107,7 +107,9 @@ class SharedRows : public testing::TestWithParam<Target> {
     const auto random = [&](int64_t tokens, int64_t heads) {
       return torch::randn({B, tokens, heads, d}).to(target.device, target.type);
     };
-    for (const int64_t tokens : {7, 33, 129}) {
+    std::vector<int64_t> lengths = {7, 33, 129};
+    if (target.device == torch::kCUDA) lengths.push_back(2048);  // by whole blocks: cuDNN
+    for (const int64_t tokens : lengths) {
       const std::vector<Tensor> inputs = {random(tokens, kHeads), random(tokens, key_heads),
                                           random(tokens, key_heads)};
       const Tensor gradient = random(tokens, kHeads);
