@@ -270,7 +270,7 @@ void run_eval(const CLI::App& app, EvalCommand command) {
             const Quiet others(!ranks->ranks().is_first());
             EvalCommand own = command;
             own.measure.ranks = ranks;
-            if (ranks->ranks().count > 1) own.measure.model.device.device = device.str();
+            own.measure.model.device.device = device.str();
             const OpenFolder folder(own.measure.model.folder);
             Findings findings = measure(own, folder, prepare(own, folder));
             findings.settings["device"] = command.measure.model.device.device;

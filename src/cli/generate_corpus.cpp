@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <iostream>
+#include <optional>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -144,6 +145,46 @@ EngineOptions memory_of(const MemoryFlags& flags, const TeacherTextOptions& opti
   return memory;
 }
 
+void write_corpus(const CorpusFlags& flags, const ModelOptions& model, const MemoryFlags& memory,
+                  TeacherTextOptions options, Communicator& ranks) {
+  const Checkpoint checkpoint(model.folder);
+  const ModelConfig config = open_config(model, checkpoint);
+  const Tokenizer tokenizer = open_tokenizer(model.folder, config);
+  options.answer.stop_ids = stop_ids(checkpoint, tokenizer);
+  const Json settings = settings_of(flags, options, model.folder, config.attn_logits_scaling);
+  ranks.check_same("generate: settings", settings.dump());
+  const bool is_first = ranks.ranks().is_first();
+  if (ranks.any(is_first && is_corpus_done(flags.file, settings))) {
+    std::cout << flags.file.string() << ": already there\n";
+    return;
+  }
+  std::optional<CorpusFile> corpus;
+  if (is_first) corpus.emplace(flags.file, settings, flags.tokens, tokenizer);
+  const int64_t before = ranks.most(is_first ? corpus->tokens() : 0);
+  const Beginnings beginnings(flags.text, text_field(flags), print_note);
+  Engine engine(open_model(model, checkpoint), memory_of(memory, options));
+  CorpusProgress progress(before, flags.tokens);
+  write_teacher_text(
+      engine, tokenizer, beginnings, options,
+      {.ranks = ranks,
+       .corpus = is_first ? &*corpus : nullptr,
+       .stop = interrupt_flag(),
+       .report = [&](int64_t tokens) { progress.show(std::min(tokens, flags.tokens)); }});
+  if (!is_first) return;
+  Json record =
+      run_record({.name = "corpus", .settings = settings, .parents = parents(flags, model.folder)});
+  record["device"] = model.device.device;
+  record["dtype"] = model.type;
+  record["ranks"] = ranks.ranks().count;
+  record["sequences"] = options.sequences;
+  record["seconds"] = progress.seconds();
+  record["tokens_per_second"] = progress.rate(corpus->tokens());
+  record["tokens_before"] = before;  // of processes that were stopped
+  corpus->commit(std::move(record));
+  progress.finish(*corpus);
+  std::cout << flags.file.string() << '\n';
+}
+
 }  // namespace
 
 CLI::Option* add_corpus_options(CLI::App& command, CorpusFlags& flags) {
@@ -160,49 +201,29 @@ CLI::Option* add_corpus_options(CLI::App& command, CorpusFlags& flags) {
       command.add_option("--prompt-tokens", flags.prompt_tokens, "tokens of a prompt: least,most")
           ->delimiter(',')
           ->expected(2);
-  CLI::Option* sequences = command.add_option(
-      "--sequences", flags.sequences, "documents side by side (1024 on a GPU, 16 on a CPU)");
-  for (CLI::Option* option : {text, field, tokens, prompts, sequences}) option->needs(corpus);
+  CLI::Option* sequences =
+      command.add_option("--sequences", flags.sequences,
+                         "documents side by side in each process (1024 on a GPU, 16 on a CPU)");
+  add_rank_options(command, flags.ranks);
+  for (CLI::Option* option :
+       {text, field, tokens, prompts, sequences, command.get_option("--ranks"),
+        command.get_option("--ranks-patience")}) {
+    option->needs(corpus);
+  }
   prompts->capture_default_str();
   return corpus->needs(text)->needs(tokens);
 }
 
 void generate_corpus(const CorpusFlags& flags, const CorpusSampling& asked) {
   check(flags);
-  TeacherTextOptions options = text_options(flags, asked);
-  const fs::path& folder = asked.model.folder;
-  const Checkpoint checkpoint(folder);
-  const ModelConfig config = open_config(asked.model, checkpoint);
-  const Tokenizer tokenizer = open_tokenizer(folder, config);
-  options.answer.stop_ids = stop_ids(checkpoint, tokenizer);
-  const Json settings = settings_of(flags, options, folder, config.attn_logits_scaling);
-  if (is_corpus_done(flags.file, settings)) {
-    std::cout << flags.file.string() << ": already there\n";
-    return;
-  }
-  CorpusFile corpus(flags.file, settings, flags.tokens, tokenizer);
-  const Beginnings beginnings(flags.text, text_field(flags), print_note);
-  Engine engine(open_model(asked.model, checkpoint), memory_of(asked.memory, options));
-  CorpusProgress progress(corpus.tokens(), flags.tokens);
-  const int64_t before = corpus.tokens();
-  write_teacher_text(engine, tokenizer, beginnings, options, corpus, [&](int64_t tokens) {
-    if (interrupt_flag()) {
-      throw Interrupted(concat("interrupted; the same command goes on from here: ", corpus.tokens(),
-                               " of ", flags.tokens, " tokens, in whole documents, are kept"));
-    }
-    progress.show(std::min(tokens, flags.tokens));
-  });
-  Json record =
-      run_record({.name = "corpus", .settings = settings, .parents = parents(flags, folder)});
-  record["device"] = asked.model.device.device;
-  record["dtype"] = asked.model.type;
-  record["sequences"] = options.sequences;
-  record["seconds"] = progress.seconds();
-  record["tokens_per_second"] = progress.rate(corpus.tokens());
-  record["tokens_before"] = before;  // of processes that were stopped
-  corpus.commit(std::move(record));
-  progress.finish(corpus);
-  std::cout << flags.file.string() << '\n';
+  const TeacherTextOptions options = text_options(flags, asked);
+  as_rank(flags.ranks, asked.model.device,
+          [&](torch::Device device, const std::shared_ptr<Communicator>& ranks) {
+            const Quiet others(!ranks->ranks().is_first());
+            ModelOptions model = asked.model;
+            model.device.device = device.str();
+            write_corpus(flags, model, asked.memory, options, *ranks);
+          });
 }
 
 }  // namespace hypenet

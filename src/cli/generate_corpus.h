@@ -10,6 +10,7 @@
 
 #include "cli/generation_options.h"
 #include "cli/model_folder.h"
+#include "cli/ranks.h"
 
 namespace hypenet {
 
@@ -19,7 +20,8 @@ struct CorpusFlags {
   std::optional<std::string> text_field = {};  // "text" where none is given
   int64_t tokens = 0;                          // of the whole corpus
   std::vector<int64_t> prompt_tokens = {2, 32};
-  std::optional<int64_t> sequences = {};
+  std::optional<int64_t> sequences = {};  // of a rank
+  RankOptions ranks = {};
 };
 
 /// Adds --corpus, which is returned, and what only goes with it; `flags` must outlive the parsing.
@@ -33,7 +35,7 @@ struct CorpusSampling {
   std::optional<int64_t> tokens;  // of an answer
 };
 
-/// Makes the corpus, or goes on with it; says so where it is there already.
+/// Makes the corpus, or goes on with it, by the ranks asked for; says so where it is there already.
 void generate_corpus(const CorpusFlags& flags, const CorpusSampling& asked);
 
 }  // namespace hypenet

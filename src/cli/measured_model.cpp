@@ -37,6 +37,12 @@ Json identity_of(const ModelOptions& options, const Checkpoint& checkpoint) {
   return identity;
 }
 
+/// Throws Error on a rank that measures another model than the first one.
+void check_same_model(Communicator& ranks, Json identity) {
+  for (Json& file : identity["files"]) file.erase("modified");  // hosts may have copies
+  ranks.check_same("eval: model", identity.dump());
+}
+
 EvaluatorOptions options_of_evaluator(const MeasureOptions& options, const Checkpoint& checkpoint,
                                       const Tokenizer& tokenizer, const std::string& type) {
   EvaluatorOptions result;
@@ -46,6 +52,7 @@ EvaluatorOptions options_of_evaluator(const MeasureOptions& options, const Check
   result.journal = options.journal;
   result.ranks = options.ranks;
   Json model = identity_of(options.model, checkpoint);
+  check_same_model(*options.ranks, model);
   model["dtype"] = type;
   model["device"] = parse_device(options.model.device.device).is_cuda() ? "cuda" : "cpu";
   result.identity = {{"model", model}, {"ll_dtype", options.sums_in_bf16 ? "bf16" : "float32"}};
@@ -145,7 +152,6 @@ std::vector<EvalAnswer> MeasuredModel::answer(std::span<const EvalRequest* const
 }
 
 ScoreOptions MeasuredModel::score_options(std::string_view what, int64_t rows) {
-  rows = ranks_->ranks().end_row(rows) - ranks_->ranks().first_row(rows);  // about its share
   const auto progress = std::make_shared<Progress>();
   const auto left = std::make_shared<TimeLeft>();
   const auto done = std::make_shared<int64_t>(0);

@@ -11,6 +11,7 @@
 #include <iostream>
 #include <optional>
 
+#include "base/version.h"
 #include "cli/failure.h"
 #include "run/run.h"
 
@@ -125,6 +126,7 @@ void as_rank(const RankOptions& options, DeviceOptions device,
   const Patience waits{.to_meet = std::min(Patience().to_meet, patience), .with_signs = patience};
   const auto job = join_job(*place, own, waits, tell);
   try {
+    job->check_same("program", concat(version(), " ", source_commit()));
     work(own, job);
     job->leave();
   } catch (const OtherRankFailed&) {

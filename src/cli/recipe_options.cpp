@@ -1,7 +1,6 @@
 // The options of the commands that run a recipe.
 #include "cli/recipe_options.h"
 
-#include "base/version.h"
 #include "cli/interrupt.h"
 #include "run/kept_recipe.h"
 
@@ -69,7 +68,6 @@ void run_with_options(const RecipeOptions& options,
           [&](torch::Device device, const std::shared_ptr<Communicator>& communicator) {
             RunProgress progress;
             const bool is_first = communicator->ranks().is_first();
-            communicator->check_same("program", concat(version(), " ", source_commit()));
             work({.out = out_folder(options),
                   .device = device,
                   .observer = is_first ? &progress : nullptr,

@@ -76,7 +76,6 @@ class Agenda {
   void score();
   void generate();
   void report() const {
-    options_.ranks->give_sign();
     if (report_) report_(progress_);
   }
   /// [variant][request]
@@ -247,12 +246,9 @@ std::vector<std::vector<EvalAnswer>> Agenda::answers() const {
 }  // namespace
 
 Evaluator::Evaluator(Respondent& respondent, const Tokenizer& tokenizer, EvaluatorOptions options)
-    : shared_(options.ranks->ranks().count > 1
-                  ? std::make_unique<SharedRespondent>(respondent, *options.ranks)
-                  : nullptr),
-      respondent_(shared_ ? *shared_ : respondent),
-      tokenizer_(tokenizer),
-      options_(std::move(options)) {
+    : options_(std::move(options)),
+      respondent_(respondent, *options_.ranks),
+      tokenizer_(tokenizer) {
   if (options_.max_length == 0) options_.max_length = respondent.made_for();
   HYPENET_CHECK(options_.max_length > 0, "eval: max_length (config.json: max_position_embeddings, ",
                 "or --max-length): expected at least 1, found ", options_.max_length);

@@ -63,10 +63,9 @@ class Evaluator {
   int64_t max_length() const { return options_.max_length; }
 
  private:
-  std::unique_ptr<SharedRespondent> shared_;  // null: one rank
-  Respondent& respondent_;
-  const Tokenizer& tokenizer_;
   EvaluatorOptions options_;
+  SharedRespondent respondent_;
+  const Tokenizer& tokenizer_;
   std::unique_ptr<Journal> journal_;  // null: none is kept
 };
 

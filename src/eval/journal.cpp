@@ -77,7 +77,8 @@ void Journal::read(const fs::path& path, const std::string& text, const Json& he
     HYPENET_CHECK(line.is_object(), place, ": expected an object, found ", json_kind(line));
     at = end + 1;
     if (number == 1) {
-      const std::string difference = first_difference(header, line);
+      // Not on other ranks: the files of their hosts may be copies of another time.
+      const std::string difference = log_ ? first_difference(header, line) : "";
       HYPENET_CHECK(difference.empty(), path.string(), ": answers of another model or setting (",
                     difference, "); remove the file or choose another --out");
       continue;

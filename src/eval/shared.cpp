@@ -1,144 +1,105 @@
-// On the way between ranks are records of numbers, as they lie in memory: the hosts of a job are of
-// one kind.
+// Every count-th batch or request is a rank's: long ones come first, so shares take about as long.
 #include "eval/shared.h"
 
-#include <algorithm>
-#include <cstring>
+#include <functional>
+#include <string_view>
 
 #include "engine/score_batches.h"
+#include "ranks/exchange.h"
 
 namespace hypenet {
 namespace {
 
-// Of a round: few enough that little is lost when a job is killed.
-constexpr size_t kBatchesOfRound = 4, kRequestsOfRound = 128;
-
-template <class Number>
-void append(std::string& bytes, Number number) {
-  bytes.append(reinterpret_cast<const char*>(&number), sizeof number);
+/// Throws Error on a rank whose data or tokenizer gave other token ids than the first rank's.
+template <class Row>
+void check_same_ids(Communicator& ranks, std::span<const Row> rows,
+                    std::vector<int32_t> Row::*ids) {
+  if (ranks.ranks().count == 1) return;
+  std::string bytes;
+  for (const Row& row : rows) append(bytes, row.*ids);
+  ranks.check_same("eval: number and hash of the rows of token ids",
+                   concat(rows.size(), ", ", std::hash<std::string_view>()(bytes)));
 }
-
-class Reader {
- public:
-  explicit Reader(const std::string& bytes) : bytes_(bytes) {}
-  bool is_at_end() const { return at_ == bytes_.size(); }
-
-  template <class Number>
-  Number next() {
-    Number number;
-    std::memcpy(&number, bytes_.data() + at_, sizeof number);
-    at_ += sizeof number;
-    return number;
-  }
-
- private:
-  const std::string& bytes_;
-  size_t at_ = 0;
-};
 
 }  // namespace
 
-void append_scores(std::string& bytes, size_t variant, size_t row,
-                   const std::vector<TokenScore>& scores) {
-  for (const size_t number : {variant, row, scores.size()}) append(bytes, number);
-  for (const TokenScore& token : scores) {
-    append(bytes, token.logprob);
-    append(bytes, token.greedy);
-  }
-}
-
-void read_scores(const std::string& bytes, const OnScores& on_scores) {
-  for (Reader reader(bytes); !reader.is_at_end();) {
-    const auto variant = reader.next<size_t>(), row = reader.next<size_t>();
-    std::vector<TokenScore> scores(reader.next<size_t>());
-    for (TokenScore& token : scores) {
-      token.logprob = reader.next<float>();
-      token.greedy = reader.next<bool>();
-    }
-    on_scores(variant, row, scores);
-  }
-}
-
-RowBatches own_batches(RowBatches batches, Ranks ranks) {
+RowBatches own_batches(const RowBatches& batches, Ranks ranks) {
   RowBatches own;
   for (auto i = static_cast<size_t>(ranks.index); i < batches.size();
        i += static_cast<size_t>(ranks.count)) {
-    own.push_back(std::move(batches[i]));
+    own.push_back(batches[i]);
   }
   return own;
 }
 
 RowScores score_shared(Engine& engine, std::span<const ScoredRow> rows, const ScoreOptions& options,
                        Communicator& ranks) {
-  const int64_t tokens =
-      options.batch_tokens > 0 ? options.batch_tokens : engine.score_batch_tokens();
-  const RowBatches batches = own_batches(score_batches(rows, tokens), ranks.ranks());
-  std::string bytes;
-  engine.score(rows, {.batches = &batches, .on_row = [&](size_t row, const auto& scores) {
-                        ranks.give_sign();
-                        append_scores(bytes, 0, row, scores);
-                        if (options.on_row) options.on_row(row, scores);
-                      }});
+  ModelRespondent own(engine, options.batch_tokens);
   RowScores all(rows.size());
-  for (const std::string& of_rank : ranks.gather_bytes(bytes)) {
-    read_scores(of_rank, [&](size_t, size_t row, const auto& scores) { all[row] = scores; });
-  }
+  SharedRespondent(own, ranks)
+      .score(rows, score_batches(rows, own.batch_tokens()),
+             [&](size_t, size_t row, const auto& scores) {
+               all[row] = scores;
+               if (options.on_row) options.on_row(row, scores);
+             });
   return all;
 }
 
 void SharedRespondent::score(std::span<const ScoredRow> rows, const RowBatches& batches,
                              const OnScores& on_scores) {
-  const auto index = static_cast<size_t>(ranks_.ranks().index);
-  const auto count = static_cast<size_t>(ranks_.ranks().count);
-  const std::span<const std::vector<size_t>> all = batches;
-  for (size_t at = 0; at < all.size(); at += count * kBatchesOfRound) {
-    // A rank's batches are neighbours: told rank after rank, they are in the order of one rank.
-    const auto left = all.subspan(std::min(all.size(), at + index * kBatchesOfRound));
-    const auto own = left.first(std::min(left.size(), kBatchesOfRound));
-    std::string bytes;
-    own_.score(rows, {own.begin(), own.end()}, [&](size_t variant, size_t row, const auto& scores) {
-      ranks_.give_sign();
-      append_scores(bytes, variant, row, scores);
-    });
-    for (const std::string& of_rank : ranks_.gather_bytes(bytes)) read_scores(of_rank, on_scores);
-  }
+  check_same_ids(ranks_, rows, &ScoredRow::ids);
+  Exchange exchange(ranks_, [&](const std::string& found) {
+    for (Records records(found); !records.is_at_end();) {
+      const auto variant = records.next<size_t>(), row = records.next<size_t>();
+      on_scores(variant, row, records.next_list<TokenScore>());
+    }
+  });
+  own_.score(rows, own_batches(batches, ranks_.ranks()),
+             [&](size_t variant, size_t row, const auto& scores) {
+               append(exchange.found(), variant);
+               append(exchange.found(), row);
+               append(exchange.found(), scores);
+               if (exchange.is_due()) exchange.tell(true);
+             });
+  while (exchange.tell(false)) continue;
 }
 
 void SharedRespondent::generate(std::span<const Request> requests, const AnswerUse& use) {
+  check_same_ids(ranks_, requests, &Request::prompt);
+  const auto first = static_cast<size_t>(ranks_.ranks().index);
   const auto count = static_cast<size_t>(ranks_.ranks().count);
-  for (size_t begin = 0; begin < requests.size(); begin += count * kRequestsOfRound) {
-    const size_t end = std::min(requests.size(), begin + count * kRequestsOfRound);
-    std::vector<Request> own;
-    std::vector<size_t> places;
-    for (size_t i = begin + static_cast<size_t>(ranks_.ranks().index); i < end; i += count) {
-      own.push_back(requests[i]);
-      places.push_back(i);
+  const auto place = [=](size_t own) { return first + own * count; };
+  std::vector<Request> own;
+  for (size_t i = first; i < requests.size(); i += count) own.push_back(requests[i]);
+  Exchange exchange(ranks_, [&](const std::string& found) {
+    for (Records records(found); !records.is_at_end();) {
+      const auto variant = records.next<size_t>(), request = records.next<size_t>();
+      use.on_answer(variant, request, records.next_list<int32_t>());
     }
-    std::string bytes;
-    AnswerUse here;
-    here.on_step = use.on_step;
-    if (use.is_wanted) {
-      here.is_wanted = [&](size_t variant, size_t i) { return use.is_wanted(variant, places[i]); };
-    }
-    if (use.on_token) {
-      here.on_token = [&](size_t variant, size_t i, int32_t id) {
-        return use.on_token(variant, places[i], id);
-      };
-    }
-    here.on_answer = [&](size_t variant, size_t i, const std::vector<int32_t>& ids) {
-      for (const size_t number : {variant, places[i], ids.size()}) append(bytes, number);
-      for (const int32_t id : ids) append(bytes, id);
-    };
-    own_.generate(own, here);
-    for (const std::string& of_rank : ranks_.gather_bytes(bytes)) {
-      for (Reader reader(of_rank); !reader.is_at_end();) {
-        const auto variant = reader.next<size_t>(), request = reader.next<size_t>();
-        std::vector<int32_t> ids(reader.next<size_t>());
-        for (int32_t& id : ids) id = reader.next<int32_t>();
-        use.on_answer(variant, request, ids);
-      }
-    }
+  });
+  const auto on_step = [&] {
+    if (use.on_step) use.on_step();
+  };
+  AnswerUse here;
+  if (use.is_wanted) {
+    here.is_wanted = [&](size_t variant, size_t i) { return use.is_wanted(variant, place(i)); };
   }
+  if (use.on_token) {
+    here.on_token = [&](size_t variant, size_t i, int32_t id) {
+      return use.on_token(variant, place(i), id);
+    };
+  }
+  here.on_answer = [&](size_t variant, size_t i, const std::vector<int32_t>& ids) {
+    append(exchange.found(), variant);
+    append(exchange.found(), place(i));
+    append(exchange.found(), ids);
+  };
+  here.on_step = [&] {
+    if (exchange.is_due()) exchange.tell(true);
+    on_step();
+  };
+  own_.generate(own, here);
+  while (exchange.tell(false)) on_step();
 }
 
 }  // namespace hypenet

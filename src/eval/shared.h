@@ -1,32 +1,25 @@
-// An evaluation's work over the ranks of a job: each has all requests and answers its share;
-// answers go to every rank. Batches are those of one rank, so that scores are the same bits.
+// An evaluation's work over the ranks of a job: each has all rows and requests, and answers its
+// share. Batches are those of one rank, so that scores are the same bits.
 #pragma once
 
-#include <functional>
 #include <span>
 #include <string>
-#include <vector>
 
 #include "eval/respondent.h"
 #include "ranks/ranks.h"
 
 namespace hypenet {
 
-/// Scores on their way between ranks.
-void append_scores(std::string& bytes, size_t variant, size_t row,
-                   const std::vector<TokenScore>& scores);
-void read_scores(const std::string& bytes, const OnScores& on_scores);
-
 /// The share of a rank: every count-th batch.
-RowBatches own_batches(RowBatches batches, Ranks ranks);
+RowBatches own_batches(const RowBatches& batches, Ranks ranks);
 
-/// Engine::score over the ranks, all of which call it with the same rows; each has all scores.
-/// `options.on_row` sees those of this rank.
+/// Engine::score over the ranks, all of which call it with the same; each sees and gets all scores.
+/// Throws Error on a rank with other rows than the first.
 RowScores score_shared(Engine& engine, std::span<const ScoredRow> rows, const ScoreOptions& options,
                        Communicator& ranks);
 
-/// Another respondent, of each rank. All ranks call it with the same; each is told all answers in
-/// the same order, after every round of some batches or requests a rank.
+/// Another respondent, of each rank. All ranks call it with the same, and throw Error where they
+/// do not; each is told all answers in the same order.
 class SharedRespondent : public Respondent {
  public:
   /// Both have to outlive it.

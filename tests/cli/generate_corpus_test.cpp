@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "data/documents.h"
+#include "tests/support/children.h"
 #include "tests/support/expect_error_line.h"
 #include "tests/support/program.h"
 #include "tests/support/wait_until.h"
@@ -14,6 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::HasSubstr;
+using testing_support::children_of;
 using testing_support::expect_error_line;
 using testing_support::ProgramResult;
 using testing_support::run_program;
@@ -105,6 +107,52 @@ TEST_F(GenerateCorpus, goes_on_after_it_was_killed) {
   EXPECT_EQ(read_file(root_ / "cut.jsonl"), read_file(root_ / "whole.jsonl"));
 }
 
+TEST_F(GenerateCorpus, is_the_same_file_by_any_number_of_ranks) {
+  const auto by = [&](const std::string& ranks) {
+    const std::string name = ranks + ".jsonl";
+    const ProgramResult result =
+        run_program(command(name, {"--corpus-tokens", "1000", "--ranks", ranks}));
+    EXPECT_EQ(result.code, 0) << result.error;
+    EXPECT_EQ(result.out, (root_ / name).string() + "\n");
+    EXPECT_EQ(read_json(root_ / (name + ".json"))["ranks"], std::stoi(ranks));
+    return read_file(root_ / name);
+  };
+  const std::string alone = by("1");
+  EXPECT_EQ(by("2"), alone);
+  EXPECT_EQ(by("3"), alone);
+}
+
+TEST_F(GenerateCorpus, goes_on_by_other_ranks_after_it_was_killed) {
+  const auto by = [&](const std::string& ranks) {
+    return command("cut.jsonl",
+                   {"--corpus-tokens", "1000000", "--sequences", "1", "--ranks", ranks});
+  };
+  const fs::path journal = root_ / "cut.jsonl.journal";
+  const auto size = [&] { return fs::exists(journal) ? fs::file_size(journal) : 0; };
+  RunningProgram first(by("2"));
+  ASSERT_TRUE(wait_until([&] { return size() > 3000; }));
+  const std::vector<pid_t> ranks = children_of(first.process());
+  ASSERT_EQ(ranks.size(), 2U);
+  ::kill(ranks[1], SIGKILL);
+  const ProgramResult killed = first.wait();
+  EXPECT_EQ(killed.code, 1);
+  EXPECT_THAT(killed.error, HasSubstr("ended by signal 9"));
+
+  const auto before = size();
+  RunningProgram second(by("3"));
+  ASSERT_TRUE(wait_until([&] { return size() > before; }));
+  ::kill(second.process(), SIGINT);
+  const ProgramResult interrupted = second.wait();
+  EXPECT_EQ(interrupted.code, 130) << interrupted.error;
+  EXPECT_THAT(interrupted.error, HasSubstr("the same command goes on from here: "));
+
+  ASSERT_EQ(run_program(command("whole.jsonl", {"--corpus-tokens", "2000"})).code, 0);
+  const std::string whole = read_file(root_ / "whole.jsonl"), lines = read_file(journal);
+  const std::string cut = lines.substr(lines.find('\n') + 1, whole.size());
+  EXPECT_GT(cut.size(), 3000);
+  EXPECT_TRUE(whole.starts_with(cut.substr(0, cut.rfind('\n') + 1)));
+}
+
 TEST_F(GenerateCorpus, what_makes_no_sense_is_refused) {
   const auto refused = [&](const std::vector<std::string>& more, const std::string& text) {
     expect_error_line(run_program(command("x.jsonl", more)), text);
@@ -115,8 +163,10 @@ TEST_F(GenerateCorpus, what_makes_no_sense_is_refused) {
   expect_error_line(run_program(command("x.parquet", {"--corpus-tokens", "9"})),
                     "--corpus: expected a file ending in .jsonl or .jsonl.gz");
   expect_error_line(run_program(command("none/x.jsonl", {"--corpus-tokens", "9"})), "cannot write");
-  expect_error_line(run_program({"generate", "DIR", "--prompt", "x", "--sequences", "2"}),
-                    "--sequences requires --corpus");
+  for (const std::string option : {"--sequences", "--ranks"}) {
+    expect_error_line(run_program({"generate", "DIR", "--prompt", "x", option, "2"}),
+                      option + " requires --corpus");
+  }
   EXPECT_FALSE(fs::exists(root_ / "x.jsonl.journal"));
 }
 

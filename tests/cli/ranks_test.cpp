@@ -7,12 +7,12 @@
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
-#include <fstream>
 #include <sstream>
 #include <thread>
 
 #include "base/json.h"
 #include "base/random.h"
+#include "tests/support/children.h"
 #include "tests/support/logged_losses.h"
 #include "tests/support/program.h"
 #include "tests/support/short_conversion.h"
@@ -23,6 +23,7 @@ namespace hypenet {
 namespace {
 
 namespace fs = std::filesystem;
+using testing_support::children_of;
 using testing_support::logged_losses;
 using testing_support::ProgramResult;
 using testing_support::run_program;
@@ -32,14 +33,6 @@ using testing_support::short_conversion;
 using testing_support::wait_until;
 using testing_support::write_text;
 using Clock = std::chrono::steady_clock;
-
-/// The processes that this one started and that are still there.
-std::vector<pid_t> children_of(pid_t process) {
-  std::ifstream file(concat("/proc/", process, "/task/", process, "/children"));
-  std::vector<pid_t> children;
-  for (pid_t child = 0; file >> child;) children.push_back(child);
-  return children;
-}
 
 bool is_there(pid_t process) { return fs::exists(concat("/proc/", process, "/exe")); }
 

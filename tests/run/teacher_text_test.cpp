@@ -6,8 +6,10 @@
 #include <set>
 
 #include "base/files.h"
+#include "run/run.h"
 #include "store/checkpoint.h"
 #include "tests/support/expect_error.h"
+#include "tests/support/shared_memory_ranks.h"
 #include "tests/support/temporary_folder.h"
 
 namespace hypenet {
@@ -24,8 +26,6 @@ constexpr const char* kText =
     "The price of bread depends on the price of grain. Did the king know? Nobody can say.\n"
     "Every number has a successor. Rivers carry sand to the sea. Light is faster than sound.\n";
 
-struct Stopped {};
-
 class TeacherText : public testing::Test {
  protected:
   TeacherText() {
@@ -38,17 +38,31 @@ class TeacherText : public testing::Test {
 
   Beginnings beginnings() const { return {{folder_ / "text.txt"}, "text"}; }
 
-  /// The corpus so far, stopped when so many tokens are known.
-  std::string write(const std::string& name, int64_t sequences, int64_t stop_at = INT64_MAX) {
+  /// The corpus so far, stopped when so many tokens are known to the last rank.
+  std::string write(const std::string& name, int64_t sequences, int64_t stop_at = INT64_MAX,
+                    int64_t ranks = 1) {
     options_.sequences = sequences;
     CorpusFile corpus(folder_ / name, {{"seed", 0}}, kTokens, tokenizer_);
-    Engine engine(load_model(Checkpoint(kTeacher)), {.max_sequences = sequences});
+    std::vector<std::unique_ptr<Engine>> engines;
+    for (int64_t rank = 0; rank < ranks; ++rank) {
+      engines.push_back(std::make_unique<Engine>(load_model(Checkpoint(kTeacher)),
+                                                 EngineOptions{.max_sequences = sequences}));
+    }
     try {
-      write_teacher_text(engine, tokenizer_, beginnings(), options_, corpus, [&](int64_t tokens) {
-        if (tokens >= stop_at) throw Stopped();
+      testing_support::run_ranks(ranks, [&](const std::shared_ptr<Communicator>& communicator) {
+        const Ranks own = communicator->ranks();
+        std::atomic<bool> stop = false;
+        write_teacher_text(*engines[static_cast<size_t>(own.index)], tokenizer_, beginnings(),
+                           options_,
+                           {.ranks = *communicator,
+                            .corpus = own.is_first() ? &corpus : nullptr,
+                            .stop = stop,
+                            .report = [&](int64_t tokens) {
+                              stop = tokens >= stop_at && own.index == own.count - 1;
+                            }});
       });
-    } catch (const Stopped&) {
-      EXPECT_TRUE(engine.is_idle());
+    } catch (const Interrupted&) {
+      for (const auto& engine : engines) EXPECT_TRUE(engine->is_idle());
       return read_file(folder_ / (name + ".journal"));
     }
     corpus.commit({});
@@ -94,6 +108,12 @@ TEST_F(TeacherText, the_corpus_does_not_depend_on_how_many_run_side_by_side) {
   EXPECT_EQ(write("all.jsonl", 64), one);
 }
 
+TEST_F(TeacherText, the_corpus_does_not_depend_on_the_number_of_ranks) {
+  const std::string one = write("one.jsonl", 4);
+  EXPECT_EQ(write("two.jsonl", 3, INT64_MAX, 2), one);
+  EXPECT_EQ(write("five.jsonl", 1, INT64_MAX, 5), one);
+}
+
 TEST_F(TeacherText, documents_go_on_from_their_prompts_until_there_are_enough) {
   std::istringstream lines(write("x.jsonl", 8));
   int64_t tokens = 0, last = 0, documents = 0;
@@ -118,6 +138,8 @@ TEST_F(TeacherText, a_stopped_run_goes_on_to_the_same_bytes) {
   EXPECT_TRUE(second.starts_with(first));
   EXPECT_GT(second.size(), first.size());
   EXPECT_EQ(write("cut.jsonl", 5), whole);
+  write("cut_of_two.jsonl", 1, 100, 2);
+  EXPECT_EQ(write("cut_of_two.jsonl", 2, INT64_MAX, 3), whole);
 }
 
 TEST_F(TeacherText, impossible_settings_are_refused) {
