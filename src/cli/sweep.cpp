@@ -10,6 +10,7 @@
 #include "cli/interrupt.h"
 #include "cli/note.h"
 #include "cli/outputs.h"
+#include "cli/ranks.h"
 #include "cli/recipe_options.h"
 #include "cli/task_options.h"
 #include "data/held_out.h"
@@ -21,7 +22,7 @@ namespace {
 constexpr const char* kExample = R"(Examples, and how to go on:
   hypenet sweep teacher --aligned out/tiny/2-align --data held-out.txt --scores scores.csv
   hypenet sweep Qwen3-1.7B --aligned out/2b/2-align --data-dir data --device cuda
-      --tasks ruler_qa_squad,fda,swde,arc_easy,arc_challenge,hellaswag --lengths 4096
+      --tasks ruler_qa_squad,fda,swde,arc_easy,arc_challenge,hellaswag --lengths 4096 --ranks all
   hypenet select --scores scores.csv --table
 
 Tasks: recall, text and lazy on the held-out text of --data; all of hypenet eval on --data-dir.
@@ -36,6 +37,7 @@ struct SweepCommand {
   int64_t seed = 0;
   int64_t memory_bytes = 0;
   DeviceOptions device;
+  RankOptions ranks;
 };
 
 /// Which tasks read which flags.
@@ -74,14 +76,9 @@ void check(const CLI::App& app, const SweepCommand& command) {
   check_outputs({{"--scores", command.scores}}, {command.data.begin(), command.data.end()});
 }
 
-void run(const CLI::App& app, const SweepCommand& command) {
-  check(app, command);
+/// One rank's share; the first one writes the scores.
+void sweep(const SweepCommand& command, const RunOptions& options) {
   const Tokenizer tokenizer = Tokenizer::load(command.job.teacher);
-  RunProgress progress;
-  RunOptions options;
-  options.device = use_device(command.device);
-  options.observer = &progress;
-  options.stop = &interrupt_flag();
   SweepConfig config = command.config;
   config.precision = !command.precision.empty() ? command.precision
                      : options.device.is_cuda() ? "bfloat16"
@@ -92,9 +89,26 @@ void run(const CLI::App& app, const SweepCommand& command) {
   const std::vector<int32_t> held_out =
       command.data.empty() ? std::vector<int32_t>()
                            : read_held_out(command.data, "text", tokenizer, print_note);
-  write_scores(command.scores, sweep_checkpoints(job, config, held_out,
-                                                 static_cast<uint64_t>(command.seed), options));
+  const LayerScores scores =
+      sweep_checkpoints(job, config, held_out, static_cast<uint64_t>(command.seed), options);
+  if (!options.is_first_rank()) return;
+  write_scores(command.scores, scores);
   std::cout << command.scores.string() << '\n';
+}
+
+void run(const CLI::App& app, const SweepCommand& command) {
+  check(app, command);
+  as_rank(command.ranks, command.device,
+          [&](torch::Device device, const std::shared_ptr<Communicator>& communicator) {
+            RunProgress progress;
+            const bool is_first = communicator->ranks().is_first();
+            const Quiet others(!is_first);
+            sweep(command, {.out = {},
+                            .device = device,
+                            .observer = is_first ? &progress : nullptr,
+                            .stop = &interrupt_flag(),
+                            .communicator = communicator});
+          });
 }
 
 void add_task_options(CLI::App& command, SweepCommand& options) {
@@ -144,6 +158,7 @@ void add_sweep_command(CLI::App& app) {
                     "for a batch of prompts: 8G, 512M, or a number of GiB (0: half of a GPU's free "
                     "memory, or 2 GiB)");
   add_device_options(*command, options->device);
+  add_rank_options(*command, options->ranks);
   command->footer(kExample);
   command->callback([options, command] { run(*command, *options); });
 }

@@ -12,6 +12,7 @@
 #include "base/file_kind.h"
 #include "base/json.h"
 #include "data/documents.h"
+#include "data/parallel_encoder.h"
 
 namespace hypenet {
 namespace fs = std::filesystem;
@@ -183,21 +184,30 @@ TokenizeProgress tokenize_corpus(const std::vector<fs::path>& files, const Token
   const int64_t limit =
       options.max_tokens > 0 ? options.max_tokens : std::numeric_limits<int64_t>::max();
 
-  const auto use = [&](std::string_view text) {
-    if (text.empty()) return true;
-    std::vector<int32_t> ids = tokenizer.encode(text);
+  ParallelEncoder encoder(tokenizer, [&](EncodedDocument& document) {
+    std::vector<int32_t>& ids = document.ids;
     ids.push_back(*eos);
     ids.resize(static_cast<size_t>(std::min<int64_t>(std::ssize(ids), limit - progress.tokens)));
     shards.append(ids);
     progress.documents += 1;
     progress.tokens += std::ssize(ids);
-    progress.bytes += std::ssize(text);
+    progress.bytes += document.bytes;
+    progress.bad = std::move(document.bad);
     if (report) report(progress);
     return progress.tokens < limit;
-  };
-  for (const fs::path& file : files) {
-    if (progress.tokens < limit) for_each_document(file, options.text_field, progress.bad, use);
+  });
+  BadDocuments bad(options.on_bad);
+  const auto use = [&](std::string_view text) { return text.empty() || encoder.add(text, bad); };
+  try {
+    for (const fs::path& file : files) {
+      if (progress.tokens < limit) for_each_document(file, options.text_field, bad, use);
+    }
+  } catch (const Error&) {
+    encoder.finish();
+    if (progress.tokens < limit) throw;  // else there were enough documents before it
   }
+  encoder.finish();
+  if (progress.tokens < limit) progress.bad = std::move(bad);
   progress.bad.check_some_are_good();
   HYPENET_CHECK(progress.tokens > 0, out.string(), ": expected documents with text, found none in ",
                 files.size(), " files");

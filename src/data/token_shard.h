@@ -31,10 +31,11 @@ struct TokenizeProgress {
 /// A token dataset, as tokenize_corpus writes it (base/folder_writer.h).
 FolderKind dataset_kind();
 
-/// Tokenizes the documents of `files` into folder `out` (shards and dataset.json, written
-/// temporary-then-rename), each followed by EOS; documents without text are left out, likewise bad
-/// ones unless they are to fail. Throws Error for an empty corpus, one of bad documents alone, a
-/// tokenizer that names no EOS, or a folder that is there and no earlier dataset.
+/// Tokenizes the documents of `files`, on all cores, into folder `out` (shards and dataset.json,
+/// written temporary-then-rename), each followed by EOS; documents without text are left out,
+/// likewise bad ones unless they are to fail. Throws Error for an empty corpus, one of bad
+/// documents alone, a tokenizer that names no EOS, or a folder that is there and no earlier
+/// dataset.
 TokenizeProgress tokenize_corpus(const std::vector<std::filesystem::path>& files,
                                  const Tokenizer& tokenizer, const std::filesystem::path& out,
                                  const TokenizeOptions& options,

@@ -23,6 +23,20 @@ void check_same_ids(Communicator& ranks, std::span<const Row> rows,
 
 }  // namespace
 
+void append_scores(std::string& bytes, size_t variant, size_t row,
+                   const std::vector<TokenScore>& scores) {
+  append(bytes, variant);
+  append(bytes, row);
+  append(bytes, scores);
+}
+
+void read_scores(const std::string& bytes, const OnScores& on_scores) {
+  for (Records records(bytes); !records.is_at_end();) {
+    const auto variant = records.next<size_t>(), row = records.next<size_t>();
+    on_scores(variant, row, records.next_list<TokenScore>());
+  }
+}
+
 RowBatches own_batches(const RowBatches& batches, Ranks ranks) {
   RowBatches own;
   for (auto i = static_cast<size_t>(ranks.index); i < batches.size();
@@ -30,6 +44,20 @@ RowBatches own_batches(const RowBatches& batches, Ranks ranks) {
     own.push_back(batches[i]);
   }
   return own;
+}
+
+std::vector<double> gather_dealt(const std::vector<double>& own, size_t width,
+                                 Communicator& ranks) {
+  std::string bytes;
+  for (const double number : own) append(bytes, number);
+  const std::vector<std::string> of_ranks = ranks.gather_bytes(bytes);
+  std::vector<Records> readers(of_ranks.begin(), of_ranks.end());
+  std::vector<double> all;
+  for (size_t item = 0;; ++item) {
+    Records& reader = readers[item % readers.size()];
+    if (reader.is_at_end()) return all;
+    for (size_t i = 0; i < width; ++i) all.push_back(reader.next<double>());
+  }
 }
 
 RowScores score_shared(Engine& engine, std::span<const ScoredRow> rows, const ScoreOptions& options,
@@ -48,17 +76,10 @@ RowScores score_shared(Engine& engine, std::span<const ScoredRow> rows, const Sc
 void SharedRespondent::score(std::span<const ScoredRow> rows, const RowBatches& batches,
                              const OnScores& on_scores) {
   check_same_ids(ranks_, rows, &ScoredRow::ids);
-  Exchange exchange(ranks_, [&](const std::string& found) {
-    for (Records records(found); !records.is_at_end();) {
-      const auto variant = records.next<size_t>(), row = records.next<size_t>();
-      on_scores(variant, row, records.next_list<TokenScore>());
-    }
-  });
+  Exchange exchange(ranks_, [&](const std::string& found) { read_scores(found, on_scores); });
   own_.score(rows, own_batches(batches, ranks_.ranks()),
              [&](size_t variant, size_t row, const auto& scores) {
-               append(exchange.found(), variant);
-               append(exchange.found(), row);
-               append(exchange.found(), scores);
+               append_scores(exchange.found(), variant, row, scores);
                if (exchange.is_due()) exchange.tell(true);
              });
   while (exchange.tell(false)) continue;

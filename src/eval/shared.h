@@ -4,14 +4,24 @@
 
 #include <span>
 #include <string>
+#include <vector>
 
 #include "eval/respondent.h"
 #include "ranks/ranks.h"
 
 namespace hypenet {
 
+/// Scores on their way between ranks.
+void append_scores(std::string& bytes, size_t variant, size_t row,
+                   const std::vector<TokenScore>& scores);
+void read_scores(const std::string& bytes, const OnScores& on_scores);
+
 /// The share of a rank: every count-th batch.
 RowBatches own_batches(const RowBatches& batches, Ranks ranks);
+
+/// What the ranks found of items that are dealt out as batches are, `width` numbers of each: of all
+/// items in their order, on every rank. All ranks call it.
+std::vector<double> gather_dealt(const std::vector<double>& own, size_t width, Communicator& ranks);
 
 /// Engine::score over the ranks, all of which call it with the same; each sees and gets all scores.
 /// Throws Error on a rank with other rows than the first.

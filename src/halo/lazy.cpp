@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "eval/shared.h"
 #include "model/mixers/attention.h"
 #include "model/token_ids.h"
 
@@ -15,6 +16,25 @@ void check(const LazyConfig& config, int64_t T) {
                 "lazy: expected at most ", T,
                 " queries and fewer first and recent tokens than the ", T, " of a row, found ",
                 config.queries, ", ", config.first, " and ", config.recent);
+}
+
+/// lazy_mass of every layer.
+std::vector<double> masses_of_row(CausalLm& teacher, const ScoredRow& row,
+                                  const LazyConfig& config) {
+  const torch::NoGradGuard no_grad;
+  const Tensor ids = ids_tensor(row.ids, teacher->head_weight().device()).unsqueeze(0);
+  const Context context = teacher->context(ids);
+  Residual h = {teacher->embed(ids)};
+  std::vector<double> masses;
+  for (int64_t i = 0; i < teacher->config().num_hidden_layers; ++i) {
+    Block& block = teacher->layer(i);
+    const auto [sum, input] = block->mixer_input(h);
+    auto& mixer = dynamic_cast<AttentionMixer&>(block->mixer());
+    const auto heads = mixer.heads(input, context);
+    masses.push_back(lazy_mass(heads.q, heads.k, config));
+    h = block->finish(sum, mixer.forward(input, context));
+  }
+  return masses;
 }
 
 }  // namespace
@@ -37,25 +57,21 @@ double lazy_mass(const Tensor& q, const Tensor& k, const LazyConfig& config) {
 }
 
 std::vector<double> lazy_masses(CausalLm& teacher, const std::vector<ScoredRow>& rows,
-                                const LazyConfig& config) {
-  const torch::NoGradGuard no_grad;
-  const int64_t layers = teacher->config().num_hidden_layers;
-  std::vector<double> masses(static_cast<size_t>(layers), 0.0);
-  for (const ScoredRow& row : rows) {
-    const Tensor ids = ids_tensor(row.ids, teacher->head_weight().device()).unsqueeze(0);
-    const Context context = teacher->context(ids);
-    Residual h = {teacher->embed(ids)};
-    for (int64_t i = 0; i < layers; ++i) {
-      Block& block = teacher->layer(i);
-      const auto [sum, input] = block->mixer_input(h);
-      auto& mixer = dynamic_cast<AttentionMixer&>(block->mixer());
-      const auto heads = mixer.heads(input, context);
-      masses[static_cast<size_t>(i)] +=
-          lazy_mass(heads.q, heads.k, config) / static_cast<double>(rows.size());
-      h = block->finish(sum, mixer.forward(input, context));
-    }
+                                const LazyConfig& config, Communicator& ranks) {
+  const auto layers = static_cast<size_t>(teacher->config().num_hidden_layers);
+  const auto [index, count] = ranks.ranks();
+  std::vector<double> own;
+  for (auto row = static_cast<size_t>(index); row < rows.size();
+       row += static_cast<size_t>(count)) {
+    for (const double mass : masses_of_row(teacher, rows[row], config)) own.push_back(mass);
+    ranks.give_sign();
   }
-  return masses;
+  const std::vector<double> all = gather_dealt(own, layers, ranks);
+  std::vector<double> means(layers, 0.0);
+  for (size_t i = 0; i < all.size(); ++i) {
+    means[i % layers] += all[i] / static_cast<double>(rows.size());
+  }
+  return means;
 }
 
 }  // namespace hypenet

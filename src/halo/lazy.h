@@ -7,6 +7,7 @@
 
 #include "engine/scoring.h"
 #include "model/causal_lm.h"
+#include "ranks/ranks.h"
 
 namespace hypenet {
 
@@ -30,9 +31,9 @@ struct LazyConfig {
 /// it. Throws Error for rows without other keys.
 double lazy_mass(const Tensor& q, const Tensor& k, const LazyConfig& config);
 
-/// The mean of lazy_mass over rows for every layer, from one forward of the teacher. Rows are
-/// equally long.
+/// The mean of lazy_mass over rows for every layer, from one forward of the teacher, each rank on
+/// its rows. Rows are equally long.
 std::vector<double> lazy_masses(CausalLm& teacher, const std::vector<ScoredRow>& rows,
-                                const LazyConfig& config);
+                                const LazyConfig& config, Communicator& ranks);
 
 }  // namespace hypenet

@@ -6,7 +6,9 @@
 #include <map>
 
 #include "base/files.h"
+#include "base/folder_writer.h"
 #include "eval/measures.h"
+#include "eval/shared.h"
 #include "halo/distill.h"
 #include "halo/divergence.h"
 #include "halo/hybrid.h"
@@ -82,6 +84,21 @@ double mean_kl(CausalLm& teacher, CausalLm& student, const std::vector<ScoredRow
   return mean;
 }
 
+/// A rank that works by itself. The others, which wait for it or do so, too, see that it goes on.
+class Alone : public OneProcess {
+ public:
+  explicit Alone(std::shared_ptr<Communicator> job) : job_(std::move(job)) {}
+
+  bool any(bool here) override {
+    give_sign();
+    return here;
+  }
+  void give_sign() override { job_->give_sign(); }
+
+ private:
+  std::shared_ptr<Communicator> job_;
+};
+
 /// All pilots of one selection.
 class Pilots {
  public:
@@ -89,11 +106,12 @@ class Pilots {
       : conversion_(conversion),
         selection_(selection),
         folder_(conversion.options.out / "3-pilots"),
-        config_(pilot_stage(conversion.recipe)) {
+        config_(pilot_stage(conversion.recipe)),
+        alone_(std::make_shared<Alone>(conversion.options.communicator)) {
     fs::create_directories(folder_);
   }
 
-  PilotResult run(const PilotCandidate& candidate) {
+  PilotRecord run(const PilotCandidate& candidate) {
     const std::string name = name_of(candidate.layers);
     Stage stage{.name = "pilot-" + name,
                 .folder = folder_ / name,
@@ -106,41 +124,55 @@ class Pilots {
     PilotRecord record;
     const fs::path path = stage.folder / "result.json";
     read_fields(read_json(path), path.string(), record);
-    return {candidate.rules, candidate.layers, record.recall, record.recall_error, record.kl};
+    return record;
+  }
+
+  /// How many of them have run, here or elsewhere.
+  int64_t done(const std::vector<PilotCandidate>& candidates) const {
+    return std::ranges::count_if(candidates, [&](const PilotCandidate& candidate) {
+      return fs::exists(folder_ / name_of(candidate.layers) / "result.json");
+    });
   }
 
  private:
   CausalLm& teacher() {
     if (!teacher_) {
-      teacher_ = load_frozen(conversion_.teacher, config_, conversion_.options.device,
-                             std::make_shared<OneProcess>());
+      teacher_ = load_frozen(conversion_.teacher, config_, conversion_.options.device, alone_);
     }
     return teacher_;
   }
 
+  /// In a folder of its own, beside the stage's: pilots of other ranks train at the same time.
   void train_and_measure(const std::vector<int64_t>& layers, const Stage& stage) {
+    const fs::path training = concat(stage.folder.string(), kPilotTrainingEnding);
+    fs::create_directories(training);
     CausalLm student = new_hybrid(conversion_, layers, config_);
     {
       const auto minimised = student_objective(config_, StudentObjective::kKl, "distill");
       const auto objective = new_objective(minimised, teacher(), student);
-      train_stage({stage, config_, student, conversion_.seed(SeedOf::kPilot)},
+      train_stage({.stage = stage,
+                   .config = config_,
+                   .model = student,
+                   .seed = conversion_.seed(SeedOf::kPilot),
+                   .communicator = alone_,
+                   .folder = training},
                   conversion_.corpus.train, conversion_.tokenizer, *objective, conversion_.options);
     }
     const PilotRecord record = measure(student, stage.name);
     FolderWriter writer(stage.folder, pilot_kind());
     write_json(writer.path() / "result.json", write_fields(record));
+    write_file(writer.path() / "metrics.jsonl", read_file(training / "metrics.jsonl"));
     write_json(writer.path() / "run.json", run_record(stage));
     writer.commit();
-    remove_state(stage);
+    remove_folder(training, pilot_training_kind());
   }
 
   PilotRecord measure(CausalLm& student, const std::string& name) {
     const SweepConfig& config = conversion_.recipe.sweep;
     const auto& held_out = conversion_.corpus.held_out;
     Engine engine(student);
-    OneProcess alone;
     const RecallMeasure recall = measure_recall(
-        engine, alone, NeedleTask(conversion_.tokenizer), held_out,
+        engine, *alone_, NeedleTask(conversion_.tokenizer), held_out,
         {config.context, config.needles, config.prompts, conversion_.seed(SeedOf::kSweep)});
     const auto rows = text_rows(held_out, config.context, config.windows);
     return {recall.share, recall.error, mean_kl(teacher(), student, rows, name)};
@@ -150,6 +182,7 @@ class Pilots {
   const Stage& selection_;
   fs::path folder_;
   StageConfig config_;
+  std::shared_ptr<Alone> alone_;
   CausalLm teacher_{nullptr};
 };
 
@@ -159,15 +192,34 @@ std::vector<PilotResult> train_pilots(const Conversion& conversion, const Stage&
                                       const LayerScores& scores) {
   const SelectConfig& config = conversion.recipe.select;
   const auto candidates = pilot_candidates(scores, config.keep, config.pilot.candidates);
+  Communicator& communicator = *conversion.options.communicator;
+  const auto index = static_cast<size_t>(communicator.ranks().index);
+  const auto count = static_cast<size_t>(communicator.ranks().count);
   Pilots pilots(conversion, selection);
+  const auto tell = [&](const PilotCandidate& pilot, double recall, double kl) {
+    note(conversion.options,
+         concat("3-pilots: ", pilots.done(candidates), " of ", candidates.size(), ", ", pilot.rules,
+                " ", Json(pilot.layers).dump(), ": recall ", recall, ", KL ", kl));
+  };
+  std::vector<double> own;  // three numbers a pilot
+  bool is_stopped = false;
+  try {
+    for (size_t i = index; i < candidates.size(); i += count) {
+      const PilotRecord record = pilots.run(candidates[i]);
+      own.insert(own.end(), {record.recall, record.recall_error, record.kl});
+      tell(candidates[i], record.recall, record.kl);
+    }
+  } catch (const Interrupted&) {
+    is_stopped = true;  // the others may be saving still
+  }
+  if (communicator.any(is_stopped)) throw Interrupted();
+  const std::vector<double> all = gather_dealt(own, 3, communicator);
   std::vector<PilotResult> results;
   results.reserve(candidates.size());
-  for (const PilotCandidate& candidate : candidates) {
-    results.push_back(pilots.run(candidate));
-    const PilotResult& result = results.back();
-    note(conversion.options,
-         concat("3-pilots: ", results.size(), " of ", candidates.size(), ", ", result.rules, " ",
-                Json(result.layers).dump(), ": recall ", result.recall, ", KL ", result.kl));
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    const double recall = all[3 * i], recall_error = all[3 * i + 1], kl = all[3 * i + 2];
+    if (i % count != index) tell(candidates[i], recall, kl);
+    results.push_back({candidates[i].rules, candidates[i].layers, recall, recall_error, kl});
   }
   return ranked_pilots(std::move(results));
 }

@@ -138,16 +138,16 @@ std::vector<Stage> stages_of(const Conversion& conversion) {
   std::vector<Stage> stages;
   using Make = std::function<void(const Conversion&, const Stage&)>;
   const auto add = [&](ConversionStep step, std::vector<fs::path> parents, const Make& make) {
-    stages.push_back({.name = std::string(about_step(step).folder),
-                      .folder = conversion.folder(step),
-                      .settings = settings,
-                      .parents = std::move(parents),
-                      .make = [&conversion, make](const Stage& own) { make(conversion, own); },
-                      .completed = completed_settings,
-                      .or_else = way_out(conversion.options.out, step),
-                      .is_shared = step == ConversionStep::kAlign ||
-                                   step == ConversionStep::kDistill ||
-                                   step == ConversionStep::kFinetune});
+    stages.push_back(
+        {.name = std::string(about_step(step).folder),
+         .folder = conversion.folder(step),
+         .settings = settings,
+         .parents = std::move(parents),
+         .make = [&conversion, make](const Stage& own) { make(conversion, own); },
+         .completed = completed_settings,
+         .or_else = way_out(conversion.options.out, step),
+         .is_shared = step == ConversionStep::kAlign || step == ConversionStep::kSelect ||
+                      step == ConversionStep::kDistill || step == ConversionStep::kFinetune});
   };
   const auto add_student = [&](ConversionStep step, const StudentStage& about) {
     std::vector<fs::path> parents = {conversion.folder(about.from)};
@@ -345,6 +345,7 @@ ConversionResult convert(const HaloRecipe& recipe, const RunOptions& options,
   check_recipe(conversion, plan);
   options.communicator->check_same("recipe", write_fields(recipe).dump());
   options.communicator->check_same("teacher", identity(conversion.teacher));
+  check_shared_disk(options);
   FolderLock lock;
   std::vector<Stage> stages;
   in_turn(options, [&] {

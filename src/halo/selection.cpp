@@ -24,6 +24,8 @@ void add_task(SweepConfig& config, const std::string& name) {
   if (std::find(tasks.begin(), tasks.end(), name) == tasks.end()) tasks.push_back(name);
 }
 
+fs::path journal_of(const Stage& selection) { return selection.folder.string() + ".journal"; }
+
 void check_layers(const std::vector<int64_t>& layers, int64_t count) {
   std::set<int64_t> distinct;
   for (const int64_t layer : layers) {
@@ -36,8 +38,7 @@ void check_layers(const std::vector<int64_t>& layers, int64_t count) {
 
 /// The scores that the recipe's rule reads; without columns when it reads none. They are kept in
 /// 3-sweep: who stops a pilot, or changes a rule that cannot choose, need not sweep again.
-LayerScores gather_evidence(const Conversion& conversion, const Stage& selection,
-                            const fs::path& journal) {
+LayerScores gather_evidence(const Conversion& conversion, const Stage& selection) {
   const auto sweep = sweep_of(conversion.recipe);
   if (!sweep) {
     LayerScores none;
@@ -48,23 +49,40 @@ LayerScores gather_evidence(const Conversion& conversion, const Stage& selection
               .folder = conversion.options.out / kSweepFolder,
               .settings = selection.settings,
               .parents = selection.parents,
-              .completed = completed_settings};
+              .completed = completed_settings,
+              .is_shared = true};
   stage.settings["sweep"] = write_fields(*sweep);
   stage.settings.erase("select");
   stage.settings.erase("distill");  // which only pilots read
   stage.make = [&](const Stage& own) {
     const SweepJob job{conversion.teacher.folder(), conversion.folder(ConversionStep::kAlign),
-                       journal};
+                       journal_of(selection)};
     const LayerScores scores =
         sweep_checkpoints(job, *sweep, conversion.corpus.held_out, conversion.seed(SeedOf::kSweep),
                           conversion.options);
+    if (!conversion.options.is_first_rank()) return;
     FolderWriter writer(own.folder, sweep_kind());
     write_scores(writer.path() / "scores.csv", scores);
     write_json(writer.path() / "run.json", run_record(own));
     writer.commit();
   };
-  make_once(stage, conversion.options);
+  perform({&stage, 1}, conversion.options);
   return read_scores(stage.folder / "scores.csv");
+}
+
+/// The stage's folder, for which what stands beside it has served its turn.
+void write_selection(const Conversion& conversion, const Stage& stage, const LayerScores& scores,
+                     const std::vector<int64_t>& layers) {
+  const SelectConfig& config = conversion.recipe.select;
+  FolderWriter writer(stage.folder, selection_kind());
+  if (!scores.columns.empty()) write_scores(writer.path() / "scores.csv", scores);
+  if (!scores.pilots.empty()) write_pilots(writer.path() / "pilots.csv", scores.pilots);
+  write_json(writer.path() / "selection.json",
+             {{"rule", config.layers ? "by hand" : config.rule}, {"layers", layers}});
+  write_json(writer.path() / "run.json", run_record(stage));
+  writer.commit();
+  fs::remove(journal_of(stage));
+  remove_folder(conversion.options.out / kSweepFolder, sweep_kind());
 }
 
 }  // namespace
@@ -73,6 +91,8 @@ LayerScores sweep_checkpoints(const SweepJob& job, const SweepConfig& config,
                               const std::vector<int32_t>& held_out, uint64_t seed,
                               const RunOptions& options) {
   check_sweep(config, "sweep");
+  options.communicator->check_same(
+      "sweep", concat(write_fields(config).dump(), ' ', seed, ' ', held_out.size()));
   const Tokenizer tokenizer = Tokenizer::load(job.teacher);
   const auto type = config.precision == "bfloat16" ? torch::kBFloat16 : torch::kFloat32;
   LayerVariants variants = load_variants(job.teacher, job.aligned, type, options.device);
@@ -88,7 +108,8 @@ LayerScores sweep_checkpoints(const SweepJob& job, const SweepConfig& config,
                        .identity = identity,
                        .memory_bytes = job.memory_bytes,
                        .stop_ids = read_stop_ids(job.teacher, tokenizer),
-                       .note = [&](const std::string& text) { note(options, text); }},
+                       .note = [&](const std::string& text) { note(options, text); },
+                       .ranks = options.communicator},
                       config, [&](const std::string& part, int64_t done, int64_t total) {
                         check_stop(options);
                         show_progress(options, part, done, total);
@@ -144,21 +165,12 @@ void check_selection(const HaloRecipe& recipe, const ModelConfig& teacher,
 
 std::vector<int64_t> select_attention(const Conversion& conversion, const Stage& stage) {
   const SelectConfig& config = conversion.recipe.select;
-  const fs::path journal = stage.folder.string() + ".journal";
   const auto rule = parse_selection_rule(config.rule);
-  LayerScores scores = gather_evidence(conversion, stage, journal);
+  LayerScores scores = gather_evidence(conversion, stage);
   if (rule == SelectionRule::kPilot && !config.layers)
     scores.pilots = train_pilots(conversion, stage, scores);
   const auto layers = config.layers ? *config.layers : select_layers(scores, rule, config.keep);
-  FolderWriter writer(stage.folder, selection_kind());
-  if (!scores.columns.empty()) write_scores(writer.path() / "scores.csv", scores);
-  if (!scores.pilots.empty()) write_pilots(writer.path() / "pilots.csv", scores.pilots);
-  write_json(writer.path() / "selection.json",
-             {{"rule", config.layers ? "by hand" : config.rule}, {"layers", layers}});
-  write_json(writer.path() / "run.json", run_record(stage));
-  writer.commit();
-  fs::remove(journal);
-  remove_folder(conversion.options.out / kSweepFolder, sweep_kind());
+  if (conversion.options.is_first_rank()) write_selection(conversion, stage, scores, layers);
   return layers;
 }
 

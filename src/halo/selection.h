@@ -22,8 +22,8 @@ struct SweepJob {
   int64_t memory_bytes = 0;  // for a batch of prompts; 0: half of a GPU's free memory, or 2 GiB
 };
 
-/// Loads both models in config.precision and sweeps the layers (halo/sweep.h). `held_out` may be
-/// empty where no task reads it.
+/// Loads both models in config.precision and sweeps the layers (halo/sweep.h), all ranks together.
+/// `held_out` may be empty where no task reads it.
 LayerScores sweep_checkpoints(const SweepJob& job, const SweepConfig& config,
                               const std::vector<int32_t>& held_out, uint64_t seed,
                               const RunOptions& options);
@@ -38,9 +38,9 @@ std::optional<SweepConfig> sweep_of(const HaloRecipe& recipe);
 void check_selection(const HaloRecipe& recipe, const ModelConfig& teacher,
                      const Tokenizer& tokenizer);
 
-/// Chooses, and writes the stage's folder: selection.json, run.json, scores.csv where there was a
-/// sweep, pilots.csv where there were pilots. Until then finished work is beside it:
-/// <folder>.journal, 3-sweep/ (the scores) and 3-pilots/. Returns the layers.
+/// Chooses, all ranks together; the first one writes the stage's folder: selection.json, run.json,
+/// scores.csv where there was a sweep, pilots.csv where there were pilots. Until then finished work
+/// is beside it: <folder>.journal, 3-sweep/ (the scores) and 3-pilots/. Returns the layers.
 std::vector<int64_t> select_attention(const Conversion& conversion, const Stage& stage);
 
 /// The layers that select_attention wrote into `folder`. Throws Error naming file and key.

@@ -46,8 +46,9 @@ void visit_parts(const fs::path& path, ConversionStep step, const OnFolder& on_f
   for (const fs::directory_entry& entry : entries) {
     const std::string inner = entry.path().filename().string();
     if (entry.is_directory()) {
-      on_folder(entry.path(),
-                inner.ends_with(kPartialEnding) ? unfinished_pilot_kind() : pilot_kind());
+      on_folder(entry.path(), inner.ends_with(kPartialEnding)         ? unfinished_pilot_kind()
+                              : inner.ends_with(kPilotTrainingEnding) ? pilot_training_kind()
+                                                                      : pilot_kind());
     } else {
       const bool is_ours = inner == "metrics.jsonl" || inner.ends_with(kStateEnding) ||
                            inner.ends_with(kPartialEnding);
@@ -118,10 +119,17 @@ FolderKind selection_kind() {
 }
 
 FolderKind unfinished_pilot_kind() {
-  return {"a pilot that was being written", "result.json", {"run.json"}};
+  return {"a pilot that was being written", "result.json", {"run.json", "metrics.jsonl"}};
 }
 
-FolderKind pilot_kind() { return {"an earlier pilot", "run.json", {"result.json"}}; }
+FolderKind pilot_kind() {
+  return {"an earlier pilot", "run.json", {"result.json", "metrics.jsonl"}};
+}
+
+FolderKind pilot_training_kind() {
+  return {
+      "a pilot in training", "metrics.jsonl", {"pilot-*.state.safetensors", "*.hypenet-partial"}};
+}
 
 FolderKind step_folder_kind(ConversionStep step) {
   return step == ConversionStep::kSelect ? selection_kind() : model_folder_kind();

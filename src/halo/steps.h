@@ -34,12 +34,14 @@ const StepAbout& about_step(ConversionStep step);
 /// What kind of folder the step writes.
 FolderKind step_folder_kind(ConversionStep step);
 
-/// 3-sweep/, 3-select/ and, of the pilots in 3-pilots/, a finished one and what a killed run leaves
-/// in its place.
+/// 3-sweep/, 3-select/ and, of the pilots in 3-pilots/, a finished one, what a killed run leaves in
+/// its place, and where one trains: the folder's name and then kPilotTrainingEnding.
 FolderKind sweep_kind();
 FolderKind selection_kind();
 FolderKind pilot_kind();
 FolderKind unfinished_pilot_kind();
+FolderKind pilot_training_kind();
+inline constexpr std::string_view kPilotTrainingEnding = ".training";
 
 /// Names of what `step` and the steps after it left in the folder `out`, finished or not.
 std::vector<std::string> made_from(const std::filesystem::path& out, ConversionStep step);

@@ -3,8 +3,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
+#include "engine/score_batches.h"
 #include "eval/measures.h"
+#include "eval/shared.h"
 #include "halo/divergence.h"
 #include "halo/lazy.h"
 
@@ -36,7 +39,7 @@ int64_t tokens_of(const RowScores& scores) {
 
 std::vector<SweepColumn> sweep_lazy(const SweepInputs& inputs, const std::vector<ScoredRow>& rows,
                                     const LazyConfig& config) {
-  std::vector<double> values = lazy_masses(inputs.variants.teacher(), rows, config);
+  std::vector<double> values = lazy_masses(inputs.variants.teacher(), rows, config, *inputs.ranks);
   double sum = 0;
   for (const double value : values) sum += value;
   values.insert(values.begin(), sum / static_cast<double>(values.size()));
@@ -74,18 +77,48 @@ void append(std::vector<SweepColumn>& columns, std::vector<SweepColumn> more) {
   std::move(more.begin(), more.end(), std::back_inserter(columns));
 }
 
-VariantScoring reported(const std::string& part, const SweepReport& report) {
-  return {.report = [&report, part](int64_t done, int64_t total) {
+std::function<void(int64_t, int64_t)> reported(const std::string& part, const SweepReport& report) {
+  return [&report, part](int64_t done, int64_t total) {
     if (report) report(part, done, total);
-  }};
+  };
+}
+
+/// The scores of all variants on all rows. Each rank scores its batches, in which `hidden` gives
+/// the variants' hidden states.
+std::vector<RowScores> score_rows(LayerVariants& variants, const std::vector<ScoredRow>& rows,
+                                  const HiddenVariants& hidden, Communicator& ranks,
+                                  const std::function<void(int64_t, int64_t)>& report) {
+  CausalLm& teacher = variants.teacher();
+  const int64_t tokens = score_batch_tokens(teacher->head_weight().device());
+  const auto batches = own_batches(score_batches(rows, tokens), ranks.ranks());
+  int64_t own_rows = 0;
+  for (const auto& batch : batches) own_rows += std::ssize(batch);
+  std::string bytes;
+  score_variants(teacher, rows, hidden,
+                 {.batches = &batches,
+                  .on_row = [&](size_t variant, size_t row,
+                                const auto& scores) { append_scores(bytes, variant, row, scores); },
+                  // All rows, at the pace of this rank's.
+                  .report =
+                      [&](int64_t done, int64_t total) {
+                        ranks.give_sign();
+                        report(done * total / own_rows, total);
+                      }});
+  std::vector<RowScores> all(static_cast<size_t>(variants.count()), RowScores(rows.size()));
+  for (const std::string& of_rank : ranks.gather_bytes(bytes)) {
+    read_scores(of_rank, [&](size_t variant, size_t row, const auto& scores) {
+      all[variant][row] = scores;
+    });
+  }
+  return all;
 }
 
 }  // namespace
 
 std::vector<SweepColumn> sweep_recall(LayerVariants& variants, const std::vector<ScoredRow>& rows,
-                                      const SweepReport& report) {
+                                      Communicator& ranks, const SweepReport& report) {
   const auto scores =
-      score_variants(variants.teacher(), rows, variants.hidden(), reported("sweep recall", report));
+      score_rows(variants, rows, variants.hidden(), ranks, reported("sweep recall", report));
   const auto mean_of_rows = [](const RowScores& variant) {
     return loglikelihood(variant) / static_cast<double>(variant.size());
   };
@@ -93,28 +126,30 @@ std::vector<SweepColumn> sweep_recall(LayerVariants& variants, const std::vector
 }
 
 std::vector<SweepColumn> sweep_text(LayerVariants& variants, const std::vector<ScoredRow>& rows,
-                                    const SweepReport& report) {
-  std::vector<double> kl(static_cast<size_t>(variants.count()), 0.0);
-  int64_t positions = 0;
-  // The divergence is read off the hidden states on their way to the scores.
+                                    Communicator& ranks, const SweepReport& report) {
+  const auto count = static_cast<size_t>(variants.count());
+  // Of each batch: its positions, and each variant's divergence summed over them. It is read off
+  // the hidden states on their way to the scores.
+  std::vector<double> own;
   const HiddenVariants plain = variants.hidden();
   const HiddenVariants measured = [&](const TokenTree& tree, const auto& emit) {
     Tensor teacher_hidden;
-    size_t variant = 0;
     plain(tree, [&](const Tensor& hidden) {
-      if (variant == 0) {
+      if (!teacher_hidden.defined()) {
         teacher_hidden = hidden;
-        positions += hidden.size(1);
+        own.push_back(static_cast<double>(hidden.size(1)));
       } else {
-        kl[variant] += kl_sum(variants.teacher(), teacher_hidden, variants.teacher(), hidden);
+        own.push_back(kl_sum(variants.teacher(), teacher_hidden, variants.teacher(), hidden));
       }
-      ++variant;
       emit(hidden);
     });
   };
-  const auto scores =
-      score_variants(variants.teacher(), rows, measured, reported("sweep text", report));
-  for (double& sum : kl) sum /= static_cast<double>(positions);
+  const auto scores = score_rows(variants, rows, measured, ranks, reported("sweep text", report));
+  const std::vector<double> of_batches = gather_dealt(own, count, ranks);
+  std::vector<double> kl(count, 0.0);
+  for (size_t i = 0; i < of_batches.size(); ++i) kl[i % count] += of_batches[i];
+  const double positions = std::exchange(kl.front(), 0.0);
+  for (double& sum : kl) sum /= positions;
   const auto mean_of_tokens = [](const RowScores& variant) {
     return loglikelihood(variant) / static_cast<double>(tokens_of(variant));
   };
@@ -140,10 +175,10 @@ LayerScores sweep_layers(const SweepInputs& inputs, const SweepConfig& config,
     if (name == "recall") {
       const auto rows = recall_rows(NeedleTask(inputs.tokenizer), inputs.held_out,
                                     {config.context, config.needles, config.prompts, inputs.seed});
-      append(columns, sweep_recall(inputs.variants, rows, report));
+      append(columns, sweep_recall(inputs.variants, rows, *inputs.ranks, report));
     } else if (name == "text" || name == "lazy") {
       const auto rows = text_rows(inputs.held_out, config.context, config.windows);
-      append(columns, name == "text" ? sweep_text(inputs.variants, rows, report)
+      append(columns, name == "text" ? sweep_text(inputs.variants, rows, *inputs.ranks, report)
                                      : sweep_lazy(inputs, rows, config.lazy));
     }
   }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "halo/recipe.h"
 #include "halo/scores.h"
 #include "halo/variants.h"
+#include "ranks/ranks.h"
 
 namespace hypenet {
 
@@ -27,17 +29,20 @@ struct SweepInputs {
   int64_t memory_bytes = 0;              // as VariantRespondent's
   std::vector<int32_t> stop_ids = {};    // that end an answer, beside the tokenizer's EOS
   std::function<void(const std::string&)> note = {};  // takes what a user should know
+  /// All of which sweep together and get all scores; the first one keeps the journal.
+  std::shared_ptr<Communicator> ranks = std::make_shared<OneProcess>();
 };
 
 /// Counts pieces of a part of the sweep; may throw to stop.
 using SweepReport = std::function<void(const std::string& part, int64_t done, int64_t total)>;
 
-/// The scores of the teacher and of all L replacements on config.tasks, in one process. Columns are
-/// those of the published sweeps ("fda/contains", "arc_easy/acc_norm", "ruler_qa_squad/4096"), of
-/// recall "recall/exact" and of text "next_token/accuracy"; after them what other rules read: */ll
-/// (config.likelihoods; recall and text have it always), text/kl and lazy/mass. Throws Error as
-/// load_sweep_tasks does, when held-out text is needed and empty, and for scores that are not
-/// finite.
+/// The scores of the teacher and of all L replacements on config.tasks, the same bits on any number
+/// of ranks: batches and prompts are dealt out whole, sums are added up in the order of one rank.
+/// Columns are those of the published sweeps ("fda/contains", "arc_easy/acc_norm",
+/// "ruler_qa_squad/4096"), of recall "recall/exact" and of text "next_token/accuracy"; after them
+/// what other rules read: */ll (config.likelihoods; recall and text have it always), text/kl and
+/// lazy/mass. Throws Error as load_sweep_tasks does, when held-out text is needed and empty, and
+/// for scores that are not finite.
 LayerScores sweep_layers(const SweepInputs& inputs, const SweepConfig& config,
                          const SweepReport& report);
 
@@ -64,11 +69,11 @@ std::vector<SweepColumn> sweep_tasks(const SweepInputs& inputs, const std::vecto
 /// recall/exact: the share of rows whose scored tokens are all the model's first choice; recall/ll:
 /// their log-likelihood a row, mean over rows.
 std::vector<SweepColumn> sweep_recall(LayerVariants& variants, const std::vector<ScoredRow>& rows,
-                                      const SweepReport& report);
+                                      Communicator& ranks, const SweepReport& report);
 
 /// next_token/accuracy and next_token/ll: of the scored tokens, the share predicted and the mean
 /// log-likelihood; text/kl: mean KL(teacher || variant) over the rows' positions.
 std::vector<SweepColumn> sweep_text(LayerVariants& variants, const std::vector<ScoredRow>& rows,
-                                    const SweepReport& report);
+                                    Communicator& ranks, const SweepReport& report);
 
 }  // namespace hypenet

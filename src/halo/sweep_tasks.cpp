@@ -127,9 +127,11 @@ std::vector<SweepColumn> sweep_tasks(const SweepInputs& inputs, const std::vecto
                                      bool likelihoods, const SweepReport& report) {
   const Requests requests = collect(tasks, likelihoods);
   VariantRespondent respondent(inputs.variants, inputs.memory_bytes);
-  Evaluator evaluator(
-      respondent, inputs.tokenizer,
-      {.stop_ids = inputs.stop_ids, .journal = inputs.journal, .identity = inputs.identity});
+  Evaluator evaluator(respondent, inputs.tokenizer,
+                      {.stop_ids = inputs.stop_ids,
+                       .journal = inputs.journal,
+                       .identity = inputs.identity,
+                       .ranks = inputs.ranks});
   bool is_cut_told = false;
   const auto answers = evaluator.answer(requests.all, [&](const EvaluationProgress& now) {
     if (now.total() == 0) return;  // requests become tokens

@@ -90,9 +90,7 @@ class ProcessGroup : public JobCommunicator {
     return std::make_shared<ProcessGroup>(*this, own, name);
   }
 
-  void around_waits(std::function<void(const Wait&)> around) override {
-    *around_ = std::move(around);
-  }
+  void around_waits(const std::function<void(const Wait&)>& around) override { *around_ = around; }
 
   void sum(const std::vector<Tensor>& tensors) override {
     const torch::NoGradGuard no_grad;

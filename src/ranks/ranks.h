@@ -50,7 +50,7 @@ class Communicator {
 
   /// From now on waits for other ranks' tensors, in this group and in those that were split off,
   /// run inside this; empty: as they are. One process has none.
-  virtual void around_waits(std::function<void(const Wait&)> /*around*/) {}
+  virtual void around_waits(const std::function<void(const Wait&)>& /*around*/) {}
 
   /// Begins to fill each whole [count * n] with the parts [n] of all ranks in their order, beside
   /// what the device's stream does next. Parts and wholes of one type, on one device; the lists

@@ -134,6 +134,7 @@ fs::path pretrain(const PretrainRecipe& recipe, const RunOptions& options) {
   CausalLm model(config);
   check_phases(recipe, options, tokenizer, model);
   options.communicator->check_same("recipe", write_fields(recipe).dump());
+  check_shared_disk(options);
   FolderLock lock;
   Corpus corpus;
   std::vector<Stage> stages;

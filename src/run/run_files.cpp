@@ -1,6 +1,8 @@
 // A file that a run wrote is told from another one of its name by how it begins.
 #include "run/run_files.h"
 
+#include <chrono>
+
 #include "base/files.h"
 #include "report/page.h"
 #include "run/kept_recipe.h"
@@ -8,6 +10,16 @@
 
 namespace hypenet {
 namespace fs = std::filesystem;
+namespace {
+
+void make_out(const fs::path& out) {
+  std::error_code error;
+  fs::create_directories(out, error);
+  HYPENET_CHECK(!error && fs::is_directory(out), "--out ", out.string(),
+                ": cannot make the folder: ", error ? error.message() : "a file has its name");
+}
+
+}  // namespace
 
 void check_run_file(const fs::path& path) {
   HYPENET_CHECK(fs::is_regular_file(fs::symlink_status(path)), path.string(),
@@ -40,12 +52,29 @@ void check_run_file(const fs::path& path) {
   }
 }
 
+void check_shared_disk(const RunOptions& options) {
+  Communicator& ranks = *options.communicator;
+  if (ranks.ranks().count == 1) return;
+  std::string name;
+  if (options.is_first_rank()) {
+    make_out(options.out);
+    // A name that no rank has asked its disk for yet, so that none remembers that it was not there.
+    name = concat(".ranks-", std::chrono::system_clock::now().time_since_epoch().count());
+    write_file(options.out / name, "");
+  }
+  const fs::path file = options.out / ranks.gather_bytes(name).front();
+  std::error_code error;
+  const bool is_seen = fs::exists(file, error);
+  ranks.barrier();
+  if (options.is_first_rank()) fs::remove(file, error);
+  HYPENET_CHECK(is_seen, "--out ", options.out.string(),
+                ": expected a folder on a disk that all ranks share, found no file that the first "
+                "rank has just made there");
+}
+
 FolderLock prepare_out(const RunOptions& options) {
   const fs::path& out = options.out;
-  std::error_code error;
-  fs::create_directories(out, error);
-  HYPENET_CHECK(!error && fs::is_directory(out), "--out ", out.string(),
-                ": cannot make the folder: ", error ? error.message() : "a file has its name");
+  make_out(out);
   FolderLock lock = options.is_first_rank() ? FolderLock(out) : FolderLock();
   for (const char* file : {"recipe.json", "metrics.jsonl", "results.json", "report.html"})
     check_writable(out / file);

@@ -16,6 +16,10 @@ inline constexpr std::string_view kStateEnding = ".state.safetensors";
 /// under that name.
 void check_run_file(const std::filesystem::path& path);
 
+/// Makes options.out, and throws Error on each rank that does not see what the first rank writes
+/// there. All ranks call it.
+void check_shared_disk(const RunOptions& options);
+
 /// Makes options.out, and throws Error unless a run can write into it: also for a recipe.json that
 /// no run wrote, for folders in the place of the run's files, and while another run is at work
 /// there, which is what the lock keeps out.

@@ -75,7 +75,7 @@ void check_frozen(const StageConfig& stage, const std::vector<std::string>& name
 
 void train_stage(const StageTraining& training, const std::shared_ptr<const TokenDataset>& text,
                  const Tokenizer& tokenizer, Objective& objective, const RunOptions& options) {
-  const auto& [stage, config, model_to_train, seed, communicator, gathered] = training;
+  const auto& [stage, config, model_to_train, seed, communicator, gathered, folder] = training;
   CausalLm model = model_to_train;
   freeze(model, config, stage.name);
   if (options.device.is_cuda() && config.compute_type() == torch::kFloat32) {
@@ -91,7 +91,7 @@ void train_stage(const StageTraining& training, const std::shared_ptr<const Toke
                      .config = config,
                      .parameters = sharded ? sharded->whole() : trainable_parameters(model),
                      .sharded = sharded,
-                     .folder = stage.folder.parent_path(),
+                     .folder = folder,
                      .settings = stage.settings,
                      .completed = stage.completed,
                      .device = options.device,

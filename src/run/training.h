@@ -4,6 +4,7 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -42,6 +43,7 @@ struct StageTraining {
   uint64_t seed = 0;
   std::shared_ptr<Communicator> communicator = std::make_shared<OneProcess>();
   ShardedWeights::Gathered gathered = ShardedWeights::Gathered::kAll;  // where several ranks train
+  std::filesystem::path folder = stage.folder.parent_path();  // of its saved state and its metrics
 };
 
 /// Trains them, each rank on its rows, and throws Interrupted when stopped. Parameters that the

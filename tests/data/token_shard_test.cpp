@@ -82,6 +82,62 @@ TEST_F(TokenizeCorpus, progress_is_reported_after_each_document) {
   EXPECT_THAT(documents, ElementsAre(1, 2));
 }
 
+/// More than several threads take at once, in lines of JSON.
+class LongCorpus : public TokenizeCorpus {
+ protected:
+  static constexpr int kDocuments = 60;
+
+  LongCorpus() {
+    expected_.clear();
+    for (int i = 0; i < kDocuments; ++i) {
+      std::string text;
+      for (int word = 0; word < 400 * (1 + i % 7); ++word) text += concat(word * i, " words ");
+      lines_ += Json{{"text", text}}.dump() + "\n";
+      const std::vector<int32_t> ids = tokenizer_.encode(text);
+      expected_.insert(expected_.end(), ids.begin(), ids.end());
+      expected_.push_back(*tokenizer_.eos_id());
+    }
+    write_file(folder_ / "b.txt", "");
+  }
+
+  std::string lines_;
+};
+
+TEST_F(LongCorpus, documents_keep_their_order) {
+  write_file(folder_ / "a.jsonl", lines_);
+  EXPECT_EQ(tokenize().documents, kDocuments);
+  EXPECT_EQ(read_all(TokenDataset(out_)), expected_);
+}
+
+TEST_F(LongCorpus, what_is_read_ahead_of_max_tokens_does_not_count) {
+  const TokenizeOptions options{.max_tokens = std::ssize(expected_),
+                                .on_bad = OnBadDocument::kFail};
+  write_file(folder_ / "a.jsonl", lines_ + "{}\n");
+  EXPECT_EQ(tokenize(options).documents, kDocuments);
+  EXPECT_EQ(read_all(TokenDataset(out_)), expected_);
+  TokenizeOptions more = options;
+  more.max_tokens += 1;
+  EXPECT_ERROR(tokenize(more), "a.jsonl:61: expected field text, found none");
+  more = {.max_tokens = std::ssize(expected_) / 2};
+  write_file(folder_ / "a.jsonl", "{}\n" + lines_ + "{}\n");
+  EXPECT_EQ(tokenize(more).bad.bad(), 1);
+  more.max_tokens = 0;
+  EXPECT_EQ(tokenize(more).bad.bad(), 2);
+}
+
+TEST_F(LongCorpus, it_ends_where_a_report_throws) {
+  write_file(folder_ / "a.jsonl", lines_);
+  int64_t reports = 0;
+  EXPECT_ERROR(tokenize_corpus({folder_ / "a.jsonl"}, tokenizer_, out_, {},
+                               [&](const TokenizeProgress&) {
+                                 ++reports;
+                                 throw Error("stopped");
+                               }),
+               "stopped");
+  EXPECT_EQ(reports, 1);
+  EXPECT_FALSE(fs::exists(out_));
+}
+
 TEST_F(TokenizeCorpus, a_failure_leaves_the_old_dataset) {
   tokenize();
   write_file(folder_ / "b.txt", "");

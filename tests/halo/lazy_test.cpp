@@ -71,7 +71,8 @@ TEST(Lazy, each_layer_of_a_model_has_the_share_of_its_own_queries_and_keys) {
   std::vector<int32_t> row(40);
   for (size_t i = 0; i < row.size(); ++i) row[i] = static_cast<int32_t>(i * 7 % 64);
   const LazyConfig config{.queries = 4, .first = 2, .recent = 8};
-  const auto masses = lazy_masses(teacher, {{row, 1}}, config);
+  OneProcess alone;
+  const auto masses = lazy_masses(teacher, {{row, 1}}, config, alone);
   ASSERT_EQ(masses.size(), 2U);
   const torch::NoGradGuard no_grad;
   const Tensor ids = torch::tensor(row).to(torch::kInt64).unsqueeze(0);

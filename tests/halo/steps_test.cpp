@@ -24,6 +24,8 @@ class Steps : public testing::Test {
     write_folder("3-select", {"run.json", "selection.json"});
     write_folder("3-pilots/0-1", {"run.json", "result.json"});
     write_folder("3-pilots/0-2.hypenet-partial", {"result.json"});  // killed while it was written
+    write_folder("3-pilots/0-3.training",
+                 {"metrics.jsonl", "pilot-0-3.state.safetensors", "metrics.jsonl.hypenet-partial"});
     write_safetensors(folder_ / "5-distill.state.safetensors", {{"x", torch::zeros({1})}},
                       {{"settings", "{}"}});
     write_file(folder_ / "3-select.journal", "{\"hypenet_journal\":1}\n");
@@ -83,6 +85,9 @@ TEST_F(Steps, nothing_is_removed_where_another_hand_wrote) {
   write_file(folder_ / "3-pilots/list.txt", "mine");
   expect_refused("found one that holds list.txt");
   fs::remove(folder_ / "3-pilots/list.txt");
+  write_file(folder_ / "3-pilots/0-3.training/list.txt", "mine");
+  expect_refused("found one that holds list.txt");
+  fs::remove(folder_ / "3-pilots/0-3.training/list.txt");
 
   const std::string results = read_file(folder_ / "results.json");
   write_file(folder_ / "results.json", "[1]");

@@ -51,6 +51,7 @@ class Sweep : public testing::Test {
   CausalLm teacher_ = spread_model(teacher_config(), 5);
   CausalLm twins_ = new_twins(teacher_, 6);
   LayerVariants variants_{teacher_, twins_};
+  OneProcess alone_;
 };
 
 std::vector<int32_t> random_ids(int64_t length, uint64_t seed) {
@@ -253,8 +254,8 @@ TEST_F(Sweep, twins_of_another_model_are_refused) {
 
 TEST_F(Sweep, recall_and_text_are_measured_as_plainly) {
   const auto rows = some_rows();
-  const auto recall = sweep_recall(variants_, rows, {});
-  const auto text = sweep_text(variants_, rows, {});
+  const auto recall = sweep_recall(variants_, rows, alone_, {});
+  const auto text = sweep_text(variants_, rows, alone_, {});
   ASSERT_EQ(recall.size(), 2U);
   ASSERT_EQ(text.size(), 3U);
   EXPECT_EQ(recall[0].name, "recall/exact");
@@ -272,7 +273,7 @@ TEST_F(Sweep, recall_and_text_are_measured_as_plainly) {
 
 TEST_F(Sweep, divergence_is_kl_over_all_positions) {
   const auto ids = random_ids(30, 3);
-  const auto found = sweep_text(variants_, {{ids, 1}}, {})[2];
+  const auto found = sweep_text(variants_, {{ids, 1}}, alone_, {})[2];
   const torch::NoGradGuard no_grad;
   const Tensor input = torch::tensor(ids).to(torch::kInt64).unsqueeze(0).slice(1, 0, 29);
   const Tensor p = torch::log_softmax(teacher_->forward(input), -1);
