@@ -26,8 +26,8 @@ void Stopwatch::read(bool starts) {
                                                                      current_stream(seconds_)));
     return;
   }
-  using namespace std::chrono;
-  const int64_t now = duration_cast<nanoseconds>(steady_clock::now().time_since_epoch()).count();
+  const auto since_start = std::chrono::steady_clock::now().time_since_epoch();
+  const int64_t now = std::chrono::nanoseconds(since_start).count();
   if (starts) {
     *begin = now;
   } else {
