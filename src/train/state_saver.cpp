@@ -67,6 +67,15 @@ StateSaver::StateSaver(std::filesystem::path path, const std::vector<TensorPart>
   }
 }
 
+StateSaver::~StateSaver() {
+  if (communicator_->ranks().count > 1) return;
+  try {
+    finish();
+  } catch (const std::exception&) {
+    return;  // a step failed before, which is told
+  }
+}
+
 void StateSaver::begin(const std::vector<TensorPart>& parts,
                        const std::map<std::string, std::string>& metadata) {
   finish();

@@ -46,6 +46,12 @@ class StateSaver {
   StateSaver(std::filesystem::path path, const std::vector<TensorPart>& parts, torch::Device device,
              std::shared_ptr<Communicator> communicator);
 
+  /// One process keeps a state that was taken, also when a step after it failed. Of several ranks
+  /// others may be gone: the state before stands.
+  ~StateSaver();
+  StateSaver(const StateSaver&) = delete;
+  StateSaver& operator=(const StateSaver&) = delete;
+
   /// Takes a state; the tensors may change when it returns. Waits for the one before.
   void begin(const std::vector<TensorPart>& parts,
              const std::map<std::string, std::string>& metadata);

@@ -74,6 +74,15 @@ TEST_P(StateSaverTest, a_file_gets_its_name_between_steps_once_it_is_written) {
   EXPECT_TRUE(torch::equal(SafetensorsFile(path_).tensor("a"), numbers(0, 6).cpu()));
 }
 
+TEST_P(StateSaverTest, a_state_that_was_taken_is_kept_when_a_later_step_fails) {
+  const std::vector<TensorPart> parts = {{"a", {6}, numbers(0, 6), 0}};
+  {
+    StateSaver saver(path_, parts, device(), std::make_shared<OneProcess>());
+    saver.begin(parts, {});
+  }
+  EXPECT_TRUE(torch::equal(SafetensorsFile(path_).tensor("a"), numbers(0, 6).cpu()));
+}
+
 TEST_P(StateSaverTest, a_state_that_cannot_be_written_leaves_the_one_before) {
   const std::vector<TensorPart> parts = {{"a", {6}, numbers(0, 6), 0}};
   StateSaver saver(path_, parts, device(), std::make_shared<OneProcess>());
