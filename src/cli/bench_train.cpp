@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <chrono>
-#include <cmath>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -258,8 +257,7 @@ void bench_train(const BenchTrain& options, torch::Device device,
   Timing timing = measure(step, batches, config, *communicator);
   PeakBytes peak = peak_device_bytes(device);
   peak = {communicator->most(peak.allocated), communicator->most(peak.reserved)};
-  timing.seconds_waited =
-      static_cast<double>(communicator->most(std::llround(timing.seconds_waited * 1e9))) / 1e9;
+  timing.seconds_waited = longest(timing.seconds_waited, *communicator);
   if (!ranks.is_first()) return;
   const std::vector<FlopsPart> parts =
       training_flops(shape.teacher, student, static_cast<int>(options.stage), config.context);

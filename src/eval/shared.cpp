@@ -23,27 +23,29 @@ void check_same_ids(Communicator& ranks, std::span<const Row> rows,
 
 }  // namespace
 
-void append_scores(std::string& bytes, size_t variant, size_t row,
-                   const std::vector<TokenScore>& scores) {
-  append(bytes, variant);
-  append(bytes, row);
-  append(bytes, scores);
-}
-
-void read_scores(const std::string& bytes, const OnScores& on_scores) {
-  for (Records records(bytes); !records.is_at_end();) {
-    const auto variant = records.next<size_t>(), row = records.next<size_t>();
-    on_scores(variant, row, records.next_list<TokenScore>());
-  }
-}
-
-RowBatches own_batches(const RowBatches& batches, Ranks ranks) {
+void score_dealt(
+    std::span<const ScoredRow> rows, const RowBatches& batches, Communicator& ranks,
+    const std::function<void(const RowBatches& own, const OnScores& on_scores)>& score_own,
+    const OnScores& on_scores) {
+  check_same_ids(ranks, rows, &ScoredRow::ids);
+  Exchange exchange(ranks, [&](const std::string& found) {
+    for (Records records(found); !records.is_at_end();) {
+      const auto variant = records.next<size_t>(), row = records.next<size_t>();
+      on_scores(variant, row, records.next_list<TokenScore>());
+    }
+  });
+  const auto count = static_cast<size_t>(ranks.ranks().count);
   RowBatches own;
-  for (auto i = static_cast<size_t>(ranks.index); i < batches.size();
-       i += static_cast<size_t>(ranks.count)) {
+  for (auto i = static_cast<size_t>(ranks.ranks().index); i < batches.size(); i += count) {
     own.push_back(batches[i]);
   }
-  return own;
+  score_own(own, [&](size_t variant, size_t row, const auto& scores) {
+    append(exchange.found(), variant);
+    append(exchange.found(), row);
+    append(exchange.found(), scores);
+    if (exchange.is_due()) exchange.tell(true);
+  });
+  while (exchange.tell(false)) continue;
 }
 
 std::vector<double> gather_dealt(const std::vector<double>& own, size_t width,
@@ -75,14 +77,10 @@ RowScores score_shared(Engine& engine, std::span<const ScoredRow> rows, const Sc
 
 void SharedRespondent::score(std::span<const ScoredRow> rows, const RowBatches& batches,
                              const OnScores& on_scores) {
-  check_same_ids(ranks_, rows, &ScoredRow::ids);
-  Exchange exchange(ranks_, [&](const std::string& found) { read_scores(found, on_scores); });
-  own_.score(rows, own_batches(batches, ranks_.ranks()),
-             [&](size_t variant, size_t row, const auto& scores) {
-               append_scores(exchange.found(), variant, row, scores);
-               if (exchange.is_due()) exchange.tell(true);
-             });
-  while (exchange.tell(false)) continue;
+  score_dealt(
+      rows, batches, ranks_,
+      [&](const RowBatches& own, const OnScores& on_own) { own_.score(rows, own, on_own); },
+      on_scores);
 }
 
 void SharedRespondent::generate(std::span<const Request> requests, const AnswerUse& use) {

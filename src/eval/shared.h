@@ -2,6 +2,7 @@
 // share. Batches are those of one rank, so that scores are the same bits.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -11,13 +12,13 @@
 
 namespace hypenet {
 
-/// Scores on their way between ranks.
-void append_scores(std::string& bytes, size_t variant, size_t row,
-                   const std::vector<TokenScore>& scores);
-void read_scores(const std::string& bytes, const OnScores& on_scores);
-
-/// The share of a rank: every count-th batch.
-RowBatches own_batches(const RowBatches& batches, Ranks ranks);
+/// Scores batches of rows that the ranks share: every count-th batch is a rank's, for which it
+/// calls `score_own`. All ranks call it with the same rows, and throw Error where they do not; each
+/// is told all scores in the same order.
+void score_dealt(
+    std::span<const ScoredRow> rows, const RowBatches& batches, Communicator& ranks,
+    const std::function<void(const RowBatches& own, const OnScores& on_scores)>& score_own,
+    const OnScores& on_scores);
 
 /// What the ranks found of items that are dealt out as batches are, `width` numbers of each: of all
 /// items in their order, on every rank. All ranks call it.

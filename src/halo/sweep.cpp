@@ -90,26 +90,17 @@ std::vector<RowScores> score_rows(LayerVariants& variants, const std::vector<Sco
                                   const std::function<void(int64_t, int64_t)>& report) {
   CausalLm& teacher = variants.teacher();
   const int64_t tokens = score_batch_tokens(teacher->head_weight().device());
-  const auto batches = own_batches(score_batches(rows, tokens), ranks.ranks());
-  int64_t own_rows = 0;
-  for (const auto& batch : batches) own_rows += std::ssize(batch);
-  std::string bytes;
-  score_variants(teacher, rows, hidden,
-                 {.batches = &batches,
-                  .on_row = [&](size_t variant, size_t row,
-                                const auto& scores) { append_scores(bytes, variant, row, scores); },
-                  // All rows, at the pace of this rank's.
-                  .report =
-                      [&](int64_t done, int64_t total) {
-                        ranks.give_sign();
-                        report(done * total / own_rows, total);
-                      }});
   std::vector<RowScores> all(static_cast<size_t>(variants.count()), RowScores(rows.size()));
-  for (const std::string& of_rank : ranks.gather_bytes(bytes)) {
-    read_scores(of_rank, [&](size_t variant, size_t row, const auto& scores) {
-      all[variant][row] = scores;
-    });
-  }
+  int64_t done = 0;
+  score_dealt(
+      rows, score_batches(rows, tokens), ranks,
+      [&](const RowBatches& own, const OnScores& on_own) {
+        score_variants(teacher, rows, hidden, {.batches = &own, .on_row = on_own});
+      },
+      [&](size_t variant, size_t row, const auto& scores) {
+        all[variant][row] = scores;
+        if (variant + 1 == all.size()) report(++done, std::ssize(rows));
+      });
   return all;
 }
 

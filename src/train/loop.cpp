@@ -95,11 +95,9 @@ class Meter {
                       pace * static_cast<double>(job_.config.steps - done)};
     report.loss_name = loss_name;
     report.seconds_saving = saving_;
-    constexpr double kNanoseconds = 1e9;
     Communicator& ranks = *job_.communicator;
     report.peak_bytes = ranks.most(peak_device_bytes(job_.device).reserved);
-    report.waiting = static_cast<double>(ranks.most(std::llround(waited_ * kNanoseconds))) /
-                     kNanoseconds / seconds_between(last_, now);
+    report.waiting = longest(waited_, ranks) / seconds_between(last_, now);
     reported_ = done;
     last_ = now;
     loss_sum_ = waited_ = saving_ = 0;

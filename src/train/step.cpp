@@ -189,4 +189,9 @@ PeakBytes peak_device_bytes(torch::Device device) {
   return {statistics.allocated_bytes[kAll].peak, statistics.reserved_bytes[kAll].peak};
 }
 
+double longest(double seconds, Communicator& ranks) {
+  constexpr double kNanoseconds = 1e9;
+  return static_cast<double>(ranks.most(std::llround(seconds * kNanoseconds))) / kNanoseconds;
+}
+
 }  // namespace hypenet

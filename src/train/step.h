@@ -78,4 +78,7 @@ struct PeakBytes {
 };
 PeakBytes peak_device_bytes(torch::Device device);
 
+/// The longest of the ranks' times, in seconds.
+double longest(double seconds, Communicator& ranks);
+
 }  // namespace hypenet

@@ -3,27 +3,19 @@
 
 #include <gtest/gtest.h>
 
-#include <fstream>
 #include <limits>
 
-#include "tests/support/temporary_folder.h"
+#include "tests/support/system_files.h"
 
 namespace hypenet {
 namespace {
 
-class HostMemoryTest : public testing::Test {
+class HostMemoryTest : public testing::Test, protected testing_support::SystemFiles {
  protected:
-  void write(const std::string& name, const std::string& text) {
-    const std::filesystem::path path = folder_ / name;
-    std::filesystem::create_directories(path.parent_path());
-    std::ofstream(path) << text << "\n";
-  }
   void write_host() {
     write("proc/meminfo", "MemTotal:  8000 kB\nMemFree:  100 kB\nMemAvailable:  4000 kB\n");
   }
-  int64_t found() const { return available_memory(folder_ / ""); }
-
-  TemporaryFolder folder_;
+  int64_t found() const { return available_memory(root()); }
 };
 
 TEST_F(HostMemoryTest, what_the_host_has_available) {

@@ -3,22 +3,16 @@
 
 #include <gtest/gtest.h>
 
-#include <fstream>
 #include <thread>
 #include <vector>
 
-#include "tests/support/temporary_folder.h"
+#include "tests/support/system_files.h"
 
 namespace hypenet {
 namespace {
 
-class ProcessorsTest : public testing::Test {
+class ProcessorsTest : public testing::Test, protected testing_support::SystemFiles {
  protected:
-  void write(const std::string& name, const std::string& text) {
-    const std::filesystem::path path = folder_ / name;
-    std::filesystem::create_directories(path.parent_path());
-    std::ofstream(path) << text << "\n";
-  }
   void write_siblings(int cpu, const std::string& siblings) {
     write("sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list",
           siblings);
@@ -29,11 +23,8 @@ class ProcessorsTest : public testing::Test {
       write_siblings(cpu, std::to_string(cpu % 4) + "," + std::to_string(cpu % 4 + 4));
     }
   }
-  int64_t cores(const std::vector<int>& allowed) const {
-    return physical_cores(folder_ / "", allowed);
-  }
+  int64_t cores(const std::vector<int>& allowed) const { return physical_cores(root(), allowed); }
 
-  TemporaryFolder folder_;
   const std::vector<int> all_ = {0, 1, 2, 3, 4, 5, 6, 7};
 };
 
