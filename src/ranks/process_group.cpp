@@ -3,6 +3,7 @@
 #define USE_C10D_GLOO  // NOLINT(readability-identifier-naming): c10d asks for this name
 #include "ranks/process_group.h"
 
+#include <c10/core/CachingDeviceAllocator.h>
 #include <c10/util/Logging.h>
 
 #include <algorithm>
@@ -10,6 +11,7 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
+#include "ranks/call_failure.h"
 #include "ranks/nccl.h"
 #include "ranks/watch.h"
 
@@ -200,8 +202,20 @@ class ProcessGroup : public JobCommunicator {
     try {
       call();
     } catch (const std::exception& error) {
-      const std::string text = error.what();
-      watch_->throw_cause(text.substr(0, text.find('\n')));
+      const auto [free, total] = memory();
+      watch_->throw_cause(call_failure(error.what(), free, total));
+    }
+  }
+
+  /// Bytes of the device that are free, and all; zeros for a CPU and a device that does not answer.
+  std::pair<int64_t, int64_t> memory() const {
+    if (!device_.is_cuda()) return {};
+    try {
+      const auto [free, total] =
+          c10::getDeviceAllocator(device_.type())->getMemoryInfo(device_.index());
+      return {static_cast<int64_t>(free), static_cast<int64_t>(total)};
+    } catch (const std::exception&) {
+      return {};
     }
   }
 
