@@ -24,6 +24,7 @@ constexpr int64_t kSentenceReach = 40;  // tokens in which a sentence's end is l
 
 /// Shares of rows, or of what a row holds.
 constexpr double kMixedFrames = 0.2;
+constexpr double kSameWords = 0.5, kSameNoun = 0.25;  // of the rows of one frame; of those
 constexpr double kInnerQuestions = 1.0 / 3;
 constexpr double kAnnounced = 1.0 / 3;
 constexpr double kListed = 0.1;
@@ -65,8 +66,16 @@ class NounDraw {
     }
   }
 
+  /// From now on one of the two nouns of every key is the same.
+  void share_noun() { shared_ = next(); }
+
   std::string key() {
     const double draw = random_.uniform();
+    if (!shared_.empty()) {
+      const char* const between = draw < kHyphenated ? "-" : " ";
+      return random_.below(2) == 0 ? concat(shared_, between, next())
+                                   : concat(next(), between, shared_);
+    }
     if (draw < kSingleNoun) return next();
     return pair(draw < kSingleNoun + kHyphenated ? "-" : " ");
   }
@@ -82,6 +91,7 @@ class NounDraw {
   const std::vector<std::string>& nouns_;
   Random& random_;
   std::vector<int64_t> used_;
+  std::string shared_;
 };
 
 std::string draw_number(Random& random) {
@@ -92,9 +102,10 @@ std::string draw_number(Random& random) {
   return digits;
 }
 
-std::vector<RecallFact> draw_facts(int64_t count, bool is_mixed,
+std::vector<RecallFact> draw_facts(int64_t count, bool is_mixed, bool shares_noun,
                                    const std::vector<std::string>& nouns, Random& random) {
   NounDraw words(nouns, random);
+  if (shares_noun) words.share_noun();
   std::vector<RecallFact> facts;
   const RecallFrame* frame = &any(recall_frames(), random);
   while (std::ssize(facts) < count) {
@@ -138,6 +149,7 @@ int64_t max_tokens(std::span<const std::string_view> wordings, const RecallFact&
 struct RecallRows::Plan {
   int64_t facts = 1, questions = 1, inner = 0;  // inner: questions within the text
   bool is_mixed = false, is_announced = false, is_listed = false;
+  bool has_same_words = false, has_same_noun = false;
 
   /// The same with less in it; false when it holds one fact and one question already.
   bool shrink() {
@@ -211,16 +223,19 @@ RecallRows::Plan RecallRows::draw_plan(Random& random) {
   plan.is_mixed = random.uniform() < kMixedFrames;
   plan.is_announced = random.uniform() < kAnnounced;
   plan.is_listed = random.uniform() < kListed && plan.facts > 1;
+  plan.has_same_words = !plan.is_mixed && random.uniform() < kSameWords;
+  plan.has_same_noun = plan.has_same_words && random.uniform() < kSameNoun;
   return plan;
 }
 
 RecallRows::Draft RecallRows::draft(const Plan& plan, Random& random) const {
   const std::vector<RecallFact> facts =
-      draw_facts(plan.facts, plan.is_mixed && !plan.is_listed, nouns_, random);
+      draw_facts(plan.facts, plan.is_mixed && !plan.is_listed, plan.has_same_noun, nouns_, random);
   Draft draft;
   const bool in_own_lines = random.uniform() < kOwnLines;
+  std::string_view wording;
   for (const RecallFact& fact : facts) {
-    const std::string_view wording = any(fact.frame->facts, random);
+    if (wording.empty() || !plan.has_same_words) wording = any(fact.frame->facts, random);
     draft.facts.push_back(
         fill(in_own_lines ? concat("\n", wording, "\n") : concat(" ", wording), fact, tokenizer_));
   }

@@ -20,8 +20,10 @@ struct RecallRow {
 };
 
 /// Builds recall rows from prose tokens. A row has 1 to 8 facts, mostly about things of one kind
-/// (access codes of buildings), so that keys tell them apart; keys are nouns or pairs of nouns,
-/// none held out, values are numbers of 4 to 8 digits and, for some kinds, words. One to four of
+/// (access codes of buildings), so that keys tell them apart; in half of those rows all facts have
+/// the same words but for key and value. Keys are nouns or pairs of nouns, none held out, and in a
+/// quarter of the rows of the same words pairs with one noun in common; values are numbers of 4 to
+/// 8 digits and, for some kinds, words. One to four of
 /// the facts, or all in a list, are asked for at the end; in a third of the rows one or two others
 /// within the text. A third begin with an announcement; a fifth repeat a short span of prose.
 class RecallRows {

@@ -278,6 +278,40 @@ TEST_F(Recall, rows_are_varied) {
   EXPECT_EQ(digits, (std::set<size_t>{4, 5, 6, 7, 8}));
 }
 
+/// Of the rows with two facts or more of one frame.
+TEST_F(Recall, half_of_the_rows_of_one_frame_say_all_facts_alike_and_some_share_a_noun) {
+  const auto patterns = fact_patterns(tokenizer_);
+  int64_t rows = 0, alike = 0, share_noun = 0;
+  for (uint64_t seed = 0; seed < 600; ++seed) {
+    const std::string text = tokenizer_.decode(row(1500, seed).ids);
+    std::set<size_t> wordings, frames;
+    std::vector<std::string> keys;
+    for (size_t i = 0; i < patterns.size(); ++i) {
+      const FactPattern& fact = patterns[i];
+      for (std::sregex_iterator at(text.begin(), text.end(), fact.pattern), end; at != end; ++at) {
+        wordings.insert(i), frames.insert(i / 4);
+        keys.push_back((*at)[fact.is_key_first ? 1 : 2]);
+      }
+    }
+    if (keys.size() < 3 || frames.size() > 1) continue;
+    ++rows;
+    alike += wordings.size() == 1;
+    const auto first_noun = keys[0].substr(0, keys[0].find_first_of("- "));
+    const auto last_noun = keys[0].substr(keys[0].find_last_of("- ") + 1);
+    share_noun += std::ranges::any_of(std::array{first_noun, last_noun}, [&](const auto& noun) {
+      return std::ranges::all_of(keys, [&](const std::string& key) {
+        return key.starts_with(noun) || key.ends_with(noun);
+      });
+    });
+  }
+  ASSERT_GT(rows, 200);
+  const auto share = [&](int64_t count) {
+    return static_cast<double>(count) / static_cast<double>(rows);
+  };
+  EXPECT_NEAR(share(alike), 0.53, 0.12) << "by chance, too, with three facts";
+  EXPECT_NEAR(share(share_noun), 0.125, 0.08);
+}
+
 TEST_F(Recall, a_fifth_of_the_rows_repeat_their_prose) {
   int64_t repeated = 0;
   for (uint64_t seed = 0; seed < 400; ++seed) {
