@@ -188,8 +188,8 @@ std::vector<std::string> parameter_names(ModelConfig config) {
   return CausalLm(config, false)->named_parameters().keys();
 }
 
-/// What a stage freezes must be there, even if the stage comes hours later.
-void check_frozen_parts(const Conversion& conversion) {
+/// Parameters that a stage names must be there, even if the stage comes hours later.
+void check_named_parts(const Conversion& conversion) {
   const HaloRecipe& recipe = conversion.recipe;
   std::vector<int64_t> all(static_cast<size_t>(conversion.teacher_config.num_hidden_layers));
   std::iota(all.begin(), all.end(), int64_t{0});
@@ -198,9 +198,9 @@ void check_frozen_parts(const Conversion& conversion) {
   auto hybrid = parameter_names(conversion.hybrid_config(all));
   hybrid.insert(hybrid.end(), twins.begin(), twins.end());
   const std::string place = recipe.name + ": ";
-  check_frozen(recipe.align, twins, place + "align");
-  check_frozen(recipe.distill, hybrid, place + "distill");
-  check_frozen(recipe.finetune, hybrid, place + "finetune");
+  check_parts(recipe.align, twins, place + "align");
+  check_parts(recipe.distill, hybrid, place + "distill");
+  check_parts(recipe.finetune, hybrid, place + "finetune");
 }
 
 bool is_to_make(const Conversion& conversion, const ConversionPlan& plan, ConversionStep step) {
@@ -228,7 +228,7 @@ void check_recipe(const Conversion& conversion, const ConversionPlan& plan) {
   check_vocabulary(tokenizer, config, recipe.teacher);
   conversion.hybrid_config({});
   check_tensors(teacher, config);
-  check_frozen_parts(conversion);
+  check_named_parts(conversion);
   check_stage_rows(recipe.align, tokenizer, options.device, "align");
   check_stage_rows(recipe.distill, tokenizer, options.device, "distill");
   check_stage_rows(recipe.finetune, tokenizer, options.device, "finetune");

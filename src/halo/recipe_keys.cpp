@@ -102,6 +102,8 @@ constexpr Description kDescriptions[] = {
     {"stage.optimizer.epsilon", "added to the root of the second moment"},
     {"stage.optimizer.weight_decay", "pull of every weight to zero, times the rate"},
     {"stage.optimizer.clip", "largest norm of the whole gradient; 0: any"},
+    {"stage.optimizer.rates",
+     "parts of parameters' names, and what the rate is multiplied by for those: {\"mlp\": 0.1}"},
     {"stage.mixture", "shares of the kinds of rows, which add up to 1"},
     {"stage.mixture.prose", "rows of the text"},
     {"stage.mixture.needle", "rows of text with facts hidden in it, and questions at the end"},

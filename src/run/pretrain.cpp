@@ -45,7 +45,7 @@ std::string name_of(const PretrainRecipe& recipe, size_t phase) {
 void check_phases(const PretrainRecipe& recipe, const RunOptions& options,
                   const Tokenizer& tokenizer, const CausalLm& model) {
   for (const PretrainPhase& phase : recipe.phases) {
-    check_frozen(phase.stage, model->named_parameters().keys(), place_of(recipe, phase));
+    check_parts(phase.stage, model->named_parameters().keys(), place_of(recipe, phase));
     check_stage_rows(phase.stage, tokenizer, options.device, place_of(recipe, phase));
     check_row_ranks(phase.stage, options.communicator->ranks(), model->config().mixer_types,
                     place_of(recipe, phase));

@@ -15,7 +15,7 @@ namespace {
 /// Leaves the stage's frozen parameters out of training.
 void freeze(CausalLm& model, const StageConfig& config, const std::string& place) {
   auto parameters = model->named_parameters();
-  check_frozen(config, parameters.keys(), place);
+  check_parts(config, parameters.keys(), place);
   for (const std::string& part : config.frozen) {
     for (auto& item : parameters) {
       if (item.key().find(part) != std::string::npos) item.value().set_requires_grad(false);
@@ -63,14 +63,16 @@ void check_stage_text(const StageConfig& stage, const TokenDataset& text,
                 text.tokens(), " tokens of ", text.folder().string(), ", found ", stage.context);
 }
 
-void check_frozen(const StageConfig& stage, const std::vector<std::string>& names,
-                  const std::string& place) {
-  for (const std::string& part : stage.frozen) {
+void check_parts(const StageConfig& stage, const std::vector<std::string>& names,
+                 const std::string& place) {
+  const auto check = [&](const char* key, const std::string& part) {
     const bool is_found = std::ranges::any_of(
         names, [&](const std::string& name) { return name.find(part) != std::string::npos; });
-    HYPENET_CHECK(is_found, place, ": frozen: expected part of a parameter's name, found \"", part,
-                  "\"");
-  }
+    HYPENET_CHECK(is_found, place, ": ", key, ": expected part of a parameter's name, found \"",
+                  part, "\"");
+  };
+  for (const std::string& part : stage.frozen) check("frozen", part);
+  for (const auto& [part, factor] : stage.optimizer.rates.items()) check("optimizer.rates", part);
 }
 
 void train_stage(const StageTraining& training, const std::shared_ptr<const TokenDataset>& text,

@@ -30,10 +30,10 @@ void check_stage_rows(const StageConfig& stage, const Tokenizer& tokenizer, torc
 /// Throws Error naming `place` for a text that is shorter than a row of the stage.
 void check_stage_text(const StageConfig& stage, const TokenDataset& text, const std::string& place);
 
-/// Throws Error naming `place` for a part in stage.frozen that none of these names of parameters
-/// has in it.
-void check_frozen(const StageConfig& stage, const std::vector<std::string>& names,
-                  const std::string& place);
+/// Throws Error naming `place` for a part in stage.frozen or stage.optimizer.rates that none of
+/// these names of parameters has in it.
+void check_parts(const StageConfig& stage, const std::vector<std::string>& names,
+                 const std::string& place);
 
 /// The parameters of `model` that require a gradient, in float32 and on the device of the run.
 struct StageTraining {

@@ -3,6 +3,8 @@
 // guard.
 #include "train/adamw.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace hypenet {
@@ -21,22 +23,39 @@ AdamW::AdamW(const NamedTensors& parameters, const OptimizerConfig& config,
   for (const TensorPart& part : parts) add(part, part.values, /*is_whole=*/false);
   HYPENET_CHECK(!items_.empty(), "optimizer: expected parameters to train, found none");
   const auto scalar = items_.front().updates.options();
-  rate_ = torch::full({}, config_.peak_lr, scalar);
   divisor_ = torch::ones({}, scalar);
   is_stopped_ = torch::zeros({}, scalar);
+  for (size_t i = 0; i < items_.size(); ++i) {
+    add_to_group(rate_share(config, items_[i].part.name), i);
+  }
 }
 
-void AdamW::set_learning_rate(double rate) { rate_.fill_(rate); }
+void AdamW::add_to_group(double share, size_t item) {
+  auto group = std::ranges::find(groups_, share, &Group::share);
+  if (group == groups_.end()) {
+    const Tensor rate = torch::full({}, share * config_.peak_lr, divisor_.options());
+    group = groups_.insert(group, {share, rate, {}});
+  }
+  group->items.push_back(item);
+}
+
+void AdamW::set_learning_rate(double rate) {
+  for (Group& group : groups_) group.rate.fill_(group.share * rate);
+}
 
 void AdamW::zero_gradients() {
   for (const Item& item : items_) item.parameter.mutable_grad() = Tensor();
 }
 
+/// A part may have no elements.
+bool AdamW::has_update(const Item& item) {
+  return item.part.values.numel() > 0 && item.parameter.grad().defined();
+}
+
 std::vector<const AdamW::Item*> AdamW::items_with_gradients() const {
   std::vector<const Item*> found;
   for (const Item& item : items_) {
-    const bool has_elements = item.part.values.numel() > 0;
-    if (has_elements && item.parameter.grad().defined()) found.push_back(&item);
+    if (has_update(item)) found.push_back(&item);
   }
   return found;
 }
@@ -55,7 +74,7 @@ Tensor AdamW::part_squares() const {
   for (const Item* item : items_with_gradients()) {
     if (!item->is_whole) gradients.push_back(item->parameter.grad());
   }
-  if (gradients.empty()) return torch::zeros({}, rate_.options());
+  if (gradients.empty()) return torch::zeros({}, divisor_.options());
   return torch::stack(at::_foreach_norm(gradients, 2)).square().sum();
 }
 
@@ -76,17 +95,23 @@ Tensor AdamW::inspect(const Tensor& loss, const Tensor& part_squares) {
 
 void AdamW::step() {
   const torch::NoGradGuard no_grad;
+  for (const Group& group : groups_) update(group);
+}
+
+void AdamW::update(const Group& group) {
   std::vector<Tensor> tensors, gradients, first, second, steps;
-  for (const Item* item : items_with_gradients()) {
-    tensors.push_back(item->part.values);
-    gradients.push_back(item->parameter.grad());
-    first.push_back(item->first_moment);
-    second.push_back(item->second_moment);
-    steps.push_back(item->updates);
+  for (const size_t i : group.items) {
+    const Item& item = items_[i];
+    if (!has_update(item)) continue;
+    tensors.push_back(item.part.values);
+    gradients.push_back(item.parameter.grad());
+    first.push_back(item.first_moment);
+    second.push_back(item.second_moment);
+    steps.push_back(item.updates);
   }
   if (tensors.empty()) return;  // of so few elements that other ranks have them all
   at::_foreach_add_(steps, 1 - is_stopped_);
-  at::_fused_adamw_(tensors, gradients, first, second, /*max_exp_avg_sqs=*/{}, steps, rate_,
+  at::_fused_adamw_(tensors, gradients, first, second, /*max_exp_avg_sqs=*/{}, steps, group.rate,
                     config_.beta1, config_.beta2, config_.weight_decay, config_.epsilon,
                     /*amsgrad=*/false, /*maximize=*/false,
                     config_.clip > 0 ? std::optional(divisor_) : std::nullopt, is_stopped_);

@@ -21,7 +21,7 @@ class AdamW {
         const std::vector<TensorPart>& parts = {});
 
   /// The rate of updates from now on, on the device, so that a recorded update reads a new one at
-  /// each replay.
+  /// each replay. Each parameter takes its share of it (rate_share).
   void set_learning_rate(double rate);
 
   /// Drops all gradients: the next backward makes new ones, in a graph's own memory when recorded.
@@ -62,14 +62,26 @@ class AdamW {
     Tensor first_moment, second_moment, updates;
   };
 
-  /// Those with a gradient; a part may have no elements.
+  /// Those whose rates are the same.
+  struct Group {
+    double share;  // of the schedule's rate
+    Tensor rate;   // a float32 scalar on the device
+    std::vector<size_t> items;
+  };
+
+  void add_to_group(double share, size_t item);
+  void update(const Group& group);
+
+  static bool has_update(const Item& item);
+  /// Those with a gradient.
   std::vector<const Item*> items_with_gradients() const;
 
   std::vector<Item> items_;
+  std::vector<Group> groups_;
   OptimizerConfig config_;
-  // float32 scalars on the device: the rate, what gradients are divided by, and 1 from the first
-  // norm or loss on that was not finite.
-  Tensor rate_, divisor_, is_stopped_;
+  // float32 scalars on the device: what gradients are divided by, and 1 from the first norm or loss
+  // on that was not finite.
+  Tensor divisor_, is_stopped_;
 };
 
 }  // namespace hypenet

@@ -139,6 +139,12 @@ void check_optimizer(const OptimizerConfig& config, const std::string& place) {
   check("beta1", config.beta1, config.beta1 >= 0 && config.beta1 < 1, "0 to below 1");
   check("beta2", config.beta2, config.beta2 >= 0 && config.beta2 < 1, "0 to below 1");
   check("epsilon", config.epsilon, config.epsilon > 0, "a positive number");
+  HYPENET_CHECK(config.rates.is_object(), place, ": rates: expected an object, found ",
+                json_kind(config.rates));
+  for (const auto& [part, factor] : config.rates.items()) {
+    HYPENET_CHECK(factor.is_number() && factor.get<double>() >= 0, place, ": rates: ", part,
+                  ": expected a number of 0 or more, found ", factor.dump());
+  }
 }
 
 /// What this rank computes of each step: rows, or its tokens of the rows of its group.

@@ -19,4 +19,12 @@ double learning_rate(const OptimizerConfig& config, int64_t step, int64_t steps)
          (config.peak_lr - config.final_lr) * (1 + std::cos(std::numbers::pi * progress)) / 2;
 }
 
+double rate_share(const OptimizerConfig& config, const std::string& name) {
+  double share = 1;
+  for (const auto& [part, factor] : config.rates.items()) {
+    if (name.find(part) != std::string::npos) share *= factor.get<double>();
+  }
+  return share;
+}
+
 }  // namespace hypenet

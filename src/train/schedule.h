@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "base/json.h"
 
@@ -13,7 +14,9 @@ struct OptimizerConfig {
   int64_t warmup_steps = 50;
   double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8;
   double weight_decay = 0;
-  double clip = 1;  // largest norm of the whole gradient; 0 turns clipping off
+  double clip = 1;              // largest norm of the whole gradient; 0 turns clipping off
+  Json rates = Json::object();  // of parameters with these parts of names: {"mlp": 0.1}, shares of
+                                // the schedule's rate
   template <class Visitor>
   void visit(Visitor&& field) {
     field("peak_lr", peak_lr);
@@ -24,11 +27,16 @@ struct OptimizerConfig {
     field("epsilon", epsilon);
     field("weight_decay", weight_decay);
     field("clip", clip);
+    field("rates", rates);
   }
 };
 
 /// The rate of step `step` (0-based) of `steps`: peak * (step + 1) / warmup during warm-up, then
 /// final + (peak - final) * (1 + cos(pi * progress)) / 2, which ends at final on the last step.
 double learning_rate(const OptimizerConfig& config, int64_t step, int64_t steps);
+
+/// What the rate is multiplied by for a parameter of this name: 1, or the product of all
+/// config.rates whose part is in the name.
+double rate_share(const OptimizerConfig& config, const std::string& name);
 
 }  // namespace hypenet

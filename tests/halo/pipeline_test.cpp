@@ -221,6 +221,11 @@ TEST_F(Pipeline, what_a_stage_freezes_is_looked_up_before_anything_is_made) {
   EXPECT_ERROR(convert_into("out", recipe), "test: align: frozen: expected part of a parameter's");
   EXPECT_FALSE(fs::exists(folder_ / "out"));
   recipe.align.frozen.clear();
+  recipe.distill.optimizer.rates = {{"mlp", 0.1}, {"mpl", 0.1}};
+  EXPECT_ERROR(convert_into("out", recipe),
+               "test: distill: optimizer.rates: expected part of a parameter's name, found "
+               "\"mpl\"");
+  recipe.distill.optimizer.rates = Json::object();
   convert_into("out", recipe);
   const auto kept = equal_tensors(folder_ / "out/5-distill", folder_ / "out/6-finetune");
   EXPECT_EQ(kept, (std::set<std::string>{"model.layers.0.self_attn.o_gate.weight",

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <limits>
+#include <map>
 
 #include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
@@ -59,6 +60,35 @@ TEST(AdamW, follows_the_published_update) {
     update(optimizer, 1e-2);
   }
   EXPECT_TRUE(torch::allclose(w.detach().to(torch::kFloat64), plain.value, 1e-5, 1e-6));
+}
+
+TEST(AdamW, each_parameter_takes_its_share_of_the_rate) {
+  torch::manual_seed(2);
+  OptimizerConfig config;
+  config.weight_decay = 0.1, config.clip = 0;
+  config.rates = {{"mlp", 0.1}, {"down", 0.5}};
+  const std::map<std::string, double> shares = {
+      {"0.mlp.up", 0.1}, {"0.mlp.down", 0.05}, {"0.q", 1}, {"1.q", 1}};
+  NamedTensors parameters;
+  std::map<std::string, PlainAdamW> plain;
+  for (const auto& [name, share] : shares) {
+    parameters.emplace_back(name, parameter({4, 3}));
+    plain.emplace(name, parameters.back().second);
+  }
+  AdamW optimizer(parameters, config);
+  for (int step = 0; step < 10; ++step) {
+    const double rate = 1e-2 / (step + 1);
+    optimizer.zero_gradients();
+    for (auto& [name, w] : parameters) {
+      w.mutable_grad() = torch::randn_like(w).detach();
+      plain.at(name).step(w.grad(), shares.at(name) * rate, config);
+    }
+    update(optimizer, rate);
+  }
+  for (const auto& [name, w] : parameters) {
+    EXPECT_TRUE(torch::allclose(w.detach().to(torch::kFloat64), plain.at(name).value, 1e-5, 1e-6))
+        << name;
+  }
 }
 
 TEST(AdamW, clips_the_joint_norm_and_returns_the_one_before) {
