@@ -53,6 +53,16 @@ void end_with_parent() {
   end(code);
 }
 
+/// A fault that another rank's, or the job's own, line has told already ends this process in silence.
+std::shared_ptr<JobCommunicator> join_or_end(const JobPlace& place, torch::Device device,
+                                             const Patience& patience) {
+  try {
+    return join_job(place, device, patience, [](const std::string& text) { fail(text); });
+  } catch (const OtherRankFailed&) {
+    end(kFailed);
+  }
+}
+
 /// Where this process is in its job, by the environment; nothing without RANK.
 std::optional<JobPlace> job_place() {
   if (std::getenv("RANK") == nullptr) return std::nullopt;
@@ -121,10 +131,9 @@ void as_rank(const RankOptions& options, DeviceOptions device,
   if (device.device == "cuda") device.device = concat("cuda:", place->local_index);
   const torch::Device own = use_device(device);
   if (own.is_cuda()) c10::impl::VirtualGuardImpl(own.type()).setDevice(own);
-  const auto tell = [](const std::string& text) { fail(text); };
   const std::chrono::seconds patience(options.patience);
   const Patience waits{.to_meet = std::min(Patience().to_meet, patience), .with_signs = patience};
-  const auto job = join_job(*place, own, waits, tell);
+  const auto job = join_or_end(*place, own, waits);
   try {
     job->check_same("program", concat(version(), " ", source_commit()));
     work(own, job);
