@@ -1,10 +1,13 @@
-# A room of src/ is one static library; TORCH adds libtorch and its precompiled header.
+# A room of src/ is one static library; TORCH adds libtorch and its precompiled header (or the one that PCH names).
 function(hypenet_options target)
-  cmake_parse_arguments(ARG "TORCH" "" "" ${ARGN})
+  cmake_parse_arguments(ARG "TORCH" "PCH" "" ${ARGN})
+  if(NOT ARG_PCH)
+    set(ARG_PCH hypenet_pch)
+  endif()
   target_include_directories(${target} PUBLIC $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/src> $<INSTALL_INTERFACE:include/hypenet>)
   if(ARG_TORCH)
     target_link_libraries(${target} PUBLIC $<BUILD_INTERFACE:hypenet_torch> $<INSTALL_INTERFACE:hypenet::torch>)
-    target_precompile_headers(${target} REUSE_FROM hypenet_pch)
+    target_precompile_headers(${target} REUSE_FROM ${ARG_PCH})
   endif()
 endfunction()
 

@@ -41,7 +41,7 @@ std::vector<EvalRequest> requests() {
   }
   EvalRequest page;
   page.kind = RequestKind::kRolling;
-  page.context = std::string(150, 'a') + " long page";
+  page.context = concat(std::string(150, 'a'), " long page");
   all.push_back(page);
   all.push_back({.context = "", .continuation = "no context"});
   return all;
