@@ -194,11 +194,13 @@ void check_named_parts(const Conversion& conversion) {
   std::vector<int64_t> all(static_cast<size_t>(conversion.teacher_config.num_hidden_layers));
   std::iota(all.begin(), all.end(), int64_t{0});
   const auto twins = parameter_names(conversion.hybrid_config({}));
+  auto mixers = twins;  // what align trains
+  std::erase_if(mixers, [](const auto& name) { return name.find(".self_attn.") == name.npos; });
   // Which layers of the hybrid are which is not known yet: it has names of both.
   auto hybrid = parameter_names(conversion.hybrid_config(all));
   hybrid.insert(hybrid.end(), twins.begin(), twins.end());
   const std::string place = recipe.name + ": ";
-  check_parts(recipe.align, twins, place + "align");
+  check_parts(recipe.align, mixers, place + "align");
   check_parts(recipe.distill, hybrid, place + "distill");
   check_parts(recipe.finetune, hybrid, place + "finetune");
 }

@@ -65,14 +65,23 @@ void check_stage_text(const StageConfig& stage, const TokenDataset& text,
 
 void check_parts(const StageConfig& stage, const std::vector<std::string>& names,
                  const std::string& place) {
-  const auto check = [&](const char* key, const std::string& part) {
-    const bool is_found = std::ranges::any_of(
-        names, [&](const std::string& name) { return name.find(part) != std::string::npos; });
-    HYPENET_CHECK(is_found, place, ": ", key, ": expected part of a parameter's name, found \"",
-                  part, "\"");
+  const auto has = [](std::string_view part) {
+    return [part](const std::string& name) { return name.find(part) != name.npos; };
   };
-  for (const std::string& part : stage.frozen) check("frozen", part);
-  for (const auto& [part, factor] : stage.optimizer.rates.items()) check("optimizer.rates", part);
+  std::vector<std::string> trained = names;
+  for (const std::string& part : stage.frozen) {
+    HYPENET_CHECK(std::ranges::any_of(names, has(part)), place,
+                  ": frozen: expected part of a parameter's name, found \"", part, "\"");
+    std::erase_if(trained, has(part));
+  }
+  HYPENET_CHECK(!trained.empty() || stage.steps == 0, place,
+                ": frozen: expected to leave a parameter to train, found parts of all their names");
+  for (const auto& [part, factor] : stage.optimizer.rates.items()) {
+    HYPENET_CHECK(!part.empty() && std::ranges::any_of(trained, has(part)), place,
+                  ": optimizer.rates: expected part of the name of a parameter that is trained, "
+                  "found \"",
+                  part, "\"");
+  }
 }
 
 void train_stage(const StageTraining& training, const std::shared_ptr<const TokenDataset>& text,

@@ -30,8 +30,9 @@ void check_stage_rows(const StageConfig& stage, const Tokenizer& tokenizer, torc
 /// Throws Error naming `place` for a text that is shorter than a row of the stage.
 void check_stage_text(const StageConfig& stage, const TokenDataset& text, const std::string& place);
 
-/// Throws Error naming `place` for a part in stage.frozen or stage.optimizer.rates that none of
-/// these names of parameters has in it.
+/// What stage.frozen and stage.optimizer.rates say must have an effect on these parameters, by
+/// their names. Throws Error naming `place` for a part that is in no name, for one of rates that is
+/// in no name of a parameter that is trained, and when nothing is left to train.
 void check_parts(const StageConfig& stage, const std::vector<std::string>& names,
                  const std::string& place);
 

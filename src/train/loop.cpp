@@ -139,8 +139,8 @@ void check_optimizer(const OptimizerConfig& config, const std::string& place) {
   check("beta1", config.beta1, config.beta1 >= 0 && config.beta1 < 1, "0 to below 1");
   check("beta2", config.beta2, config.beta2 >= 0 && config.beta2 < 1, "0 to below 1");
   check("epsilon", config.epsilon, config.epsilon > 0, "a positive number");
-  HYPENET_CHECK(config.rates.is_object(), place, ": rates: expected an object, found ",
-                json_kind(config.rates));
+  HYPENET_CHECK(config.rates.is_object(), place,
+                ": rates: expected an object, as {\"mlp\": 0.1}, found ", config.rates.dump());
   for (const auto& [part, factor] : config.rates.items()) {
     HYPENET_CHECK(factor.is_number() && factor.get<double>() >= 0, place, ": rates: ", part,
                   ": expected a number of 0 or more, found ", factor.dump());

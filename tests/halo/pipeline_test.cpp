@@ -223,9 +223,18 @@ TEST_F(Pipeline, what_a_stage_freezes_is_looked_up_before_anything_is_made) {
   recipe.align.frozen.clear();
   recipe.distill.optimizer.rates = {{"mlp", 0.1}, {"mpl", 0.1}};
   EXPECT_ERROR(convert_into("out", recipe),
-               "test: distill: optimizer.rates: expected part of a parameter's name, found "
-               "\"mpl\"");
+               "test: distill: optimizer.rates: expected part of the name of a parameter that is "
+               "trained, found \"mpl\"");
+  recipe.distill.optimizer.rates = {{"mlp", 0.1}};
+  recipe.distill.frozen = {"mlp"};
+  EXPECT_ERROR(convert_into("out", recipe), "trained, found \"mlp\"");
   recipe.distill.optimizer.rates = Json::object();
+  recipe.distill.frozen = {"model"};
+  EXPECT_ERROR(convert_into("out", recipe), "test: distill: frozen: expected to leave a parameter");
+  recipe.distill.frozen.clear();
+  recipe.align.optimizer.rates = {{"mlp", 0.1}};
+  EXPECT_ERROR(convert_into("out", recipe), "test: align: optimizer.rates: expected part of");
+  recipe.align.optimizer.rates = Json::object();
   convert_into("out", recipe);
   const auto kept = equal_tensors(folder_ / "out/5-distill", folder_ / "out/6-finetune");
   EXPECT_EQ(kept, (std::set<std::string>{"model.layers.0.self_attn.o_gate.weight",

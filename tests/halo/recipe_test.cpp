@@ -112,7 +112,8 @@ TEST(Recipe, values_that_no_stage_or_evaluation_can_have_are_named) {
   EXPECT_ERROR(with("evaluate.needles=9"), "evaluate: needles: expected 1 to 8, found 9");
   EXPECT_ERROR(with("align.optimizer.peak_lr=-1"), "peak_lr: expected 0 or more, found -1");
   EXPECT_ERROR(with("align.optimizer.beta1=1"), "beta1: expected 0 to below 1, found 1");
-  EXPECT_ERROR(with("align.optimizer.rates=[]"), "rates: expected an object, found an array");
+  EXPECT_ERROR(with("align.optimizer.rates=[]"),
+               "rates: expected an object, as {\"mlp\": 0.1}, found []");
   EXPECT_ERROR(with("align.optimizer.rates={\"mlp\":-1}"),
                "rates: mlp: expected a number of 0 or more, found -1");
   EXPECT_ERROR(with("data.max_tokens=-1"), "max_tokens: expected 0 or more, found -1");
