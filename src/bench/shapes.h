@@ -23,8 +23,8 @@ BenchShape bench_shape(const std::string& name);
 CausalLm random_model(const ModelConfig& config, torch::ScalarType type, torch::Device device);
 
 /// A model to run: a HypeNet ("hypenet-2b", "hypenet-smollm2-135m", "hypenet-tiny", logits scaling
-/// "hype 500") or the Transformer that it comes from ("qwen3-1.7b", "smollm2-135m", "tiny"). Throws
-/// Error naming these for another word.
+/// "hype 500") or the Transformer that it comes from ("qwen3-1.7b", "smollm2-135m", "tiny"), or
+/// what the config.json of a folder says. Throws Error naming these for another word.
 ModelConfig inference_shape(const std::string& name);
 
 }  // namespace hypenet

@@ -47,7 +47,9 @@ std::vector<Series> series_of(const BenchInference& options,
 }  // namespace
 
 void add_inference_options(CLI::App& command, BenchInference& options) {
-  command.add_option("--shape", options.shapes, "models, separated by commas")
+  command
+      .add_option("--shape", options.shapes,
+                  "models by name, or model folders (their sizes alone count), separated by commas")
       ->delimiter(',')
       ->capture_default_str();
   command.add_option("--context", options.contexts, "tokens, separated by commas")

@@ -53,7 +53,8 @@ void end_with_parent() {
   end(code);
 }
 
-/// A fault that another rank's, or the job's own, line has told already ends this process in silence.
+/// A fault that another rank's, or the job's own, line has told already ends this process in
+/// silence.
 std::shared_ptr<JobCommunicator> join_or_end(const JobPlace& place, torch::Device device,
                                              const Patience& patience) {
   try {

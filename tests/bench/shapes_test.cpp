@@ -24,5 +24,13 @@ TEST(BenchShapes, keep_a_quarter_of_the_layers_spread_evenly) {
       "--shape: expected hypenet-2b, hypenet-5b, hypenet-9b, smollm2-135m or tiny, found \"huge\"");
 }
 
+TEST(BenchShapes, a_model_folder_gives_its_own_sizes) {
+  const ModelConfig config = inference_shape(concat(HYPENET_SOURCE, "/models/tiny-teacher"));
+  EXPECT_EQ(config.num_hidden_layers, 8);
+  EXPECT_EQ(config.hidden_size, 128);
+  EXPECT_ERROR(inference_shape("no/folder"),
+               "hypenet-tiny, tiny or a model folder, found \"no/folder\"");
+}
+
 }  // namespace
 }  // namespace hypenet
