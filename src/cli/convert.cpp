@@ -1,4 +1,6 @@
 // hypenet convert: a Transformer becomes a HypeNet.
+#include <errno.h>  // program_invocation_name: what the user called
+
 #include <iostream>
 #include <memory>
 
@@ -48,8 +50,8 @@ void show(const ConversionResult& result, const ConvertCommand& command) {
     return;
   }
   std::cout << format_table(result.table) << "\nmodel:  " << result.model.string()
-            << "\nreport: " << result.report.string() << "\ntry:    hypenet generate "
-            << result.model.string() << " --prompt \"The sun\"\n";
+            << "\nreport: " << result.report.string() << "\ntry:    " << program_invocation_name
+            << " generate " << result.model.string() << " --prompt \"The sun\"\n";
 }
 
 void run(const ConvertCommand& command) {

@@ -1,6 +1,8 @@
 // The options of the commands that run a recipe.
 #include "cli/recipe_options.h"
 
+#include <errno.h>  // program_invocation_name: what the user called
+
 #include "cli/interrupt.h"
 #include "run/kept_recipe.h"
 
@@ -56,7 +58,8 @@ RecipeSource recipe_source(const RecipeOptions& options, const std::string& comm
 }
 
 std::string resume_command(const RecipeOptions& options, const std::string& command) {
-  std::string text = concat("hypenet ", command, " --resume ", out_folder(options).string());
+  std::string text =
+      concat(program_invocation_name, " ", command, " --resume ", out_folder(options).string());
   if (options.device.device != "cpu") text += " --device " + options.device.device;
   if (options.ranks.count != "1") text += " --ranks " + options.ranks.count;
   return text;

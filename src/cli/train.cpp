@@ -1,4 +1,6 @@
 // hypenet train: a model from scratch.
+#include <errno.h>  // program_invocation_name: what the user called
+
 #include <iostream>
 #include <memory>
 
@@ -18,8 +20,8 @@ Ctrl-C saves and stops; the same command goes on from there, and so does --resum
 void show(const std::filesystem::path& model, const RunOptions& run) {
   std::cout << "model:  " << model.string() << "\nlosses: " << (run.out / "metrics.jsonl").string()
             << " (hypenet report --training draws them)\nresults: "
-            << (run.out / "results.json").string() << "\ntry:    hypenet generate "
-            << model.string() << " --prompt \"The sun\"\n";
+            << (run.out / "results.json").string() << "\ntry:    " << program_invocation_name
+            << " generate " << model.string() << " --prompt \"The sun\"\n";
 }
 
 void run(const RecipeOptions& options) {
