@@ -31,6 +31,7 @@ void attempt(const std::function<void()>& read);
 void read_tokenizer(std::string_view input);
 void read_pattern(std::string_view input);
 void read_chat_template(std::string_view input);
+void read_jinja(std::string_view input);
 // model_targets.cpp
 void read_safetensors(std::string_view input);
 void read_checkpoint(std::string_view input);

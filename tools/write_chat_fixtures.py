@@ -1,17 +1,21 @@
 #!/usr/bin/env python3
 # Writes tests/data/chat/cases.json: chat templates, and what transformers' apply_chat_template makes of conversations.
-# Needs the packages transformers, jinja2 and gguf. Qwen3's and SmolLM2's templates are the real ones; those of Qwen2.5
-# and Llama are this file's own, which print the same (--template compares with real ones that may not be kept here).
+# Needs the packages transformers, jinja2 and gguf. Qwen3's, Qwen2.5-Coder's and SmolLM2's templates are the real ones; the
+# others are this file's own, those of Llama print the same as Llama's (--template compares with real ones that may not be
+# kept here).
 import argparse
 import json
+from datetime import datetime
 from pathlib import Path
 
 from gguf import GGUFReader
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
+from transformers.utils import chat_template_utils
 
 BOS = "<|begin_of_text|>"
 DATE = "05 Mar 2026"
+FEW = [2, 3, 7, 17]  # conversations for templates that are here for one condition
 
 QWEN25_LIKE = """{%- if messages[0]['role'] == 'system' %}
     {{- '<|im_start|>system\\n' + messages[0]['content'] + '<|im_end|>\\n' }}
@@ -87,6 +91,48 @@ TODAY = """    {%- if strftime_now is defined %}
         {%- set date_string = "26 Jul 2024" %}
     {%- endif %}"""
 
+# Conditions, comments and text around turns that a reader who only looks for known statements gets wrong.
+CONDITIONS = {
+    "assist_only_strip": "{% for message in messages %}{% if message['role']=='assistant' %}{% set content = message['content'].split('</think>')[-1].lstrip('\n') %}{% else %}{% set content = message['content'] %}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + content + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
+    "comment_bos": "{#- bos_token is added by the server -#}{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
+    "eos_after": "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% if message['role']=='assistant' %}{{ eos_token }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
+    "ll_comment_bos": "{# no bos_token here #}{% set loop_messages = messages %}{% for message in loop_messages %}{% set content = '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n'+ message['content'] | trim + '<|eot_id|>' %}{{ content }}{% endfor %}{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}",
+    "nothink_default": "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% if not enable_thinking %}{{ '<think>\n\n</think>\n\n' }}{% endif %}{% endif %}",
+    "nothink_eqfalse": "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% if enable_thinking is defined and not enable_thinking %}{{ '<think>\n\n</think>\n\n' }}{% endif %}{% endif %}",
+    "prefix": "### chat\n{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
+    "skip_sys2": "{% for message in messages %}{% if message['role'] != 'system' %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
+    "think_true": "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% if enable_thinking is defined and enable_thinking is true %}{{ '<think>\n' }}{% else %}{{ '<think>\n\n</think>\n\n' }}{% endif %}{% endif %}",
+    "uncond_sys": "{{ '<|im_start|>system\nYou are X<|im_end|>\n' }}{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
+}
+
+TOOLS = [
+    {"type": "function", "function": {"name": "weather", "description": "Tells \"it\" für <Ort>.", "parameters": {
+        "type": "object", "properties": {"city": {"type": "string", "enum": ["Köln", "O'Hare"]}, "days": {"type": "integer"}},
+        "required": ["city"]}}},
+    {"type": "function", "function": {"name": "items", "description": "", "parameters": {"type": "object", "properties": {}}}},
+]
+
+
+def tool_conversations() -> list[list[dict]]:
+    """With calls, replies and thoughts; the last asks without any."""
+    call = {"type": "function", "function": {"name": "weather", "arguments": {"city": "Köln", "days": 2}}}
+    other = {"function": {"name": "items", "arguments": {}}}
+    begin = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Weather?"}]
+    return [
+        begin,
+        begin[1:] + [{"role": "assistant", "content": "", "tool_calls": [call]}, {"role": "tool", "content": "{\"t\": 3}"}],
+        begin + [{"role": "assistant", "content": "I look.", "tool_calls": [call, other]}, {"role": "tool", "content": "3"},
+                 {"role": "tool", "content": "none"}, {"role": "assistant", "content": "Cold."}, {"role": "user", "content": "Thanks"}],
+        begin[1:] + [{"role": "assistant", "content": "<think>\nhm\n</think>\n\nSo.", "tool_calls": [other]}, {"role": "tool", "content": "x"}],
+        begin[1:] + [{"role": "assistant", "content": "ok", "reasoning_content": "thought", "tool_calls": None}, {"role": "user", "content": "?"}],
+    ]
+
+
+class FixedDate(datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return cls(2026, 3, 5)
+
 
 def conversations() -> list[list[dict]]:
     def turns(*contents, system=None):
@@ -121,19 +167,27 @@ def conversations() -> list[list[dict]]:
     ]
 
 
-def cases(template: str, bos: str | None) -> list[dict]:
+def tool_cases(template: str, tokenizer: PreTrainedTokenizerFast) -> list[dict]:
+    """With tools and without, where the template reads them."""
+    result = []
+    for number, messages in enumerate(tool_conversations() if "tool_calls" in template else []):
+        for tools in [TOOLS, None]:
+            text = tokenizer.apply_chat_template(messages, tools=tools, tokenize=False, add_generation_prompt=True)
+            result.append({"conversation": number, "with_tools": tools is not None, "text": text})
+    return result
+
+
+def cases(template: str, tokenizer: PreTrainedTokenizerFast, few: bool) -> list[dict]:
     """What the template makes of each conversation, which is named by its number."""
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE()), bos_token=bos)
-    tokenizer.chat_template = template
     result = []
     for number, messages in enumerate(conversations()):
+        if few and number not in FEW:
+            continue
         for prompt in [True, False]:
             for thinking in [True, False] if "enable_thinking" in template and prompt else [True]:
                 arguments = {"add_generation_prompt": prompt}
                 if not thinking:
                     arguments["enable_thinking"] = False
-                if "strftime_now" in template:
-                    arguments["date_string"] = DATE
                 text = tokenizer.apply_chat_template(messages, tokenize=False, **arguments)
                 result.append({"conversation": number, "add_generation_prompt": prompt, "enable_thinking": thinking, "text": text})
     return result
@@ -142,6 +196,8 @@ def cases(template: str, bos: str | None) -> list[dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="write the chat template fixtures")
     parser.add_argument("qwen3", type=Path, help="Qwen3's tokenizer_config.json")
+    parser.add_argument("qwen25_half", type=Path, help="Qwen2.5-Coder-0.5B's tokenizer_config.json")
+    parser.add_argument("qwen25", type=Path, help="Qwen2.5-Coder-1.5B's")
     parser.add_argument("smollm2", type=Path, help="a GGUF file of SmolLM2-Instruct")
     parser.add_argument("out", type=Path, help="tests/data/chat/cases.json")
     parser.add_argument("--template", type=Path, action="append", default=[], help="another template's file")
@@ -149,6 +205,8 @@ def main() -> None:
 
     templates = {
         "qwen3": json.loads(arguments.qwen3.read_text(encoding="utf-8"))["chat_template"],
+        "qwen25_half": json.loads(arguments.qwen25_half.read_text(encoding="utf-8"))["chat_template"],
+        "qwen25": json.loads(arguments.qwen25.read_text(encoding="utf-8"))["chat_template"],
         "smollm2": GGUFReader(arguments.smollm2).fields["tokenizer.chat_template"].contents(),
         "qwen25_like": QWEN25_LIKE,
         "plain_chatml": PLAIN_CHATML,
@@ -157,15 +215,21 @@ def main() -> None:
         "llama31_like": LLAMA31_LIKE.replace("DATE", FIXED_DATE),
         "llama32_like": LLAMA31_LIKE.replace("DATE", TODAY),
     }
+    templates |= CONDITIONS
     templates |= {path.stem: path.read_text(encoding="utf-8") for path in arguments.template}
+    chat_template_utils.datetime = FixedDate
     fixtures = []
     talks = [[[message["role"], message["content"]] for message in messages] for messages in conversations()]
     for name, template in templates.items():
         bos = BOS if "start_header_id" in template else None
-        fixtures.append({"name": name, "template": template, "bos_token": bos, "cases": cases(template, bos)})
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE()), bos_token=bos, eos_token="<|eos|>")
+        tokenizer.chat_template = template
+        tokens = {key: token for key, token in [("bos_token", bos), ("eos_token", "<|eos|>")] if token is not None}
+        fixtures.append({"name": name, "template": template, "tokens": tokens,
+                         "cases": cases(template, tokenizer, name in CONDITIONS or name == "qwen25_half"), "tool_cases": tool_cases(template, tokenizer)})
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    value = {"date": DATE, "conversations": talks, "templates": fixtures}
-    arguments.out.write_text(json.dumps(value, separators=(",", ":")) + "\n", encoding="utf-8")
+    value = {"date": DATE, "conversations": talks, "tools": TOOLS, "tool_conversations": tool_conversations(), "templates": fixtures}
+    arguments.out.write_text(json.dumps(value, separators=(",", ":"), ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

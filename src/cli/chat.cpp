@@ -67,6 +67,8 @@ std::vector<int32_t> chat_stop_ids(const Checkpoint& checkpoint, const Tokenizer
   std::vector<int32_t> ids = stop_ids(checkpoint, tokenizer);
   if (chat.end_of_turn().empty()) return ids;
   const auto end = tokenizer.token_id(chat.end_of_turn());
+  // Of a template of no known family it may be plain text; then EOS alone ends an answer.
+  if (!end && chat.family_name() == "its own") return ids;
   HYPENET_CHECK(end.has_value(), (checkpoint.folder() / "tokenizer.json").string(),
                 ": expected the chat template's token ", chat.end_of_turn(), ", found none");
   ids.push_back(*end);
@@ -102,13 +104,13 @@ Setting chat_setting(const ChatCommand& command) {
   const std::string whose = command.template_name.empty()
                                 ? concat("the chat template of ", command.model.folder.string())
                                 : concat("--template ", command.template_name);
-  setting.options.enable_thinking = !command.no_thinking;
+  if (command.no_thinking) setting.options.enable_thinking = false;
   HYPENET_CHECK(!command.no_thinking || example_of(setting) != plain,
                 "--no-thinking: has no effect with ", whose,
                 ", which asks for no thoughts; Qwen3's own does");
   const std::string unspoken = example_of(setting);
   setting.system = command.system;
-  const bool has_roles = !setting.chat.end_of_turn().empty();
+  const bool has_roles = setting.chat.family_name() != "none";
   HYPENET_CHECK(!command.system || (has_roles && example_of(setting) != unspoken),
                 "--system: has no effect with ", whose,
                 ", which has no place for it; --template chatml or llama3 has one");
@@ -133,11 +135,11 @@ class Conversation {
   /// Prints the answer as it comes. What does not fit is said, and forgotten; then it is false.
   bool ask(const std::string& text, const std::atomic<bool>& stop) {
     history_.push_back({"user", text});
-    const std::vector<int32_t> prompt = tokenizer_.encode(setting_.render(history_));
     GenerateOptions options = options_;
     std::optional<StreamedAnswer> answer;
-    prompt_tokens_ = static_cast<int64_t>(prompt.size());
     try {
+      const std::vector<int32_t> prompt = tokenizer_.encode(setting_.render(history_));
+      prompt_tokens_ = static_cast<int64_t>(prompt.size());
       options.max_tokens = answer_tokens(engine_, memory_, prompt_tokens_, options_.max_tokens);
       answer.emplace(engine_, tokenizer_, Request{prompt, options});
     } catch (const Error& error) {

@@ -1,100 +1,79 @@
-// Finding a folder's template, and rendering as it would.
+// Finding a folder's template, its variables, and what its renderings show.
 #include "text/chat_template.h"
 
 #include <algorithm>
 #include <array>
 #include <ctime>
-#include <vector>
 
 #include "base/files.h"
-#include "base/json.h"
-#include "text/unicode.h"
 
 namespace hypenet {
 namespace {
 
-constexpr std::string_view kTurnBegins = "<|im_start|>", kTurnEnds = "<|im_end|>";
-constexpr std::string_view kHeaderBegins = "<|start_header_id|>",
-                           kHeaderEnds = "<|end_header_id|>\n\n", kEndOfTurn = "<|eot_id|>";
-constexpr std::string_view kThoughtBegins = "<think>", kThoughtEnds = "</think>";
+constexpr std::string_view kPlain =
+    "{%- set ns = namespace(last='') %}"
+    "{%- for message in messages %}"
+    "{%- if message.role != 'assistant' and ns.last and ns.last != '\\n' %}{{ '\\n' }}{% endif %}"
+    "{{- message.content }}"
+    "{%- if message.content %}{% set ns.last = message.content[-1] %}{% endif %}"
+    "{%- endfor %}";
 
-template <class List>
-bool is_one_of(std::string_view text, const List& list) {
-  return std::ranges::find(list, text) != std::end(list);
-}
+constexpr std::string_view kChatMl =
+    "{%- for message in messages %}"
+    "{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}"
+    "{%- endfor %}"
+    "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 
-std::string_view without_newlines_left(std::string_view text) {
-  return text.substr(std::min(text.find_first_not_of('\n'), text.size()));
-}
+constexpr std::string_view kLlama3 =
+    "{{- bos_token }}"
+    "{%- for message in messages %}"
+    "{{- '<|start_header_id|>' + message.role + '<|end_header_id|>\\n\\n' }}"
+    "{{- message.content | trim + '<|eot_id|>' }}"
+    "{%- endfor %}"
+    "{%- if add_generation_prompt %}"
+    "{{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}"
+    "{%- endif %}";
 
-std::string_view without_newlines_right(std::string_view text) {
-  return text.substr(0, text.find_last_not_of('\n') + 1);
-}
+constexpr const char* kAsked = "Hypenet asks this.";
+constexpr const char* kAnswered = "Hypenet answers that.";
+constexpr const char* kTold = "Hypenet tells so.";
 
-/// Python's str.strip(), which is Jinja's trim.
-std::string_view trimmed(std::string_view text) {
-  const auto is_space = [](char32_t code) {
-    return is_white_space(code) || (code >= 0x1C && code <= 0x1F);
-  };
-  size_t begin = text.size(), end = 0;
-  for (size_t at = 0; at < text.size();) {
-    const Utf8Step step = read_utf8(text, at);
-    if (!is_space(step.code)) {
-      begin = std::min(begin, at);
-      end = at + step.size;
-    }
-    at += step.size;
-  }
-  return begin < end ? text.substr(begin, end - begin) : std::string_view();
-}
-
-/// An answer's thought and what came after it, both without the line breaks between them.
-struct Answer {
-  std::string_view thought, content;
-};
-
-Answer split_answer(std::string_view text) {
-  const size_t last = text.rfind(kThoughtEnds);
-  if (last == std::string_view::npos) return {{}, text};
-  std::string_view thought = without_newlines_right(text.substr(0, text.find(kThoughtEnds)));
-  const size_t begin = thought.rfind(kThoughtBegins);
-  if (begin != std::string_view::npos) thought.remove_prefix(begin + kThoughtBegins.size());
-  return {without_newlines_right(without_newlines_left(thought)),
-          without_newlines_left(text.substr(last + kThoughtEnds.size()))};
-}
-
-/// Which message asks what the answers after it are to: the last user's that is no tool's reply.
-size_t last_question(std::span<const ChatMessage> messages) {
-  for (size_t i = messages.size(); i-- > 0;) {
-    const std::string& text = messages[i].content;
-    const bool is_reply = text.starts_with("<tool_response>") && text.ends_with("</tool_response>");
-    if (messages[i].role == "user" && !is_reply) return i;
-  }
-  return messages.size() - 1;
-}
-
-std::string local_date() {
+/// Now, or the day that a date like "26 Jul 2024" names.
+std::tm time_of(const std::string& date) {
   const std::time_t now = std::time(nullptr);
-  std::tm local{};
-  ::localtime_r(&now, &local);
-  constexpr std::array<const char*, 12> kMonths = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                                   "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-  return concat(local.tm_mday < 10 ? "0" : "", local.tm_mday, " ",
-                kMonths[static_cast<size_t>(local.tm_mon)], " ", local.tm_year + 1900);
+  std::tm result{};
+  ::localtime_r(&now, &result);
+  if (date.empty()) return result;
+  std::tm day{};
+  const char* const end = ::strptime(date.c_str(), "%d %b %Y", &day);
+  HYPENET_CHECK(end != nullptr && *end == '\0',
+                "chat: date: expected a day like 26 Jul 2024, found \"", date, "\"");
+  day.tm_isdst = -1;
+  std::mktime(&day);
+  return day;
 }
 
-std::string token_text(const Json& config, const char* key) {
-  if (!config.contains(key)) return "";
-  const Json& entry = config[key];
-  const Json& content = entry.is_object() && entry.contains("content") ? entry["content"] : entry;
-  return content.is_string() ? content.get<std::string>() : "";
+/// A token of tokenizer_config.json: a text, or an object with its content.
+const Json* token_text(const Json& entry) {
+  const Json* const text =
+      entry.is_object() && entry.contains("content") ? &entry["content"] : &entry;
+  return text->is_string() ? text : nullptr;
+}
+
+/// bos_token, eos_token and all other keys of this kind whose value is a text.
+void read_tokens(const Json& config, Json& tokens) {
+  if (!config.is_object()) return;
+  for (const auto& [key, entry] : config.items()) {
+    const Json* const text = key.ends_with("_token") ? token_text(entry) : nullptr;
+    if (text != nullptr && !tokens.contains(key)) tokens[key] = *text;
+  }
 }
 
 /// chat_template of tokenizer_config.json: a text, or named ones of which "default" counts.
 std::string configured_template(const Json& config, const std::string& place) {
   HYPENET_CHECK(
       config.is_object() && config.contains("chat_template") && !config["chat_template"].is_null(),
-      place, ": chat_template: expected a ChatML or Llama 3 template, found none");
+      place, ": chat_template: expected a template, found none");
   const Json& entry = config["chat_template"];
   if (entry.is_string()) return entry.get<std::string>();
   HYPENET_CHECK(entry.is_array(), place, ": chat_template: expected a string or an array, found ",
@@ -108,138 +87,141 @@ std::string configured_template(const Json& config, const std::string& place) {
   throw Error(concat(place, ": chat_template: expected one named \"default\", found none"));
 }
 
+/// Messages as transformers hands them on: without the keys that are null.
+Json without_nulls(const Json& messages) {
+  Json result = Json::array();
+  for (const Json& message : messages) {
+    Json kept = Json::object();
+    for (const auto& [key, value] : message.items()) {
+      if (!value.is_null()) kept[key] = value;
+    }
+    result.push_back(std::move(kept));
+  }
+  return result;
+}
+
+/// What a turn ends with: a token at the start of the text behind an answer.
+std::string token_at_start(std::string_view text, const std::string& eos) {
+  text.remove_prefix(std::min(text.find_first_not_of(" \n\r\t"), text.size()));
+  if (!eos.empty() && text.starts_with(eos)) return eos;
+  const size_t end = text.find('>');
+  const bool is_token = text.starts_with('<') && end != std::string_view::npos &&
+                        text.substr(0, end).find_first_of(" \n") == std::string_view::npos;
+  return is_token ? std::string(text.substr(0, end + 1)) : "";
+}
+
 }  // namespace
 
-ChatTemplate ChatTemplate::load(const std::filesystem::path& folder) {
+ChatTemplate ChatTemplate::load(const std::filesystem::path& folder, const JinjaLimits& limits) {
   const auto config_path = folder / "tokenizer_config.json";
+  const auto map_path = folder / "special_tokens_map.json";
   const Json config =
       std::filesystem::exists(config_path) ? read_json(config_path) : Json(Json::object());
-  const std::string bos = config.is_object() ? token_text(config, "bos_token") : "";
+  Json tokens = Json::object();
+  read_tokens(config, tokens);
+  if (std::filesystem::exists(map_path)) read_tokens(read_json(map_path), tokens);
   const auto file = folder / "chat_template.jinja";
-  if (std::filesystem::exists(file)) return parse(read_file(file), bos, file.string());
-  return parse(configured_template(config, config_path.string()), bos,
-               config_path.string() + ": chat_template");
+  if (std::filesystem::exists(file)) return parse(read_file(file), tokens, file.string(), limits);
+  return parse(configured_template(config, config_path.string()), tokens,
+               config_path.string() + ": chat_template", limits);
+}
+
+ChatTemplate ChatTemplate::parse(std::string_view text, const Json& tokens,
+                                 const std::string& place, const JinjaLimits& limits) {
+  ChatTemplate result(JinjaTemplate::parse(text, place));
+  if (tokens.is_object()) result.tokens_ = tokens;
+  result.limits_ = limits;
+  const bool is_read = result.sample({{"user", kAsked}}, true).find(kAsked) != std::string::npos;
+  HYPENET_CHECK(is_read, place,
+                ": expected a chat template, which prints what a user says, found one that does "
+                "not");
+  result.read_facts();
+  return result;
 }
 
 ChatTemplate ChatTemplate::named(std::string_view name) {
-  ChatTemplate result;
-  if (name == "none") return result;
-  if (name == "chatml") {
-    result.family_ = Family::kChatMl;
-    result.generation_prompt_ = "<|im_start|>assistant\n";
-    return result;
-  }
-  HYPENET_CHECK(name == "llama3", "template: expected none, chatml or llama3, found \"", name,
-                "\"");
-  result.family_ = Family::kLlama3;
-  result.bos_ = "<|begin_of_text|>";
-  result.generation_prompt_ = "<|start_header_id|>assistant<|end_header_id|>\n\n";
+  const bool is_plain = name == "none";
+  HYPENET_CHECK(is_plain || name == "chatml" || name == "llama3",
+                "template: expected none, chatml or llama3, found \"", name, "\"");
+  const Json tokens = {{"bos_token", "<|begin_of_text|>"}};
+  const std::string_view text = is_plain ? kPlain : name == "chatml" ? kChatMl : kLlama3;
+  ChatTemplate result = parse(text, tokens, concat("template ", name));
+  result.is_plain_ = is_plain;
   return result;
+}
+
+std::string ChatTemplate::sample(const std::vector<ChatMessage>& messages, bool prompts) const {
+  return render(messages, {.add_generation_prompt = prompts, .date = "26 Jul 2024"});
+}
+
+/// The end of a turn is what stands behind an answer; the default system prompt is what stands
+/// where a system message would. A template that refuses these conversations shows neither.
+void ChatTemplate::read_facts() {
+  try {
+    const std::string text = sample({{"user", kAsked}, {"assistant", kAnswered}}, false);
+    const size_t at = text.rfind(kAnswered);
+    const std::string eos = tokens_.value("eos_token", "");
+    if (at != std::string::npos) {
+      end_of_turn_ = token_at_start(
+          std::string_view(text).substr(at + std::string_view(kAnswered).size()), eos);
+    }
+  } catch (const Error&) {
+    end_of_turn_.clear();
+  }
+  try {
+    const std::string told = sample({{"system", kTold}, {"user", kAsked}}, false);
+    const std::string untold = sample({{"user", kAsked}}, false);
+    const size_t at = told.find(kTold);
+    if (at == std::string::npos) return;
+    const std::string before = told.substr(0, at);
+    const std::string after = told.substr(at + std::string_view(kTold).size());
+    const bool fits = untold.size() >= before.size() + after.size() && untold.starts_with(before) &&
+                      untold.ends_with(after);
+    if (fits) {
+      default_system_ = untold.substr(before.size(), untold.size() - before.size() - after.size());
+    }
+  } catch (const Error&) {
+    default_system_.clear();
+  }
 }
 
 std::string ChatTemplate::render(std::span<const ChatMessage> messages,
                                  const ChatOptions& options) const {
   constexpr std::array<std::string_view, 3> kRoles = {"system", "user", "assistant"};
-  HYPENET_CHECK(!messages.empty(), "chat: expected at least one message, found none");
-  for (const ChatMessage& message : messages) {
-    HYPENET_CHECK(is_one_of(message.role, kRoles),
-                  "chat: role: expected system, user or assistant, found \"", message.role, "\"");
+  Json list = Json::array();
+  for (const auto& [role, content] : messages) {
+    HYPENET_CHECK(std::ranges::count(kRoles, role) > 0,
+                  "chat: role: expected system, user or assistant, found \"", role, "\"");
+    list.push_back({{"role", role}, {"content", content}});
   }
-  switch (family_) {
-    case Family::kPlain:
-      return render_plain(messages);
-    case Family::kChatMl:
-      return render_chatml(messages, options);
-    case Family::kLlama3:
-      return render_llama3(messages, options);
+  return join_pieces(render_pieces(list, options));
+}
+
+std::vector<JinjaPiece> ChatTemplate::render_pieces(const Json& messages,
+                                                    const ChatOptions& options) const {
+  HYPENET_CHECK(messages.is_array() && !messages.empty(),
+                "chat: expected at least one message, found none");
+  for (const Json& message : messages) {
+    HYPENET_CHECK(message.is_object() && message.contains("role") && message["role"].is_string(),
+                  "chat: expected messages with a role, found another value");
   }
-  throw Error("chat: unknown family");
+  JinjaVariables variables;
+  variables.limits = limits_;
+  variables.now = time_of(options.date);
+  variables.own = tokens_;
+  variables.own["add_generation_prompt"] = options.add_generation_prompt;
+  if (options.enable_thinking) variables.own["enable_thinking"] = *options.enable_thinking;
+  variables.given["messages"] = without_nulls(messages);
+  variables.given["tools"] = options.tools;
+  variables.given["documents"] = nullptr;
+  for (const auto& [name, value] : options.variables.items()) variables.given[name] = value;
+  return jinja_.render(variables);
 }
 
 std::string_view ChatTemplate::family_name() const {
-  switch (family_) {
-    case Family::kPlain:
-      return "none";
-    case Family::kChatMl:
-      return "ChatML";
-    case Family::kLlama3:
-      return "Llama 3";
-  }
-  throw Error("chat: unknown family");
-}
-
-std::string_view ChatTemplate::end_of_turn() const {
-  switch (family_) {
-    case Family::kPlain:
-      return "";
-    case Family::kChatMl:
-      return kTurnEnds;
-    case Family::kLlama3:
-      return kEndOfTurn;
-  }
-  throw Error("chat: unknown family");
-}
-
-std::string ChatTemplate::render_plain(std::span<const ChatMessage> messages) {
-  std::string text;
-  for (const ChatMessage& message : messages) {
-    const bool begins_line = message.role != "assistant" && !text.empty() && text.back() != '\n';
-    if (begins_line) text += '\n';
-    text += message.content;
-  }
-  return text;
-}
-
-std::string ChatTemplate::render_chatml(std::span<const ChatMessage> messages,
-                                        const ChatOptions& options) const {
-  std::string text = bos_;
-  const auto add = [&](std::string_view role, std::string_view content) {
-    text += concat(kTurnBegins, role, "\n", content, kTurnEnds, "\n");
-  };
-  if (messages[0].role != "system" && !default_system_.empty()) add("system", default_system_);
-  const size_t question = last_question(messages);
-  for (size_t i = 0; i < messages.size(); ++i) {
-    const ChatMessage& message = messages[i];
-    if (message.role != "assistant" || !drops_thoughts_) {
-      add(message.role, message.content);
-      continue;
-    }
-    const Answer answer = split_answer(message.content);
-    const bool is_last = i + 1 == messages.size();
-    if (keeps_last_thought_ && i > question && (is_last || !answer.thought.empty())) {
-      add(message.role, concat(kThoughtBegins, "\n", answer.thought, "\n", kThoughtEnds, "\n\n",
-                               without_newlines_left(answer.content)));
-    } else {
-      add(message.role, answer.content);
-    }
-  }
-  if (!options.add_generation_prompt) return text;
-  text += generation_prompt_;
-  if (!options.enable_thinking && empty_thought_) text += *empty_thought_;
-  return text;
-}
-
-std::string ChatTemplate::render_llama3(std::span<const ChatMessage> messages,
-                                        const ChatOptions& options) const {
-  std::string text = bos_;
-  const auto header = [](std::string_view role) {
-    return concat(kHeaderBegins, role, kHeaderEnds);
-  };
-  if (preamble_) {
-    std::string date = preamble_->date;
-    if (date.empty()) date = options.date.empty() ? local_date() : options.date;
-    text += concat(header("system"), preamble_->before, date, preamble_->after);
-    if (messages[0].role == "system") {
-      text += trimmed(messages[0].content);
-      messages = messages.subspan(1);
-    }
-    text += kEndOfTurn;
-  }
-  for (const ChatMessage& message : messages) {
-    text += concat(header(message.role), trimmed(message.content), kEndOfTurn);
-  }
-  if (options.add_generation_prompt) text += generation_prompt_;
-  return text;
+  if (is_plain_) return "none";
+  if (end_of_turn_ == "<|im_end|>") return "ChatML";
+  return end_of_turn_ == "<|eot_id|>" ? "Llama 3" : "its own";
 }
 
 }  // namespace hypenet

@@ -1,6 +1,6 @@
-// Chat templates of the families ChatML (Qwen3, Qwen2, SmolLM2) and Llama 3: messages to the text
-// that the model was trained on. Which family, default system prompt, BOS and date are read from
-// the template itself; anything that it has beyond what is known is an error, never a guess.
+// Chat templates: messages to the text that the model was trained on. The template is Jinja
+// (text/jinja/template.h) and runs as transformers' apply_chat_template runs it; what ends a turn
+// and what the model is told by default are found in what it prints.
 #pragma once
 
 #include <filesystem>
@@ -8,6 +8,10 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "text/jinja/template.h"
 
 namespace hypenet {
 
@@ -17,64 +21,66 @@ struct ChatMessage {
 };
 
 struct ChatOptions {
-  bool add_generation_prompt = true;  // ends where the assistant's answer begins
-  bool enable_thinking = true;        // Qwen3: false puts an empty thought before the answer
-  std::string date;  // for templates that tell today's, as "26 Jul 2024"; empty: the local date
+  bool add_generation_prompt = true;         // ends where the assistant's answer begins
+  std::optional<bool> enable_thinking = {};  // not given: as the template has it
+  std::string date =
+      {};                // for templates that tell today's, as "26 Jul 2024"; empty: the local date
+  Json tools = nullptr;  // an array of JSON schemas, or null
+  Json variables = Json::object();  // further variables of the template
 };
 
-/// A template that was recognised. Immutable, so it may be shared between threads.
+/// A template that was read. Immutable, so it may be shared between threads.
 class ChatTemplate {
  public:
   /// Reads <folder>/chat_template.jinja or, without one, `chat_template` of tokenizer_config.json:
-  /// a text, or a list of {name, template} of which "default" counts. Throws Error naming the file,
-  /// what was expected and what was found when there is none or it is no template of the families.
-  static ChatTemplate load(const std::filesystem::path& folder);
+  /// a text, or a list of {name, template} of which "default" counts. bos_token, eos_token and the
+  /// like are those of tokenizer_config.json, else of special_tokens_map.json. Throws Error naming
+  /// the file, what was expected and what was found when there is none or it is no such template.
+  /// `limits` are those of each rendering.
+  static ChatTemplate load(const std::filesystem::path& folder, const JinjaLimits& limits = {});
 
-  /// A template's text. `bos` is what it calls bos_token; `place` names it in errors.
-  static ChatTemplate parse(std::string_view text, std::string_view bos, const std::string& place);
+  /// A template's text. `tokens` is an object of what it calls bos_token and so on, each a text;
+  /// `place` names it in errors. Throws Error where it is no Jinja that is known here, and where it
+  /// fails for one user's message or does not print it.
+  static ChatTemplate parse(std::string_view text, const Json& tokens, const std::string& place,
+                            const JinjaLimits& limits = {});
 
   /// "chatml" (no default system prompt), "llama3" (no preamble), or "none" for models without a
   /// template: the answer continues the user's text, further turns begin on a new line. Throws
   /// Error naming the choices.
   static ChatTemplate named(std::string_view name);
 
-  /// The text of a conversation, as transformers' apply_chat_template renders it without tools.
-  /// It holds BOS where the template does, so nothing is to be put before its ids. Throws Error for
-  /// no messages and for other roles.
+  /// The text of a conversation, as transformers' apply_chat_template renders it. It holds BOS
+  /// where the template does, so nothing is to be put before its ids. Throws Error for no messages,
+  /// for other roles, and where the template fails or refuses the conversation.
   std::string render(std::span<const ChatMessage> messages, const ChatOptions& options = {}) const;
 
-  /// "ChatML", "Llama 3", or "none".
+  /// The same of messages as JSON: an array of objects with a role; whatever else they hold, such
+  /// as tool_calls, is the template's to read. The pieces tell the template's text from theirs:
+  /// only its own may become special tokens.
+  std::vector<JinjaPiece> render_pieces(const Json& messages,
+                                        const ChatOptions& options = {}) const;
+
+  /// By what ends a turn: "ChatML", "Llama 3", or "its own"; "none" for models without a template.
   std::string_view family_name() const;
 
-  /// The token that ends a turn, like <|im_end|>; empty for "none".
-  std::string_view end_of_turn() const;
+  /// The token that ends a turn, like <|im_end|>; empty for "none" and where there is none to see.
+  const std::string& end_of_turn() const { return end_of_turn_; }
 
   /// What the model is told when the conversation has no system message; empty: nothing.
   const std::string& default_system_prompt() const { return default_system_; }
 
  private:
-  enum class Family { kPlain, kChatMl, kLlama3 };
+  explicit ChatTemplate(JinjaTemplate jinja) : jinja_(std::move(jinja)) {}
 
-  /// The start of Llama 3.1's system turn: "<before><date><after>".
-  struct Preamble {
-    std::string before, after;
-    std::string date;  // empty: today's
-  };
+  void read_facts();
+  std::string sample(const std::vector<ChatMessage>& messages, bool prompts) const;
 
-  class Reader;  // fills one from a template's statements
-
-  static std::string render_plain(std::span<const ChatMessage> messages);
-  std::string render_chatml(std::span<const ChatMessage> messages,
-                            const ChatOptions& options) const;
-  std::string render_llama3(std::span<const ChatMessage> messages,
-                            const ChatOptions& options) const;
-
-  Family family_ = Family::kPlain;
-  std::string bos_, default_system_, generation_prompt_;
-  std::optional<std::string> empty_thought_;  // ChatML: what enable_thinking == false appends
-  bool drops_thoughts_ = false;               // ChatML: earlier answers lose their <think> block
-  bool keeps_last_thought_ = false;           // Qwen3: answers to the last question have one always
-  std::optional<Preamble> preamble_;          // Llama 3.1 and later
+  JinjaTemplate jinja_;
+  Json tokens_ = Json::object();
+  JinjaLimits limits_;
+  bool is_plain_ = false;
+  std::string end_of_turn_, default_system_;
 };
 
 }  // namespace hypenet

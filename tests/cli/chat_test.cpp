@@ -197,18 +197,35 @@ TEST_F(ChatCommandTest, flags_that_change_nothing_are_refused) {
 }
 
 TEST_F(ChatCommandTest, a_template_that_is_not_there_or_not_known_is_an_error) {
-  write_file(folder() / "chat_template.jinja", "{{ messages }}");
-  expect_error_line(run("Hi\n"), "chat_template.jinja: expected a ChatML or Llama 3 template");
+  write_file(folder() / "chat_template.jinja", "{{ messages | shuffle }}");
+  expect_error_line(run("Hi\n"),
+                    "chat_template.jinja:1:15: expected a known filter, found \"shuffle\"");
   fs::remove(folder() / "chat_template.jinja");
   expect_error_line(run("Hi\n"),
-                    "tokenizer_config.json: chat_template: expected a ChatML or Llama 3 template, "
-                    "found none; --template none (a model taught on text alone), chatml or llama3 "
+                    "tokenizer_config.json: chat_template: expected a template, found none; "
+                    "--template none (a model taught on text alone), chatml or llama3 "
                     "chooses one");
   expect_error_line(run("Hi\n", {"--template", "llama3"}),
                     "tokenizer.json: expected the chat template's token <|eot_id|>, found none");
   expect_error_line(run("Hi\n", {"--template", "gemma"}), "--template");
   expect_error_line(run("Hi\n", {"--template", "none", "--min-p", "2"}),
                     "--min-p: expected 0 to 1");
+}
+
+TEST_F(ChatCommandTest, a_template_of_no_known_family_runs_and_what_it_refuses_is_told) {
+  const std::string text =
+      "{% for m in messages %}{% if m.content == 'No' %}{{ raise_exception('Not that') }}"
+      "{% endif %}{{ m.role ~ ': ' ~ m.content ~ '<|im_start|>' }}{% endfor %}";
+  write_file(folder() / "chat_template.jinja", text);
+  const ChatTemplate chat = ChatTemplate::load(folder());
+  EXPECT_EQ(chat.end_of_turn(), "<|im_start|>");
+  const ProgramResult result = run("Hi\n", {"--temperature", "0"});
+  EXPECT_EQ(result.code, 0) << result.error;
+  EXPECT_EQ(result.out, answer({{"user", "Hi"}}, chat) + "\n");
+  const ProgramResult refused = run("No\nHi\n", {"--temperature", "0"});
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_EQ(refused.out, result.out);
+  EXPECT_THAT(refused.error, HasSubstr("chat_template.jinja:1:53: Not that\n"));
 }
 
 TEST_F(ChatCommandTest, ctrl_c_stops_the_answer_and_not_the_program) {

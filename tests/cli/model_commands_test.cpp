@@ -106,7 +106,7 @@ TEST_F(ModelCommands, inspect_tells_what_the_config_and_the_tokenizer_say) {
   config["max_position_embeddings"] = 4096;
   write_json(folder() / "config.json", config);
   write_json(folder() / "generation_config.json", {{"eos_token_id", {256, 10}}});
-  write_file(folder() / "chat_template.jinja", "{{ messages }}");
+  write_file(folder() / "chat_template.jinja", "{{ messages | shuffle }}");
   const ProgramResult text = run_program({"inspect", folder().string()});
   ASSERT_EQ(text.code, 0) << text.error;
   for (const char* line :
@@ -115,7 +115,7 @@ TEST_F(ModelCommands, inspect_tells_what_the_config_and_the_tokenizer_say) {
         "biases                    none\n", "attention logits scaling  hype 7\n",
         "end of text               10 \n, 256 <|endoftext|>\n",
         "tokenizer                 byte-level BPE, 257 tokens\n",
-        "chat_template.jinja: expected a ChatML or Llama 3 template"}) {
+        "chat_template.jinja:1:15: expected a known filter, found \"shuffle\""}) {
     EXPECT_THAT(text.out, HasSubstr(line));
   }
   write_file(folder() / "chat_template.jinja", "");

@@ -1,10 +1,9 @@
-// Texts equal those of transformers' apply_chat_template (tools/write_chat_fixtures.py); what is no
-// template of the families is refused by name.
+// Texts equal those of transformers' apply_chat_template (tools/write_chat_fixtures.py), with tools
+// and without; what is no template is refused by name.
 #include "text/chat_template.h"
 
 #include <gtest/gtest.h>
 
-#include <ostream>
 #include <string>
 #include <vector>
 
@@ -52,17 +51,32 @@ TEST_P(ChatTemplateFixture, renders_as_transformers_does) {
   const Json& talks = fixtures()["conversations"];
   for (const Json& fixture : fixtures()["templates"]) {
     if (fixture["name"] != GetParam()) continue;
-    const Json& bos = fixture["bos_token"];
-    const ChatTemplate chat = ChatTemplate::parse(fixture["template"].get<std::string>(),
-                                                  bos.is_null() ? "" : bos.get<std::string>(), "x");
-    ASSERT_GT(fixture["cases"].size(), 20U);
+    const ChatTemplate chat =
+        ChatTemplate::parse(fixture["template"].get<std::string>(), fixture["tokens"], "x");
+    ASSERT_GE(fixture["cases"].size(), 8U);
     for (const Json& item : fixture["cases"]) {
-      const ChatOptions options{item["add_generation_prompt"].get<bool>(),
-                                item["enable_thinking"].get<bool>(),
-                                fixtures()["date"].get<std::string>()};
+      ChatOptions options;
+      options.add_generation_prompt = item["add_generation_prompt"].get<bool>();
+      if (!item["enable_thinking"].get<bool>()) options.enable_thinking = false;
+      options.date = fixtures()["date"].get<std::string>();
       const Json& talk = talks[item["conversation"].get<size_t>()];
       EXPECT_EQ(chat.render(conversation(talk), options), item["text"].get<std::string>())
           << talk.dump() << (options.add_generation_prompt ? ", prompt" : "");
+    }
+  }
+}
+
+TEST_P(ChatTemplateFixture, renders_tools_and_their_calls_as_transformers_does) {
+  for (const Json& fixture : fixtures()["templates"]) {
+    if (fixture["name"] != GetParam()) continue;
+    const ChatTemplate chat =
+        ChatTemplate::parse(fixture["template"].get<std::string>(), fixture["tokens"], "x");
+    for (const Json& item : fixture["tool_cases"]) {
+      ChatOptions options;
+      if (item["with_tools"].get<bool>()) options.tools = fixtures()["tools"];
+      const Json& talk = fixtures()["tool_conversations"][item["conversation"].get<size_t>()];
+      EXPECT_EQ(join_pieces(chat.render_pieces(talk, options)), item["text"].get<std::string>())
+          << talk.dump();
     }
   }
 }
@@ -71,24 +85,24 @@ INSTANTIATE_TEST_SUITE_P(templates, ChatTemplateFixture, testing::ValuesIn(names
                          [](const auto& info) { return info.param; });
 
 TEST(ChatTemplateTest, a_turn_ends_with_its_familys_token) {
-  EXPECT_EQ(ChatTemplate::parse(template_text("qwen3"), "", "x").end_of_turn(), "<|im_end|>");
-  EXPECT_EQ(ChatTemplate::parse(template_text("llama31_like"), "", "x").end_of_turn(),
+  EXPECT_EQ(ChatTemplate::parse(template_text("qwen3"), {}, "x").end_of_turn(), "<|im_end|>");
+  EXPECT_EQ(ChatTemplate::parse(template_text("llama31_like"), {}, "x").end_of_turn(),
             "<|eot_id|>");
   EXPECT_EQ(ChatTemplate::named("none").end_of_turn(), "");
 }
 
 TEST(ChatTemplateTest, the_default_system_prompt_is_the_templates) {
-  EXPECT_EQ(ChatTemplate::parse(template_text("smollm2"), "", "x").default_system_prompt(),
+  EXPECT_EQ(ChatTemplate::parse(template_text("smollm2"), {}, "x").default_system_prompt(),
             "You are a helpful AI assistant named SmolLM, trained by Hugging Face");
-  EXPECT_EQ(ChatTemplate::parse(template_text("qwen25_like"), "", "x").default_system_prompt(),
+  EXPECT_EQ(ChatTemplate::parse(template_text("qwen25_like"), {}, "x").default_system_prompt(),
             "You are a test. You aren't \"Qwen\".");
-  EXPECT_EQ(ChatTemplate::parse(template_text("qwen3"), "", "x").default_system_prompt(), "");
+  EXPECT_EQ(ChatTemplate::parse(template_text("qwen3"), {}, "x").default_system_prompt(), "");
 }
 
 TEST(ChatTemplateTest, todays_date_is_told_where_the_template_asks_for_it) {
   const std::vector<ChatMessage> talk = {{"user", "Hi"}};
   const auto date = [&](const std::string& name) {
-    const std::string text = ChatTemplate::parse(template_text(name), "", "x").render(talk);
+    const std::string text = ChatTemplate::parse(template_text(name), {}, "x").render(talk);
     const size_t at = text.find("Today Date: ") + 12;
     return text.substr(at, text.find('\n', at) - at);
   };
@@ -117,9 +131,7 @@ TEST(ChatTemplateTest, a_folders_template_is_found_where_transformers_finds_it) 
   const auto text = [&] {
     return ChatTemplate::load(folder.path()).render(std::vector<ChatMessage>{{"user", "a"}});
   };
-  EXPECT_ERROR(text(),
-               "tokenizer_config.json: chat_template: expected a ChatML or Llama 3 "
-               "template, found none");
+  EXPECT_ERROR(text(), "tokenizer_config.json: chat_template: expected a template, found none");
   const Json other = {{"name", "tool_use"}, {"template", "{{ tools }}"}};
   const Json llama = {{"name", "default"}, {"template", template_text("llama3_like")}};
   Json config = {{"bos_token", {{"content", "<s>"}}}, {"chat_template", Json::array({other})}};
@@ -128,6 +140,10 @@ TEST(ChatTemplateTest, a_folders_template_is_found_where_transformers_finds_it) 
   config["chat_template"].push_back(llama);
   write_json(folder / "tokenizer_config.json", config);
   EXPECT_TRUE(text().starts_with("<s><|start_header_id|>user"));
+  config.erase("bos_token");
+  write_json(folder / "tokenizer_config.json", config);
+  write_json(folder / "special_tokens_map.json", {{"bos_token", "<t>"}, {"eos_token", nullptr}});
+  EXPECT_TRUE(text().starts_with("<t><|start_header_id|>user"));
   config["chat_template"] = template_text("smollm2");
   write_json(folder / "tokenizer_config.json", config);
   EXPECT_TRUE(text().starts_with("<|im_start|>system\nYou are a helpful AI assistant"));
@@ -139,36 +155,47 @@ TEST(ChatTemplateTest, a_folders_template_is_found_where_transformers_finds_it) 
   EXPECT_ERROR(text(), "chat_template: expected a string or an array, found an integer");
 }
 
-TEST(ChatTemplateErrors, name_the_place_and_what_was_found) {
-  const auto parse = [](const std::string& text) { return ChatTemplate::parse(text, "", "file"); };
-  const auto changed = [](std::string text, const std::string& from, const std::string& to) {
-    const size_t at = text.find(from);
-    EXPECT_NE(at, std::string::npos) << from;
-    return text.replace(at, from.size(), to);
+TEST(ChatTemplateTest, what_ends_a_turn_is_found_in_what_the_template_prints) {
+  const auto facts = [](const std::string& assistant, const Json& tokens = Json::object()) {
+    const ChatTemplate chat =
+        ChatTemplate::parse("{% for m in messages %}{% if m.role == 'assistant' %}" + assistant +
+                                "{% else %}[INST] {{ m.content }} [/INST]{% endif %}{% endfor %}",
+                            tokens, "x");
+    return concat(chat.family_name(), " ", chat.end_of_turn());
   };
-  const std::string chatml = template_text("smollm2"), llama = template_text("llama31_like");
-  EXPECT_ERROR(parse(""), "file: expected a ChatML or Llama 3 template");
-  EXPECT_ERROR(parse("{% for m in messages %}[INST]{{ m.content }}[/INST]{% endfor %}"),
-               "file: expected a ChatML or Llama 3 template (<|im_start|> or "
-               "<|start_header_id|>), found neither");
-  EXPECT_ERROR(parse(changed(chatml, "'\n' + message", "'<|im_sep|>' + message")),
-               "file: expected a known ChatML template, found <|im_sep|>");
-  EXPECT_ERROR(parse(changed(chatml, "message['content']", "message['content'] | trim")),
-               "file: expected a known ChatML template, found ");
-  EXPECT_ERROR(parse(changed(chatml, "'<|im_start|>assistant\n'", "'<|im_start|>bot\n'")),
-               "expected a known ChatML template, found \"<|im_start|>bot");
-  EXPECT_ERROR(parse(changed(chatml, "if add_generation_prompt", "if true")), "file: expected ");
-  EXPECT_ERROR(parse(changed(template_text("thinking_like"), "= message.content", "= 'x'")),
-               "found content = \"x\"");
-  EXPECT_ERROR(parse(changed(llama, "| trim + '<|eot_id|>'", "+ '<|eot_id|>'")),
-               "file: expected a known Llama 3 template, found none of the kind ");
-  EXPECT_ERROR(parse(changed(llama, "+ date_string", "+ date_string|upper")),
-               "file: expected a known Llama 3 template, found a system turn");
-  EXPECT_ERROR(parse(changed(llama, "\"26 Jul 2024\"", "strftime_now('%Y')")),
-               "found date_string = strftime_now(\"%Y\")");
+  EXPECT_EQ(facts("{{ m.content }}{{ eos_token }}", {{"eos_token", "</s>"}}), "its own </s>");
+  EXPECT_EQ(facts("{{ m.content }}{{ eos_token }}", {{"eos_token", "[END]"}}), "its own [END]");
+  EXPECT_EQ(facts("{{ m.content }}\n <end_of_turn>\n"), "its own <end_of_turn>");
+  EXPECT_EQ(facts("{{ m.content }}<|im_end|>{{ eos_token }}"), "ChatML <|im_end|>");
+  EXPECT_EQ(facts("{{ m.content }} and < more >"), "its own ");
+  EXPECT_EQ(facts("{{ m.content }}"), "its own ");
+  EXPECT_EQ(facts("{{ raise_exception('no') }}"), "its own ");
+}
+
+TEST(ChatTemplateTest, only_the_templates_own_text_is_marked_so) {
+  const Json talk = Json::array({{{"role", "user"}, {"content", "a<|im_end|>"}}});
+  const auto pieces = ChatTemplate::named("chatml").render_pieces(talk);
+  ASSERT_EQ(pieces.size(), 3U);
+  EXPECT_EQ(pieces[0].text, "<|im_start|>user\n");
+  EXPECT_FALSE(pieces[0].is_given);
+  EXPECT_EQ(pieces[1].text, "a<|im_end|>");
+  EXPECT_TRUE(pieces[1].is_given);
+  EXPECT_EQ(pieces[2].text, "<|im_end|>\n<|im_start|>assistant\n");
+  EXPECT_FALSE(pieces[2].is_given);
+}
+
+TEST(ChatTemplateErrors, name_the_place_and_what_was_found) {
+  const auto parse = [](const std::string& text) { return ChatTemplate::parse(text, {}, "file"); };
+  const std::string silent =
+      "file: expected a chat template, which prints what a user says, found one that does not";
+  EXPECT_ERROR(parse(""), silent);
+  EXPECT_ERROR(parse("{{ bos_token }}<|im_start|>"), silent);
   EXPECT_ERROR(parse("<|im_start|>{{ message['role }}"),
-               "file: expected an end of the tag at byte 12, found none");
-  EXPECT_ERROR(parse("<|im_start|>{% if x"), "expected an end of the tag at byte 12");
+               "file:1:24: expected an end of the string, found none");
+  EXPECT_ERROR(parse("<|im_start|>{% if x"), "file:1:13: expected an end of the tag (%}), found ");
+  EXPECT_ERROR(parse("{{ messages | shuffle }}"),
+               "file:1:15: expected a known filter, found \"shuffle\"");
+  EXPECT_ERROR(parse("{{ raise_exception('Tell more!') }}"), "file:1:4: Tell more!");
 }
 
 TEST(ChatTemplateErrors, of_messages_name_what_was_found) {
