@@ -6,13 +6,17 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <charconv>
+#include <chrono>
 #include <cstdlib>
 #include <iostream>
 #include <optional>
+#include <thread>
 
 #include "base/version.h"
 #include "cli/failure.h"
+#include "cli/interrupt.h"
 #include "run/run.h"
 
 namespace hypenet {
@@ -53,10 +57,24 @@ void end_with_parent() {
   end(code);
 }
 
+/// Ctrl-C while the ranks meet, which the calls that wait there do not notice. Ranks that have met
+/// stop together, so there is a moment left to meet.
+void end_when_interrupted(const std::stop_token& has_joined) {
+  using Clock = std::chrono::steady_clock;
+  constexpr std::chrono::seconds kLeftToMeet{2};
+  const std::atomic<bool>& is_interrupted = interrupt_flag();
+  for (auto told = Clock::now(); !has_joined.stop_requested();) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    if (!is_interrupted) told = Clock::now();
+    if (Clock::now() - told > kLeftToMeet) end(fail("interrupted", kInterrupted));
+  }
+}
+
 /// A fault that another rank's, or the job's own, line has told already ends this process in
 /// silence.
 std::shared_ptr<JobCommunicator> join_or_end(const JobPlace& place, torch::Device device,
                                              const Patience& patience) {
+  const std::jthread watch(end_when_interrupted);
   try {
     return join_job(place, device, patience, [](const std::string& text) { fail(text); });
   } catch (const OtherRankFailed&) {

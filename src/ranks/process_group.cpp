@@ -11,6 +11,7 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
+#include "base/json.h"
 #include "ranks/call_failure.h"
 #include "ranks/nccl.h"
 #include "ranks/watch.h"
@@ -61,6 +62,22 @@ Backend new_gloo(const Store& store, const JobPlace& place) {
                                       : c10d::ProcessGroupGloo::createDefaultDevice());
   return c10::make_intrusive<c10d::ProcessGroupGloo>(store, static_cast<int>(place.ranks.index),
                                                      static_cast<int>(place.ranks.count), options);
+}
+
+/// Where a text differs from the first rank's; of JSON, by key.
+std::string first_rank_difference(const std::string& expected, const std::string& found) {
+  const Json first = Json::parse(expected, nullptr, /*allow_exceptions=*/false);
+  const Json own = Json::parse(found, nullptr, /*allow_exceptions=*/false);
+  if (first.is_object() && own.is_object())
+    return concat("as the first rank has it: ", first_difference(first, own));
+  const auto differ = std::ranges::mismatch(found, expected);
+  const auto excerpt = [](const std::string& of, std::string::const_iterator at) {
+    constexpr ptrdiff_t kBefore = 40;
+    const ptrdiff_t place = at - of.begin();
+    return of.substr(static_cast<size_t>(std::max(place - kBefore, ptrdiff_t{0})), 2 * kBefore);
+  };
+  return concat("expected the first rank's \"", excerpt(expected, differ.in2), "\", found \"",
+                excerpt(found, differ.in1), "\"");
 }
 
 class ProcessGroup : public JobCommunicator {
@@ -156,14 +173,7 @@ class ProcessGroup : public JobCommunicator {
     store_->set(key + std::to_string(ranks().index), text);
     barrier();
     const std::string expected = store_->get_to_str(key + "0");
-    const auto differ = std::ranges::mismatch(text, expected);
-    const auto excerpt = [](const std::string& of, std::string::const_iterator at) {
-      constexpr ptrdiff_t kBefore = 40;
-      const ptrdiff_t place = at - of.begin();
-      return of.substr(static_cast<size_t>(std::max(place - kBefore, ptrdiff_t{0})), 2 * kBefore);
-    };
-    HYPENET_CHECK(text == expected, name, ": expected the first rank's \"",
-                  excerpt(expected, differ.in2), "\", found \"", excerpt(text, differ.in1), "\"");
+    HYPENET_CHECK(text == expected, name, ": ", first_rank_difference(expected, text));
     barrier();
   }
 

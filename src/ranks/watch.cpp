@@ -103,7 +103,15 @@ void Watch::run() {
   }
 }
 
+/// Whoever was stopped itself (Ctrl-Z, a machine that sleeps) has not seen what the others did.
+void Watch::forgive_own_sleep() {
+  const auto now = Clock::now();
+  if (now - looked_at_ > kMostSilence / 3) next_beat_at_ = own_signs_at_ = now;
+  looked_at_ = now;
+}
+
 void Watch::look() {
+  forgive_own_sleep();
   store_->set(key("work", ranks_.index), concat(calls_.load(), " ", signs_.load()));
   store_->add(key("beat", ranks_.index), 1);
   if (store_->check({kFault})) return end_soon("");

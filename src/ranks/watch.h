@@ -57,6 +57,7 @@ class Watch {
 
   void run();
   void look();
+  void forgive_own_sleep();
   void look_at_next_rank();
   void look_for_hung_rank();
   std::string get(const std::string& key);
@@ -69,6 +70,7 @@ class Watch {
   std::atomic<int64_t> calls_{0}, signs_{0};
 
   // Of the thread.
+  Clock::time_point looked_at_ = Clock::now();
   int64_t next_beat_ = 0, own_signs_ = 0;
   Clock::time_point next_beat_at_ = Clock::now(), own_signs_at_ = Clock::now();
 

@@ -2,6 +2,7 @@
 // was killed, one line when something fails, and nobody left behind.
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -181,6 +182,59 @@ TEST_F(RanksTest, a_rank_that_is_stopped_is_missed_and_named) {
   EXPECT_EQ(result.code, 1);
   EXPECT_NE(result.error.find("gone: no sign of life"), std::string::npos) << result.error;
   for (const pid_t rank : ranks) EXPECT_FALSE(is_there(rank));
+}
+
+TEST_F(RanksTest, ranks_that_were_stopped_together_do_not_miss_each_other) {
+  auto arguments = command("out", "2");
+  arguments.insert(arguments.end(), {"--set", "align.steps=100000"});
+  RunningProgram program(arguments);
+  ASSERT_TRUE(wait_until([&] { return fs::exists(folder_ / "out/2-align.state.safetensors"); }));
+  const std::vector<pid_t> ranks = children_of(program.process());
+  ASSERT_EQ(ranks.size(), 2U);
+  for (const pid_t rank : ranks) ::kill(rank, SIGSTOP);
+  std::this_thread::sleep_for(std::chrono::seconds(17));
+  for (const pid_t rank : ranks) ::kill(rank, SIGCONT);
+  std::this_thread::sleep_for(std::chrono::seconds(3));
+  for (const pid_t rank : ranks) EXPECT_TRUE(is_there(rank));
+  ::kill(program.process(), SIGINT);
+  const ProgramResult result = program.wait();
+  EXPECT_EQ(result.code, 130) << result.error;
+}
+
+TEST_F(RanksTest, a_rank_that_waits_for_the_others_ends_when_it_is_interrupted) {
+  for (const int signal : {SIGINT, SIGTERM}) {
+    for (const char* rank : {"0", "1"}) {
+      const int port = 20000 + ::getpid() % 20000;
+      RunningProgram program(
+          {"-c", concat("RANK=", rank, " WORLD_SIZE=2 LOCAL_RANK=0 MASTER_ADDR=127.0.0.1 ",
+                        "MASTER_PORT=", port, " exec " HYPENET_BINARY " convert --recipe ",
+                        HYPENET_SOURCE, "/recipes/tiny.json --out ", (folder_ / "out").string())},
+          "/bin/sh");
+      std::this_thread::sleep_for(std::chrono::seconds(3));  // it has begun to wait
+      ::kill(program.process(), signal);
+      const auto began = Clock::now();
+      const ProgramResult result = program.wait();
+      EXPECT_LT(Clock::now() - began, std::chrono::seconds(20));  // 2, on a quiet machine
+      EXPECT_EQ(result.code, 130) << rank << ": " << result.error;
+      EXPECT_EQ(result.error, "hypenet: interrupted\n");
+    }
+  }
+}
+
+TEST_F(RanksTest, ranks_of_different_recipes_are_told_the_key) {
+  const std::string run =
+      concat("WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=", 20000 + ::getpid() % 20000,
+             " " HYPENET_BINARY " convert --recipe ", HYPENET_SOURCE, "/recipes/tiny.json --out ",
+             (folder_ / "out").string());
+  const ProgramResult result =
+      RunningProgram({"-c", concat("RANK=0 LOCAL_RANK=0 ", run, " & RANK=1 LOCAL_RANK=1 ", run,
+                                   " --set distill.optimizer.rates.mlp=0.5; wait")},
+                     "/bin/sh")
+          .wait();
+  EXPECT_NE(result.error.find("hypenet: rank 1 on "), std::string::npos) << result.error;
+  EXPECT_NE(result.error.find("recipe: as the first rank has it: distill.optimizer.rates.mlp: "),
+            std::string::npos)
+      << result.error;
 }
 
 TEST_F(RanksTest, bad_input_is_one_line) {
