@@ -91,14 +91,14 @@ ModelConfig inference_shape(const std::string& name) {
     config.attn_logits_scaling = {LogitsScaling::Kind::kLogPosition, 500};
     return config;
   };
-  const std::filesystem::path config = std::filesystem::path(name) / "config.json";
-  if (std::filesystem::exists(config))
-    return parse_model_config(read_json(config), config.string());
   if (name == "qwen3-1.7b") return transformer("hypenet-2b");
   if (name == "smollm2-135m" || name == "tiny") return transformer(name.c_str());
   if (name == "hypenet-2b") return hypenet("hypenet-2b");
   if (name == "hypenet-smollm2-135m") return hypenet("smollm2-135m");
   if (name == "hypenet-tiny") return hypenet("tiny");
+  const std::filesystem::path config = std::filesystem::path(name) / "config.json";
+  if (std::filesystem::exists(config))
+    return parse_model_config(read_json(config), config.string());
   throw Error(
       concat("--shape: expected hypenet-2b, qwen3-1.7b, hypenet-smollm2-135m, smollm2-135m, "
              "hypenet-tiny, tiny or a model folder, found \"",

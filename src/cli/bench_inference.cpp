@@ -66,6 +66,7 @@ void add_inference_options(CLI::App& command, BenchInference& options) {
 void check(const BenchInference& options) {
   HYPENET_CHECK(!options.shapes.empty() && !options.contexts.empty(),
                 "--shape, --context: expected at least one of each");
+  for (const std::string& shape : options.shapes) inference_shape(shape);  // before any is measured
   for (const int64_t context : options.contexts) {
     HYPENET_CHECK(context > 0, "--context: expected 1 or more, found ", context);
   }

@@ -196,9 +196,10 @@ void check_named_parts(const Conversion& conversion) {
   const auto twins = parameter_names(conversion.hybrid_config({}));
   auto mixers = twins;  // what align trains
   std::erase_if(mixers, [](const auto& name) { return name.find(".self_attn.") == name.npos; });
-  // Which layers of the hybrid are which is not known yet: it has names of both.
-  auto hybrid = parameter_names(conversion.hybrid_config(all));
-  hybrid.insert(hybrid.end(), twins.begin(), twins.end());
+  // Which layers of the hybrid are which may not be known yet: then it has names of both.
+  const auto& layers = recipe.select.layers;
+  auto hybrid = parameter_names(conversion.hybrid_config(layers.value_or(all)));
+  if (!layers) hybrid.insert(hybrid.end(), twins.begin(), twins.end());
   const std::string place = recipe.name + ": ";
   check_parts(recipe.align, mixers, place + "align");
   check_parts(recipe.distill, hybrid, place + "distill");
@@ -230,13 +231,13 @@ void check_recipe(const Conversion& conversion, const ConversionPlan& plan) {
   check_vocabulary(tokenizer, config, recipe.teacher);
   conversion.hybrid_config({});
   check_tensors(teacher, config);
-  check_named_parts(conversion);
   check_stage_rows(recipe.align, tokenizer, options.device, "align");
   check_stage_rows(recipe.distill, tokenizer, options.device, "distill");
   check_stage_rows(recipe.finetune, tokenizer, options.device, "finetune");
   check_ranks(conversion, plan);
   if (is_to_make(conversion, plan, ConversionStep::kSelect))
     check_selection(recipe, config, tokenizer);
+  check_named_parts(conversion);
   check_recall(recipe, tokenizer);
   check_text_files(recipe.data, options.out);
 }

@@ -76,6 +76,9 @@ void check_parts(const StageConfig& stage, const std::vector<std::string>& names
   }
   HYPENET_CHECK(!trained.empty() || stage.steps == 0, place,
                 ": frozen: expected to leave a parameter to train, found parts of all their names");
+  const auto moves = [&](const std::string& name) { return rate_share(stage.optimizer, name) > 0; };
+  HYPENET_CHECK(std::ranges::any_of(trained, moves) || stage.steps == 0, place,
+                ": optimizer.rates: expected to leave a parameter a rate, found 0 for all");
   for (const auto& [part, factor] : stage.optimizer.rates.items()) {
     HYPENET_CHECK(!part.empty() && std::ranges::any_of(trained, has(part)), place,
                   ": optimizer.rates: expected part of the name of a parameter that is trained, "

@@ -133,6 +133,9 @@ void check_optimizer(const OptimizerConfig& config, const std::string& place) {
   };
   zero_or_more("peak_lr", config.peak_lr);
   zero_or_more("final_lr", config.final_lr);
+  constexpr double kMostRate = 1e6;  // what is more is no float32, or no rate
+  check("peak_lr", config.peak_lr, config.peak_lr <= kMostRate, "at most 1e6");
+  check("final_lr", config.final_lr, config.final_lr <= kMostRate, "at most 1e6");
   zero_or_more("warmup_steps", static_cast<double>(config.warmup_steps));
   zero_or_more("weight_decay", config.weight_decay);
   zero_or_more("clip", config.clip);
@@ -142,8 +145,10 @@ void check_optimizer(const OptimizerConfig& config, const std::string& place) {
   HYPENET_CHECK(config.rates.is_object(), place,
                 ": rates: expected an object, as {\"mlp\": 0.1}, found ", config.rates.dump());
   for (const auto& [part, factor] : config.rates.items()) {
-    HYPENET_CHECK(factor.is_number() && factor.get<double>() >= 0, place, ": rates: ", part,
-                  ": expected a number of 0 or more, found ", factor.dump());
+    const bool is_rate =
+        factor.is_number() && factor.get<double>() >= 0 && factor.get<double>() <= kMostRate;
+    HYPENET_CHECK(is_rate, place, ": rates: ", part, ": expected a number from 0 to 1e6, found ",
+                  factor.dump());
   }
 }
 

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
+#include <iterator>
 #include <sstream>
 #include <thread>
 
@@ -210,7 +211,11 @@ TEST_F(RanksTest, a_rank_that_waits_for_the_others_ends_when_it_is_interrupted) 
                         "MASTER_PORT=", port, " exec " HYPENET_BINARY " convert --recipe ",
                         HYPENET_SOURCE, "/recipes/tiny.json --out ", (folder_ / "out").string())},
           "/bin/sh");
-      std::this_thread::sleep_for(std::chrono::seconds(3));  // it has begun to wait
+      // It waits once there are the threads that take signals and watch over the meeting.
+      const fs::path threads = concat("/proc/", program.process(), "/task");
+      ASSERT_TRUE(wait_until([&] {
+        return std::distance(fs::directory_iterator(threads), fs::directory_iterator()) >= 3;
+      }));
       ::kill(program.process(), signal);
       const auto began = Clock::now();
       const ProgramResult result = program.wait();

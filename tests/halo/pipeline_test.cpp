@@ -231,7 +231,14 @@ TEST_F(Pipeline, what_a_stage_freezes_is_looked_up_before_anything_is_made) {
   recipe.distill.optimizer.rates = Json::object();
   recipe.distill.frozen = {"model"};
   EXPECT_ERROR(convert_into("out", recipe), "test: distill: frozen: expected to leave a parameter");
+  recipe.distill.frozen = {"z_proj"};
+  recipe.select.layers = {0, 1};
+  EXPECT_ERROR(convert_into("out", recipe), "test: distill: frozen: expected part of");
+  recipe.select.layers = {0};
   recipe.distill.frozen.clear();
+  recipe.distill.optimizer.rates = {{"model", 0}};
+  EXPECT_ERROR(convert_into("out", recipe), "expected to leave a parameter a rate, found 0 for");
+  recipe.distill.optimizer.rates = Json::object();
   recipe.align.optimizer.rates = {{"mlp", 0.1}};
   EXPECT_ERROR(convert_into("out", recipe), "test: align: optimizer.rates: expected part of");
   recipe.align.optimizer.rates = Json::object();

@@ -115,7 +115,9 @@ TEST(Recipe, values_that_no_stage_or_evaluation_can_have_are_named) {
   EXPECT_ERROR(with("align.optimizer.rates=[]"),
                "rates: expected an object, as {\"mlp\": 0.1}, found []");
   EXPECT_ERROR(with("align.optimizer.rates={\"mlp\":-1}"),
-               "rates: mlp: expected a number of 0 or more, found -1");
+               "rates: mlp: expected a number from 0 to 1e6, found -1");
+  EXPECT_ERROR(with("align.optimizer.rates={\"mlp\":1e300}"), "from 0 to 1e6, found 1e+300");
+  EXPECT_ERROR(with("align.optimizer.peak_lr=1e300"), "peak_lr: expected at most 1e6");
   EXPECT_ERROR(with("data.max_tokens=-1"), "max_tokens: expected 0 or more, found -1");
 }
 
