@@ -13,7 +13,6 @@ namespace {
 
 constexpr size_t kMostQuoted = 60;
 constexpr size_t kMostParts = 1'000'000;  // of a text that is split
-constexpr size_t kMostReplaced = 64 << 20;
 
 /// Where the character before `end` begins.
 size_t character_before(std::string_view text, size_t end) {
@@ -239,7 +238,7 @@ Text replace(Work& work, const Text& text, const Text& old, const Text& with, in
     result.append(text, copied, at - copied);
     result.append(with);
     work.text(with.size());
-    if (result.size() > kMostReplaced) work.text(result.size());  // fails where it is too much
+    work.size(result.size());
     copied = at + old.size();
     if (old.size() > 0) {
       at = copied;

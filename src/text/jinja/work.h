@@ -35,14 +35,14 @@ class Work {
   /// A text of this size is made.
   void text(size_t size) {
     this->size(size);
-    spend(made_, size + kEach, limits_.made_bytes, " bytes of text made on the way");
+    make(size + kEach);
   }
   /// A text has grown to this size.
   void size(size_t size) const {
     if (size > limits_.text_bytes) fail_over(limits_.text_bytes, " bytes of text");
   }
   /// A text of this size is looked through.
-  void look(size_t size) { text_looked(size / 8); }
+  void look(size_t size) { make(size / 8); }
 
   const std::tm now;
 
@@ -56,8 +56,8 @@ class Work {
     spent += more;
     if (spent > most) fail_over(most, what);
   }
-  void text_looked(size_t size) {
-    spend(made_, size, limits_.made_bytes, " bytes of text made on the way");
+  void make(uint64_t bytes) {
+    spend(made_, bytes, limits_.made_bytes, " bytes of text made on the way");
   }
 
   JinjaLimits limits_;
