@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "base/json.h"
+#include "tests/support/children.h"
 #include "tests/support/expect_error_line.h"
 #include "tests/support/model_folder.h"
 #include "tests/support/program.h"
@@ -17,6 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::HasSubstr;
+using testing_support::environment_of_rank;
 using testing_support::expect_error_line;
 using testing_support::ProgramResult;
 using testing_support::run_program;
@@ -187,11 +189,10 @@ TEST_F(EvalRanksTest, ranks_that_measure_other_items_are_refused_by_name) {
   write_file(root_ / "there/items.jsonl", R"({"context": "b", "answer": "7", "max_tokens": 3})"
                                           "\n");
   const std::string run =
-      concat("WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=", 20000 + ::getpid() % 20000,
-             " " HYPENET_BINARY " eval ", file("model"), " --tasks items.jsonl");
+      concat(" " HYPENET_BINARY " eval ", file("model"), " --tasks items.jsonl");
   const ProgramResult result =
-      RunningProgram({"-c", concat("cd ", root_.path().string(), "/here; RANK=0 LOCAL_RANK=0 ", run,
-                                   " & cd ../there; RANK=1 LOCAL_RANK=1 ", run, "; wait")},
+      RunningProgram({"-c", concat("cd ", root_.path().string(), "/here; ", environment_of_rank(0),
+                                   run, " & cd ../there; ", environment_of_rank(1), run, "; wait")},
                      "/bin/sh")
           .wait();
   EXPECT_THAT(result.error, HasSubstr("hypenet: rank 1 on "));

@@ -2,7 +2,6 @@
 // was killed, one line when something fails, and nobody left behind.
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -26,6 +25,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing_support::children_of;
+using testing_support::environment_of_rank;
 using testing_support::logged_losses;
 using testing_support::ProgramResult;
 using testing_support::run_program;
@@ -58,6 +58,23 @@ class RanksTest : public testing::Test {
   std::string weights(const std::string& out) const {
     return read_file(folder_ / (out + "/6-finetune/model.safetensors"));
   }
+
+  /// Two ranks that train on and on, once a state is saved.
+  struct LongJob {
+    explicit LongJob(const RanksTest& test) : program(arguments(test)) {
+      const fs::path state = test.folder_ / "out/2-align.state.safetensors";
+      has_state = wait_until([&] { return fs::exists(state); });
+      ranks = children_of(program.process());
+    }
+    static std::vector<std::string> arguments(const RanksTest& test) {
+      auto all = test.command("out", "2");
+      all.insert(all.end(), {"--set", "align.steps=100000"});
+      return all;
+    }
+    RunningProgram program;
+    bool has_state = false;
+    std::vector<pid_t> ranks;
+  };
 
   TemporaryFolder folder_;
 };
@@ -170,11 +187,9 @@ TEST_F(RanksTest, a_killed_rank_ends_the_job_which_goes_on_to_the_same_weights) 
 }
 
 TEST_F(RanksTest, a_rank_that_is_stopped_is_missed_and_named) {
-  auto arguments = command("out", "2");
-  arguments.insert(arguments.end(), {"--set", "align.steps=100000"});
-  RunningProgram program(arguments);
-  ASSERT_TRUE(wait_until([&] { return fs::exists(folder_ / "out/2-align.state.safetensors"); }));
-  const std::vector<pid_t> ranks = children_of(program.process());
+  LongJob job(*this);
+  auto& [program, has_state, ranks] = job;
+  ASSERT_TRUE(has_state);
   ASSERT_EQ(ranks.size(), 2U);
   ::kill(ranks[1], SIGSTOP);
   const auto began = Clock::now();
@@ -186,11 +201,9 @@ TEST_F(RanksTest, a_rank_that_is_stopped_is_missed_and_named) {
 }
 
 TEST_F(RanksTest, ranks_that_were_stopped_together_do_not_miss_each_other) {
-  auto arguments = command("out", "2");
-  arguments.insert(arguments.end(), {"--set", "align.steps=100000"});
-  RunningProgram program(arguments);
-  ASSERT_TRUE(wait_until([&] { return fs::exists(folder_ / "out/2-align.state.safetensors"); }));
-  const std::vector<pid_t> ranks = children_of(program.process());
+  LongJob job(*this);
+  auto& [program, has_state, ranks] = job;
+  ASSERT_TRUE(has_state);
   ASSERT_EQ(ranks.size(), 2U);
   for (const pid_t rank : ranks) ::kill(rank, SIGSTOP);
   std::this_thread::sleep_for(std::chrono::seconds(17));
@@ -204,11 +217,9 @@ TEST_F(RanksTest, ranks_that_were_stopped_together_do_not_miss_each_other) {
 
 TEST_F(RanksTest, a_rank_that_waits_for_the_others_ends_when_it_is_interrupted) {
   for (const int signal : {SIGINT, SIGTERM}) {
-    for (const char* rank : {"0", "1"}) {
-      const int port = 20000 + ::getpid() % 20000;
+    for (const int64_t rank : {0, 1}) {
       RunningProgram program(
-          {"-c", concat("RANK=", rank, " WORLD_SIZE=2 LOCAL_RANK=0 MASTER_ADDR=127.0.0.1 ",
-                        "MASTER_PORT=", port, " exec " HYPENET_BINARY " convert --recipe ",
+          {"-c", concat(environment_of_rank(rank), " exec " HYPENET_BINARY " convert --recipe ",
                         HYPENET_SOURCE, "/recipes/tiny.json --out ", (folder_ / "out").string())},
           "/bin/sh");
       // It waits once there are the threads that take signals and watch over the meeting.
@@ -227,12 +238,10 @@ TEST_F(RanksTest, a_rank_that_waits_for_the_others_ends_when_it_is_interrupted) 
 }
 
 TEST_F(RanksTest, ranks_of_different_recipes_are_told_the_key) {
-  const std::string run =
-      concat("WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=", 20000 + ::getpid() % 20000,
-             " " HYPENET_BINARY " convert --recipe ", HYPENET_SOURCE, "/recipes/tiny.json --out ",
-             (folder_ / "out").string());
+  const std::string run = concat(" " HYPENET_BINARY " convert --recipe ", HYPENET_SOURCE,
+                                 "/recipes/tiny.json --out ", (folder_ / "out").string());
   const ProgramResult result =
-      RunningProgram({"-c", concat("RANK=0 LOCAL_RANK=0 ", run, " & RANK=1 LOCAL_RANK=1 ", run,
+      RunningProgram({"-c", concat(environment_of_rank(0), run, " & ", environment_of_rank(1), run,
                                    " --set distill.optimizer.rates.mlp=0.5; wait")},
                      "/bin/sh")
           .wait();
