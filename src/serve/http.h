@@ -56,7 +56,8 @@ class HttpExchange {
   virtual void finish() = 0;
 
   /// `told` is called once, on the I/O thread, if the client hangs up (a half-closed socket too),
-  /// stops reading or is cut off before the answer's end; at once if it is gone already.
+  /// stops reading or is cut off before the answer's end; soon if it is gone already. Never from
+  /// within a call of the exchange.
   virtual void on_gone(std::function<void()> told) = 0;
 };
 
@@ -87,6 +88,8 @@ struct HttpOptions {
   HttpLimits limits;
   HttpErrorAnswer error_answer;  // none: the message as plain text
 };
+
+class HttpLoop;
 
 /// Persistent connections with pipelined requests answered in order, chunked bodies both ways,
 /// Expect: 100-continue; HTTP/1.0 closes after the answer; upgrades are ignored. What could be read
@@ -123,8 +126,7 @@ class HttpServer {
   int64_t connections() const;
 
  private:
-  class Loop;
-  std::shared_ptr<Loop> loop_;
+  std::shared_ptr<HttpLoop> loop_;
 };
 
 }  // namespace hypenet
