@@ -2,6 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -28,6 +31,8 @@ struct SamplingOptions {
   double top_p = 1;
   double min_p = 0;
   double repetition_penalty = 1;
+  double presence_penalty = 0;   // taken from the logits of tokens that the answer has
+  double frequency_penalty = 0;  // the same for each time that it has them
   std::vector<std::pair<int32_t, float>> logit_bias = {};  // at most kMostBiases
   uint64_t seed = 0;
 
@@ -66,11 +71,27 @@ struct SamplingOptions {
   }
 };
 
+/// Which tokens may come next in one answer; the engine's thread calls it.
+class TokenMask {
+ public:
+  virtual ~TokenMask() = default;
+  virtual void accept(int32_t id) = 0;  // this token was chosen
+  /// Bit v % 32 of word v / 32: may come; false: every token may, and the words are untouched.
+  virtual bool fill(std::span<int32_t> words) = 0;
+};
+
 struct GenerateOptions {
   int64_t max_tokens = 128;
   SamplingOptions sampling;
-  std::vector<int32_t> stop_ids;  // generation ends before any of these
+  std::vector<int32_t> stop_ids;         // generation ends before any of these
+  int64_t min_tokens = 0;                // stop_ids are not chosen before so many tokens
+  int64_t top_logprobs = -1;             // alternatives told with a token, 0..20; -1: none
+  std::shared_ptr<TokenMask> mask = {};  // which tokens may come next; null: all
 };
+
+/// What a prompt may take over from earlier ones: states at the grid's cuts, also at the ends of
+/// prompts and answers, or none.
+enum class ReuseMode { kExact, kNearest, kOff };
 
 struct Request {
   std::vector<int32_t> prompt;
@@ -83,12 +104,18 @@ enum class FinishReason { kNone, kStop, kLength, kCancelled, kNotFinite };
 /// "stop", "length", "cancelled", "not finite"; "none" while an answer goes on.
 std::string_view to_string(FinishReason reason);
 
+struct TokenLogprob {
+  int32_t id = -1;
+  float logprob = 0;
+};
+
 /// A token as it comes, or the end of an answer. `id` is -1 when there is only the end to tell.
 struct Event {
   int64_t sequence = 0;
   int32_t id = -1;
   float logprob = 0;  // nats, of the raw logits
   FinishReason finish = FinishReason::kNone;
+  std::vector<TokenLogprob> top = {};  // the likeliest tokens, sorted downwards
 };
 
 struct Completion {
