@@ -1,20 +1,79 @@
-// What an answer goes on with, as AnswerText makes it of tokens.
+// From an answer's tokens to what is shown, while they come: whole UTF-8, stop strings, thoughts
+// apart, tool calls apart. Streamed or not, an answer is the sum of its deltas.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "engine/options.h"
+#include "serve/tool_calls.h"
+#include "text/tokenizer.h"
 
 namespace hypenet {
 
+/// A token of the content, for logprobs.
+struct AnswerToken {
+  Event event;
+  std::string bytes;  // what of it is in the answer; a piece of a character is possible
+};
+
+/// What is added to an answer.
 struct AnswerDelta {
-  enum class Kind { kContent, kReasoning, kToolCall, kToolArguments } kind = Kind::kContent;
-  std::string text = {};
-  int64_t tool_index = 0;
-  std::string tool_name = {};
-  std::vector<Event> tokens = {};  // kContent: those whose text this is, for logprobs
+  enum class Kind {
+    kContent,
+    kReasoning,
+    kToolCall,      // a further call: its index and name, no text
+    kToolArguments  // text is appended to the arguments of call tool_index
+  };
+  Kind kind = Kind::kContent;
+  std::string text;                 // valid UTF-8
+  int64_t tool_index = -1;          // from 0
+  std::string tool_name;            // kToolCall
+  std::vector<AnswerToken> tokens;  // kContent: their bytes are the text's, but for U+FFFD
+};
+
+struct AnswerSetting {
+  bool opens_in_reasoning = false;  // the prompt ends inside <think>
+  bool has_reasoning = false;       // the answer may begin with <think>
+  ToolFormat tools = ToolFormat::kNone;
+  bool valid_calls = false;  // by a constraint: a call is told while it comes, not once it is whole
+  std::vector<std::string> stops;
+  bool skip_special = true;
+};
+
+/// Whether the vocabulary has <think> and </think>: what AnswerSetting::has_reasoning should be.
+bool has_reasoning(const Tokenizer& tokenizer);
+
+/// One answer's text. Markers (<think>, </think>, <tool_call>, </tool_call>, <|python_tag|>) are
+/// recognised as tokens where the vocabulary has them, else as text. Stop strings are sought in all
+/// that is no thought. What is no valid call is content.
+class AnswerText {
+ public:
+  struct Step {
+    std::vector<AnswerDelta> deltas;
+    bool found_stop = false;  // the answer ended before a stop string; further tokens are ignored
+  };
+
+  /// The tokenizer has to outlive it. Empty stop strings are ignored.
+  AnswerText(const Tokenizer& tokenizer, AnswerSetting setting);
+  ~AnswerText();
+  AnswerText(AnswerText&&) noexcept;
+  AnswerText& operator=(AnswerText&&) noexcept;
+
+  /// What became certain with this token. An event without an id gives nothing.
+  Step push(Event event);
+
+  /// The rest of an answer that ends without a stop string; to be called once, at its end.
+  Step finish();
+
+  int64_t reasoning_tokens() const;  // so far, markers too
+  int64_t tool_calls() const;        // so far; if there are any, finish_reason is tool_calls
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
 };
 
 }  // namespace hypenet

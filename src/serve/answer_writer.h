@@ -74,7 +74,7 @@ class AnswerWriter {
   /// A choice begins; every other call of it comes later. Choices may be interleaved.
   virtual std::string begin(int64_t choice) = 0;
   /// What an answer goes on with. A completion's echo is a first delta with the prompt's text and
-  /// tokens; a token whose logprob is NaN has none.
+  /// tokens; a token whose logprob is NaN has none (the first of a prompt).
   virtual std::string delta(int64_t choice, const AnswerDelta& delta) = 0;
   /// A choice ended: kStop (tool_calls, where it has some), else "length". `stop_string`: the text
   /// that ended it, if one did.

@@ -1,9 +1,12 @@
 // How an answer is made: what the endpoints that answer with text have in common.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "serve/parameters.h"
@@ -52,22 +55,43 @@ GenerateOptions generate_options(const GenerationSettings& settings, const Serve
 /// context's length.
 void check_context(int64_t prompt_tokens, const ServedModel& model);
 
-/// The rows that all of these endpoints share, of any form that has `settings`.
+/// A temperature of 0 to `most`; what is too small for the engine is 0.
+double read_temperature(const Field& field, double most);
+
+/// The rows that all of these endpoints share.
 const Parameters<GenerationSettings>& shared_parameters();
 
-/// Rows of shared_parameters for a form with a member `settings`.
+/// Appends shared rows to those of a form that has `settings`; with `only`, those of these names.
 template <class Form>
-void add_shared(Parameters<Form>& parameters) {
+void add_shared(Parameters<Form>& parameters, std::span<const std::string_view> only = {}) {
   for (const auto& row : shared_parameters()) {
-    parameters.push_back(
-        {row.name, row.type, row.fallback, row.text,
-         [read = row.read](const Field& field, Form& form, const ParseContext& context) {
-           read(field, form.settings, context);
-         }});
+    if (!only.empty() && std::ranges::find(only, row.name) == only.end()) continue;
+    parameters.push_back({row.name, row.type, row.fallback, row.text,
+                          [&row](const Field& field, Form& form, const ParseContext& context) {
+                            row.read(field, form.settings, context);
+                          }});
   }
 }
 
-/// What only shows with all fields read: min_tokens over max_tokens, stream_options without stream.
+/// A row that is read and has no effect here.
+template <class Form>
+Parameter<Form> without_effect(const char* name) {
+  return {name, "any", "none", "accepted without effect", [](const auto&...) {}};
+}
+
+/// The row of max_tokens, or of what is called otherwise.
+template <class Form>
+Parameter<Form> max_tokens_row(const char* name, int64_t least, const char* fallback,
+                               const char* text) {
+  const IntegerRange range{.least = least};
+  return {name, concat("integer, ", range.text()), fallback, text,
+          [range](const Field& field, Form& form, const auto&) {
+            form.settings.max_tokens = read_integer(field, range);
+          }};
+}
+
+/// What only shows when all fields are read: min_tokens over max_tokens, best_of other than n, and
+/// stream_options without stream. Throws ApiError.
 void check_settings_agree(const GenerationSettings& settings, const Json& body);
 
 }  // namespace hypenet

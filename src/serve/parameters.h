@@ -6,6 +6,7 @@
 #include <functional>
 #include <initializer_list>
 #include <limits>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -22,12 +23,9 @@ struct Field {
   const Json& value;
   std::string path;
 
-  Field member(std::string_view name) const {
-    return {value[std::string(name)], path + "." + std::string(name)};
-  }
+  /// An object's member; none where it is absent or null, which is as good as absent.
+  std::optional<Field> find(const char* name) const;
   Field item(size_t index) const { return {value[index], concat(path, "[", index, "]")}; }
-  /// The member that is there and is not null; JSON null is as good as absent.
-  bool has(std::string_view name) const;
 };
 
 struct IntegerRange {
@@ -48,25 +46,31 @@ bool read_boolean(const Field& field);
 int64_t read_integer(const Field& field, const IntegerRange& range = {});
 double read_number(const Field& field, const NumberRange& range);
 const std::string& read_string(const Field& field);
-const std::string& read_string(const Field& field, IntegerRange bytes);
-/// One of `choices`; its place among them.
+const std::string& read_string(const Field& field, const IntegerRange& bytes);
+/// Letters, digits, _ and -, 1 to 64 of them.
+const std::string& read_name(const Field& field);
+/// The place of the string among `choices`.
 size_t read_choice(const Field& field, std::span<const std::string_view> choices);
 const Json& read_object(const Field& field);
-/// An array of so many items.
-const Json& read_array(const Field& field, IntegerRange items = {});
-std::vector<int32_t> read_ids(const Field& field, IntegerRange count, int64_t vocab_size);
+const Json& read_array(const Field& field, const IntegerRange& items = {});
+/// Token ids below vocab_size.
+std::vector<int32_t> read_ids(const Field& field, const IntegerRange& count, int64_t vocab_size);
+/// A member that must be there. Throws missing_required_parameter.
+Field required(const Field& object, const char* name);
 
 [[noreturn]] void fail_type(const Field& field, std::string_view expected);
-[[noreturn]] void fail_value(const Field& field, const std::string& expected);
-[[noreturn]] void fail_unsupported(const Field& field, std::string_view why = {});
+[[noreturn]] void fail_value(const Field& field, std::string_view expected);
+[[noreturn]] void fail_unsupported(const Field& field, std::string_view what);
 [[noreturn]] void fail_missing(const std::string& path);
 
-/// What goes beside the parsed form: fields that nobody knows, for x-ignored-params.
+/// Fields of a body that nobody knows, for the header x-ignored-params.
 struct IgnoredFields {
-  static constexpr size_t kMost = 32, kLongest = 64;
-  std::vector<std::string> names;  // at most kMost, printable, without commas
+  static constexpr int64_t kMost = 32;
+  /// At most kMost, each of letters, digits, _ - . [ ] (else ?), without indices: "messages[].x".
+  std::vector<std::string> names = {};
+
   void add(std::string_view name);
-  /// Names the members of an object that are none of `known`.
+  /// Adds the members of an object that are none of `known`.
   void add_others(const Field& object, std::initializer_list<std::string_view> known);
 };
 
@@ -93,7 +97,10 @@ using Parameters = std::vector<Parameter<Form>>;
 /// lone surrogates, no UTF-8, nesting over 64, nothing at all), invalid_type where it is no object.
 Json parse_body(std::string_view body);
 
-/// Reads each field that has a row; null is as good as absent; other fields are ignored and named.
+/// The body of an answer; bytes that are no UTF-8 become U+FFFD.
+std::string body_text(const Json& json);
+
+/// Reads each field that has a row, in the body's order; other fields are ignored and named.
 template <class Form>
 void read_parameters(const Json& body, const Parameters<Form>& parameters, Form& form,
                      const ParseContext& context) {

@@ -22,6 +22,7 @@ struct ChatMessage {
 
 struct ChatOptions {
   bool add_generation_prompt = true;         // ends where the assistant's answer begins
+  bool continue_final_message = false;       // ends within the last message, an assistant's
   std::optional<bool> enable_thinking = {};  // not given: as the template has it
   std::string date =
       {};                // for templates that tell today's, as "26 Jul 2024"; empty: the local date
