@@ -13,7 +13,10 @@ TokenizeRequest parse_tokenize_request(const Json& body, const ServedModel& mode
     request.returns_token_texts = read_boolean(*texts);
   }
   if (top.find("messages")) {
-    request.input = parse_chat_request(body, model);
+    ChatRequest chat = parse_chat_request(body, model);
+    std::erase(chat.settings.ignored.names, "add_special_tokens");
+    std::erase(chat.settings.ignored.names, "return_token_strs");
+    request.input = std::move(chat);
     return request;
   }
   const auto content = top.find("content");
