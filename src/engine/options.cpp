@@ -17,6 +17,8 @@ std::string_view to_string(FinishReason reason) {
       return "cancelled";
     case FinishReason::kNotFinite:
       return "not finite";
+    case FinishReason::kNoToken:
+      return "no token";
   }
   throw Error("answer: unknown reason");
 }

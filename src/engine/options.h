@@ -3,12 +3,11 @@
 
 #include <cstdint>
 #include <memory>
-#include <span>
-#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "engine/token_mask.h"
 #include "kernels/sampling.h"
 
 namespace hypenet {
@@ -30,9 +29,9 @@ struct SamplingOptions {
   int64_t top_k = 0;       // 0: all
   double top_p = 1;
   double min_p = 0;
-  double repetition_penalty = 1;
-  double presence_penalty = 0;   // taken from the logits of tokens that the answer has
-  double frequency_penalty = 0;  // the same for each time that it has them
+  double repetition_penalty = 1;  // of tokens of prompt and answer
+  double presence_penalty = 0;    // of tokens of the answer, as is the next
+  double frequency_penalty = 0;
   std::vector<std::pair<int32_t, float>> logit_bias = {};  // at most kMostBiases
   uint64_t seed = 0;
 
@@ -68,45 +67,44 @@ struct SamplingOptions {
            OptionAbout{.least = kLeast,
                        .most = kMost,
                        .text = "divides the chances of tokens that occurred (1: none)"});
+    option("presence_penalty", &Self::presence_penalty, &Settings::presence_penalty,
+           OptionAbout{.least = -2,
+                       .most = 2,
+                       .text = "subtracted from the logits of the answer's tokens (0: none)"});
+    option("frequency_penalty", &Self::frequency_penalty, &Settings::frequency_penalty,
+           OptionAbout{.least = -2,
+                       .most = 2,
+                       .text = "subtracted as often as the answer has the token (0: none)"});
   }
-};
-
-/// Which tokens may come next in one answer; the engine's thread calls it.
-class TokenMask {
- public:
-  virtual ~TokenMask() = default;
-  virtual void accept(int32_t id) = 0;  // this token was chosen
-  /// Bit v % 32 of word v / 32: may come; false: every token may, and the words are untouched.
-  virtual bool fill(std::span<int32_t> words) = 0;
 };
 
 struct GenerateOptions {
   int64_t max_tokens = 128;
   SamplingOptions sampling;
-  std::vector<int32_t> stop_ids;         // generation ends before any of these
-  int64_t min_tokens = 0;                // stop_ids are not chosen before so many tokens
-  int64_t top_logprobs = -1;             // alternatives told with a token, 0..20; -1: none
+  std::vector<int32_t> stop_ids;  // generation ends before any of these
+  int64_t min_tokens = 0;         // stop_ids (then at most kMostBans) are not chosen before these
+  int64_t top_logprobs = -1;      // likeliest tokens told with each token: to kMostTop; -1, 0: none
   std::shared_ptr<TokenMask> mask = {};  // which tokens may come next; null: all
-};
 
-/// What a prompt may take over from earlier ones: states at the grid's cuts, also at the ends of
-/// prompts and answers, or none.
-enum class ReuseMode { kExact, kNearest, kOff };
+  static constexpr int64_t kMostBans = 64;
+  static constexpr int64_t kMostTop = kernels::kMostTop;
+};
 
 struct Request {
   std::vector<int32_t> prompt;
   GenerateOptions options;
 };
 
-/// kNotFinite: the model's logits were nan or infinite, or no token was left to choose.
-enum class FinishReason { kNone, kStop, kLength, kCancelled, kNotFinite };
+/// kNotFinite: the model's logits were nan or infinite. kNoToken: mask, min_tokens and biases left
+/// no token to choose.
+enum class FinishReason { kNone, kStop, kLength, kCancelled, kNotFinite, kNoToken };
 
-/// "stop", "length", "cancelled", "not finite"; "none" while an answer goes on.
+/// "stop", "length", "cancelled", "not finite", "no token"; "none" while an answer goes on.
 std::string_view to_string(FinishReason reason);
 
 struct TokenLogprob {
   int32_t id = -1;
-  float logprob = 0;
+  float logprob = 0;  // nats, of the raw logits
 };
 
 /// A token as it comes, or the end of an answer. `id` is -1 when there is only the end to tell.
@@ -115,7 +113,9 @@ struct Event {
   int32_t id = -1;
   float logprob = 0;  // nats, of the raw logits
   FinishReason finish = FinishReason::kNone;
-  std::vector<TokenLogprob> top = {};  // the likeliest tokens, sorted downwards
+  // The likeliest tokens in this one's place, downwards, the first id of equals first: as many as
+  // GenerateOptions::top_logprobs asks for (the vocabulary may have fewer).
+  std::vector<TokenLogprob> top = {};
 };
 
 struct Completion {

@@ -1,4 +1,4 @@
-// Which tokens may come next in an answer that is held to a grammar.
+// Which tokens may come next in an answer: what a grammar tells the engine.
 #pragma once
 
 #include <cstdint>
@@ -6,15 +6,22 @@
 
 namespace hypenet {
 
-/// Which tokens may come next in one answer; the engine's thread calls it.
+/// Of one answer. The thread that calls Engine::step calls it: `fill` before each token is chosen,
+/// `accept` with what was chosen before the next `fill`. A stop id is chosen only where the mask
+/// lets it come; it ends the answer and is not told. Log-probabilities are those without masks.
 class TokenMask {
  public:
+  TokenMask() = default;
   virtual ~TokenMask() = default;
+  TokenMask(const TokenMask&) = delete;
+  TokenMask& operator=(const TokenMask&) = delete;
 
   /// This token was chosen.
   virtual void accept(int32_t id) = 0;
 
-  /// Bit v % 32 of word v / 32: token v may come. False: every token may, the words are untouched.
+  /// Bit v % 32 of word v / 32, of ceil(V / 32): token v may come. False: every token may, and
+  /// words are as they were. An answer without a token that may come ends with
+  /// FinishReason::kNoToken.
   virtual bool fill(std::span<int32_t> words) = 0;
 };
 

@@ -6,6 +6,8 @@
 
 namespace hypenet::kernels {
 
+constexpr int64_t kMostTop = 20;  // likeliest tokens that a row may be asked for
+
 /// What one slot samples by.
 struct SampleSettings {
   int64_t seed = 0;
@@ -15,6 +17,10 @@ struct SampleSettings {
   float min_p = 0;               // those at least so likely against the likeliest; 0: all
   float repetition_penalty = 1;  // divides positive and multiplies negative logits of tokens seen
                                  // (prompt and answer); 1: off
+  float presence_penalty = 0;    // subtracted from logits of tokens counted (the answer's)
+  float frequency_penalty = 0;   // subtracted as often as the token was counted
+  int32_t min_tokens = 0;        // bans hold while fewer tokens were sampled
+  int32_t top_logprobs = 0;      // likeliest tokens to tell, at most kMostTop
 };
 
 /// Settings are of slots, outputs of rows.
