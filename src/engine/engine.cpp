@@ -48,7 +48,7 @@ void check_request(const Request& request, int64_t vocab_size) {
   const int64_t most = request.options.max_tokens;
   HYPENET_CHECK(most > 0 && most <= kMostAnswer, "generate: max_tokens: expected 1 to ",
                 kMostAnswer, ", found ", most);
-  check_sampling(request.options.sampling, vocab_size);
+  check_sampling(request.options, vocab_size);
 }
 
 }  // namespace
@@ -83,7 +83,10 @@ struct Engine::Core {
   void prefill();
   void decode();
   void collect();
-  void take(int64_t number, const Chosen::Token& token);
+  void collect_all_but(size_t left);
+  void launch(std::vector<int64_t> numbers, Chosen chosen);
+  std::vector<TokenMask*> masks_of(const std::vector<int64_t>& numbers) const;
+  void take(int64_t number, Chosen::Token token);
   void finish(int64_t number, FinishReason reason, Event event);
 
   CausalLm model;
@@ -93,6 +96,7 @@ struct Engine::Core {
   int64_t next_number = 0;
   std::map<int64_t, Sequence> sequences;  // by number, which is the order of arrival
   std::deque<Launch> launches;
+  size_t unread = 0;  // of the launches, those of this step
   std::vector<Event> events;
   int64_t prefilled_tokens = 0, decoded_tokens = 0;
 };
@@ -112,7 +116,7 @@ void Engine::Core::admit() {
 }
 
 void Engine::Core::start(const Sequence& sequence) {
-  runner->start(sequence.lease->slot, sequence.request.options.sampling, sequence.request.prompt);
+  runner->start(sequence.lease->slot, sequence.request.options, sequence.request.prompt);
 }
 
 /// The next token of a prompt that goes through the steps; whether it is the last one. What the
@@ -138,13 +142,13 @@ void Engine::Core::prefill() {
       const int64_t past = sequence.prefilled;
       const int64_t count = std::min(options.prefill_chunk, sequence.prompt_tokens() - past);
       const bool is_last = past + count == sequence.prompt_tokens();
-      auto chosen =
-          runner->prefill(*sequence.lease, sequence.prompt.narrow(0, past, count), past, is_last);
+      auto chosen = runner->prefill(*sequence.lease, sequence.prompt.narrow(0, past, count), past,
+                                    is_last, sequence.request.options.mask.get());
       sequence.prefilled += count, prefilled_tokens += count, budget -= count;
       if (!chosen) continue;
       sequence.launched = 1;
       sequence.prompt = Tensor();
-      launches.push_back({{number}, std::move(*chosen)});
+      launch({number}, std::move(*chosen));
     }
   }
 }
@@ -163,19 +167,48 @@ void Engine::Core::decode() {
   }
   if (numbers.empty()) return;
   if (!fed.empty()) runner->feed(fed);
-  launches.push_back({numbers, runner->decode(slots)});
+  const auto masks = masks_of(numbers);
+  if (std::ranges::all_of(masks, [](const TokenMask* mask) { return mask == nullptr; })) {
+    return launch(numbers, runner->decode(slots));
+  }
+  // What may come next depends on the tokens before: while the device computes the logits they are
+  // read, and ask for their masks.
+  runner->begin_decode(slots);
+  collect_all_but(0);
+  launch(numbers, runner->end_decode(slots, masks_of(numbers)));
+}
+
+/// Of the sequences that did not end; null: none.
+std::vector<TokenMask*> Engine::Core::masks_of(const std::vector<int64_t>& numbers) const {
+  std::vector<TokenMask*> masks;
+  for (const int64_t number : numbers) {
+    const auto place = sequences.find(number);
+    masks.push_back(place == sequences.end() ? nullptr : place->second.request.options.mask.get());
+  }
+  return masks;
+}
+
+void Engine::Core::launch(std::vector<int64_t> numbers, Chosen chosen) {
+  launches.push_back({std::move(numbers), std::move(chosen)});
+  ++unread;
+}
+
+void Engine::Core::collect_all_but(size_t left) {
+  while (launches.size() > left) collect();
+  unread = std::min(unread, launches.size());
 }
 
 void Engine::Core::collect() {
   Launch launch = std::move(launches.front());
   launches.pop_front();
-  const auto tokens = launch.chosen.read();
+  auto tokens = launch.chosen.read();
   for (size_t i = 0; i < tokens.size(); ++i) {
-    if (sequences.contains(launch.sequences[i])) take(launch.sequences[i], tokens[i]);
+    if (sequences.contains(launch.sequences[i])) take(launch.sequences[i], std::move(tokens[i]));
   }
 }
 
-void Engine::Core::take(int64_t number, const Chosen::Token& token) {
+void Engine::Core::take(int64_t number, Chosen::Token token) {
+  if (token.id == kernels::kIdNoToken) return finish(number, FinishReason::kNoToken, {});
   if (token.id < 0) return finish(number, FinishReason::kNotFinite, {});
   Sequence& sequence = sequences.at(number);
   const auto& stops = sequence.request.options.stop_ids;
@@ -183,7 +216,9 @@ void Engine::Core::take(int64_t number, const Chosen::Token& token) {
     return finish(number, FinishReason::kStop, {});
   }
   ++sequence.known, ++decoded_tokens;
+  if (sequence.request.options.mask) sequence.request.options.mask->accept(token.id);
   Event event{.sequence = number, .id = token.id, .logprob = token.logprob};
+  event.top = std::move(token.top);
   if (sequence.known == sequence.request.options.max_tokens) {
     return finish(number, FinishReason::kLength, event);
   }
@@ -243,16 +278,14 @@ void Engine::cancel(int64_t sequence) {
 
 std::vector<Event> Engine::step() {
   const torch::NoGradGuard no_grad;
-  const size_t known = core_->launches.size();
+  core_->unread = 0;
   if (!core_->sequences.empty()) {
     core_->admit();
     core_->prefill();
     core_->decode();
   }
   const bool is_gpu = core_->model->head_weight().is_cuda();
-  const bool is_behind = is_gpu && core_->launches.size() > known;
-  const size_t left = is_behind ? core_->launches.size() - known : 0;
-  while (core_->launches.size() > left) core_->collect();
+  core_->collect_all_but(is_gpu ? core_->unread : 0);
   return std::exchange(core_->events, {});
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "base/error.h"
 #include "model/mixers/mixer_kind.h"
@@ -26,6 +27,23 @@ c10::Stream current_stream_of(torch::Device device) {
   return c10::impl::VirtualGuardImpl(device.type()).getStream(device);
 }
 
+/// A copy on the host; of a GPU's tensor it is queued.
+Tensor host_copy(const Tensor& x) {
+  if (!x.is_cuda()) return x.clone();
+  const Tensor host = torch::empty(x.sizes(), x.options().device(torch::kCPU).pinned_memory(true));
+  return host.copy_(x, /*non_blocking=*/true);
+}
+
+std::vector<TokenLogprob> top_of(const TopLogprobs& top, int64_t row) {
+  const int32_t* const ids = top.ids.const_data_ptr<int32_t>() + row * kernels::kMostTop;
+  const float* const logprobs = top.logprobs.const_data_ptr<float>() + row * kernels::kMostTop;
+  std::vector<TokenLogprob> found;
+  for (int64_t i = 0; i < kernels::kMostTop && ids[i] >= 0; ++i) {
+    found.push_back({ids[i], logprobs[i]});
+  }
+  return found;
+}
+
 }  // namespace
 
 std::optional<std::string> why_no_step_kernels(const CausalLm& model) {
@@ -38,13 +56,10 @@ std::optional<std::string> why_no_step_kernels(const CausalLm& model) {
   return concat("there are no kernels for ", (*slow)->name, " layers of these sizes");
 }
 
-Chosen::Chosen(const Tensor& packed, int64_t count) : host_(packed), count_(count) {
-  if (!packed.is_cuda()) {
-    host_ = packed.clone();
-    return;
-  }
-  host_ = torch::empty(packed.sizes(), torch::TensorOptions(torch::kInt32).pinned_memory(true));
-  host_.copy_(packed, /*non_blocking=*/true);
+Chosen::Chosen(const Tensor& packed, int64_t count, const TopLogprobs& top) : count_(count) {
+  host_ = host_copy(packed);
+  if (top.ids.defined()) top_ = {host_copy(top.ids), host_copy(top.logprobs)};
+  if (!packed.is_cuda()) return;
   is_here_.emplace(packed.device().type());
   is_here_->record(current_stream_of(packed.device()));
 }
@@ -57,6 +72,7 @@ std::vector<Chosen::Token> Chosen::read() {
     auto& token = tokens[static_cast<size_t>(i)];
     token.id = ids[i];
     std::memcpy(&token.logprob, ids + host_.size(1) + i, sizeof(float));
+    if (top_.ids.defined()) token.top = top_of(top_, i);
   }
   return tokens;
 }
@@ -67,12 +83,18 @@ Runner::Runner(CausalLm& model, Memory& memory, bool uses_graphs)
       device_(model->head_weight().device()),
       records_(uses_graphs && can_capture(device_) && !why_no_step_kernels(model)),
       sampling_(make_sampling_state(memory.slots(), model->config().vocab_size,
-                                    SamplingOptions::kMostBiases, device_)),
+                                    SamplingOptions::kMostBiases, device_,
+                                    GenerateOptions::kMostBans)),
+      extras_(static_cast<size_t>(memory.slots())),
       last_{torch::zeros({memory.slots()}, torch::TensorOptions(torch::kInt32).device(device_)),
             torch::zeros({memory.slots()}, torch::TensorOptions(torch::kInt32).device(device_))} {}
 
-void Runner::start(int64_t slot, const SamplingOptions& options, std::span<const int32_t> prompt) {
+void Runner::start(int64_t slot, const GenerateOptions& options, std::span<const int32_t> prompt) {
   set_sampling(sampling_, slot, options, prompt);
+  const SamplingOptions& sampling = options.sampling;
+  extras_[static_cast<size_t>(slot)] = {
+      .has_counts = sampling.presence_penalty != 0 || sampling.frequency_penalty != 0,
+      .has_top = options.top_logprobs > 0};
 }
 
 Tensor Runner::prefill_rows(const Lease& lease, const Tensor& ids, int64_t past) {
@@ -87,7 +109,7 @@ Tensor Runner::prefill_rows(const Lease& lease, const Tensor& ids, int64_t past)
 }
 
 std::optional<Chosen> Runner::prefill(const Lease& lease, const Tensor& ids, int64_t past,
-                                      bool is_last) {
+                                      bool is_last, TokenMask* mask) {
   const Tensor residual =
       device_.is_cuda()
           ? model_->prefill(ids, {.slot = lease.slot, .past = past, .pages = lease.pages_on_device},
@@ -95,7 +117,10 @@ std::optional<Chosen> Runner::prefill(const Lease& lease, const Tensor& ids, int
           : prefill_rows(lease, ids, past);
   if (!is_last) return std::nullopt;
   last_.positions[lease.slot].fill_(past + ids.size(0) - 1);
-  return choose({&lease.slot, 1}, residual);
+  Batch& batch = batch_of(1);
+  set_rows(batch, {&lease.slot, 1});
+  const Tensor logits = model_->step_logits(residual);
+  return choose(batch, logits, 1, fill_masks({&mask, 1}, 1, logits.size(1), device_));
 }
 
 void Runner::feed(std::span<const Fed> fed) {
@@ -139,42 +164,86 @@ void Runner::set_rows(Batch& batch, std::span<const int64_t> slots) {
   batch.slots.copy_(host, /*non_blocking=*/true);
 }
 
-void Runner::choose(Batch& batch, const Tensor& residual) {
-  const SampledTokens found = sample_tokens(model_->step_logits(residual), batch.slots, sampling_);
+bool Runner::has_extras(std::span<const int64_t> slots) const {
+  return std::ranges::any_of(slots, [&](int64_t slot) {
+    const Extras& extras = extras_[static_cast<size_t>(slot)];
+    return extras.has_counts || extras.has_top;
+  });
+}
+
+Chosen Runner::choose(Batch& batch, const Tensor& logits, int64_t count, const RowMasks& masks) {
+  const SampledTokens found = sample_tokens(logits, batch.slots, sampling_, masks);
+  const bool has_top = std::ranges::any_of(
+      batch.rows, [&](int64_t slot) { return extras_[static_cast<size_t>(slot)].has_top; });
+  TopLogprobs top;
+  if (has_top) top = top_logprobs(logits, batch.slots, sampling_, found);
   put_rows(batch.slots, found, last_, batch.packed);
+  return {batch.packed, count, top};
 }
 
 Chosen Runner::choose(std::span<const int64_t> slots, const Tensor& residual) {
   const auto count = static_cast<int64_t>(slots.size());
   Batch& batch = batch_of(count);
   set_rows(batch, slots);
-  choose(batch, residual);
-  return {batch.packed, count};
+  return choose(batch, model_->step_logits(residual), count);
 }
 
-void Runner::step(Batch& batch) {
+Tensor Runner::step_logits(Batch& batch) {
   const RowTokens rows = take_rows(batch.slots, last_);
   // A recording reads the whole table wherever it is; other forms may gather all that it names.
   const Tensor table = records_ ? memory_.page_table() : memory_.used_page_table();
-  choose(batch,
-         model_->step(rows.ids,
-                      {.slots = batch.slots, .positions = rows.positions, .page_table = table},
-                      memory_.state()));
+  return model_->step_logits(model_->step(
+      rows.ids, {.slots = batch.slots, .positions = rows.positions, .page_table = table},
+      memory_.state()));
+}
+
+Runner::Batch& Runner::decode_batch(std::span<const int64_t> slots) {
+  const auto count = static_cast<int64_t>(slots.size());
+  Batch& batch = batch_of(device_.is_cuda() ? padded_rows(count) : count);
+  set_rows(batch, slots);
+  return batch;
 }
 
 Chosen Runner::decode(std::span<const int64_t> slots) {
   const torch::NoGradGuard no_grad;
-  const auto count = static_cast<int64_t>(slots.size());
-  Batch& batch = batch_of(device_.is_cuda() ? padded_rows(count) : count);
-  set_rows(batch, slots);
+  if (has_extras(slots)) {
+    begin_decode(slots);
+    return end_decode(slots, {});
+  }
+  Batch& batch = decode_batch(slots);
+  const auto step = [&] {
+    put_rows(batch.slots, sample_tokens(step_logits(batch), batch.slots, sampling_), last_,
+             batch.packed);
+  };
   // The first run loads kernels and libraries, which a recording may not.
-  if (records_ && batch.runs++ == 1) batch.graph.emplace(device_, [&] { step(batch); });
+  if (records_ && batch.runs++ == 1) batch.graph.emplace(device_, step);
   if (batch.graph) {
     batch.graph->replay();
   } else {
-    step(batch);
+    step();
   }
-  return {batch.packed, count};
+  return {batch.packed, std::ssize(slots)};
+}
+
+void Runner::begin_decode(std::span<const int64_t> slots) {
+  const torch::NoGradGuard no_grad;
+  Batch& batch = decode_batch(slots);
+  if (records_ && batch.begins++ == 1) {
+    batch.forward.emplace(device_, [&] { batch.logits = step_logits(batch); });
+  }
+  if (batch.forward) {
+    batch.forward->replay();
+  } else {
+    batch.logits = step_logits(batch);
+  }
+}
+
+Chosen Runner::end_decode(std::span<const int64_t> slots, std::span<TokenMask* const> masks) {
+  const torch::NoGradGuard no_grad;
+  Batch& batch = decode_batch(slots);
+  const int64_t rows = batch.slots.size(0), V = batch.logits.size(1);
+  const Tensor logits = batch.forward ? batch.logits : std::exchange(batch.logits, Tensor());
+  return choose(batch, logits, std::ssize(slots), fill_masks(masks, rows, V, device_));
 }
 
 }  // namespace hypenet

@@ -12,10 +12,12 @@
 #include <vector>
 
 #include "engine/memory.h"
+#include "engine/row_masks.h"
 #include "engine/sampling.h"
 #include "model/causal_lm.h"
 #include "ops/graph.h"
 #include "ops/slot_rows.h"
+#include "ops/top_logprobs.h"
 
 namespace hypenet {
 
@@ -23,12 +25,14 @@ namespace hypenet {
 class Chosen {
  public:
   /// The first `count` of packed int32 [2, N] on any device: ids, and the bits of their
-  /// log-probabilities (ops/slot_rows.h). The copy is queued behind what writes them.
-  Chosen(const Tensor& packed, int64_t count);
+  /// log-probabilities (ops/slot_rows.h); and of `top`, if that is not empty. The copies are queued
+  /// behind what writes them.
+  Chosen(const Tensor& packed, int64_t count, const TopLogprobs& top = {});
 
   struct Token {
     int32_t id;
     float logprob;
+    std::vector<TokenLogprob> top;
   };
   /// Waits for the device.
   std::vector<Token> read();
@@ -36,6 +40,7 @@ class Chosen {
  private:
   Tensor host_;  // int32 [2, N]
   int64_t count_;
+  TopLogprobs top_;  // on the host
   std::optional<c10::Event> is_here_;
 };
 
@@ -48,11 +53,12 @@ class Runner {
   Runner(CausalLm& model, Memory& memory, bool uses_graphs);
 
   /// Before a slot's first chunk.
-  void start(int64_t slot, const SamplingOptions& options, std::span<const int32_t> prompt);
+  void start(int64_t slot, const GenerateOptions& options, std::span<const int32_t> prompt);
 
   /// A chunk of a sequence's prompt, int64 [T] on the model's device, after `past` tokens; `last`:
-  /// the answer's first token is chosen then.
-  std::optional<Chosen> prefill(const Lease& lease, const Tensor& ids, int64_t past, bool is_last);
+  /// the answer's first token is chosen then, as `mask` allows (null: any).
+  std::optional<Chosen> prefill(const Lease& lease, const Tensor& ids, int64_t past, bool is_last,
+                                TokenMask* mask = nullptr);
 
   /// The tokens that these slots' next steps begin with, whatever was chosen before.
   struct Fed {
@@ -71,6 +77,12 @@ class Runner {
   /// One token more of each of these sequences.
   Chosen decode(std::span<const int64_t> slots);
 
+  /// The same in two parts, between which the host reads the tokens of the step before, on which
+  /// masks depend: queues all but the choice, then asks the rows' masks (null: none) and queues
+  /// that. Bits are those of `decode`.
+  void begin_decode(std::span<const int64_t> slots);
+  Chosen end_decode(std::span<const int64_t> slots, std::span<TokenMask* const> masks);
+
  private:
   /// The rows of a step, in the memory that its recording reads.
   struct Batch {
@@ -78,12 +90,21 @@ class Runner {
     Tensor packed;              // int32 [2, N], as in Chosen
     std::vector<int64_t> rows;  // the slots that are there now
     int64_t runs = 0;
-    std::optional<Graph> graph;
+    std::optional<Graph> graph;  // of a whole step
+    int64_t begins = 0;
+    std::optional<Graph> forward;  // of a step's first part
+    Tensor logits;                 // float32 [N, V], between the parts
+  };
+  /// What a slot's choices need beside the recorded ones.
+  struct Extras {
+    bool has_counts = false, has_top = false;
   };
   Batch& batch_of(int64_t rows);
   void set_rows(Batch& batch, std::span<const int64_t> slots);
-  void choose(Batch& batch, const Tensor& residual);
-  void step(Batch& batch);
+  Batch& decode_batch(std::span<const int64_t> slots);
+  bool has_extras(std::span<const int64_t> slots) const;
+  Tensor step_logits(Batch& batch);
+  Chosen choose(Batch& batch, const Tensor& logits, int64_t count, const RowMasks& masks = {});
   Tensor prefill_rows(const Lease& lease, const Tensor& ids, int64_t past);
 
   CausalLm& model_;
@@ -91,6 +112,7 @@ class Runner {
   torch::Device device_;
   bool records_;
   SamplingState sampling_;
+  std::vector<Extras> extras_;  // of the slots
   SlotTokens last_;
   std::map<int64_t, Batch> batches_;  // by their rows
 };

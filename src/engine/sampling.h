@@ -10,12 +10,13 @@
 
 namespace hypenet {
 
-/// Throws Error naming the setting, what was expected and found.
-void check_sampling(const SamplingOptions& options, int64_t vocab_size);
+/// How an answer's tokens are chosen and told. Throws Error naming the setting, what was expected
+/// and found.
+void check_sampling(const GenerateOptions& options, int64_t vocab_size);
 
-/// Gives a slot its settings and forgets its draws; the prompt's tokens count as seen. Never waits
-/// for a GPU.
-void set_sampling(SamplingState& state, int64_t slot, const SamplingOptions& options,
+/// Gives a slot its settings and forgets its draws and counts; the prompt's tokens count as seen.
+/// Never waits for a GPU.
+void set_sampling(SamplingState& state, int64_t slot, const GenerateOptions& options,
                   std::span<const int32_t> prompt);
 
 }  // namespace hypenet

@@ -11,6 +11,7 @@
 #include "kernels/cuda/slot_rows.h"
 #include "kernels/cuda/step_inputs.h"
 #include "kernels/cuda/stopwatch.h"
+#include "kernels/cuda/top_logprobs.h"
 #include "kernels/cuda/vocabulary_loss.h"
 #include "kernels/gating.h"
 #include "kernels/lightning_step.h"
@@ -65,6 +66,7 @@ struct DeviceKernels {
                           int32_t* packed, Stream) = no_kernel;
   DeviceKernel<cuda::StepInputsParams> step_inputs = no_kernel;
   DeviceKernel<cuda::StopwatchParams> stopwatch = no_kernel;
+  DeviceKernel<TopLogprobsParams> top_logprobs = no_kernel;
   DeviceKernel<cuda::VocabularyLossParams> cross_entropy = no_kernel;
   DeviceKernel<cuda::VocabularyLossParams> kl_divergence = no_kernel;
 };

@@ -23,19 +23,44 @@ struct SampleSettings {
   int32_t top_logprobs = 0;      // likeliest tokens to tell, at most kMostTop
 };
 
-/// Settings are of slots, outputs of rows.
+/// In place of a chosen token: logits were NaN or infinite, or no token was left.
+constexpr int32_t kIdNotFinite = -1, kIdNoToken = -2;
+
+/// Settings are of slots, masks and outputs of rows.
 struct SampleParams {
   const float* logits;             // [rows, vocabulary]
   const int32_t* slots;            // [rows], each slot at most once; < 0: padding
   const SampleSettings* settings;  // [slots]
   int32_t* draws;                  // [slots]: tokens sampled so far
   int32_t* seen;                   // [slots, ceil(vocabulary / 32)]
-  const int32_t* bias_ids;         // [slots, biases]
-  const float* bias;               // [slots, biases]
-  int32_t* ids;                    // [rows]
-  float* logprobs;                 // [rows]
-  int64_t rows, vocabulary, biases;
+  int16_t* counts;             // [slots, 32 ceil(vocabulary / 32)], kept for slots with penalties
+                               // of presence or frequency; null: no slot has any
+  const int32_t* bias_ids;     // [slots, biases]
+  const float* bias;           // [slots, biases]
+  const int32_t* ban_ids;      // [slots, bans], < 0: unused; hold before min_tokens
+  const int32_t* masks;        // [masks, ceil(vocabulary / 32)]: tokens that may be chosen
+  const int32_t* mask_of_row;  // [rows], < 0: every token may; null: no row has a mask
+  int32_t* ids;                // [rows]
+  float* logprobs;             // [rows]
+  float* log_sums;             // [rows]: log of the sum of exp(logit - largest logit)
+  int64_t rows, vocabulary, biases, bans;
 };
+
+/// Whether tokens of the slot are counted.
+constexpr bool has_counts(const SampleParams& params, const SampleSettings& settings) {
+  return params.counts != nullptr &&
+         (settings.presence_penalty != 0.0F || settings.frequency_penalty != 0.0F);
+}
+
+/// Of a slot's counts: whole words of the bitmap.
+constexpr int64_t counts_stride(int64_t vocabulary) { return (vocabulary + 31) / 32 * 32; }
+
+constexpr int16_t kMostCounted = 32767;  // then a count stays
+
+/// What the penalties take from the logit of a token that was counted so often.
+constexpr float counted_penalty(float presence, float frequency, float count) {
+  return count * frequency + (count > 0.0F ? presence : 0.0F);
+}
 
 /// Rows begin .. end - 1, in host memory.
 void sample_tokens(const SampleParams& params, int64_t begin, int64_t end);

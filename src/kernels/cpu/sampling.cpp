@@ -155,7 +155,7 @@ int32_t draw(const std::vector<uint32_t>& keys, uint32_t limit, uint64_t key_of_
   return static_cast<int32_t>(token);
 }
 
-void add_penalty(const SampleParams& p, int32_t slot, std::vector<float>& x) {
+void add_repetition(const SampleParams& p, int32_t slot, std::vector<float>& x) {
   const float penalty = p.settings[slot].repetition_penalty;
   const int64_t words = (p.vocabulary + 31) / 32;
   for (int64_t word = 0; word < words; ++word) {
@@ -167,6 +167,12 @@ void add_penalty(const SampleParams& p, int32_t slot, std::vector<float>& x) {
   }
 }
 
+HYPENET_VECTORIZED
+void subtract_counted(const int16_t* counts, int64_t n, float presence, float frequency, float* x) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) x[i] -= counted_penalty(presence, frequency, counts[i]);
+}
+
 void add_biases(const SampleParams& p, int32_t slot, std::vector<float>& x) {
   for (int64_t i = slot * p.biases; i < (slot + 1) * p.biases; ++i) {
     const int32_t token = p.bias_ids[i];
@@ -174,29 +180,84 @@ void add_biases(const SampleParams& p, int32_t slot, std::vector<float>& x) {
   }
 }
 
-bool has_changes(const SampleParams& p, int32_t slot) {
+/// Tokens outside the mask become -infinity.
+HYPENET_VECTORIZED
+void apply_mask(const int32_t* words, int64_t n, float* x) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) {
+    x[i] = (static_cast<uint32_t>(words[i / 32]) >> (i % 32) & 1U) != 0 ? x[i] : -kInfinity;
+  }
+}
+
+void apply_bans(const SampleParams& p, int32_t slot, std::vector<float>& x) {
+  for (int64_t i = slot * p.bans; i < (slot + 1) * p.bans; ++i) {
+    const int32_t token = p.ban_ids[i];
+    if (token >= 0 && token < p.vocabulary) x[token] = -kInfinity;
+  }
+}
+
+const int32_t* mask_of(const SampleParams& p, int64_t row) {
+  const int32_t mask = p.mask_of_row == nullptr ? -1 : p.mask_of_row[row];
+  return mask < 0 ? nullptr : p.masks + mask * ((p.vocabulary + 31) / 32);
+}
+
+bool has_bans(const SampleParams& p, int32_t slot) {
+  return p.draws[slot] < p.settings[slot].min_tokens;
+}
+
+bool has_changes(const SampleParams& p, int64_t row, int32_t slot) {
   const int32_t* const ids = p.bias_ids + slot * p.biases;
-  return p.settings[slot].repetition_penalty != 1.0F ||
+  return p.settings[slot].repetition_penalty != 1.0F || has_counts(p, p.settings[slot]) ||
+         has_bans(p, slot) || mask_of(p, row) != nullptr ||
          std::any_of(ids, ids + p.biases, [](int32_t id) { return id >= 0; });
 }
 
+/// The row's logits as they are chosen from.
+std::vector<float> changed_logits(const SampleParams& p, int64_t row, int32_t slot) {
+  const SampleSettings& settings = p.settings[slot];
+  const int64_t V = p.vocabulary;
+  std::vector<float> x(p.logits + row * V, p.logits + (row + 1) * V);
+  if (settings.repetition_penalty != 1.0F) add_repetition(p, slot, x);
+  if (has_counts(p, settings)) {
+    subtract_counted(p.counts + slot * counts_stride(V), V, settings.presence_penalty,
+                     settings.frequency_penalty, x.data());
+  }
+  add_biases(p, slot, x);
+  if (const int32_t* const mask = mask_of(p, row)) apply_mask(mask, V, x.data());
+  if (has_bans(p, slot)) apply_bans(p, slot, x);
+  return x;
+}
+
+/// Whether a row with this maximum has a token to choose: a vector's maximum may begin at the
+/// lowest number, also where all of the row is -infinity.
+bool is_usable(float max) { return max < kInfinity && max > std::numeric_limits<float>::lowest(); }
+
+/// What the slot remembers of its choice.
+void remember(const SampleParams& p, int32_t slot, int32_t token) {
+  p.draws[slot] += 1;
+  p.seen[slot * ((p.vocabulary + 31) / 32) + token / 32] |=
+      static_cast<int32_t>(1U << (token % 32));
+  if (!has_counts(p, p.settings[slot])) return;
+  int16_t& count = p.counts[slot * counts_stride(p.vocabulary) + token];
+  if (count < kMostCounted) ++count;
+}
+
 void sample_row(const SampleParams& p, int64_t row) {
-  p.ids[row] = 0, p.logprobs[row] = 0;
+  p.ids[row] = 0, p.logprobs[row] = 0, p.log_sums[row] = 0;
   const int32_t slot = p.slots[row];
   if (slot < 0) return;
   const int64_t V = p.vocabulary;
   const float *const logits = p.logits + row * V, *x = logits;
+  const float raw_max = largest(logits, V);
+  float max = raw_max;
   std::vector<float> changed;
-  if (has_changes(p, slot)) {
-    changed.assign(logits, logits + V);
-    if (p.settings[slot].repetition_penalty != 1.0F) add_penalty(p, slot, changed);
-    add_biases(p, slot, changed);
+  if (is_usable(raw_max) && has_changes(p, row, slot)) {
+    changed = changed_logits(p, row, slot);
     x = changed.data();
+    max = largest(x, V);
   }
-  const float max = largest(x, V);
-  // A vector's maximum may begin at the lowest number, also where all of a row is -infinity.
-  if (!(max < kInfinity && max > std::numeric_limits<float>::lowest())) {
-    p.ids[row] = -1;
+  if (!is_usable(max)) {
+    p.ids[row] = is_usable(raw_max) && max < kInfinity ? kIdNoToken : kIdNotFinite;
     return;
   }
   int32_t token = 0;
@@ -207,12 +268,10 @@ void sample_row(const SampleParams& p, int64_t row) {
   } else {
     token = static_cast<int32_t>(std::find(x, x + V, max) - x);
   }
-  const float raw_max = x == logits ? max : largest(logits, V);
   p.ids[row] = token;
-  const auto log_sum = static_cast<float>(std::log(sum_exponentials(logits, V, raw_max)));
-  p.logprobs[row] = (logits[token] - raw_max) - log_sum;
-  p.draws[slot] += 1;
-  p.seen[slot * ((V + 31) / 32) + token / 32] |= static_cast<int32_t>(1U << (token % 32));
+  p.log_sums[row] = static_cast<float>(std::log(sum_exponentials(logits, V, raw_max)));
+  p.logprobs[row] = (logits[token] - raw_max) - p.log_sums[row];
+  remember(p, slot, token);
 }
 
 }  // namespace

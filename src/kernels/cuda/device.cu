@@ -30,6 +30,7 @@ DeviceKernels full_table() {
   table.put_slot_rows = cuda::put_slot_rows;
   table.step_inputs = cuda::step_inputs;
   table.stopwatch = cuda::stopwatch;
+  table.top_logprobs = cuda::top_logprobs;
   table.cross_entropy = cuda::cross_entropy;
   table.kl_divergence = cuda::kl_divergence;
   return table;

@@ -1,6 +1,7 @@
 // A row is shared by a cluster of eight blocks, which keep it in their shared memory and read each
 // other's counts there; before sm_90, or when a row is too long, by one block with scratch memory.
 // Reals are never added in an order that depends on other rows; thresholds come from integers.
+#include "kernels/cuda/candidate.cuh"
 #include "kernels/cuda/pack.cuh"
 #include "kernels/cuda/sampling.h"
 #include "kernels/cuda/sampling_limits.cuh"
@@ -21,10 +22,6 @@ struct Exponentials {
   float max, sum;
 };
 
-/// A value and its token as one integer: of two, the larger value is more, of equals the first
-/// token.
-using Candidate = unsigned long long;
-
 /// What a part of a row says of the whole.
 struct RowPart {
   Exponentials raw;
@@ -32,21 +29,6 @@ struct RowPart {
 };
 
 __device__ __forceinline__ RowPart empty_part() { return {{kLowest, 0}, 0}; }
-
-__device__ __forceinline__ Candidate candidate(float value, int token) {
-  const unsigned bits = __float_as_uint(value + 0.0F);  // one zero
-  const unsigned ordered = (bits >> 31) != 0 ? ~bits : bits | 0x80000000U;
-  return (Candidate{ordered} << 32) | ~static_cast<unsigned>(token);
-}
-
-__device__ __forceinline__ float value_of(Candidate best) {
-  const auto ordered = static_cast<unsigned>(best >> 32);
-  return __uint_as_float((ordered >> 31) != 0 ? ordered & 0x7FFFFFFFU : ~ordered);
-}
-
-__device__ __forceinline__ int token_of(Candidate best) {
-  return static_cast<int>(~static_cast<unsigned>(best));
-}
 
 /// The largest value that a thread has met, tokens ascending; whether one was NaN or +infinity.
 struct Largest {
@@ -109,8 +91,8 @@ __device__ RowPart join_team(RowPart part, RowPart (&of_warps)[kWarps], RowPart&
   return part;
 }
 
-/// Reads the logits once: their exponentials, and the largest after the penalty. With kHolds the
-/// changed logits are left in slice.held (biases are still to come, and so is the largest).
+/// Reads the logits once: their exponentials and the largest. With kHolds they are left in
+/// slice.held, after the repetition penalty (change_held is still to come, and the largest).
 template <int kWidth, bool kHolds>
 __device__ RowPart read_logits(const SampleParams& p, int64_t row, int slot, const Slice& slice) {
   const float* const logits = p.logits + row * p.vocabulary + slice.begin;
@@ -163,6 +145,69 @@ __device__ void add_biases(const SampleParams& p, int slot, const Slice& slice) 
   }
 }
 
+/// Subtracts from the held logits what their tokens' counts say.
+__device__ void subtract_counted(const SampleParams& p, int slot, const Slice& slice) {
+  float* const x = reinterpret_cast<float*>(slice.held);
+  const int16_t* const counts = p.counts + slot * counts_stride(p.vocabulary) + slice.begin;
+  const float presence = p.settings[slot].presence_penalty;
+  const float frequency = p.settings[slot].frequency_penalty;
+#pragma unroll 4
+  for (int i = threadIdx.x; i < slice.count; i += kThreads) {
+    x[i] -= counted_penalty(presence, frequency, counts[i]);
+  }
+}
+
+/// The row's tokens that may be chosen; null: all.
+__device__ __forceinline__ const int32_t* mask_of(const SampleParams& p, int64_t row) {
+  const int mask = p.mask_of_row == nullptr ? -1 : __ldcg(p.mask_of_row + row);
+  return mask < 0 ? nullptr : p.masks + mask * ((p.vocabulary + 31) / 32);
+}
+
+/// Held logits of tokens outside the mask, if there is one, become -infinity.
+__device__ void apply_mask(const int32_t* mask, const Slice& slice) {
+  float* const x = reinterpret_cast<float*>(slice.held);
+  const int32_t* const words = mask + slice.begin / 32;
+#pragma unroll 4
+  for (int i = threadIdx.x; i < slice.count; i += kThreads) {
+    if ((static_cast<unsigned>(__ldcg(words + i / 32)) >> (i % 32)) % 2 == 0) x[i] = -kInfinity;
+  }
+}
+
+__device__ void apply_bans(const SampleParams& p, int slot, const Slice& slice) {
+  float* const x = reinterpret_cast<float*>(slice.held);
+  for (int64_t i = threadIdx.x; i < p.bans; i += kThreads) {
+    const int token = p.ban_ids[slot * p.bans + i], place = token - slice.begin;
+    if (token >= 0 && place >= 0 && place < slice.count) x[place] = -kInfinity;
+  }
+}
+
+/// What changes the logits before a token is chosen; the same in all threads.
+struct Changes {
+  const int32_t* mask;
+  bool has_penalty, has_counts, has_biases, has_bans;
+
+  __device__ __forceinline__ bool any() const {
+    return mask != nullptr || has_penalty || has_counts || has_biases || has_bans;
+  }
+};
+
+/// Changes the held logits, in the order of ops/sampling.h.
+__device__ void change_held(const SampleParams& p, int slot, const Slice& slice,
+                            const Changes& changes) {
+  if (changes.has_counts) {
+    subtract_counted(p, slot, slice);
+    __syncthreads();
+  }
+  if (changes.has_biases) {
+    add_biases(p, slot, slice);
+    __syncthreads();
+  }
+  if (changes.mask == nullptr && !changes.has_bans) return;
+  if (changes.mask != nullptr) apply_mask(changes.mask, slice);
+  if (changes.has_bans) apply_bans(p, slot, slice);  // where both write, they write the same
+  __syncthreads();
+}
+
 __device__ Candidate largest_held(const Slice& slice) {
   Largest largest;
 #pragma unroll 4
@@ -204,10 +249,14 @@ __device__ Candidate draw(const Slice& slice, uint32_t limit, uint64_t key_of_dr
 __device__ void write_choice(const SampleParams& p, int64_t row, int slot, int token,
                              Exponentials raw) {
   p.ids[row] = token;
-  p.logprobs[row] = (p.logits[row * p.vocabulary + token] - raw.max) - logf(raw.sum);
+  p.log_sums[row] = logf(raw.sum);
+  p.logprobs[row] = (p.logits[row * p.vocabulary + token] - raw.max) - p.log_sums[row];
   p.draws[slot] += 1;
   p.seen[slot * ((p.vocabulary + 31) / 32) + token / 32] |=
       static_cast<int32_t>(1U << (token % 32));
+  if (!has_counts(p, p.settings[slot])) return;
+  int16_t& count = p.counts[slot * counts_stride(p.vocabulary) + token];
+  if (count < kMostCounted) ++count;
 }
 
 __device__ __forceinline__ bool has_biases(const SampleParams& p, int slot) {
@@ -216,6 +265,15 @@ __device__ __forceinline__ bool has_biases(const SampleParams& p, int slot) {
     has = has || p.bias_ids[slot * p.biases + i] >= 0;
   }
   return __syncthreads_or(has ? 1 : 0) != 0;
+}
+
+__device__ __forceinline__ Changes changes_of(const SampleParams& p, int64_t row, int slot) {
+  const SampleSettings& settings = p.settings[slot];
+  return {.mask = mask_of(p, row),
+          .has_penalty = settings.repetition_penalty != 1.0F,
+          .has_counts = has_counts(p, settings),
+          .has_biases = has_biases(p, slot),
+          .has_bans = p.draws[slot] < settings.min_tokens};
 }
 
 template <int kBlocks, int kWidth>
@@ -228,7 +286,7 @@ __global__ void __launch_bounds__(kThreads, 2) sample_kernel(SampleParams p, uin
   let_next_kernel_start();
   const int slot = p.slots[row];
   if (slot < 0) {
-    if (is_writer) p.ids[row] = 0, p.logprobs[row] = 0;
+    if (is_writer) p.ids[row] = 0, p.logprobs[row] = 0, p.log_sums[row] = 0;
     return;
   }
   const int64_t share = slice_tokens(p.vocabulary, kBlocks), begin = blockIdx.x * share;
@@ -237,23 +295,21 @@ __global__ void __launch_bounds__(kThreads, 2) sample_kernel(SampleParams p, uin
                     kBlocks > 1 ? shared_row : scratch + row * p.vocabulary};
   const float temperature = p.settings[slot].temperature;
   const bool is_greedy = !(temperature > 0);
-  const bool has_penalty = p.settings[slot].repetition_penalty != 1.0F;
-  const bool is_biased = has_biases(p, slot);
+  const Changes changes = changes_of(p, row, slot);
 
   RowPart part;
-  if (is_greedy && !has_penalty && !is_biased) {
+  if (is_greedy && !changes.any()) {
     part = read_logits<kWidth, false>(p, row, slot, slice);
   } else {
     part = read_logits<kWidth, true>(p, row, slot, slice);
     __syncthreads();
-    if (is_biased) {
-      add_biases(p, slot, slice);
-      __syncthreads();
-    }
+    change_held(p, slot, slice, changes);
     part.best = largest_held(slice);
   }
   part = join_team<kBlocks>(part, memory.warp_parts, memory.row_part);
-  const bool is_usable = part.best != kNotFinite && value_of(part.best) > -kInfinity;
+  // A row of -infinity has the sum 0, one with +infinity or NaN the sum NaN.
+  const bool is_finite = part.best != kNotFinite && part.raw.sum > 0 && part.raw.sum < kInfinity;
+  const bool is_usable = is_finite && value_of(part.best) > -kInfinity;
   Candidate best = part.best;
   if (is_usable && !is_greedy) {
     form_keys(slice, value_of(part.best), inverse_temperature(temperature));
@@ -262,7 +318,10 @@ __global__ void __launch_bounds__(kThreads, 2) sample_kernel(SampleParams p, uin
     best = join_team<kBlocks>({part.raw, own}, memory.warp_parts, memory.draw_part).best;
   }
   if (is_writer && is_usable) write_choice(p, row, slot, token_of(best), part.raw);
-  if (is_writer && !is_usable) p.ids[row] = -1, p.logprobs[row] = 0;
+  if (is_writer && !is_usable) {
+    p.ids[row] = is_finite ? kIdNoToken : kIdNotFinite;
+    p.logprobs[row] = p.log_sums[row] = 0;
+  }
   Team<kBlocks>::wait();  // no block leaves while another reads its memory
 }
 
