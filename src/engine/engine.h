@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -16,11 +17,29 @@ namespace hypenet {
 
 /// What runs and what it holds, in tokens and bytes.
 struct EngineStats {
-  int64_t running = 0, waiting = 0;                  // sequences
-  int64_t pages = 0, pages_used = 0;                 // of page_tokens tokens
+  int64_t running = 0, waiting = 0, paused = 0;      // sequences; paused ones run, too
+  int64_t slots = 0, slots_used = 0;                 // of sequences side by side
+  int64_t pages = 0, pages_used = 0;                 // of page_tokens tokens; used by sequences
+  int64_t pages_cached = 0;                          // used by kept prompts alone
   int64_t page_bytes = 0;                            // of one page, all layers
   int64_t state_bytes = 0;                           // of one sequence, all layers
   int64_t prefilled_tokens = 0, decoded_tokens = 0;  // since the start
+  int64_t steps = 0, pauses = 0;                     // since the start
+  CacheStats cache;
+};
+
+/// A kept prompt taken out of an engine: what another engine of the same model, types, page size,
+/// grid and device kind needs to go on from it.
+struct SavedPrefix {
+  struct Piece {
+    int64_t tokens = 0;
+    bool is_exact = false;   // was read as a piece of the grid
+    bool is_marked = false;  // ends where a client asked
+    Tensor states = {};      // uint8 [state_bytes] at its end; undefined: none
+  };
+  std::vector<int32_t> tokens;
+  std::vector<Piece> pieces;  // they follow each other
+  std::vector<Tensor> pages;  // uint8 [page_bytes] each, in order
 };
 
 /// Runs a model for inference: gradients off, logits scaling as the model's config says. What a
@@ -49,10 +68,21 @@ class Engine {
   /// Ends a sequence; its memory is free at the next step. Unknown numbers are ignored.
   void cancel(int64_t sequence);
 
-  /// Runs one step: a chunk of a waiting prompt, and one token of every running sequence. Returns
-  /// what became known by it; on a GPU a step's tokens come with the next call. A sequence whose
-  /// logits are not finite ends (FinishReason::kNotFinite), the others go on.
+  /// Runs one step: pieces of waiting prompts up to a chunk by turn, unless decode's share of the
+  /// time is due, and one token of every running sequence. Returns what became known by it; on a
+  /// GPU a step's tokens come with the next call. A sequence whose logits are not finite ends
+  /// (FinishReason::kNotFinite), the others go on.
   std::vector<Event> step();
+
+  /// Forgets all kept prompts; sequences that run are not touched.
+  void clear_cache();
+
+  /// What is kept of these tokens up to the deepest snapshot; nullopt: nothing is.
+  std::optional<SavedPrefix> save_prefix(std::span<const int32_t> tokens, const std::string& salt);
+
+  /// Keeps a prefix, in host memory where there is room, else on the device. Returns the tokens
+  /// that can be reused now. Throws Error where sizes are not this model's.
+  int64_t restore_prefix(const SavedPrefix& prefix, const std::string& salt);
 
   /// Whether nothing is left to run or tell.
   bool is_idle() const;

@@ -23,4 +23,46 @@ std::string_view to_string(FinishReason reason) {
   throw Error("answer: unknown reason");
 }
 
+std::string_view to_string(ReuseMode mode) {
+  switch (mode) {
+    case ReuseMode::kExact:
+      return "exact";
+    case ReuseMode::kNearest:
+      return "nearest";
+    case ReuseMode::kOff:
+      return "off";
+  }
+  throw Error("reuse: unknown mode");
+}
+
+std::string_view to_string(CacheTier tier) {
+  switch (tier) {
+    case CacheTier::kNone:
+      return "none";
+    case CacheTier::kDevice:
+      return "gpu";
+    case CacheTier::kHost:
+      return "host";
+  }
+  throw Error("reuse: unknown tier");
+}
+
+std::string_view to_string(ReuseMiss miss) {
+  switch (miss) {
+    case ReuseMiss::kNone:
+      return "none";
+    case ReuseMiss::kShort:
+      return "short";
+    case ReuseMiss::kNoSnapshot:
+      return "no_snapshot";
+    case ReuseMiss::kEvicted:
+      return "evicted";
+    case ReuseMiss::kSalt:
+      return "salt";
+    case ReuseMiss::kOff:
+      return "off";
+  }
+  throw Error("reuse: unknown reason");
+}
+
 }  // namespace hypenet

@@ -3,10 +3,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "engine/grid.h"
+#include "engine/reuse.h"
 #include "engine/token_mask.h"
 #include "kernels/sampling.h"
 
@@ -93,6 +97,10 @@ struct GenerateOptions {
 struct Request {
   std::vector<int32_t> prompt;
   GenerateOptions options;
+  std::vector<PromptMark> marks = {};   // part of the request: they move cuts, and bits with them
+  std::optional<ReuseMode> reuse = {};  // nullopt: EngineOptions::reuse
+  std::string salt = {};                // only requests of one salt share what is kept
+  bool tells_progress = false;          // whether there are events of the prompt's pieces
 };
 
 /// kNotFinite: the model's logits were nan or infinite. kNoToken: mask, min_tokens and biases left
@@ -113,6 +121,9 @@ struct Event {
   int32_t id = -1;
   float logprob = 0;  // nats, of the raw logits
   FinishReason finish = FinishReason::kNone;
+  int64_t read = 0;  // not 0: no token, but so many of the prompt's tokens are read
+  // With the first token and with the end: how the prompt was read. Null elsewhere.
+  std::shared_ptr<const PromptReport> report = {};
   // The likeliest tokens in this one's place, downwards, the first id of equals first: as many as
   // GenerateOptions::top_logprobs asks for (the vocabulary may have fewer).
   std::vector<TokenLogprob> top = {};
@@ -129,8 +140,17 @@ struct EngineOptions {
   int64_t max_sequences = 16;  // run side by side; each has a state a recurrent layer
   int64_t max_context = 0;     // tokens of a sequence at most; 0: what the memory holds
   int64_t page_tokens = 128;   // a multiple of 64
-  int64_t prefill_chunk = 0;   // tokens of a prompt a step; 0: 8192 on a GPU, 256 on a CPU
-  int64_t stepped_prompt = 0;  // prompts up to this go with the steps, a token each
+  int64_t prefill_chunk = 0;   // tokens of a piece of a prompt; 0: 8192 on a GPU, 256 on a CPU
+  int64_t grid_min = 1024;     // tokens of a piece that ends at a turn, at least
+  int64_t reserved_answer = 1024;  // tokens of an answer whose pages are taken at its start
+  double decode_share = 0;         // of the time, for decode while prompts wait; 0: a step a piece
+  std::optional<ReuseMode> reuse = {};  // nullopt: nearest on a CPU, exact on a GPU
+  // For prompts that are kept to be reused; both 0: nothing is. Of the device's (part of
+  // memory_bytes; -1: half of what slots leave) and of the host's (pinned beside a GPU), half is
+  // for snapshots of states and half for pages, where the model has both. Sequences take pages from
+  // what is kept at any time.
+  int64_t cache_bytes = 0, cache_host_bytes = 0;
+  int64_t stepped_prompt = 0;         // prompts up to this go with the steps, a token each
   bool poisons_freed_memory = false;  // NaN in what a sequence leaves behind: for tests
   bool uses_graphs = true;            // record decode steps on a GPU
 };
