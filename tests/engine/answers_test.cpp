@@ -100,7 +100,7 @@ TEST_F(AnswersTest, leave_the_engine_idle_when_one_throws) {
   EXPECT_EQ(engine_.stats().pages_used, 0);
 }
 
-TEST_F(AnswersTest, with_logits_that_are_not_finite_say_so_alone) {
+TEST_F(AnswersTest, without_a_token_to_choose_say_so_alone) {
   Request bad = request(1, 4);
   for (int32_t id = 0; id < 64; ++id) bad.options.sampling.logit_bias.emplace_back(id, -INFINITY);
   Answers answers(engine_);
@@ -108,14 +108,29 @@ TEST_F(AnswersTest, with_logits_that_are_not_finite_say_so_alone) {
   answers.add(request(2, 4), {}, keep());
   run(answers);
   ASSERT_EQ(ended_.size(), 2U);
-  EXPECT_ERROR(check_finite("its logits", ended_[0]),
+  EXPECT_EQ(ended_[0].finish, FinishReason::kNoToken);
+  EXPECT_TRUE(ended_[0].ids.empty());
+  EXPECT_EQ(ended_[1].finish, FinishReason::kLength);
+}
+
+TEST_F(AnswersTest, with_logits_that_are_not_finite_are_errors_of_whoever_asks) {
+  const torch::NoGradGuard no_grad;
+  CausalLm model(testing_support::tiny_hypenet_config());
+  model->layer(0)->parameters()[0].fill_(NAN);
+  Engine engine(model);
+  Answers answers(engine);
+  answers.add(request(1, 4), {}, keep());
+  run(answers);
+  EXPECT_ERROR(check_finite("its logits", ended_.at(0)),
                "its logits: expected finite numbers, found nan or infinity");
-  check_finite("its logits", ended_[1]);
+  ended_[0].finish = FinishReason::kNoToken;
+  check_finite("its logits", ended_[0]);
 }
 
 TEST(FinishReasonNames, are_those_of_results) {
   EXPECT_EQ(to_string(FinishReason::kStop), "stop");
   EXPECT_EQ(to_string(FinishReason::kLength), "length");
+  EXPECT_EQ(to_string(FinishReason::kNoToken), "no token");
 }
 
 }  // namespace

@@ -319,7 +319,7 @@ TEST_F(Requests, whose_logits_fail_end_alone) {
       if (event.finish != FinishReason::kNone) ended[event.sequence] = event.finish;
     }
   }
-  EXPECT_EQ(ended[failing], FinishReason::kNotFinite);
+  EXPECT_EQ(ended[failing], FinishReason::kNoToken);
   EXPECT_EQ(ended[good], FinishReason::kLength);
 }
 

@@ -1,4 +1,4 @@
-// Sampling on every device against its definition, written plainly in float64, and the laws of its
+// Sampling on every device against its definition (sampling_definition.h), and the laws of its
 // random numbers.
 #include "ops/sampling.h"
 
@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kernels/gumbel.h"
+#include "tests/ops/sampling_definition.h"
 #include "tests/support/compare.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/target.h"
@@ -20,52 +21,6 @@ namespace {
 
 constexpr Target kTargets[] = {{"cpu", torch::kCPU, torch::kFloat32, torch::kFloat32, 1e-5},
                                {"cuda", torch::kCUDA, torch::kFloat32, torch::kFloat32, 1e-5}};
-
-/// The settings of one slot.
-struct Settings {
-  float temperature = 0;
-  int32_t top_k = 0;
-  float top_p = 1, min_p = 0, penalty = 1;
-  int64_t seed = 0;
-  int32_t draws = 0;
-  std::vector<int32_t> seen = {};
-  std::vector<std::pair<int32_t, float>> bias = {};
-};
-
-constexpr int64_t kBiases = 5;
-
-void set(SamplingState& state, int64_t slot, const Settings& settings) {
-  set_settings(state, slot,
-               {.seed = settings.seed,
-                .temperature = settings.temperature,
-                .top_k = settings.top_k,
-                .top_p = settings.top_p,
-                .min_p = settings.min_p,
-                .repetition_penalty = settings.penalty});
-  state.draws[slot] = settings.draws;
-  auto seen = state.seen.accessor<int32_t, 2>();
-  for (const int32_t token : settings.seen) {
-    seen[slot][token / 32] |= static_cast<int32_t>(1U << (token % 32));
-  }
-  // From the back: entries need not begin with the first.
-  for (size_t i = 0; i < settings.bias.size(); ++i) {
-    state.bias_ids[slot][kBiases - 1 - static_cast<int64_t>(i)] = settings.bias[i].first;
-    state.bias[slot][kBiases - 1 - static_cast<int64_t>(i)] = settings.bias[i].second;
-  }
-}
-
-SamplingState moved(const SamplingState& state, torch::Device device) {
-  return {state.settings.to(device), state.draws.to(device), state.seen.to(device),
-          state.bias_ids.to(device), state.bias.to(device)};
-}
-
-/// A slot for each of `settings`.
-SamplingState make_state(const std::vector<Settings>& settings, int64_t V, torch::Device device) {
-  SamplingState state =
-      make_sampling_state(static_cast<int64_t>(settings.size()), V, kBiases, torch::kCPU);
-  for (size_t i = 0; i < settings.size(); ++i) set(state, static_cast<int64_t>(i), settings[i]);
-  return moved(state, device);
-}
 
 std::vector<int32_t> ids_of(const SampledTokens& tokens) {
   const Tensor ids = tokens.ids.cpu();
@@ -86,85 +41,6 @@ std::vector<std::vector<int32_t>> sampled(const Tensor& logits, SamplingState& s
     ids.push_back(ids_of(sample_tokens(logits, on_device, state)));
   }
   return ids;
-}
-
-/// (max - processed logit) / temperature in float64; the temperature of a greedy row counts as 1.
-std::vector<double> defined_distances(const float* logits, int64_t V, const Settings& settings) {
-  std::vector<double> x(logits, logits + V);
-  for (const int32_t token : settings.seen) {
-    x[token] = x[token] > 0 ? x[token] / settings.penalty : x[token] * settings.penalty;
-  }
-  for (const auto& [token, bias] : settings.bias) x[token] += bias;
-  const double max = *std::ranges::max_element(x);
-  const double temperature = settings.temperature == 0 ? 1 : settings.temperature;
-  for (double& value : x) value = (max - value) / temperature;
-  return x;
-}
-
-/// The largest distance that the filters leave, when rounding moves them by `slack` nats or shares:
-/// outward when positive; inward, but for equals, when negative.
-double defined_limit(const std::vector<double>& distances, const Settings& settings, double slack) {
-  const bool has_top_k = settings.top_k > 0 && settings.top_k < std::ssize(distances);
-  std::vector<double> sorted;
-  if (has_top_k || settings.top_p < 1) {
-    sorted = distances;
-    std::ranges::sort(sorted);
-  }
-  const double outward = std::max(slack, 0.0);
-  double limit = std::numeric_limits<double>::infinity();
-  if (has_top_k) limit = sorted[settings.top_k - 1] + outward;
-  if (settings.top_p < 1) {
-    const auto end = std::ranges::upper_bound(sorted, limit);
-    double total = 0, sum = 0;
-    for (auto d = sorted.begin(); d != end; ++d) total += std::exp(-*d);
-    auto last = sorted.begin();
-    while ((sum += std::exp(-*last)) < (settings.top_p + slack) * total && last + 1 != end) ++last;
-    limit = std::min(limit, *last + outward);
-  }
-  if (settings.min_p > 0) limit = std::min(limit, -std::log(settings.min_p) + slack);
-  return std::max(limit, 0.0);
-}
-
-struct Choice {
-  int32_t id = -1;
-  double margin = 0;  // between the best score and the next
-};
-
-Choice defined_draw(const std::vector<double>& distances, const Settings& settings, double slack) {
-  const double limit = defined_limit(distances, settings, slack);
-  const uint64_t key = kernels::draw_key(settings.seed, settings.draws);
-  Choice choice;
-  double best = -std::numeric_limits<double>::infinity(), second = best;
-  for (size_t v = 0; v < distances.size(); ++v) {
-    if (distances[v] > limit) continue;
-    const double u = kernels::draw_uniform(key, static_cast<int32_t>(v));
-    const double score = -distances[v] - std::log(-std::log1p(-u));
-    second = std::max(second, std::min(best, score));
-    if (score > best) best = score, choice.id = static_cast<int32_t>(v);
-  }
-  choice.margin = best - second;
-  return choice;
-}
-
-/// The definition's token; -1 where rounding to float32 may decide.
-int32_t defined_choice(const float* logits, int64_t V, const Settings& settings) {
-  const std::vector<double> distances = defined_distances(logits, V, settings);
-  if (settings.temperature == 0) {
-    const auto first = std::ranges::find(distances, 0.0) - distances.begin();
-    const auto near = std::ranges::count_if(distances, [](double d) { return d < 1e-5; });
-    const auto equal = std::ranges::count(distances, 0.0);
-    return near == equal ? static_cast<int32_t>(first) : -1;
-  }
-  const Choice few = defined_draw(distances, settings, -3e-6);
-  const Choice many = defined_draw(distances, settings, 3e-6);
-  const bool is_decided = few.id == many.id && many.margin > 1e-4;
-  return is_decided ? many.id : -1;
-}
-
-double defined_logprob(const float* logits, int64_t V, int32_t id) {
-  double sum = 0;
-  for (int64_t v = 0; v < V; ++v) sum += std::exp(static_cast<double>(logits[v]) - logits[id]);
-  return -std::log(sum);
 }
 
 class Sampling : public testing::TestWithParam<Target> {
@@ -196,7 +72,24 @@ class Sampling : public testing::TestWithParam<Target> {
     for (int64_t i = 0; i < kBiases && flip(); ++i) {
       settings.bias.emplace_back(draw_token(V), static_cast<float>(draw(-5, 5)));
     }
+    if (flip()) settings.presence = static_cast<float>(draw(-2, 2));
+    if (flip()) settings.frequency = static_cast<float>(draw(-2, 2));
+    for (int i = 0; i < 10 && settings.has_counts(); ++i) {
+      settings.counts[draw_token(V)] = 1 + draw_token(5);
+    }
+    settings.min_tokens = settings.draws + static_cast<int32_t>(draw(-1, 2));
+    // The last token is never banned, and always in the mask: one is left.
+    for (int i = 0; i < kBans && V > 1 && flip(); ++i) settings.bans.push_back(draw_token(V - 1));
+    if (draw(0, 1) < 0.3) settings.mask = draw_mask(V, flip() ? 0.5 : 3.0 / static_cast<double>(V));
     return settings;
+  }
+
+  static std::vector<bool> draw_mask(int64_t V, double share) {
+    const Tensor numbers = torch::rand({V});
+    std::vector<bool> mask(V);
+    for (int64_t v = 0; v < V; ++v) mask[v] = numbers.const_data_ptr<float>()[v] < share;
+    mask[V - 1] = true;
+    return mask;
   }
 };
 
@@ -210,7 +103,8 @@ int compare_with_definition(const Tensor& logits, std::vector<Settings> settings
   std::vector<int32_t> slots(static_cast<size_t>(N));
   for (int64_t i = 0; i < N; ++i) slots[i] = static_cast<int32_t>((i * 3 + 1) % N);  // no 3 in N
   for (int step = 0; step < steps; ++step) {
-    const SampledTokens tokens = sample_tokens(logits.to(device), slots_of(slots, device), state);
+    const SampledTokens tokens = sample_tokens(logits.to(device), slots_of(slots, device), state,
+                                               make_masks(settings, slots, V, device));
     const std::vector<int32_t> ids = ids_of(tokens);
     for (int64_t row = 0; row < N; ++row) {
       Settings& own = settings[slots[row]];
@@ -224,15 +118,19 @@ int compare_with_definition(const Tensor& logits, std::vector<Settings> settings
       EXPECT_TRUE(expected < 0 || expected == found)
           << "V " << V << " row " << row << " expected " << expected << " found " << found
           << " temperature " << own.temperature << " top_k " << own.top_k << " top_p " << own.top_p
-          << " min_p " << own.min_p << " penalty " << own.penalty;
+          << " min_p " << own.min_p << " penalty " << own.penalty << " presence " << own.presence
+          << " frequency " << own.frequency << " mask " << own.mask.has_value();
       EXPECT_NEAR(tokens.logprobs[row].item<double>(), defined_logprob(row_logits, V, found), 2e-5);
       own.draws += 1;
       if (std::ranges::find(own.seen, found) == own.seen.end()) own.seen.push_back(found);
+      if (own.has_counts()) ++own.counts[found];
     }
   }
   const SamplingState expected = make_state(settings, V, device);
   EXPECT_TRUE(torch::equal(state.draws, expected.draws));
   EXPECT_TRUE(torch::equal(state.seen, expected.seen));
+  EXPECT_EQ(state.counts.defined(), expected.counts.defined());
+  EXPECT_TRUE(!expected.counts.defined() || torch::equal(state.counts, expected.counts));
   return undecided;
 }
 
@@ -309,13 +207,16 @@ TEST_P(Sampling, rows_alone_and_together_are_the_same_bits) {
   const Tensor logits = (torch::randn({N, V}) * 2).to(device());
   SamplingState together = make_state(settings, V, device());
   SamplingState alone = make_state(settings, V, device());
-  const SampledTokens all =
-      sample_tokens(logits, slots_of({8, 7, 6, 5, 4, 3, 2, 1, 0}, device()), together);
+  const std::vector<int32_t> slots = {8, 7, 6, 5, 4, 3, 2, 1, 0};
+  const SampledTokens all = sample_tokens(logits, slots_of(slots, device()), together,
+                                          make_masks(settings, slots, V, device()));
   for (int64_t row = 0; row < N; ++row) {
-    const SampledTokens one = sample_tokens(
-        logits.narrow(0, row, 1), slots_of({static_cast<int32_t>(8 - row)}, device()), alone);
+    const std::vector<int32_t> slot = {slots[row]};
+    const SampledTokens one = sample_tokens(logits.narrow(0, row, 1), slots_of(slot, device()),
+                                            alone, make_masks(settings, slot, V, device()));
     EXPECT_TRUE(torch::equal(one.ids, all.ids.narrow(0, row, 1)));
     EXPECT_TRUE(torch::equal(one.logprobs, all.logprobs.narrow(0, row, 1)));
+    EXPECT_TRUE(torch::equal(one.log_sums, all.log_sums.narrow(0, row, 1)));
   }
   EXPECT_TRUE(torch::equal(alone.draws, together.draws));
   EXPECT_TRUE(torch::equal(alone.seen, together.seen));
@@ -363,6 +264,57 @@ TEST_P(Sampling, a_masked_token_is_never_chosen) {
       EXPECT_TRUE(i % 3 != 1 || ids[i] != 38);
     }
   }
+}
+
+TEST_P(Sampling, rows_whose_changes_leave_no_token_say_so_and_leave_the_state_alone) {
+  const float inf = std::numeric_limits<float>::infinity();
+  Tensor logits = torch::randn({6, 70});
+  logits[4][3] = std::nanf(""), logits[5].fill_(-inf);
+  const std::vector<bool> none(70, false), all(70, true);
+  std::vector<bool> one = none;
+  one[69] = true;
+  for (const float temperature : {0.F, 1.F}) {
+    std::vector<Settings> settings(6, {.temperature = temperature, .bans = {69}, .min_tokens = 1});
+    settings[0].mask = none, settings[1].mask = one, settings[2].mask = one;
+    settings[2].min_tokens = 0;  // the ban holds no more
+    settings[3].mask = all, settings[4].mask = one, settings[5].mask = all;
+    SamplingState state = make_state(settings, 70, device());
+    const std::vector<int32_t> slots = {0, 1, 2, 3, 4, 5};
+    const std::vector<int32_t> ids =
+        ids_of(sample_tokens(logits.to(device()), slots_of(slots, device()), state,
+                             make_masks(settings, slots, 70, device())));
+    EXPECT_EQ(ids[0], kernels::kIdNoToken);
+    EXPECT_EQ(ids[1], kernels::kIdNoToken);
+    EXPECT_EQ(ids[2], 69);
+    EXPECT_TRUE(ids[3] >= 0 && ids[3] < 69);
+    EXPECT_EQ(ids[4], kernels::kIdNotFinite);
+    EXPECT_EQ(ids[5], kernels::kIdNotFinite);
+    for (const int i : {2, 3}) settings[i].draws = 1, settings[i].seen = {ids[i]};
+    const SamplingState expected = make_state(settings, 70, device());
+    EXPECT_TRUE(torch::equal(state.draws, expected.draws));
+    EXPECT_TRUE(torch::equal(state.seen, expected.seen));
+  }
+}
+
+TEST_P(Sampling, penalties_of_the_answer_grow_as_it_repeats_itself) {
+  Tensor logits = torch::zeros({3, 40});
+  logits.select(1, 7) = 1, logits.select(1, 9) = 0.25;
+  std::vector<Settings> settings(3);
+  settings[1].presence = 2, settings[2].frequency = 0.5;
+  SamplingState state = make_state(settings, 40, device());
+  std::vector<std::vector<int32_t>> found(3);
+  for (const auto& ids : sampled(logits.to(device()), state, 5)) {
+    for (size_t row = 0; row < 3; ++row) found[row].push_back(ids[row]);
+  }
+  EXPECT_EQ(found[0], (std::vector<int32_t>{7, 7, 7, 7, 7}));
+  EXPECT_EQ(found[1], (std::vector<int32_t>{7, 9, 0, 1, 2}));
+  EXPECT_EQ(found[2], (std::vector<int32_t>{7, 7, 9, 0, 1}));  // 1, 0.5, then 0 is left of token 7
+  state.counts.fill_(kernels::kMostCounted);
+  sampled(logits.to(device()), state, 1);
+  EXPECT_EQ(state.counts.max().item<int>(), kernels::kMostCounted);
+  count_tokens(state, 1);
+  EXPECT_EQ(state.counts[1].abs().max().item<int>(), 0);
+  EXPECT_EQ(state.counts[2].min().item<int>(), kernels::kMostCounted);
 }
 
 TEST_P(Sampling, biases_of_a_token_listed_twice_add_up) {
@@ -472,6 +424,19 @@ TEST(SamplingChecks, rejects_other_shapes_types_and_devices) {
   state.settings = settings.repeat({2, 1}).slice(0, 0, 6, 2);
   EXPECT_ERROR(sample_tokens(torch::zeros({2, 40}), slots, state),
                "settings: expected it contiguous");
+}
+
+TEST(SamplingChecks, rejects_masks_of_other_shapes) {
+  SamplingState state = make_sampling_state(3, 40, 2, torch::kCPU);
+  const Tensor slots = torch::zeros({2}, torch::kInt32), logits = torch::zeros({2, 40});
+  const Tensor words = torch::zeros({1, 2}, torch::kInt32);
+  EXPECT_ERROR(sample_tokens(logits, slots, state, {words, torch::zeros({3}, torch::kInt32)}),
+               "masks.rows: expected shape [2], found [3]");
+  EXPECT_ERROR(sample_tokens(logits, slots, state, {words.slice(1, 0, 1).clone(), slots}),
+               "masks.words: expected shape [1, 2], found [1, 1]");
+  state.counts = torch::zeros({3, 40}, torch::kInt16);
+  EXPECT_ERROR(sample_tokens(logits, slots, state),
+               "counts: expected shape [3, 64], found [3, 40]");
 }
 
 TEST(SamplingChecks, takes_no_rows) {

@@ -30,7 +30,8 @@ TEST_P(SlotRows, put_back_tokens_one_position_further_on) {
   const SlotTokens all{numbers({10, 11, 12, 13}), numbers({5, 6, 7, 8})};
   const Tensor packed = torch::full({2, 4}, -7, all.tokens.options());
   const Tensor logprobs = torch::tensor({-0.5F, 0.F, -2.F, -3.F}).to(GetParam());
-  put_rows(numbers({2, -1, 0, 3}), {numbers({40, 9, -1, 44}), logprobs}, all, packed);
+  put_rows(numbers({2, -1, 0, 3}),
+           {.ids = numbers({40, 9, -1, 44}), .logprobs = logprobs, .log_sums = {}}, all, packed);
   // Slot 0's logits were not finite: its id is told, and not asked of an embedding.
   EXPECT_TRUE(torch::equal(all.tokens, numbers({0, 11, 40, 44})));
   EXPECT_TRUE(torch::equal(all.positions, numbers({6, 6, 8, 9})));
