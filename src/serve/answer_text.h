@@ -8,31 +8,11 @@
 #include <vector>
 
 #include "engine/options.h"
+#include "serve/answer_delta.h"
 #include "serve/tool_calls.h"
 #include "text/tokenizer.h"
 
 namespace hypenet {
-
-/// A token of the content, for logprobs.
-struct AnswerToken {
-  Event event;
-  std::string bytes;  // what of it is in the answer; a piece of a character is possible
-};
-
-/// What is added to an answer.
-struct AnswerDelta {
-  enum class Kind {
-    kContent,
-    kReasoning,
-    kToolCall,      // a further call: its index and name, no text
-    kToolArguments  // text is appended to the arguments of call tool_index
-  };
-  Kind kind = Kind::kContent;
-  std::string text;                 // valid UTF-8
-  int64_t tool_index = -1;          // from 0
-  std::string tool_name;            // kToolCall
-  std::vector<AnswerToken> tokens;  // kContent: their bytes are the text's, but for U+FFFD
-};
 
 struct AnswerSetting {
   bool opens_in_reasoning = false;  // the prompt ends inside <think>
@@ -47,8 +27,10 @@ struct AnswerSetting {
 bool has_reasoning(const Tokenizer& tokenizer);
 
 /// One answer's text. Markers (<think>, </think>, <tool_call>, </tool_call>, <|python_tag|>) are
-/// recognised as tokens where the vocabulary has them, else as text. Stop strings are sought in all
-/// that is no thought. What is no valid call is content.
+/// recognised as tokens where the vocabulary has them, else as text. Thoughts stand at the
+/// beginning; the newlines at their ends and before the content are left out. Stop strings are
+/// sought in all that follows: the first that is complete counts, the longest of those that end at
+/// one place. White space beside tool calls is left out. What is no valid call is content.
 class AnswerText {
  public:
   struct Step {

@@ -68,11 +68,19 @@ std::optional<AddedTokenFinder::Match> AddedTokenFinder::longest_at(std::string_
   return longest;
 }
 
-std::vector<Segment> AddedTokenFinder::split(std::string_view text) const {
+std::vector<Segment> AddedTokenFinder::split(std::string_view text,
+                                             std::span<const TextSpan> plain) const {
   std::vector<Segment> segments;
   size_t done = 0;
+  auto span = plain.begin();
   for (size_t at = 0; at < text.size();) {
-    const auto match = longest_at(text, at);
+    while (span != plain.end() && span->end <= at) ++span;
+    const size_t limit = span == plain.end() ? text.size() : span->begin;
+    if (at >= limit) {
+      at = span->end;
+      continue;
+    }
+    const auto match = longest_at(text.substr(0, limit), at);
     if (!match) {
       ++at;
       continue;

@@ -4,10 +4,12 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "text/text_span.h"
 #include "text/tokenizer_file.h"
 
 namespace hypenet {
@@ -23,8 +25,11 @@ class AddedTokenFinder {
   /// Adds a token that is to be found as `content` (its own content, or that normalised).
   void add(const AddedToken& token, std::string_view content);
 
-  /// Cuts a text into tokens and what lies between. Stretches that are no token are never empty.
-  std::vector<Segment> split(std::string_view text) const;
+  bool is_empty() const { return nodes_.size() == 1; }
+
+  /// Cuts a text into tokens and what lies between. Stretches that are no token are never empty. No
+  /// token has a byte of the `plain` spans, which are ascending.
+  std::vector<Segment> split(std::string_view text, std::span<const TextSpan> plain = {}) const;
 
  private:
   struct Node {

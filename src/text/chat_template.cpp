@@ -131,7 +131,7 @@ ChatTemplate ChatTemplate::parse(std::string_view text, const Json& tokens,
   ChatTemplate result(JinjaTemplate::parse(text, place));
   if (tokens.is_object()) result.tokens_ = tokens;
   result.limits_ = limits;
-  const bool is_read = result.sample({{"user", kAsked}}, true).find(kAsked) != std::string::npos;
+  const bool is_read = result.sample({{"user", kAsked}}, {}).find(kAsked) != std::string::npos;
   HYPENET_CHECK(is_read, place,
                 ": expected a chat template, which prints what a user says, found one that does "
                 "not");
@@ -150,39 +150,78 @@ ChatTemplate ChatTemplate::named(std::string_view name) {
   return result;
 }
 
-std::string ChatTemplate::sample(const std::vector<ChatMessage>& messages, bool prompts) const {
-  return render(messages, {.add_generation_prompt = prompts, .date = "26 Jul 2024"});
+std::string ChatTemplate::sample(const std::vector<ChatMessage>& messages,
+                                 ChatOptions options) const {
+  options.date = "26 Jul 2024";
+  return render(messages, options);
 }
 
-/// The end of a turn is what stands behind an answer; the default system prompt is what stands
-/// where a system message would. A template that refuses these conversations shows neither.
+/// A template that refuses one of these conversations does not show what is looked for in it.
 void ChatTemplate::read_facts() {
-  try {
-    const std::string text = sample({{"user", kAsked}, {"assistant", kAnswered}}, false);
-    const size_t at = text.rfind(kAnswered);
-    const std::string eos = tokens_.value("eos_token", "");
-    if (at != std::string::npos) {
-      end_of_turn_ = token_at_start(
-          std::string_view(text).substr(at + std::string_view(kAnswered).size()), eos);
+  for (const auto read : {&ChatTemplate::read_end_of_turn, &ChatTemplate::read_default_system,
+                          &ChatTemplate::read_turn_token, &ChatTemplate::read_switches}) {
+    try {
+      (this->*read)();
+    } catch (const Error&) {
+      continue;
     }
-  } catch (const Error&) {
-    end_of_turn_.clear();
   }
-  try {
-    const std::string told = sample({{"system", kTold}, {"user", kAsked}}, false);
-    const std::string untold = sample({{"user", kAsked}}, false);
-    const size_t at = told.find(kTold);
-    if (at == std::string::npos) return;
-    const std::string before = told.substr(0, at);
-    const std::string after = told.substr(at + std::string_view(kTold).size());
-    const bool fits = untold.size() >= before.size() + after.size() && untold.starts_with(before) &&
-                      untold.ends_with(after);
-    if (fits) {
-      default_system_ = untold.substr(before.size(), untold.size() - before.size() - after.size());
-    }
-  } catch (const Error&) {
-    default_system_.clear();
+}
+
+/// What stands behind an answer.
+void ChatTemplate::read_end_of_turn() {
+  const std::string text =
+      sample({{"user", kAsked}, {"assistant", kAnswered}}, {.add_generation_prompt = false});
+  const size_t at = text.rfind(kAnswered);
+  if (at == std::string::npos) return;
+  end_of_turn_ =
+      token_at_start(std::string_view(text).substr(at + std::string_view(kAnswered).size()),
+                     tokens_.value("eos_token", ""));
+}
+
+/// What stands where a system message would.
+void ChatTemplate::read_default_system() {
+  const ChatOptions options{.add_generation_prompt = false};
+  const std::string told = sample({{"system", kTold}, {"user", kAsked}}, options);
+  const std::string untold = sample({{"user", kAsked}}, options);
+  const size_t at = told.find(kTold);
+  if (at == std::string::npos) return;
+  const std::string before = told.substr(0, at);
+  const std::string after = told.substr(at + std::string_view(kTold).size());
+  const bool fits = untold.size() >= before.size() + after.size() && untold.starts_with(before) &&
+                    untold.ends_with(after);
+  if (fits) {
+    default_system_ = untold.substr(before.size(), untold.size() - before.size() - after.size());
   }
+}
+
+/// What stands behind the end of a turn, of a question's and of an answer's.
+void ChatTemplate::read_turn_token() {
+  const std::string text = sample({{"user", kAsked}, {"assistant", kAnswered}, {"user", kTold}},
+                                  {.add_generation_prompt = false});
+  const auto header_behind = [&](std::string_view content) {
+    const size_t at = text.find(content);
+    if (at == std::string::npos) return std::string();
+    std::string_view rest = std::string_view(text).substr(at + content.size());
+    const size_t end = end_of_turn_.empty() ? 0 : rest.find(end_of_turn_);
+    const bool is_ended = rest.substr(0, end).find_first_not_of(" \n\r\t") == rest.npos;
+    if (is_ended && end != rest.npos) rest.remove_prefix(end + end_of_turn_.size());
+    return token_at_start(rest, "");
+  };
+  const std::string token = header_behind(kAsked);
+  if (!token.empty() && token == header_behind(kAnswered)) turn_token_ = token;
+}
+
+/// Which variables change what it prints.
+void ChatTemplate::read_switches() {
+  constexpr const char* kTool = "hypenet_tool";
+  const std::vector<ChatMessage> messages = {{"user", kAsked}};
+  knows_thinking_ =
+      sample(messages, {.enable_thinking = true}) != sample(messages, {.enable_thinking = false});
+  const Json parameters = {{"type", "object"}, {"properties", Json::object()}};
+  const Json function = {{"name", kTool}, {"description", kTold}, {"parameters", parameters}};
+  const Json tools = Json::array({{{"type", "function"}, {"function", function}}});
+  reads_tools_ = sample(messages, {.tools = tools}).find(kTool) != std::string::npos;
 }
 
 std::string ChatTemplate::render(std::span<const ChatMessage> messages,
@@ -205,6 +244,7 @@ std::vector<JinjaPiece> ChatTemplate::render_pieces(const Json& messages,
     HYPENET_CHECK(message.is_object() && message.contains("role") && message["role"].is_string(),
                   "chat: expected messages with a role, found another value");
   }
+  if (options.continue_final_message) return render_continued(messages, options);
   JinjaVariables variables;
   variables.limits = limits_;
   variables.now = time_of(options.date);
@@ -216,6 +256,28 @@ std::vector<JinjaPiece> ChatTemplate::render_pieces(const Json& messages,
   variables.given["documents"] = nullptr;
   for (const auto& [name, value] : options.variables.items()) variables.given[name] = value;
   return jinja_.render(variables);
+}
+
+/// The text up to the end of what the last message brought; without such text, where it would
+/// begin.
+std::vector<JinjaPiece> ChatTemplate::render_continued(const Json& messages,
+                                                       ChatOptions options) const {
+  const Json& last = messages.back();
+  HYPENET_CHECK(last["role"] == "assistant",
+                "chat: continue_final_message: expected a last message of the assistant, found one "
+                "of ",
+                last["role"].get<std::string>());
+  HYPENET_CHECK(!last.contains("tool_calls") || last["tool_calls"].empty(),
+                "chat: continue_final_message: expected a last message without tool calls, found "
+                "some");
+  options.continue_final_message = options.add_generation_prompt = false;
+  std::vector<JinjaPiece> pieces = render_pieces(messages, options);
+  while (!pieces.empty() && pieces.back().message != std::ssize(messages) - 1) pieces.pop_back();
+  if (!pieces.empty()) return pieces;
+  Json before = messages;
+  before.erase(before.size() - 1);
+  options.add_generation_prompt = true;
+  return render_pieces(before, options);
 }
 
 std::string_view ChatTemplate::family_name() const {

@@ -22,7 +22,7 @@ struct ChatMessage {
 
 struct ChatOptions {
   bool add_generation_prompt = true;         // ends where the assistant's answer begins
-  bool continue_final_message = false;       // ends within the last message, an assistant's
+  bool continue_final_message = false;       // ends behind the text of the last, an assistant's
   std::optional<bool> enable_thinking = {};  // not given: as the template has it
   std::string date =
       {};                // for templates that tell today's, as "26 Jul 2024"; empty: the local date
@@ -71,17 +71,33 @@ class ChatTemplate {
   /// What the model is told when the conversation has no system message; empty: nothing.
   const std::string& default_system_prompt() const { return default_system_; }
 
+  /// The token that every turn's header begins with, like <|im_start|>; empty where roles differ in
+  /// it or none is to see.
+  const std::string& turn_token() const { return turn_token_; }
+
+  /// Whether it prints `tools` that it is given.
+  bool reads_tools() const { return reads_tools_; }
+
+  /// Whether `enable_thinking` changes what it prints.
+  bool knows_thinking() const { return knows_thinking_; }
+
  private:
   explicit ChatTemplate(JinjaTemplate jinja) : jinja_(std::move(jinja)) {}
 
   void read_facts();
-  std::string sample(const std::vector<ChatMessage>& messages, bool prompts) const;
+  void read_end_of_turn();
+  void read_default_system();
+  void read_turn_token();
+  void read_switches();
+  std::string sample(const std::vector<ChatMessage>& messages, ChatOptions options) const;
+  std::vector<JinjaPiece> render_continued(const Json& messages, ChatOptions options) const;
 
   JinjaTemplate jinja_;
   Json tokens_ = Json::object();
   JinjaLimits limits_;
   bool is_plain_ = false;
-  std::string end_of_turn_, default_system_;
+  std::string end_of_turn_, default_system_, turn_token_;
+  bool reads_tools_ = false, knows_thinking_ = false;
 };
 
 }  // namespace hypenet

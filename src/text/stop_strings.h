@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "text/stop_finder.h"
 #include "text/tokenizer.h"
 
 namespace hypenet {
@@ -30,7 +31,7 @@ class StopStrings {
   std::string take(const std::string& text);
 
   StreamDecoder decoder_;
-  std::vector<std::string> stops_;
+  StopFinder finder_;
   std::string held_;
   bool has_stopped_ = false;
 };

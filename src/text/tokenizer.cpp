@@ -2,6 +2,7 @@
 // and back.
 #include "text/tokenizer.h"
 
+#include <algorithm>
 #include <deque>
 #include <unordered_map>
 #include <unordered_set>
@@ -18,9 +19,34 @@
 
 namespace hypenet {
 
+namespace {
+
+/// One call of encode.
+struct Encoding {
+  explicit Encoding(size_t text_size) : work(text_size) {}
+
+  /// They ascend, whatever normalisation did.
+  void add_begin(size_t begin) {
+    begins.push_back(begins.empty() ? begin : std::max(begins.back(), begin));
+  }
+
+  std::deque<std::string> storage;  // texts that the pieces look into
+  Bpe::Workspace work;
+  std::vector<int32_t> ids;
+  bool tells_begins = false;
+  std::vector<size_t> begins;  // in the text, of each id
+};
+
+}  // namespace
+
 struct Tokenizer::Impl {
   explicit Impl(const TokenizerFile& file);
 
+  void encode(std::string_view text, std::span<const TextSpan> plain, Encoding& encoding) const;
+  void encode_raw(std::string_view text, std::span<const TextSpan> plain, size_t begin,
+                  Encoding& encoding) const;
+  void encode_words(std::string_view text, size_t begin, Encoding& encoding) const;
+  static void add_id(int32_t id, size_t begin, Encoding& encoding);
   void set_bytes(int32_t id, std::string_view entry);
   void add_token(const AddedToken& token, const std::string& place);
   std::optional<int32_t> id_of(const std::optional<std::string>& token) const;
@@ -34,17 +60,6 @@ struct Tokenizer::Impl {
   std::unordered_map<std::string, int32_t> ids;
   std::optional<int32_t> bos, eos;
 };
-
-namespace {
-
-/// One call of encode.
-struct Encoding {
-  std::deque<std::string> storage;  // texts that the pieces look into
-  Bpe::Workspace work;
-  std::vector<int32_t> ids;
-};
-
-}  // namespace
 
 Tokenizer::Impl::Impl(const TokenizerFile& file) : nfc(file.nfc), bpe(file) {
   for (const SplitRule& rule : file.split_rules) pre_tokenizers.emplace_back(rule);
@@ -83,6 +98,58 @@ std::optional<int32_t> Tokenizer::Impl::id_of(const std::optional<std::string>& 
   return found == ids.end() ? std::nullopt : std::optional(found->second);
 }
 
+void Tokenizer::Impl::encode(std::string_view text, std::span<const TextSpan> plain,
+                             Encoding& encoding) const {
+  for (const Segment& segment : raw_tokens.split(text, plain)) {
+    const auto begin = static_cast<size_t>(segment.text.data() - text.data());
+    if (segment.id) {
+      add_id(*segment.id, begin, encoding);
+    } else {
+      encode_raw(segment.text, plain, begin, encoding);
+    }
+  }
+}
+
+/// A stretch without raw tokens, which begins at byte `begin` of the text that the spans are of.
+void Tokenizer::Impl::encode_raw(std::string_view text, std::span<const TextSpan> plain,
+                                 size_t begin, Encoding& encoding) const {
+  std::vector<TextSpan> spans;
+  if (!normalized_tokens.is_empty()) spans = clip_spans(plain, begin, begin + text.size());
+  if (nfc && !is_surely_nfc(text)) {
+    if (spans.empty()) {
+      text = encoding.storage.emplace_back(hypenet::nfc(text));
+    } else {
+      NormalizedText normalized = nfc_with_spans(text, spans);
+      text = encoding.storage.emplace_back(std::move(normalized.text));
+      spans = std::move(normalized.spans);
+    }
+  }
+  for (const Segment& part : normalized_tokens.split(text, spans)) {
+    const size_t part_begin = begin + static_cast<size_t>(part.text.data() - text.data());
+    if (part.id) {
+      add_id(*part.id, part_begin, encoding);
+    } else {
+      encode_words(part.text, part_begin, encoding);
+    }
+  }
+}
+
+void Tokenizer::Impl::encode_words(std::string_view text, size_t begin, Encoding& encoding) const {
+  std::vector<std::string_view> words{text};
+  for (const PreTokenizer& step : pre_tokenizers) words = step.split(words, encoding.storage);
+  for (const std::string_view word : words) bpe.encode(word, encoding.work, encoding.ids);
+  if (!encoding.tells_begins) return;
+  for (size_t i = encoding.begins.size(); i < encoding.ids.size(); ++i) {
+    encoding.add_begin(begin);
+    begin += bytes[static_cast<size_t>(encoding.ids[i])].size();
+  }
+}
+
+void Tokenizer::Impl::add_id(int32_t id, size_t begin, Encoding& encoding) {
+  encoding.ids.push_back(id);
+  if (encoding.tells_begins) encoding.add_begin(begin);
+}
+
 Tokenizer::Tokenizer(std::unique_ptr<const Impl> impl) : impl_(std::move(impl)) {}
 Tokenizer::~Tokenizer() = default;
 Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
@@ -100,30 +167,19 @@ Tokenizer Tokenizer::load(const std::filesystem::path& folder) {
 }
 
 std::vector<int32_t> Tokenizer::encode(std::string_view text) const {
-  Encoding encoding{{}, Bpe::Workspace(text.size()), {}};
+  Encoding encoding(text.size());
   if (!is_utf8(text)) text = encoding.storage.emplace_back(replace_invalid_utf8(text));
-  const auto encode_words = [&](std::string_view plain) {
-    std::vector<std::string_view> words{plain};
-    for (const PreTokenizer& step : impl_->pre_tokenizers)
-      words = step.split(words, encoding.storage);
-    for (const std::string_view word : words) impl_->bpe.encode(word, encoding.work, encoding.ids);
-  };
-  for (const Segment& segment : impl_->raw_tokens.split(text)) {
-    if (segment.id) {
-      encoding.ids.push_back(*segment.id);
-      continue;
-    }
-    std::string_view plain = segment.text;
-    if (impl_->nfc && !is_surely_nfc(plain)) plain = encoding.storage.emplace_back(nfc(plain));
-    for (const Segment& part : impl_->normalized_tokens.split(plain)) {
-      if (part.id) {
-        encoding.ids.push_back(*part.id);
-      } else {
-        encode_words(part.text);
-      }
-    }
-  }
+  impl_->encode(text, {}, encoding);
   return std::move(encoding.ids);
+}
+
+TokenizedText Tokenizer::encode_spans(std::string_view text,
+                                      std::span<const TextSpan> plain) const {
+  HYPENET_CHECK(is_utf8(text), "text: expected valid UTF-8, found other bytes");
+  Encoding encoding(text.size());
+  encoding.tells_begins = true;
+  impl_->encode(text, plain, encoding);
+  return {std::move(encoding.ids), std::move(encoding.begins)};
 }
 
 std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special_tokens) const {

@@ -11,7 +11,16 @@
 #include <string_view>
 #include <vector>
 
+#include "text/text_span.h"
+
 namespace hypenet {
+
+/// Token ids, and at which byte of the text each begins. Where the tokenizer changes a text (NFC, a
+/// space in front) these are off by what it changed, up to the next added token. They ascend.
+struct TokenizedText {
+  std::vector<int32_t> ids;
+  std::vector<size_t> begins;
+};
 
 /// A tokenizer read from tokenizer.json: normalizer (NFC or none), added tokens, pre-tokenizers
 /// (Split by regex, Digits, ByteLevel, Sequence), BPE merges, byte-level decoder. Immutable, so it
@@ -31,6 +40,10 @@ class Tokenizer {
   /// nothing is put before or after. Invalid UTF-8 is read as U+FFFD, as Python's
   /// decode(errors="replace") does.
   std::vector<int32_t> encode(std::string_view text) const;
+
+  /// The same where no added token may have a byte of the `plain` spans, which are ascending: they
+  /// are cut and merged with what is around them as ordinary text. The text must be valid UTF-8.
+  TokenizedText encode_spans(std::string_view text, std::span<const TextSpan> plain) const;
 
   /// The text of the ids; incomplete UTF-8 becomes U+FFFD. Ids outside the vocabulary give nothing.
   std::string decode(std::span<const int32_t> ids, bool skip_special_tokens = false) const;

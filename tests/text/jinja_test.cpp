@@ -74,8 +74,9 @@ TEST(JinjaTest, pieces_tell_the_templates_text_from_what_was_given) {
   variables.given["messages"] = Json::array({{{"role", "user"}, {"content", " a<e>\n\"b\" "}}});
   const auto marked = [&](const std::string& text) {
     std::string result;
-    for (const auto& [piece, is_given] : JinjaTemplate::parse(text, "x").render(variables)) {
-      result += is_given ? "[" + piece + "]" : piece;
+    for (const JinjaPiece& piece : JinjaTemplate::parse(text, "x").render(variables)) {
+      EXPECT_EQ(piece.message, piece.is_given ? 0 : -1);
+      result += piece.is_given ? "[" + piece.text + "]" : piece.text;
     }
     return result;
   };

@@ -41,8 +41,8 @@ class Writer {
     out_.append(text);
     count(text.size());
   }
-  void add(std::string_view text, bool is_given = false) {
-    out_.append(text, is_given);
+  void add(std::string_view text, Origin origin = Origin::kTemplate) {
+    out_.append(text, origin);
     count(text.size());
   }
   void count(size_t size) {
@@ -113,25 +113,25 @@ class Writer {
     add("\"");
     for (size_t at = 0; at < bytes.size();) {
       const Utf8Step step = read_utf8(bytes, at);
-      write_character(step.code, bytes.substr(at, step.size), text.is_given_at(at));
+      write_character(step.code, bytes.substr(at, step.size), text.origin_at(at));
       at += step.size;
     }
     add("\"");
   }
 
-  void write_character(char32_t code, std::string_view raw, bool is_given) {
+  void write_character(char32_t code, std::string_view raw, Origin origin) {
     constexpr std::string_view kSpecial = "\"\\\n\r\t\f\b", kLetters = "\"\\nrtfb";
     const size_t which = code < 0x80 ? kSpecial.find(static_cast<char>(code)) : kSpecial.npos;
     if (which != kSpecial.npos) {
       const char escape[] = {'\\', kLetters[which]};
-      add({escape, 2}, is_given);
+      add({escape, 2}, origin);
     } else if (code < 0x20 || (style_.is_ascii && code > 0x7F && code < 0x10000)) {
-      add(unit_escape(code), is_given);
+      add(unit_escape(code), origin);
     } else if (style_.is_ascii && code >= 0x10000) {
       const char32_t rest = code - 0x10000;
-      add(unit_escape(0xD800 + (rest >> 10)) + unit_escape(0xDC00 + (rest & 0x3FF)), is_given);
+      add(unit_escape(0xD800 + (rest >> 10)) + unit_escape(0xDC00 + (rest & 0x3FF)), origin);
     } else {
-      add(raw, is_given);
+      add(raw, origin);
     }
   }
 

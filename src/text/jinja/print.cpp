@@ -63,8 +63,8 @@ class Writer {
   }
 
  private:
-  void add(std::string_view text, bool is_given = false) {
-    out_.append(text, is_given);
+  void add(std::string_view text, Origin origin = Origin::kTemplate) {
+    out_.append(text, origin);
     written_ += text.size();
     if (written_ < kCounted) return;
     work_.text(written_);
@@ -101,14 +101,14 @@ class Writer {
     for (size_t at = 0; at < bytes.size();) {
       const Utf8Step step = read_utf8(bytes, at);
       const std::string_view raw = bytes.substr(at, step.size);
-      const bool is_given = text.is_given_at(at);
+      const Origin origin = text.origin_at(at);
       if (raw == "\\" || raw == quote) {
-        add("\\", is_given);
-        add(raw, is_given);
+        add("\\", origin);
+        add(raw, origin);
       } else if (raw == "\n" || raw == "\r" || raw == "\t") {
-        add(raw == "\n" ? "\\n" : raw == "\r" ? "\\r" : "\\t", is_given);
+        add(raw == "\n" ? "\\n" : raw == "\r" ? "\\r" : "\\t", origin);
       } else {
-        add(is_printable(step.code) ? raw : escape_of(step.code), is_given);
+        add(is_printable(step.code) ? raw : escape_of(step.code), origin);
       }
       at += step.size;
     }

@@ -263,16 +263,16 @@ Text with_case(const Text& text, Case kind) {
                           : kind == Case::kUpper
                               ? true
                               : kind != Case::kLower && begins_word(kind, before);
-    const bool is_given = text.is_given_at(at);
+    const Origin origin = text.origin_at(at);
     if (step.status != Utf8Status::kWhole) {
-      result.append(bytes.substr(at, step.size), is_given);
+      result.append(bytes.substr(at, step.size), origin);
     } else if (is_first && step.code == 0xDF) {
-      result.append(kind == Case::kUpper ? "SS" : "Ss", is_given);
+      result.append(kind == Case::kUpper ? "SS" : "Ss", origin);
     } else if (is_first) {
       const bool is_upper = kind == Case::kUpper || kind == Case::kJinjaTitle;
-      result.append(to_utf8(is_upper ? upper_case(step.code) : title_case(step.code)), is_given);
+      result.append(to_utf8(is_upper ? upper_case(step.code) : title_case(step.code)), origin);
     } else {
-      result.append(to_utf8(lower_case(step.code)), is_given);
+      result.append(to_utf8(lower_case(step.code)), origin);
     }
     before = step.code;
     at += step.size;

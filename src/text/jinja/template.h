@@ -19,6 +19,7 @@ namespace hypenet {
 struct JinjaPiece {
   std::string text;
   bool is_given = false;  // it came with a message or another given value
+  int64_t message = -1;   // the number of that message, from 0; -1: none
 };
 
 /// What one rendering may cost at most; more is an error.

@@ -129,11 +129,11 @@ Value indent(const Call& call) {
   }
   const bool with_first = flag_or(call, 1, false), with_blank = flag_or(call, 2, false);
   Text all = to_text(call.work, call.self);
-  all.append("\n", false);
+  all.append("\n", Origin::kTemplate);
   Text result;
   const std::vector<Text> lines = split_lines(all, false);
   for (size_t i = 0; i < lines.size(); ++i) {
-    if (i > 0) result.append("\n", false);
+    if (i > 0) result.append("\n", Origin::kTemplate);
     const bool is_first = i == 0, is_blank = lines[i].size() == 0;
     if (is_first ? with_first : with_blank || !is_blank) result.append(width);
     result.append(lines[i]);

@@ -156,7 +156,7 @@ std::string dict_key(const Value& value) {
   fail("expected a key that does not change, found a ", value.type());
 }
 
-Value from_json(const Json& json, bool is_given, int depth) {
+Value from_json(const Json& json, Origin origin, int depth) {
   HYPENET_CHECK(depth < kMostHeight, "chat: expected values nested at most ", kMostHeight,
                 " deep, found deeper ones");
   if (json.is_null()) return Value::none();
@@ -166,16 +166,16 @@ Value from_json(const Json& json, bool is_given, int depth) {
   }
   if (json.is_number_integer()) return Value(json.get<int64_t>());
   if (json.is_number()) return Value(json.get<double>());
-  if (json.is_string()) return Value(Text(json.get<std::string>(), is_given));
+  if (json.is_string()) return Value(Text(json.get<std::string>(), origin));
   if (json.is_array()) {
     List list;
     list.items.reserve(json.size());
-    for (const Json& item : json) list.items.push_back(from_json(item, is_given, depth + 1));
+    for (const Json& item : json) list.items.push_back(from_json(item, origin, depth + 1));
     return Value(std::move(list));
   }
   Dict dict;
   for (const auto& [key, item] : json.items()) {
-    dict.set(Value(Text(key, is_given)), from_json(item, is_given, depth + 1));
+    dict.set(Value(Text(key, origin)), from_json(item, origin, depth + 1));
   }
   return Value(std::move(dict));
 }

@@ -141,7 +141,7 @@ struct Callable {
 std::string dict_key(const Value& value);
 
 /// JSON as a template sees it. Throws Error where it is nested too deeply.
-Value from_json(const Json& json, bool is_given, int depth = 0);
+Value from_json(const Json& json, Origin origin, int depth = 0);
 
 /// Python's ==.
 bool is_equal(Work& work, const Value& left, const Value& right);
