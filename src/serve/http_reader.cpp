@@ -6,6 +6,7 @@
 #include <boost/beast/http/string_body.hpp>
 
 #include "base/error.h"
+#include "serve/http_answer.h"
 
 namespace hypenet {
 namespace {
@@ -58,7 +59,8 @@ HttpReader::Phase HttpReader::read() {
 void HttpReader::parse() {
   size_t read = 0;
   error_code error;
-  while (!error && phase_ != Phase::kFault && !parser_->is_done() && read < waiting_.size()) {
+  while (!error && phase_ != Phase::kFault && !parser_->is_done() &&
+         read + least_bytes() <= waiting_.size()) {
     const size_t bytes =
         parser_->put(boost::asio::buffer(waiting_.data() + read, waiting_.size() - read), error);
     read += bytes;
@@ -77,6 +79,11 @@ void HttpReader::parse() {
     // What is left unread of a body is the line of a chunk's size, or the fields behind the last.
     refuse(malformed("a chunk's extension or trailer is too long"));
   }
+}
+
+/// Chunks end with "0", two line ends at least, and before them Beast asserts that it sees so much.
+size_t HttpReader::least_bytes() const {
+  return phase_ == Phase::kBody && parser_->chunked() ? kLastChunk.size() : 1;
 }
 
 /// The head as it stands before the body: fields behind the last chunk are no part of it.

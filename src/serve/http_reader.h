@@ -46,6 +46,7 @@ class HttpReader {
  private:
   struct Parser;
   void parse();
+  size_t least_bytes() const;
   void accept_head();
   Phase refuse(HttpFault fault);
 
