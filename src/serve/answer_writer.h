@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/random.h"
-#include "serve/answer_text.h"
+#include "serve/answer_delta.h"
 #include "serve/api_error.h"
 #include "serve/generation_settings.h"
 #include "text/tokenizer.h"
