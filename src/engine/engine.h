@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/options.h"
+#include "engine/saved_prefix.h"
 #include "engine/scoring.h"
 #include "model/causal_lm.h"
 
@@ -26,20 +27,6 @@ struct EngineStats {
   int64_t prefilled_tokens = 0, decoded_tokens = 0;  // since the start
   int64_t steps = 0, pauses = 0;                     // since the start
   CacheStats cache;
-};
-
-/// A kept prompt taken out of an engine: what another engine of the same model, types, page size,
-/// grid and device kind needs to go on from it.
-struct SavedPrefix {
-  struct Piece {
-    int64_t tokens = 0;
-    bool is_exact = false;   // was read as a piece of the grid
-    bool is_marked = false;  // ends where a client asked
-    Tensor states = {};      // uint8 [state_bytes] at its end; undefined: none
-  };
-  std::vector<int32_t> tokens;
-  std::vector<Piece> pieces;  // they follow each other
-  std::vector<Tensor> pages;  // uint8 [page_bytes] each, in order
 };
 
 /// Runs a model for inference: gradients off, logits scaling as the model's config says. What a
@@ -86,6 +73,9 @@ class Engine {
 
   /// Whether nothing is left to run or tell.
   bool is_idle() const;
+
+  /// Throws Error if what is held and what is free do not add up; for tests.
+  void check() const;
 
   /// Runs all requests to their end, side by side; `on_token` sees (request, id) as they come and
   /// may return false to end that answer (the id counts). `stop` is asked before each step; true

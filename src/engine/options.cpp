@@ -65,4 +65,9 @@ std::string_view to_string(ReuseMiss miss) {
   throw Error("reuse: unknown reason");
 }
 
+bool is_costly(const PromptReport& report) {
+  constexpr int64_t kLong = 2048, kAlike = 1024;
+  return report.miss != ReuseMiss::kNone && report.prompt > kLong && report.alike > kAlike;
+}
+
 }  // namespace hypenet

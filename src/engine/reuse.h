@@ -39,6 +39,10 @@ struct PromptReport {
   int64_t pauses = 0;  // of this sequence so far
 };
 
+/// Whether users should hear why nothing was reused: of more than 2,048 tokens more than 1,024 were
+/// known.
+bool is_costly(const PromptReport& report);
+
 /// What is kept of prompts, and what became of it.
 struct CacheStats {
   struct Tier {

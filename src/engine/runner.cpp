@@ -108,17 +108,16 @@ Tensor Runner::prefill_rows(const Lease& lease, const Tensor& ids, int64_t past)
   return h.slice(0, T - 1);
 }
 
-std::optional<Chosen> Runner::prefill(const Lease& lease, const Tensor& ids, int64_t past,
-                                      bool is_last, TokenMask* mask) {
-  const Tensor residual =
-      device_.is_cuda()
-          ? model_->prefill(ids, {.slot = lease.slot, .past = past, .pages = lease.pages_on_device},
-                            memory_.state())
-          : prefill_rows(lease, ids, past);
-  if (!is_last) return std::nullopt;
-  last_.positions[lease.slot].fill_(past + ids.size(0) - 1);
+Tensor Runner::prefill(const Lease& lease, const Tensor& ids, int64_t past) {
+  if (!device_.is_cuda()) return prefill_rows(lease, ids, past);
+  return model_->prefill(ids, {.slot = lease.slot, .past = past, .pages = memory_.pages_of(lease)},
+                         memory_.state());
+}
+
+Chosen Runner::begin_answer(int64_t slot, int64_t prompt, const Tensor& residual, TokenMask* mask) {
+  last_.positions[slot].fill_(prompt - 1);
   Batch& batch = batch_of(1);
-  set_rows(batch, {&lease.slot, 1});
+  set_rows(batch, {&slot, 1});
   const Tensor logits = model_->step_logits(residual);
   return choose(batch, logits, 1, fill_masks({&mask, 1}, 1, logits.size(1), device_));
 }

@@ -55,10 +55,14 @@ class Runner {
   /// Before a slot's first chunk.
   void start(int64_t slot, const GenerateOptions& options, std::span<const int32_t> prompt);
 
-  /// A chunk of a sequence's prompt, int64 [T] on the model's device, after `past` tokens; `last`:
-  /// the answer's first token is chosen then, as `mask` allows (null: any).
-  std::optional<Chosen> prefill(const Lease& lease, const Tensor& ids, int64_t past, bool is_last,
-                                TokenMask* mask = nullptr);
+  /// A piece of a sequence's prompt, int64 [T] on the model's device, after `past` tokens. Returns
+  /// the residual [1, D] after its last token.
+  Tensor prefill(const Lease& lease, const Tensor& ids, int64_t past);
+
+  /// The first token of the answer to a prompt of so many tokens, from the residual after it, as
+  /// `mask` allows (null: any).
+  Chosen begin_answer(int64_t slot, int64_t prompt, const Tensor& residual,
+                      TokenMask* mask = nullptr);
 
   /// The tokens that these slots' next steps begin with, whatever was chosen before.
   struct Fed {

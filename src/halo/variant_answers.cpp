@@ -104,7 +104,7 @@ Generation::Prompt Generation::place(size_t request, Lease lease) {
   Prompt prompt{.request = request, .lease = std::move(lease)};
   prompt.ids = ids_tensor(ids, teacher_->head_weight().device()).unsqueeze(0);
   prompt.context = teacher_->context(prompt.ids);
-  const Tensor& pages = prompt.lease.pages_on_device;
+  const Tensor pages = memory_->pages_of(prompt.lease);
   prompt.prefix = {.slot = prompt.lease.slot,
                    .pages = pages,
                    .places = places_in_pages(pages, prompt.context.positions, kPage)};

@@ -17,9 +17,14 @@ std::vector<Tensor> tensors_of(const LayerMemory& layer) {
 
 /// The rows of such a tensor that are a sequence's.
 std::vector<int64_t> rows_of(const LayerMemory& layer, const PlaceInMemory& place) {
-  if (std::holds_alternative<RecurrentStates>(layer)) return {place.slot};
+  if (std::holds_alternative<RecurrentStates>(layer)) {
+    return place.slot == PlaceInMemory::kNoSlot ? std::vector<int64_t>() : std::vector{place.slot};
+  }
   return {place.pages.begin(), place.pages.end()};
 }
+
+/// All of a tensor, a view.
+Tensor bytes_of(const Tensor& x) { return x.flatten().view(torch::kUInt8); }
 
 int64_t layers_in_pages(const ModelConfig& config) {
   return std::ranges::count_if(config.mixer_types,
@@ -75,8 +80,42 @@ void DecodeState::poison(const PlaceInMemory& place) {
   for (const auto& layer : layers) {
     for (const Tensor& tensor : tensors_of(layer)) {
       // All bits set: not a number in every floating type.
-      for (const int64_t row : rows_of(layer, place)) tensor[row].view(torch::kUInt8).fill_(0xFF);
+      for (const int64_t row : rows_of(layer, place)) bytes_of(tensor[row]).fill_(0xFF);
     }
+  }
+}
+
+std::vector<Tensor> DecodeState::bytes_of_slot(int64_t slot) const {
+  std::vector<Tensor> bytes;
+  for (const auto& layer : layers) {
+    if (std::holds_alternative<KvPages>(layer)) continue;
+    for (const Tensor& tensor : tensors_of(layer)) bytes.push_back(bytes_of(tensor[slot]));
+  }
+  return bytes;
+}
+
+std::vector<Tensor> DecodeState::bytes_of_page(int32_t page) const {
+  std::vector<Tensor> bytes;
+  for (const auto& layer : layers) {
+    if (!std::holds_alternative<KvPages>(layer)) continue;
+    for (const Tensor& tensor : tensors_of(layer)) bytes.push_back(bytes_of(tensor[page]));
+  }
+  return bytes;
+}
+
+void join_bytes(const std::vector<Tensor>& parts, const Tensor& whole) {
+  int64_t place = 0;
+  for (const Tensor& part : parts) {
+    whole.narrow(0, place, part.size(0)).copy_(part, /*non_blocking=*/true);
+    place += part.size(0);
+  }
+}
+
+void part_bytes(const Tensor& whole, const std::vector<Tensor>& parts) {
+  int64_t place = 0;
+  for (const Tensor& part : parts) {
+    part.copy_(whole.narrow(0, place, part.size(0)), /*non_blocking=*/true);
+    place += part.size(0);
   }
 }
 

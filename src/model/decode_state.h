@@ -42,7 +42,8 @@ MemoryTypes memory_types(torch::ScalarType weights, torch::ScalarType compute);
 
 /// A slot and its pages, in order.
 struct PlaceInMemory {
-  int64_t slot = 0;
+  static constexpr int64_t kNoSlot = -1;
+  int64_t slot = 0;  // kNoSlot: pages alone
   std::span<const int32_t> pages = {};
 };
 
@@ -58,6 +59,11 @@ struct DecodeState {
   /// Makes `to` hold what `from` holds; both have as many pages.
   void copy(const PlaceInMemory& from, const PlaceInMemory& to);
 
+  /// The bytes of a slot's states, or of a page, views in the order of the layers: uint8 [n] each,
+  /// slot_bytes or page_bytes in all.
+  std::vector<Tensor> bytes_of_slot(int64_t slot) const;
+  std::vector<Tensor> bytes_of_page(int32_t page) const;
+
   /// Fills a slot's states and pages with NaN, so that whoever reads them by mistake shows.
   void poison(const PlaceInMemory& place);
 
@@ -67,6 +73,10 @@ struct DecodeState {
   MemorySizes sizes;
   std::vector<LayerMemory> layers;  // [L]
 };
+
+/// Copies parts one behind the other into `whole` (uint8 [n]), and back, queued where they lie.
+void join_bytes(const std::vector<Tensor>& parts, const Tensor& whole);
+void part_bytes(const Tensor& whole, const std::vector<Tensor>& parts);
 
 /// The states of one recurrent layer for so many sequences, all without tokens.
 RecurrentStates new_states(const MixerKind& kind, const ModelConfig& config, int64_t slots,

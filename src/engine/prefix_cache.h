@@ -1,0 +1,106 @@
+// Kept prompts with their pages and snapshots: on the device, where they share pages with
+// sequences, and in host memory. Sequences come first: what is kept gives way at any time.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/host_units.h"
+#include "engine/memory.h"
+#include "engine/prefix_tree.h"
+#include "engine/saved_prefix.h"
+
+namespace hypenet {
+
+class PrefixCache {
+ public:
+  /// options.cache_bytes and cache_host_bytes of `memory`, which must outlive it.
+  PrefixCache(Memory& memory, const EngineOptions& options, const PrefixTree::Sizes& sizes);
+
+  PrefixTree::Match find(const std::string& salt, const PrefixTree::Prompt& prompt) {
+    return tree_.find(salt, prompt);
+  }
+
+  /// A lease for so many tokens whose first match.position ones are in place.
+  struct Resumed {
+    Lease lease;
+    CacheTier tier = CacheTier::kNone;  // the farthest of what was used
+    int64_t ticket = 0;                 // of the side copies that bring it
+  };
+  /// None while sequences hold what it needs.
+  std::optional<Resumed> lease(const PrefixTree::Match& match, int64_t tokens);
+
+  /// A sequence's piece that is in memory now: `tokens` follow those of `at`.
+  struct Piece {
+    std::span<const int32_t> tokens;
+    bool is_exact = false, is_marked = false;
+    const PrefixNode* thinning_keeps = nullptr;
+    int64_t question = 0;  // where the prompt's last one begins
+  };
+  /// Keeps it, with a snapshot of the slot's states; the node that the sequence stands on then.
+  PrefixNode* keep(PrefixNode* at, const Piece& piece, const Lease& lease);
+
+  /// A sequence goes on from this node: it stays in the tree until `leave`.
+  static void stand_on(PrefixNode* node) { ++node->users; }
+  void leave(PrefixNode* node);
+
+  /// Lets kept prompts give way until so many pages are free; false, and nothing, where sequences
+  /// hold too many.
+  bool make_room(int64_t pages);
+
+  void clear();
+  CacheStats stats() const;
+  int64_t pages_kept_alone() const;  // pages on the device that no sequence holds and may go
+
+  /// What Engine::save_prefix and restore_prefix say; both wait for the device.
+  std::optional<SavedPrefix> save(std::span<const int32_t> tokens, const std::string& salt);
+  int64_t restore(const SavedPrefix& prefix, const std::string& salt);
+
+  /// Throws Error if a rule is broken; for tests.
+  void check() const;
+  /// Adds how many nodes hold each page of the device.
+  void add_holders(std::vector<int32_t>& holders) const {
+    for (size_t page = 0; page < kept_.size(); ++page) holders[page] += kept_[page];
+  }
+
+ private:
+  bool give_way();
+  bool is_in_use(int32_t page) const;
+  void hold(PrefixNode& node, std::span<const int32_t> pages);
+  void drop_pages(PrefixNode& node);
+  void drop_snapshot(PrefixNode& node);
+  void drop_branch(PrefixNode& node);
+  bool move_down(PrefixNode& node);
+  bool move_snapshot_down(PrefixNode& node);
+  void move_up(PrefixNode& node);
+  bool has_host_room(const PrefixNode& node, int64_t pages);
+  void take_snapshot(PrefixNode& node, int64_t slot);
+  std::optional<int32_t> device_snapshot();
+  std::optional<int32_t> host_snapshot(double value);
+  void shrink();
+  std::vector<int32_t> shared_pages(const std::vector<PrefixNode*>& path, int64_t count) const;
+  void place_states(const PrefixNode& node, int64_t slot);
+  Tensor page_bytes_of(const PrefixNode& node, size_t place) const;
+  Tensor state_bytes_of(const PrefixNode& node) const;
+  bool bring_in(PrefixNode& node, const SavedPrefix::Piece& piece, std::span<const Tensor> pages);
+  bool bring_pages_in(PrefixNode& node, std::span<const Tensor> pages);
+
+  Memory& memory_;
+  DecodeState& state_;
+  SideCopies& side_;
+  PrefixTree tree_;
+  int64_t most_pages_;   // on the device that no sequence holds
+  int64_t most_tokens_;  // of the tree, with what it only remembers
+  HostUnits host_pages_, host_snapshots_;
+  std::vector<int32_t> kept_;           // how many nodes hold each page of the device
+  int64_t pages_kept_ = 0;              // those that some node holds
+  std::set<const PrefixNode*> locked_;  // do not give way now
+  CacheStats stats_;
+};
+
+}  // namespace hypenet
