@@ -19,8 +19,8 @@ DEFAULTS = {"temperature": 0.6, "top_p": 0.95, "top_k": 20, "min_p": 0, "presenc
 MARKDOWN = """\
 ## Why the state is small
 
-A *linear* layer keeps **one matrix a head**, whatever was read. An attention layer keeps a key and a value for
-every token, so its memory grows with the text:
+A *linear* layer keeps **one matrix a head**, whatever was read. An attention layer keeps a key and a value for every \
+token, so its memory grows with the text:
 
 | layer | memory a token | after 100,000 tokens |
 |:--|--:|--:|
@@ -194,7 +194,7 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(reply["wait"])
         text = reply["text"]
         if body.get("continue_final_message"):
-            text = " And so it went on to its end."
+            text, low = " And so it went on to its end.", ""
         limit = body.get("max_tokens", 1 << 30)
         for piece in words_of(text) if text else []:
             if tokens >= limit:
@@ -234,6 +234,7 @@ class MockServer(ThreadingHTTPServer):
 
     def __init__(self, page, policy, port=0, key=""):
         super().__init__(("127.0.0.1", port), Handler)
+        self.connections = set()
         self.page, self.policy, self.key = page, policy, key
         self.requests, self.sessions, self.hangups = [], {}, 0
         self.running, self.lock, self.seen = 0, threading.Lock(), set()
@@ -241,6 +242,33 @@ class MockServer(ThreadingHTTPServer):
     @property
     def url(self):
         return f"http://127.0.0.1:{self.server_address[1]}/"
+
+    def start(self):
+        """Serves on a thread; after stop() on the same port again."""
+        if self.socket.fileno() < 0:
+            self.socket = socket.socket(self.address_family, self.socket_type)
+            self.server_bind()
+            self.server_activate()
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def stop(self):
+        """As if the process had ended: open connections end too."""
+        self.shutdown()
+        self.server_close()
+        for connection in list(self.connections):
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # ended already
+
+    def get_request(self):
+        connection, address = super().get_request()
+        self.connections.add(connection)
+        return connection, address
+
+    def shutdown_request(self, request):
+        self.connections.discard(request)
+        super().shutdown_request(request)
 
     def counted(self):
         return Counted(self)
