@@ -61,20 +61,6 @@ ChatTemplate open_template(const ChatCommand& command) {
   }
 }
 
-/// EOS and what ends a turn.
-std::vector<int32_t> chat_stop_ids(const Checkpoint& checkpoint, const Tokenizer& tokenizer,
-                                   const ChatTemplate& chat) {
-  std::vector<int32_t> ids = stop_ids(checkpoint, tokenizer);
-  if (chat.end_of_turn().empty()) return ids;
-  const auto end = tokenizer.token_id(chat.end_of_turn());
-  // Of a template of no known family it may be plain text; then EOS alone ends an answer.
-  if (!end && chat.family_name() == "its own") return ids;
-  HYPENET_CHECK(end.has_value(), (checkpoint.folder() / "tokenizer.json").string(),
-                ": expected the chat template's token ", chat.end_of_turn(), ", found none");
-  ids.push_back(*end);
-  return ids;
-}
-
 /// What a conversation keeps: its template, and the system message if there is one.
 struct Setting {
   ChatTemplate chat;

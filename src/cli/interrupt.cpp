@@ -25,12 +25,15 @@ constexpr std::chrono::milliseconds kSameSignal{200};
 std::atomic<Response> response{Response::kSystem};
 std::atomic<bool> interrupted{false};
 std::atomic<int> wake_descriptor{-1};
+std::atomic<bool> counts_hangups{false};
+std::atomic<int64_t> hangups{0};
 
 sigset_t interrupts() {
   sigset_t signals;
   ::sigemptyset(&signals);
   ::sigaddset(&signals, SIGINT);
   ::sigaddset(&signals, SIGTERM);
+  ::sigaddset(&signals, SIGHUP);
   return signals;
 }
 
@@ -64,7 +67,9 @@ void wake_reader() {
     int signal = 0;
     if (::sigwait(&signals, &signal) != 0) continue;
     const Response asked = response;
-    if (asked == Response::kFlag) {
+    if (signal == SIGHUP) {
+      counts_hangups ? void(++hangups) : let_through(signal, signals);
+    } else if (asked == Response::kFlag) {
       set_flag(signal, signals);
     } else if (asked == Response::kWatch && signal == SIGINT) {
       wake_reader();
@@ -98,6 +103,11 @@ const std::atomic<bool>& interrupt_flag() {
 
 void throw_if_interrupted() {
   if (interrupt_flag()) throw Interrupted("interrupted");
+}
+
+int64_t hangup_count() {
+  counts_hangups = true;
+  return hangups;
 }
 
 InterruptWatch watch_interrupts() {

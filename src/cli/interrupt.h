@@ -2,14 +2,15 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 
 namespace hypenet {
 
-/// Leaves SIGINT and SIGTERM to one thread of their own: a handler would run on the stack of
+/// Leaves SIGINT, SIGTERM and SIGHUP to one thread of their own: a handler would run on the stack of
 /// whatever thread it meets, and oneDNN's kernels point theirs into the heap, where a handler's
 /// frame lands in memory of others. Called once, before any other thread starts: threads inherit
 /// what they block. Until interrupt_flag or watch_interrupts is called both do what the system
-/// does.
+/// does; so does SIGHUP until hangup_count is.
 void route_interrupts();
 
 /// A flag that SIGINT and SIGTERM set from the first call on. A second signal ends the program at
@@ -19,6 +20,9 @@ const std::atomic<bool>& interrupt_flag();
 
 /// Throws Interrupted("interrupted") when the flag is set.
 void throw_if_interrupted();
+
+/// How often SIGHUP came since the first call, from which on it does nothing but this.
+int64_t hangup_count();
 
 /// Ctrl-C for a program that goes on after it.
 struct InterruptWatch {

@@ -45,6 +45,7 @@ void add_commands(CLI::App& app) {
   add_tokenize_command(app);
   add_generate_command(app);
   add_chat_command(app);
+  add_serve_command(app);
   add_logits_command(app);
   add_eval_command(app);
   add_compare_command(app);

@@ -9,6 +9,7 @@
 #include "cli/device.h"
 #include "engine/open.h"
 #include "store/checkpoint.h"
+#include "text/chat_template.h"
 #include "text/tokenizer.h"
 
 namespace hypenet {
@@ -49,5 +50,9 @@ Tokenizer open_tokenizer(const std::filesystem::path& folder, const ModelConfig&
 
 /// The ids that end a text (text/stop_ids.h).
 std::vector<int32_t> stop_ids(const Checkpoint& checkpoint, const Tokenizer& tokenizer);
+
+/// Those, and what ends a turn. Throws Error where the template's token is none of the tokenizer.
+std::vector<int32_t> chat_stop_ids(const Checkpoint& checkpoint, const Tokenizer& tokenizer,
+                                   const ChatTemplate& chat);
 
 }  // namespace hypenet

@@ -45,6 +45,9 @@ Engine::Core::Core(CausalLm given, const EngineOptions& options)
   if (this->options.prefill_chunk == 0) {
     this->options.prefill_chunk = device.is_cuda() ? kGpuChunk : kCpuChunk;
   }
+  if (!this->options.reuse) {
+    this->options.reuse = device.is_cuda() ? ReuseMode::kExact : ReuseMode::kNearest;
+  }
   check_options(this->options);
   share = DecodeShare(options.decode_share);
   model->begin_inference();
@@ -72,7 +75,7 @@ void Engine::Core::prepare() {
 ReuseMode Engine::Core::mode_of(const Request& request) const {
   if (!cache) return ReuseMode::kOff;
   if (request.reuse) return *request.reuse;
-  return options.reuse.value_or(is_cuda() ? ReuseMode::kExact : ReuseMode::kNearest);
+  return *options.reuse;
 }
 
 Engine::Engine(CausalLm model, const EngineOptions& options)
@@ -82,6 +85,10 @@ Engine::Engine(Engine&&) noexcept = default;
 Engine& Engine::operator=(Engine&&) noexcept = default;
 
 const ModelConfig& Engine::config() const { return core_->model->config(); }
+
+const EngineOptions& Engine::options() const { return core_->options; }
+
+torch::Device Engine::device() const { return core_->model->head_weight().device(); }
 
 EngineStats Engine::stats() const {
   const auto types = core_->model->memory_types();

@@ -41,6 +41,9 @@ class Engine {
   Engine& operator=(Engine&&) noexcept;
 
   const ModelConfig& config() const;
+  /// With the defaults of this model and device in their places.
+  const EngineOptions& options() const;
+  torch::Device device() const;
   EngineStats stats() const;
 
   /// Tokens of prompt and answer that a sequence may have, by max_context and by what the memory

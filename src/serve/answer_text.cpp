@@ -182,6 +182,8 @@ AnswerText::Step AnswerText::finish() {
   return std::exchange(state_->step, {});
 }
 
+std::string AnswerText::stop_string() const { return state_->content.stop_string(); }
+
 int64_t AnswerText::reasoning_tokens() const { return state_->reasoning_tokens; }
 
 int64_t AnswerText::tool_calls() const { return state_->content.calls(); }

@@ -50,6 +50,8 @@ class AnswerText {
   /// The rest of an answer that ends without a stop string; to be called once, at its end.
   Step finish();
 
+  /// The stop string that ended the answer; empty: none did.
+  std::string stop_string() const;
   int64_t reasoning_tokens() const;  // so far, markers too
   int64_t tool_calls() const;        // so far; if there are any, finish_reason is tool_calls
 

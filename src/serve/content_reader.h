@@ -38,6 +38,8 @@ class ContentReader {
   void finish(std::vector<AnswerDelta>& deltas);
 
   int64_t calls() const { return calls_; }
+  /// What ended it; empty: no stop string.
+  std::string stop_string() const { return stops_.found(); }
 
  private:
   enum class Mode { kText, kCall, kBehindCall };

@@ -30,8 +30,8 @@ struct HttpRequest {
 /// content_type writes no Content-Type.
 struct HttpResponse {
   int status = 200;
-  std::vector<HttpHeader> headers;
-  std::string content_type = "application/json", body;
+  std::vector<HttpHeader> headers = {};
+  std::string content_type = "application/json", body = {};
 };
 
 /// One request's answer: `respond` once, or `begin`, any number of `write` and `finish`. Every

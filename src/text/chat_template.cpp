@@ -126,6 +126,15 @@ ChatTemplate ChatTemplate::load(const std::filesystem::path& folder, const Jinja
                config_path.string() + ": chat_template", limits);
 }
 
+bool ChatTemplate::is_in(const std::filesystem::path& folder) {
+  if (std::filesystem::exists(folder / "chat_template.jinja")) return true;
+  const auto path = folder / "tokenizer_config.json";
+  if (!std::filesystem::exists(path)) return false;
+  const Json config = read_json(path);
+  return config.is_object() && config.contains("chat_template") &&
+         !config["chat_template"].is_null();
+}
+
 ChatTemplate ChatTemplate::parse(std::string_view text, const Json& tokens,
                                  const std::string& place, const JinjaLimits& limits) {
   ChatTemplate result(JinjaTemplate::parse(text, place));

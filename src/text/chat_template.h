@@ -40,6 +40,9 @@ class ChatTemplate {
   /// `limits` are those of each rendering.
   static ChatTemplate load(const std::filesystem::path& folder, const JinjaLimits& limits = {});
 
+  /// Whether the folder has one of these, readable or not.
+  static bool is_in(const std::filesystem::path& folder);
+
   /// A template's text. `tokens` is an object of what it calls bos_token and so on, each a text;
   /// `place` names it in errors. Throws Error where it is no Jinja that is known here, and where it
   /// fails for one user's message or does not print it.

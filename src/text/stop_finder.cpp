@@ -35,6 +35,15 @@ size_t StopFinder::push(char byte) {
   return found;
 }
 
+std::string StopFinder::found() const {
+  std::string longest;
+  for (const Stop& stop : stops_) {
+    const bool is_whole = stop.matched == stop.text.size();
+    if (is_whole && stop.text.size() > longest.size()) longest = stop.text;
+  }
+  return longest;
+}
+
 size_t StopFinder::begun() const {
   size_t longest = 0;
   for (const Stop& stop : stops_) {

@@ -16,6 +16,9 @@ class StopFinder {
   /// The size of the longest string that ends with this byte; 0: none does.
   size_t push(char byte);
 
+  /// The longest string that the text so far ends with; empty: none.
+  std::string found() const;
+
   /// How many of the last bytes may be the beginning of a string.
   size_t begun() const;
 

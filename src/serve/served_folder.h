@@ -1,0 +1,33 @@
+// What is served: the model folder's facts that requests and answers need, beside its engines.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "serve/constraint.h"
+#include "serve/served_model.h"
+#include "serve/tool_calls.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace hypenet {
+
+/// Immutable while the server runs, so it is shared between threads.
+struct ServedFolder {
+  ServedModel model;
+  Tokenizer tokenizer;
+  std::optional<ChatTemplate> chat = {};  // none: chat requests are refused
+  ToolFormat tool_format = ToolFormat::kNone;
+  bool puts_tools_in_system = false;  // the template reads none, and the format was asked for
+  bool has_reasoning = false;
+  bool specials_in_messages = false;          // as transformers: messages may hold special tokens
+  std::vector<int32_t> stop_ids = {};         // of completions
+  std::vector<int32_t> chat_stop_ids = {};    // and what ends a turn
+  std::string fingerprint = {};               // equal ones promise equal bits
+  std::shared_ptr<GrammarCompiler> grammars = {};  // Service makes it, of the tokenizer above
+};
+
+}  // namespace hypenet

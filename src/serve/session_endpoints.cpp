@@ -1,0 +1,174 @@
+// Saving and restoring sessions: tokens on the pool, the prefix on the engine's thread, the file on
+// the pool again.
+#include <algorithm>
+
+#include "serve/prepare.h"
+#include "serve/service_impl.h"
+
+namespace hypenet {
+namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+/// What to save: the tokens of a conversation, of a text, or of an answer that was given.
+struct Wanted {
+  std::vector<int32_t> tokens;
+  std::string salt;
+};
+
+}  // namespace
+
+/// A session that is being saved.
+struct Service::Impl::Saving {
+  CallPtr call;
+  std::string name;
+  std::chrono::steady_clock::time_point begun;
+  Sessions::Writing writing;
+  Wanted wanted;
+  std::optional<SavedPrefix> prefix = {};  // the longest that an engine has
+  size_t asked = 0;                        // engines
+};
+
+void Service::Impl::list_sessions(const CallPtr& call) {
+  on_pool(call, [this, call] {
+    Json json = sessions_.list();
+    return [this, call, json = std::move(json)] { answer(call, json); };
+  });
+}
+
+void Service::Impl::show_session(const CallPtr& call) {
+  on_pool(call, [this, call] {
+    Json json = sessions_.about(call->rest);
+    return [this, call, json = std::move(json)] { answer(call, json); };
+  });
+}
+
+void Service::Impl::remove_session(const CallPtr& call) {
+  on_pool(call, [this, call] {
+    sessions_.remove(call->rest);
+    return [this, call] {
+      metrics_.count("session_operations_total", {{"op", "delete"}, {"result", "ok"}});
+      answer(call, {{"name", call->rest}, {"deleted", true}});
+    };
+  });
+}
+
+void Service::Impl::change_session(const CallPtr& call) {
+  const size_t slash = call->rest.rfind('/');
+  const std::string name = call->rest.substr(0, slash);
+  const std::string verb = slash == std::string::npos ? "" : call->rest.substr(slash + 1);
+  if (verb == "save") return save_session(call, name);
+  if (verb == "restore") return restore_session(call, name);
+  throw ApiError("unknown_url",
+                 concat("expected /v1/sessions/NAME/save or /restore, found ", call->request.path));
+}
+
+void Service::Impl::save_session(const CallPtr& call, const std::string& name) {
+  Saving begun{.call = call,
+               .name = name,
+               .begun = call->arrived,
+               .writing = sessions_.begin_writing(name),
+               .wanted = {}};
+  const auto saving = std::make_shared<Saving>(std::move(begun));
+  const Json body = parse_body(call->request.body);
+  if (body.contains("response_id")) {
+    const std::string id = read_string({body["response_id"], "response_id"});
+    const auto record = std::ranges::find(answers_.records(), id, &AnswerRecord::id);
+    if (record == answers_.records().end()) {
+      throw ApiError("invalid_value", "response_id: expected that of one of the last answers",
+                     "response_id");
+    }
+    saving->wanted = {record->tokens, record->salt};
+    return save_tokens(saving);
+  }
+  on_pool(call, [this, call, saving, body] {
+    const ServedModel model = model_for(*call);
+    if (body.contains("messages")) {
+      const ChatRequest chat = parse_chat_request(body, model);
+      saving->wanted = {encode_prompt(served_, chat).ids, chat.settings.cache_salt};
+    } else {
+      const std::string& text = read_string(required({body, ""}, "prompt"));
+      saving->wanted = {served_.tokenizer.encode(text), model.cache_salt};
+    }
+    return [this, saving] { save_tokens(saving); };
+  });
+}
+
+/// Asks each engine in turn what it has of the tokens, and writes the longest.
+void Service::Impl::save_tokens(const std::shared_ptr<Saving>& saving) {
+  if (saving->asked == engines_.size()) return write_session(saving);
+  EngineThread& engine = *engines_[saving->asked++];
+  if (engine.failure()) return save_tokens(saving);
+  engine.call([this, saving](Engine& runs) {
+    auto prefix = runs.save_prefix(saving->wanted.tokens, saving->wanted.salt);
+    server_.post([this, saving, prefix = std::move(prefix)]() mutable {
+      const bool is_longer =
+          prefix && (!saving->prefix || prefix->tokens.size() > saving->prefix->tokens.size());
+      if (is_longer) saving->prefix = std::move(prefix);
+      save_tokens(saving);
+    });
+  });
+}
+
+void Service::Impl::write_session(const std::shared_ptr<Saving>& saving) {
+  guarded(saving->call, [&] {
+    if (!saving->prefix || saving->prefix->tokens.empty()) {
+      metrics_.count("session_operations_total", {{"op", "save"}, {"result", "nothing_cached"}});
+      throw ApiError("nothing_cached",
+                     "expected a prefix that was read before and is kept, found none");
+    }
+    on_pool(saving->call, [this, saving] {
+      const auto about = sessions_.save(saving->name, *saving->prefix,
+                                        static_cast<int64_t>(saving->wanted.tokens.size()));
+      return [this, saving, about] {
+        metrics_.count("session_operations_total", {{"op", "save"}, {"result", "ok"}});
+        answer(saving->call, {{"name", saving->name},
+                              {"tokens", about.tokens},
+                              {"saved_tokens", about.saved_tokens},
+                              {"snapshots", about.snapshots},
+                              {"bytes", about.bytes},
+                              {"seconds", seconds_since(saving->begun)}});
+      };
+    });
+  });
+}
+
+void Service::Impl::restore_session(const CallPtr& call, const std::string& name) {
+  on_pool(call, [this, call, name] {
+    const bool is_bare = call->request.body.empty();
+    const Json body = is_bare ? Json(Json::object()) : parse_body(call->request.body);
+    const auto nearest = Field{body, ""}.find("nearest");
+    const ServedModel model = model_for(*call);
+    const auto prefix = std::make_shared<SavedPrefix>(
+        sessions_.load(name, nearest && read_boolean(*nearest)));
+    return [this, call, name, prefix, salt = model.cache_salt] {
+      const auto engine =
+          std::ranges::find_if(engines_, [](const auto& one) { return !one->failure(); });
+      if (engine == engines_.end()) throw ApiError("model_error", "no engine runs any more");
+      (*engine)->call([this, call, name, prefix, salt](Engine& runs) {
+        int64_t restored = 0;
+        std::string failure;
+        try {
+          restored = runs.restore_prefix(*prefix, salt);
+        } catch (const std::exception& error) {
+          failure = error.what();
+        }
+        server_.post([this, call, name, prefix, restored, failure] {
+          guarded(call, [&] {
+            if (!failure.empty()) throw ApiError("session_mismatch", "session: " + failure);
+            metrics_.count("session_operations_total", {{"op", "restore"}, {"result", "ok"}});
+            answer(call, {{"name", name},
+                          {"tokens", prefix->tokens.size()},
+                          {"restored_tokens", restored},
+                          {"tier", "host"},
+                          {"seconds", seconds_since(call->arrived)}});
+          });
+        });
+      });
+    };
+  });
+}
+
+}  // namespace hypenet
