@@ -2,6 +2,7 @@
 // copy what they hold when they grow.
 #include "base/bounded_json.h"
 
+#include <algorithm>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -10,58 +11,50 @@
 namespace hypenet {
 namespace {
 
-/// A container that has begun. The keys of an array are empty.
+/// A container that has begun. An array has no keys.
 struct Open {
   bool is_object = false;
-  std::vector<std::pair<std::string, Json>> items = {};
+  std::vector<std::string> keys = {};
+  std::vector<Json> values = {};
 };
 
-constexpr size_t kFewKeys = 16;
-
-/// Of equal keys the last one stays, in the place of the first, as in parse_json_text.
-void drop_repeated_keys(std::vector<std::pair<std::string, Json>>& items) {
-  std::unordered_map<std::string_view, size_t> places;
-  if (items.size() > kFewKeys) places.reserve(items.size());
-  const auto place_of = [&](size_t i) {
-    if (items.size() > kFewKeys) return places.emplace(items[i].first, i).first->second;
-    size_t place = 0;
-    while (items[place].first != items[i].first) ++place;
-    return place;
-  };
-  std::vector<bool> repeats(items.size(), false);
-  size_t repeated = 0;
-  for (size_t i = 0; i < items.size(); ++i) {
-    const size_t place = place_of(i);
-    if (place == i) continue;
-    items[place].second = std::move(items[i].second);
-    repeats[i] = true;
-    ++repeated;
+/// Of equal keys the last one's value counts, in the place of the first, as in parse_json_text: the
+/// place of each member among those that stay.
+std::vector<size_t> places_of(const std::vector<std::string>& keys) {
+  constexpr size_t kFewKeys = 16;
+  std::vector<size_t> places;
+  places.reserve(keys.size());
+  size_t count = 0;
+  if (keys.size() <= kFewKeys) {
+    for (size_t i = 0; i < keys.size(); ++i) {
+      const auto first = std::find(keys.begin(), keys.end(), keys[i]) - keys.begin();
+      const bool is_first = static_cast<size_t>(first) == i;
+      places.push_back(is_first ? count++ : places[static_cast<size_t>(first)]);
+    }
+    return places;
   }
-  if (repeated == 0) return;
-  size_t kept = 0;
-  for (size_t i = 0; i < items.size(); ++i) {
-    if (repeats[i]) continue;
-    if (kept != i) items[kept] = std::move(items[i]);
-    ++kept;
+  std::unordered_map<std::string_view, size_t> found;
+  found.reserve(keys.size());
+  for (const std::string& key : keys) {
+    const auto [place, is_first] = found.emplace(key, count);
+    count += is_first ? 1 : 0;
+    places.push_back(place->second);
   }
-  items.resize(kept);
+  return places;
 }
 
 Json close(Open& open) {
-  if (!open.is_object) {
-    Json array = Json::array();
-    auto& values = array.get_ref<Json::array_t&>();
-    values.reserve(open.items.size());
-    for (auto& [key, value] : open.items) values.push_back(std::move(value));
-    return array;
-  }
-  drop_repeated_keys(open.items);
+  if (!open.is_object) return Json(std::move(open.values));
+  const std::vector<size_t> places = places_of(open.keys);
   Json object = Json::object();
-  auto& members = object.get_ref<Json::object_t&>();
-  members.reserve(open.items.size());
-  using Members = Json::object_t::Container;
-  for (auto& [key, value] : open.items) {
-    static_cast<Members&>(members).emplace_back(std::move(key), std::move(value));
+  Json::object_t::Container& members = object.get_ref<Json::object_t&>();
+  members.reserve(places.size());
+  for (size_t i = 0; i < places.size(); ++i) {
+    if (places[i] < members.size()) {
+      members[places[i]].second = std::move(open.values[i]);
+    } else {
+      members.emplace_back(std::move(open.keys[i]), std::move(open.values[i]));
+    }
   }
   return object;
 }
@@ -83,7 +76,7 @@ class Builder {
   bool end_object() { return end(); }
   bool end_array() { return end(); }
   bool key(std::string& name) {
-    open_.back().items.emplace_back(std::move(name), nullptr);
+    open_.back().keys.push_back(std::move(name));
     return true;
   }
   bool parse_error(size_t, const std::string&, const nlohmann::json::exception& error) {
@@ -98,10 +91,8 @@ class Builder {
   bool put(Json value) {
     if (open_.empty()) {
       root_ = std::move(value);
-    } else if (open_.back().is_object) {
-      open_.back().items.back().second = std::move(value);
     } else {
-      open_.back().items.emplace_back(std::string(), std::move(value));
+      open_.back().values.push_back(std::move(value));
     }
     return true;
   }
