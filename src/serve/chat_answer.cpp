@@ -68,7 +68,7 @@ class ChatStream : public ChunkStream {
         has_calls_(static_cast<size_t>(head_.choices), false) {}
 
   std::string begin(int64_t choice) override {
-    return chunk(choice, R"("delta":{"role":"assistant","content":""})");
+    return chunk(choice, R"("delta":{"role":"assistant","content":""})", logprobs({}));
   }
 
   std::string delta(int64_t choice, const AnswerDelta& delta) override {

@@ -56,18 +56,20 @@ class CompletionStream : public ChunkStream {
 
   std::string delta(int64_t choice, const AnswerDelta& delta) override {
     if (is_empty(delta)) return {};
-    const std::string member = R"("text":)" + quoted(delta.text);
-    if (!tells_logprobs()) return chunk(choice, member);
-    const Json logprobs =
-        counters_.at(static_cast<size_t>(choice)).add(delta, head_.top_logprobs, tokenizer_);
-    return chunk(choice, member, body_text(logprobs));
+    return chunk(choice, R"("text":)" + quoted(delta.text), logprobs(choice, delta));
   }
 
   std::string end(int64_t choice, FinishReason reason, const std::string&) override {
-    return chunk(choice, R"("text":"")", "null", finish_name(reason, false));
+    return chunk(choice, R"("text":"")", logprobs(choice, {}), finish_name(reason, false));
   }
 
  private:
+  std::string logprobs(int64_t choice, const AnswerDelta& delta) {
+    if (!tells_logprobs()) return "null";
+    CompletionLogprobs& counter = counters_.at(static_cast<size_t>(choice));
+    return body_text(counter.add(delta, head_.top_logprobs, tokenizer_));
+  }
+
   std::vector<CompletionLogprobs> counters_;
 };
 
