@@ -1,10 +1,14 @@
-// Targets of the room serve: the requests of one connection, whole and in two pieces.
+// Targets of the room serve: the requests of one connection, whole and in two pieces, and bodies of
+// requests.
 #include <cstdio>
 #include <cstdlib>
 
 #include "base/error.h"
 #include "fuzz/target.h"
+#include "serve/anthropic_form.h"
+#include "serve/completion_form.h"
 #include "serve/http_reader.h"
+#include "serve/text_forms.h"
 
 namespace hypenet::fuzz {
 namespace {
@@ -51,6 +55,21 @@ void read_http(std::string_view input) {
   std::fprintf(stderr, "expected the same requests for a cut at %zu, found:\n%s\nand\n%s\n", cut,
                whole.c_str(), pieces.c_str());
   std::abort();
+}
+
+/// Each is read as every form.
+void read_request(std::string_view input) {
+  const Json body = parse_body(input);
+  const ServedModel model{.name = "m", .vocab_size = 1000, .context_length = 4096};
+  attempt([&] {
+    const ChatRequest request = parse_chat_request(body, model);
+    const std::string text = body_text(chat_options(request).variables);
+    generate_options(request.settings, model, std::ssize(text), {}, 1, 0);
+  });
+  attempt([&] { parse_completion_request(body, model); });
+  attempt([&] { parse_anthropic_request(body, model); });
+  attempt([&] { parse_tokenize_request(body, model); });
+  attempt([&] { parse_detokenize_request(body, model); });
 }
 
 }  // namespace hypenet::fuzz

@@ -55,5 +55,7 @@ void read_own_task(std::string_view input);
 void read_task(std::string_view input);
 void read_ruler(std::string_view input);
 void read_punkt(std::string_view input);
+// serve_targets.cpp
+void read_request(std::string_view input);
 
 }  // namespace hypenet::fuzz
