@@ -19,7 +19,7 @@ struct AnswerSetting {
   bool has_reasoning = false;       // the answer may begin with <think>
   ToolFormat tools = ToolFormat::kNone;
   bool valid_calls = false;  // by a constraint: a call is told while it comes, not once it is whole
-  std::vector<std::string> stops;
+  std::vector<std::string> stops = {};
   bool skip_special = true;
 };
 

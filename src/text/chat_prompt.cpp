@@ -82,7 +82,7 @@ std::vector<int64_t> find_turns(const Prompt& prompt, std::optional<int32_t> hea
 
 /// Turns before which nobody but the system has said something. The first counts if anything has
 /// been given before it.
-std::vector<int64_t> find_system_ends(const Prompt& prompt, const Json& messages,
+std::vector<int64_t> find_system_ends(const Prompt& prompt, const Json& messages, bool has_headers,
                                       const std::vector<int64_t>& turns) {
   size_t first_given = std::string::npos, first_said = std::string::npos;
   for (size_t i = prompt.pieces.size(); i-- > 0;) {
@@ -92,10 +92,13 @@ std::vector<int64_t> find_system_ends(const Prompt& prompt, const Json& messages
       first_said = prompt.spans[i].begin;
     }
   }
+  const int64_t first_turn = has_headers ? -1 : prompt.position_at(first_said);
   std::vector<int64_t> ends;
   for (const int64_t turn : turns) {
     const size_t begin = prompt.begin_of(turn);
-    if (begin <= first_said && (turn != turns.front() || begin > first_given)) ends.push_back(turn);
+    // A content may begin inside a token; then its turn is at the next.
+    const bool is_before = begin <= first_said || turn == first_turn;
+    if (is_before && (turn != turns.front() || begin > first_given)) ends.push_back(turn);
   }
   return ends;
 }
@@ -180,7 +183,7 @@ EncodedPrompt encode_chat(const Tokenizer& tokenizer, const ChatTemplate& chat,
   const std::optional<int32_t> header = header_of(tokenizer, chat);
   const std::vector<int64_t> turns = find_turns(prompt, header);
   for (const int64_t turn : turns) result.borders.push_back({turn, Kind::kTurn});
-  for (const int64_t turn : find_system_ends(prompt, messages, turns)) {
+  for (const int64_t turn : find_system_ends(prompt, messages, header.has_value(), turns)) {
     result.borders.push_back({turn, Kind::kSystemEnd});
   }
   for (const MessageMark& mark : prompt_options.marks) {

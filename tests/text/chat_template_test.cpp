@@ -11,16 +11,12 @@
 #include "base/json.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
+#include "tests/text/chat_fixture.h"
 
 namespace hypenet {
 namespace {
 
-using std::filesystem::path;
-
-const Json& fixtures() {
-  static const Json kFixtures = read_json(path(HYPENET_TEST_DATA) / "chat" / "cases.json");
-  return kFixtures;
-}
+const Json& fixtures() { return chat_fixtures(); }
 
 std::string template_text(const std::string& name) {
   for (const Json& fixture : fixtures()["templates"]) {
@@ -97,6 +93,50 @@ TEST(ChatTemplateTest, the_default_system_prompt_is_the_templates) {
   EXPECT_EQ(ChatTemplate::parse(template_text("qwen25_like"), {}, "x").default_system_prompt(),
             "You are a test. You aren't \"Qwen\".");
   EXPECT_EQ(ChatTemplate::parse(template_text("qwen3"), {}, "x").default_system_prompt(), "");
+}
+
+TEST(ChatTemplateTest, turns_begin_with_a_token_that_roles_share) {
+  const auto token = [](const std::string& text) {
+    return ChatTemplate::parse(text, {}, "x").turn_token();
+  };
+  EXPECT_EQ(token(template_text("qwen3")), "<|im_start|>");
+  EXPECT_EQ(token(template_text("llama31_like")), "<|start_header_id|>");
+  EXPECT_EQ(ChatTemplate::named("none").turn_token(), "");
+  EXPECT_EQ(token("{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"), "");
+  EXPECT_EQ(token("{% for m in messages %}<turn>{{ m.role }} {{ m.content }} {% endfor %}"),
+            "<turn>");
+  EXPECT_EQ(token("{% for m in messages %}{{ m.content }}<end>{% endfor %}"), "");
+}
+
+TEST(ChatTemplateTest, tells_whether_it_reads_tools_and_knows_thoughts) {
+  const auto facts = [](const std::string& name) {
+    const ChatTemplate chat = ChatTemplate::parse(template_text(name), {}, "x");
+    return std::pair(chat.reads_tools(), chat.knows_thinking());
+  };
+  EXPECT_EQ(facts("qwen3"), std::pair(true, true));
+  EXPECT_EQ(facts("qwen25"), std::pair(true, false));
+  EXPECT_EQ(facts("llama31_like"), std::pair(false, false));  // names them, prints none
+  EXPECT_EQ(facts("smollm2"), std::pair(false, false));
+  const ChatTemplate llama = ChatTemplate::parse(kLlamaTools, {}, "x");
+  EXPECT_TRUE(llama.reads_tools());
+}
+
+TEST(ChatTemplateTest, tools_in_the_form_of_llama_are_printed) {
+  const ChatTemplate chat = ChatTemplate::parse(kLlamaTools, {{"bos_token", "<s>"}}, "x");
+  const Json call = {{"name", "weather"}, {"arguments", {{"city", "K\u00f6ln"}}}};
+  const Json talk =
+      Json::array({{{"role", "user"}, {"content", "Weather?"}},
+                   {{"role", "assistant"}, {"tool_calls", Json::array({{{"function", call}}})}},
+                   {{"role", "tool"}, {"content", "3"}}});
+  const Json tools = Json::array({{{"name", "weather"}}});
+  EXPECT_EQ(join_pieces(chat.render_pieces(talk, {.tools = tools})),
+            "<s><|start_header_id|>user<|end_header_id|>\n\n"
+            "Answer with a call: {\"name\": ..., \"parameters\": ...}.\n\n"
+            "{\n    \"name\": \"weather\"\n}\n\nWeather?<|eot_id|>"
+            "<|start_header_id|>assistant<|end_header_id|>\n\n"
+            "{\"name\": \"weather\", \"parameters\": {\"city\": \"K\u00f6ln\"}}<|eot_id|>"
+            "<|start_header_id|>ipython<|end_header_id|>\n\n\"3\"<|eot_id|>"
+            "<|start_header_id|>assistant<|end_header_id|>\n\n");
 }
 
 TEST(ChatTemplateTest, todays_date_is_told_where_the_template_asks_for_it) {
