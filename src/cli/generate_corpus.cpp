@@ -95,6 +95,10 @@ Json settings_of(const CorpusFlags& flags, const TeacherTextOptions& options, co
   SamplingOptions::visit([&](const char* key, auto member, const auto&...) {
     settings[key] = options.answer.sampling.*member;
   });
+  // Corpora made before these came do not name them.
+  for (const char* key : {"presence_penalty", "frequency_penalty"}) {
+    if (settings[key] == 0) settings.erase(key);
+  }
   settings["seed"] = options.seed;
   return settings;
 }

@@ -9,6 +9,7 @@ namespace hypenet {
 /// Of one answer. The thread that calls Engine::step calls it: `fill` before each token is chosen,
 /// `accept` with what was chosen before the next `fill`. A stop id is chosen only where the mask
 /// lets it come; it ends the answer and is not told. Log-probabilities are those without masks.
+/// Neither may throw: others' tokens are under way.
 class TokenMask {
  public:
   TokenMask() = default;

@@ -81,6 +81,11 @@ TEST_F(GenerateCorpus, is_text_to_train_on_with_its_settings_beside_it) {
   EXPECT_EQ(fs::last_write_time(root_ / "x.jsonl.gz"), before);
   expect_error_line(run_program(command("x.jsonl.gz", {"--corpus-tokens", "301"})),
                     "made with other settings (corpus_tokens: expected 301, found 300)");
+  // Corpora that were made before this setting came are still there.
+  EXPECT_FALSE(record["settings"].contains("presence_penalty"));
+  const ProgramResult other =
+      run_program(command("x.jsonl.gz", {"--corpus-tokens", "300", "--presence-penalty", "0.5"}));
+  expect_error_line(other, "made with other settings (presence_penalty");
 }
 
 TEST_F(GenerateCorpus, goes_on_after_it_was_killed) {

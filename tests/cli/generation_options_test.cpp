@@ -31,6 +31,8 @@ TEST(GenerationOptions, flags_win_over_defaults) {
 TEST(GenerationOptions, impossible_values_name_their_flag) {
   EXPECT_ERROR(sampling_options(parsed("--repetition-penalty 0"), SamplingOptions()),
                "--repetition-penalty: expected 1e-06 to 1e+06, found 0");
+  EXPECT_ERROR(sampling_options(parsed("--frequency-penalty 2.5"), SamplingOptions()),
+               "--frequency-penalty: expected -2 to 2, found 2.5");
 }
 
 TEST(GenerationOptions, what_chooses_among_tokens_is_refused_where_none_is_drawn) {
@@ -41,6 +43,7 @@ TEST(GenerationOptions, what_chooses_among_tokens_is_refused_where_none_is_drawn
   EXPECT_ERROR(sampling_options(parsed("--top-p 0.5"), greedy), concat("--top-p", kWhy));
   EXPECT_EQ(sampling_options(parsed("--top-p 0.5 --temperature 0.5"), greedy).top_p, 0.5);
   EXPECT_EQ(sampling_options(parsed("--repetition-penalty 1.2"), greedy).repetition_penalty, 1.2);
+  EXPECT_EQ(sampling_options(parsed("--presence-penalty -1"), greedy).presence_penalty, -1);
 }
 
 TEST(GenerationOptions, flags_are_read_in_their_ranges) {

@@ -22,6 +22,7 @@ TEST(GenerationConfig, wins_over_the_defaults) {
                                                  {"top_k", 20},
                                                  {"min_p", nullptr},
                                                  {"repetition_penalty", 1.1},
+                                                 {"presence_penalty", 1.5},
                                                  {"eos_token_id", {1, 2}}});
   const SamplingOptions options = read_generation_config(folder.path(), defaults);
   EXPECT_EQ(options.temperature, 0.6);
@@ -29,6 +30,8 @@ TEST(GenerationConfig, wins_over_the_defaults) {
   EXPECT_EQ(options.top_p, kMost);
   EXPECT_EQ(options.min_p, 0);
   EXPECT_EQ(options.repetition_penalty, 1.1);
+  EXPECT_EQ(options.presence_penalty, 1.5);
+  EXPECT_EQ(options.frequency_penalty, 0);
   write_json(folder / "generation_config.json", {{"do_sample", false}, {"temperature", 0.6}});
   EXPECT_EQ(read_generation_config(folder.path(), defaults).temperature, 0);
 }
