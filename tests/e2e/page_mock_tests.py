@@ -63,7 +63,7 @@ MARKDOWN_CASES = [
     ("unclosed **bold and `code", "<p>unclosed **bold and `code</p>"),
     ("|a|b|\n|-|-|\n|1\\|2|3|4|", "<div><table><thead><tr><th>a</th><th>b</th></tr></thead>"
      "<tbody><tr><td>1|2</td><td>3</td></tr></tbody></table></div>"),
-    ("```\na\n\n  b", "<figure><figcaption>text<button><svg><use></use></svg>Copy</button></figcaption><pre><code>a\n\n  b</code></pre></figure>"),
+    ("```\na\n\n  b", "<figure><figcaption>text<button><svg><path></path></svg>Copy</button></figcaption><pre><code>a\n\n  b</code></pre></figure>"),
 ]
 
 
@@ -217,7 +217,7 @@ def test_settings_are_checked_and_sent(t):
     ask(page, "Hello", wait=False)
     assert page.locator("#settings").is_visible() and len(t.mock.requests) == before
     page.get_by_label("Temperature").fill("0.25")
-    page.get_by_label("Seed").fill("-7")
+    page.get_by_label("Seed").fill("-7123456789012345678")
     page.get_by_label("Stop at").fill("END\n\nSTOP")
     page.get_by_label("Thinking").select_option("low")
     page.get_by_label("Form", exact=True).select_option("json_schema")
@@ -226,8 +226,9 @@ def test_settings_are_checked_and_sent(t):
     ask(page, "Hello again, json")
     body = last_request(t)
     assert body["messages"][0] == {"role": "system", "content": "Be brief."}
-    assert (body["temperature"], body["seed"], body["stop"], body["reasoning_effort"]) == (0.25, -7, ["END", "STOP"], "low"), body
+    assert (body["temperature"], body["seed"], body["stop"], body["reasoning_effort"]) == (0.25, -7123456789012345678, ["END", "STOP"], "low"), body
     assert body["response_format"]["json_schema"] == {"name": "answer", "schema": {"type": "object"}, "strict": True}
+    assert "seed -7123456789012345678" in page.locator(".figures summary").last.inner_text()
     page.locator(".figures summary").last.click()
     assert "temperature: 0.25" in page.locator(".figures dl").last.inner_text()
     page.reload()

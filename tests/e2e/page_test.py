@@ -227,10 +227,17 @@ def test_export_and_import_are_a_round_trip(t):
     assert by_id(again) == by_id(whole)
     import_text(other, json.dumps(whole))
     assert len(exported(other)["conversations"]) == 4, "a file read twice is two conversations more"
+    odd = json.loads(json.dumps(whole))
+    odd["conversations"][0].update(settings={"tools": 5, "stop": ["x"]}, chosen=[1], title=None)
+    odd["conversations"][0]["messages"][1].update(stats={"per_second": "fast", "tier": 3}, settings=[], tool_calls=7)
+    import_text(other, json.dumps(odd))
+    for i in range(other.locator("#list .pick").count()):
+        other.locator("#list .pick").nth(i).click()
+        other.locator("article.assistant .bar").last.wait_for()
     whole["conversations"][0]["messages"][0]["parent"] = "nobody"
     import_text(other, json.dumps(whole))
     assert "Nothing was imported" in other.locator("#toast").inner_text()
-    assert len(exported(other)["conversations"]) == 4
+    assert len(exported(other)["conversations"]) == 6
 
 
 def test_everyone_can_use_it(t):
