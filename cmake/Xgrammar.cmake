@@ -5,7 +5,7 @@ if(EXISTS ${HYPENET_XGRAMMAR}/include/xgrammar/xgrammar.h AND NOT HYPENET_SANITI
   string(APPEND HYPENET_EXCLUDED_SOURCES "|/constraint_none\\.cpp$")
   set(HYPENET_XGRAMMAR_TARGET hypenet_xgrammar)
   file(GLOB_RECURSE sources ${HYPENET_XGRAMMAR}/cpp/*.cc)
-  list(FILTER sources EXCLUDE REGEX "/cpp/(tvm_ffi/|testing\\.cc)")
+  list(FILTER sources EXCLUDE REGEX "/cpp/tvm_ffi/")
   add_library(hypenet_xgrammar STATIC ${sources})
   target_compile_options(hypenet_xgrammar PRIVATE -O2 -w -Wno-error)
   target_include_directories(hypenet_xgrammar SYSTEM PUBLIC ${HYPENET_XGRAMMAR}/include ${HYPENET_XGRAMMAR}/3rdparty/dlpack/include

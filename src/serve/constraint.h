@@ -29,12 +29,14 @@ class ConstraintError : public Error {
 
 /// How a model writes a call: opening, {"name": NAME, arguments_key: ARGUMENTS}, closing.
 struct ToolCallForm {
-  std::string opening;        // "": the whole answer is one call
-  std::string closing;        // "": the call ends the answer
-  std::string arguments_key;  // "arguments", "parameters"
+  std::string opening, closing;  // both or none; without, the answer is calls alone or text alone
+  std::string arguments_key;
+  std::string separator;  // of calls
+  std::string tag;        // a token that may stand before calls which have no opening
 
-  static ToolCallForm hermes() { return {"<tool_call>\n", "\n</tool_call>", "arguments"}; }
-  static ToolCallForm llama3_json() { return {"", "", "parameters"}; }
+  /// Of serve/tool_calls.h: kHermes and kLlama3Json.
+  static ToolCallForm hermes();
+  static ToolCallForm llama3_json();
 };
 
 /// A function that may be called. `parameters` is the schema of its arguments.
@@ -46,8 +48,10 @@ struct ToolGrammar {
 
 /// Which calls an answer may have.
 struct ToolCallRule {
-  bool required = false;  // the answer is calls alone, one at least; else text with calls in it
-  bool repeats = true;    // more than one call
+  /// The answer is calls alone, one at least. Else it is free, and held from a call's opening (or
+  /// from its first words, {"name", where calls have no opening) to its end.
+  bool required = false;
+  bool repeats = true;  // more than one call
 };
 
 /// What stands around the constrained part of one answer.
@@ -61,7 +65,7 @@ struct MaskOptions {
 };
 
 /// A compiled grammar. Immutable, so any number of answers share it.
-class Grammar;
+struct Grammar;
 using GrammarPtr = std::shared_ptr<const Grammar>;
 
 /// Compiles grammars for one vocabulary. Every method may be called from any thread. The same
@@ -77,6 +81,9 @@ class GrammarCompiler {
 
   /// Whether the library is built in. If not, the other methods throw kUnsupportedParameter.
   static bool is_built_in();
+
+  /// Grammars that were compiled, kept ones not counted again.
+  int64_t compiled() const;
 
   GrammarPtr compile_json_object();
 
