@@ -29,9 +29,10 @@ test: build  ## all tests
 demo: program  ## convert the embedded teacher into a HypeNet: table and report; goes on where it was interrupted
 	@build/hypenet convert --recipe recipes/tiny.json --out out/tiny
 	@echo "(make demo-clean and make demo again would start anew)"
-	@printf '\nIt goes on with what you write (it was taught prose, no roles):\n%s\n%s\n' \
+	@printf '\nIt goes on with what you write (it was taught prose, no roles):\n%s\n%s\n%s\n' \
 	  '  build/hypenet chat out/tiny/model --template none --tokens 60' \
-	  '  build/hypenet generate out/tiny/model --prompt "The sun" --tokens 60 --temperature 0.7'
+	  '  build/hypenet generate out/tiny/model --prompt "The sun" --tokens 60 --temperature 0.7' \
+	  '  build/hypenet serve out/tiny/model --template none     (a page to chat on, and an API: docs/serving.md)'
 
 demo-clean:  ## remove what make demo wrote
 	rm -rf out/tiny

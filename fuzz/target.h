@@ -50,12 +50,11 @@ void read_results(std::string_view input);
 void read_scores(std::string_view input);
 // serve_targets.cpp
 void read_http(std::string_view input);
+void read_request(std::string_view input);
 // task_targets.cpp
 void read_own_task(std::string_view input);
 void read_task(std::string_view input);
 void read_ruler(std::string_view input);
 void read_punkt(std::string_view input);
-// serve_targets.cpp
-void read_request(std::string_view input);
 
 }  // namespace hypenet::fuzz

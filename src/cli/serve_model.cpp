@@ -85,26 +85,28 @@ OpenedModel open_served(const ServeModelOptions& options) {
   const Checkpoint checkpoint(options.model.folder);
   std::vector<Engine> engines = open_engines(options, checkpoint);
   Engine& engine = engines.front();
-  Tokenizer tokenizer = open_tokenizer(options.model.folder, engine.config());
-  ServedFolder served{.tokenizer = std::move(tokenizer), .chat = find_template(options)};
-  served.model.name = options.name.empty() ? model_name(options.model.folder) : options.name;
-  served.model.created = std::time(nullptr);
-  served.model.vocab_size = engine.config().vocab_size;
-  served.model.defaults = read_generation_config(options.model.folder, {.temperature = 1});
+  ServedModel model;
+  model.name = options.name.empty() ? model_name(options.model.folder) : options.name;
+  model.created = std::time(nullptr);
+  model.vocab_size = engine.config().vocab_size;
+  model.defaults = read_generation_config(options.model.folder, {.temperature = 1});
+  model.context_length = engine.longest_sequence();
   for (Engine& one : engines) {
-    const int64_t longest = one.longest_sequence();
-    int64_t& context = served.model.context_length;
-    context = context == 0 ? longest : std::min(context, longest);
+    model.context_length = std::min(model.context_length, one.longest_sequence());
   }
+  ServedFolder served{.model = std::move(model),
+                      .tokenizer = open_tokenizer(options.model.folder, engine.config()),
+                      .chat = find_template(options)};
+  served.grid = {engine.options().prefill_chunk, engine.options().grid_min};
   served.specials_in_messages = options.specials_in_messages;
   served.has_reasoning = has_reasoning(served.tokenizer);
   set_tools(options, served);
   served.stop_ids = stop_ids(checkpoint, served.tokenizer);
   served.chat_stop_ids = served.chat ? chat_stop_ids(checkpoint, served.tokenizer, *served.chat)
                                      : served.stop_ids;
-  const std::string model = model_fingerprint(checkpoint, engine.config());
   const std::string device = torch::DeviceTypeName(engine.device().type(), true);
-  SessionFacts facts = session_facts(served, engine, engine.options(), model, device);
+  SessionFacts facts = session_facts(served, engine, engine.options(),
+                                     model_fingerprint(checkpoint, engine.config()), device);
   served.fingerprint = concat("hn-", fingerprint_of(write_fields(facts).dump()).substr(0, 12));
   OpenedModel opened{std::move(engines), std::move(served), std::move(facts)};
   return opened;

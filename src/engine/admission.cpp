@@ -134,9 +134,7 @@ void Engine::Core::start_twins(int64_t leader, const Tensor& residual) {
   for (auto& [number, twin] : sequences) {
     const bool is_twin = twin.awaits && twin.awaits->leader == leader && twin.awaits->is_twin;
     if (!is_twin || !start_twin(sequences.at(leader), twin)) continue;
-    if (twin.request.tells_progress) {
-      events.push_back({.sequence = number, .read = twin.prefilled});
-    }
+    if (twin.request.tells_progress) tell_progress(number, twin);
     begin_answer(number, twin, residual);
   }
 }

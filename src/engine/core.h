@@ -46,6 +46,7 @@ struct Engine::Core {
   bool is_here(const Sequence& sequence);
   Sequence* next_reader(int64_t left);
   void read_piece(int64_t number, Sequence& sequence);
+  void tell_progress(int64_t number, const Sequence& sequence);
   void keep(Sequence& sequence, int64_t position, bool is_on_grid);
   void begin_answer(int64_t number, Sequence& sequence, const Tensor& residual);
   bool feed(Sequence& sequence, std::vector<Runner::Fed>& fed);

@@ -109,10 +109,16 @@ void Engine::Core::read_piece(int64_t number, Sequence& sequence) {
   if (is_on_grid || (is_last && sequence.mode == ReuseMode::kNearest)) {
     keep(sequence, end, is_on_grid);
   }
-  if (sequence.request.tells_progress) events.push_back({.sequence = number, .read = end});
+  if (sequence.request.tells_progress) tell_progress(number, sequence);
   if (!is_last) return;
   begin_answer(number, sequence, residual);
   start_twins(number, residual);
+}
+
+void Engine::Core::tell_progress(int64_t number, const Sequence& sequence) {
+  events.push_back({.sequence = number,
+                    .read = sequence.prefilled,
+                    .report = std::make_shared<PromptReport>(*sequence.report)});
 }
 
 /// Keeps what the sequence's memory holds up to `position`.

@@ -221,13 +221,18 @@ void AnswersUnderWay::take_event(const Place& place, Event& event) {
   if (event.report) job.choices[place.choice].report = event.report;
   if (event.read > 0) {
     const auto& ids = job.answer.prompts[job.answer.choices[place.choice].prompt].ids;
+    const auto& report = job.choices[place.choice].report;
     job.send(job.writer->progress({.processed = event.read,
+                                   .cached = report ? report->reused : 0,
                                    .total = static_cast<int64_t>(ids.size()),
                                    .ms = seconds_between(job.admitted, Clock::now()) * 1e3}));
   }
   const FinishReason finish = event.finish;
   if (event.id >= 0) take_token(place, event);
   if (job.is_over || job.choices[place.choice].is_over) return;
+  if (finish == FinishReason::kNoToken) {
+    return fail(place.job, {"model_error", "expected a token that may come next, found none"});
+  }
   if (finish == FinishReason::kNotFinite) {
     return fail(place.job, {"model_error",
                             "the model's logits: expected finite numbers, found nan or infinity"});
@@ -287,6 +292,7 @@ void AnswersUnderWay::take_reports(Job& job, Usage& usage, Timings& timings) {
     counted[prompt] = true;
     const PromptReport& report = *job.choices[i].report;
     usage.cached_tokens += report.reused;
+    usage.kept_tokens += std::max<int64_t>(job.answer.prompts[prompt].last_cut - report.reused, 0);
     timings.snapshot_position = std::max(timings.snapshot_position, report.reused);
     if (report.reused > 0) timings.reuse_tier = to_string(report.tier);
     timings.reuse_mode = to_string(report.mode);

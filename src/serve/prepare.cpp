@@ -116,13 +116,15 @@ MakeMask mask_maker(const ServedFolder& served, GrammarPtr grammar, MaskOptions:
 }
 
 /// The choices of the last prompt.
-void add_choices(PreparedAnswer& answer, const ServedModel& model,
+void add_choices(const ServedFolder& served, PreparedAnswer& answer, const ServedModel& model,
                  const GenerationSettings& settings, std::span<const int32_t> end_ids,
                  const AnswerSetting& setting, const std::vector<PromptMark>& marks,
                  const MakeMask& mask) {
   const auto& ids = answer.prompts.back().ids;
   const auto tokens = static_cast<int64_t>(ids.size());
   answer.head.prompt_tokens += tokens;
+  const auto cuts = prefill_cuts(tokens, marks, served.grid);
+  if (settings.reuse != ReuseMode::kOff && !cuts.empty()) answer.prompts.back().last_cut = cuts.back();
   for (int64_t j = 0; j < settings.choices; ++j) {
     PreparedChoice choice{.prompt = answer.prompts.size() - 1, .setting = setting};
     if (settings.max_tokens != 0) {
@@ -214,7 +216,7 @@ PreparedAnswer prepare_chat(const ServedFolder& served, const ServedModel& model
                                                     : MaskOptions::Reasoning::kNone;
   const auto marks = marks_of(prompt);
   answer.prompts.push_back({.ids = std::move(prompt.ids)});
-  add_choices(answer, model, chat.settings, served.chat_stop_ids, setting, marks,
+  add_choices(served, answer, model, chat.settings, served.chat_stop_ids, setting, marks,
               mask_maker(served, std::move(grammar), reasoning));
   return answer;
 }
@@ -235,7 +237,7 @@ PreparedAnswer prepare_completion(const ServedFolder& served, const ServedModel&
     entry.ids = text != nullptr ? served.tokenizer.encode(*text)
                                 : std::get<std::vector<int32_t>>(prompt);
     entry.is_scored = asked.echoes && asked.settings.top_logprobs >= 0 && entry.ids.size() > 1;
-    add_choices(answer, model, asked.settings, served.stop_ids, setting, {}, mask);
+    add_choices(served, answer, model, asked.settings, served.stop_ids, setting, {}, mask);
   }
   return answer;
 }

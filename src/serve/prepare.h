@@ -27,6 +27,7 @@ struct PreparedChoice {
 struct PreparedPrompt {
   std::vector<int32_t> ids;
   bool is_scored = false;  // its own log-probabilities are asked for
+  int64_t last_cut = 0;    // of the grid: what is kept of it for later ones
 };
 
 /// A request that was understood.

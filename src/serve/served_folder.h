@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/grid.h"
 #include "serve/constraint.h"
 #include "serve/served_model.h"
 #include "serve/tool_calls.h"
@@ -26,6 +27,7 @@ struct ServedFolder {
   bool specials_in_messages = false;          // as transformers: messages may hold special tokens
   std::vector<int32_t> stop_ids = {};         // of completions
   std::vector<int32_t> chat_stop_ids = {};    // and what ends a turn
+  Grid grid = {};                             // of the engines
   std::string fingerprint = {};               // equal ones promise equal bits
   std::shared_ptr<GrammarCompiler> grammars = {};  // Service makes it, of the tokenizer above
 };

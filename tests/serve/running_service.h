@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cmath>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -38,13 +39,16 @@ class RunningService {
       engines.push_back(open_engine(folder_.path(), {}, setting.engine));
       engines.back().longest_sequence();
     }
-    ServedFolder served{.tokenizer = Tokenizer::load(folder_.path()),
+    ServedModel model;
+    model.name = "tiny";
+    model.vocab_size = engines.front().config().vocab_size;
+    model.context_length = engines.front().longest_sequence();
+    model.reuse = *engines.front().options().reuse;
+    ServedFolder served{.model = std::move(model),
+                        .tokenizer = Tokenizer::load(folder_.path()),
                         .chat = ChatTemplate::named("chatml")};
-    served.model.name = "tiny";
-    served.model.vocab_size = engines.front().config().vocab_size;
-    served.model.context_length = engines.front().longest_sequence();
-    served.model.reuse = *engines.front().options().reuse;
     served.stop_ids = served.chat_stop_ids = {256};
+    served.grid = {setting.engine.prefill_chunk, setting.engine.grid_min};
     served.fingerprint = "hn-000000000000";
     setting.service.http.port = 0;
     setting.service.session_facts.model = "tiny";
