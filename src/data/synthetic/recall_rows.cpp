@@ -14,6 +14,8 @@ namespace hypenet {
 
 namespace {
 
+// For each stretch of a row; a row shorter than two of them is one.
+constexpr int64_t kStretch = 4096;
 constexpr int64_t kMostFacts = 8;
 constexpr int64_t kMostQuestions = 4;
 constexpr int64_t kMostInner = 2;  // questions within the text
@@ -214,11 +216,14 @@ RecallRows::RecallRows(const Tokenizer& tokenizer)
   }
 }
 
-RecallRows::Plan RecallRows::draw_plan(Random& random) {
+RecallRows::Plan RecallRows::draw_plan(int64_t length, Random& random) const {
+  const int64_t stretches = std::max<int64_t>(1, length / kStretch);
+  const int64_t nouns_for =
+      std::ssize(nouns_) / 4;  // facts: two nouns of the key, two of the value
   Plan plan;
-  plan.facts = 1 + random.below(kMostFacts);
-  plan.questions = 1 + random.below(std::min(kMostQuestions, plan.facts));
-  if (random.uniform() < kInnerQuestions) plan.inner = 1 + random.below(kMostInner);
+  plan.facts = 1 + random.below(std::min(kMostFacts * stretches, nouns_for));
+  plan.questions = 1 + random.below(std::min(kMostQuestions * stretches, plan.facts));
+  if (random.uniform() < kInnerQuestions) plan.inner = 1 + random.below(kMostInner * stretches);
   plan.inner = std::min(plan.inner, plan.facts - plan.questions);
   plan.is_mixed = random.uniform() < kMixedFrames;
   plan.is_announced = random.uniform() < kAnnounced;
@@ -348,7 +353,7 @@ RecallRow RecallRows::row(int64_t length, Random& random, const Prose& prose) co
                 shortest_length_, " tokens, found ", length);
   // Two thirds at most, so that some prose is left; what needs more than the shortest is shrunk.
   const int64_t room = std::max(shortest_length_, 2 * length / 3);
-  Plan plan = draw_plan(random);
+  Plan plan = draw_plan(length, random);
   Draft made = draft(plan, random);
   // The shortest length counts a noun as it is behind a space. Behind a hyphen or at a line's start
   // some take more tokens: seldom too many, and another draw has others.

@@ -23,9 +23,10 @@ struct RecallRow {
 /// (access codes of buildings), so that keys tell them apart; in half of those rows all facts have
 /// the same words but for key and value. Keys are nouns or pairs of nouns, none held out, and in a
 /// quarter of the rows of the same words pairs with one noun in common; values are numbers of 4 to
-/// 8 digits and, for some kinds, words. One to four of
-/// the facts, or all in a list, are asked for at the end; in a third of the rows one or two others
-/// within the text. A third begin with an announcement; a fifth repeat a short span of prose.
+/// 8 digits and, for some kinds, words. One to four of the facts, or all in a list, are asked for
+/// at the end; in a third of the rows one or two others within the text. A third begin with an
+/// announcement; a fifth repeat a short span of prose. A row of n times 4,096 tokens has up to n
+/// times as many facts and questions: with those of one short row its answers would hardly count.
 class RecallRows {
  public:
   /// The tokenizer is kept by reference. Throws Error when it writes too few of the nouns in a few
@@ -45,7 +46,7 @@ class RecallRows {
   struct Plan;
   struct Draft;
 
-  static Plan draw_plan(Random& random);
+  Plan draw_plan(int64_t length, Random& random) const;
   Draft draft(const Plan& plan, Random& random) const;
   std::vector<int32_t> haystack(int64_t n, Random& random,
                                 const std::function<std::vector<int32_t>(int64_t)>& prose) const;

@@ -109,6 +109,23 @@ TEST_F(Recall, rows_have_exactly_the_length_asked_for) {
   }
 }
 
+TEST_F(Recall, rows_of_several_stretches_have_as_many_times_the_answers) {
+  const auto most_answers = [&](int64_t length) {
+    size_t most = 0;
+    for (uint64_t seed = 0; seed < 100; ++seed) {
+      const RecallRow made = row(length, seed);
+      EXPECT_EQ(std::ssize(made.ids), length);
+      most = std::max(most, made.answers.size());
+    }
+    return most;
+  };
+  EXPECT_LE(most_answers(2 * 4096 - 1), 8U);
+  EXPECT_GT(most_answers(2 * 4096), 8U);
+  const size_t most = most_answers(4 * 4096 + 1);
+  EXPECT_GT(most, 16U);
+  EXPECT_LE(most, 32U);
+}
+
 TEST_F(Recall, answers_are_values_that_occur_earlier) {
   for (const int64_t length : {128, 512, 1024}) {
     for (uint64_t seed = 0; seed < 200; ++seed) {
