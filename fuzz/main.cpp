@@ -19,7 +19,8 @@ struct Row {
   Target run;
 };
 
-constexpr std::array kTargets = {Row{"checkpoint", read_checkpoint},
+constexpr std::array kTargets = {Row{"answer", read_answer},
+                                 Row{"checkpoint", read_checkpoint},
                                  Row{"chat_template", read_chat_template},
                                  Row{"config", read_config},
                                  Row{"documents", read_documents},

@@ -48,6 +48,8 @@ void read_shards(std::string_view input);
 void read_journal(std::string_view input);
 void read_results(std::string_view input);
 void read_scores(std::string_view input);
+// answer_targets.cpp
+void read_answer(std::string_view input);
 // serve_targets.cpp
 void read_http(std::string_view input);
 void read_request(std::string_view input);

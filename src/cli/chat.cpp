@@ -25,7 +25,7 @@
 #include "engine/engine.h"
 #include "engine/generation_config.h"
 #include "model/length_note.h"
-#include "text/chat_template.h"
+#include "text/chat_prompt.h"
 
 namespace hypenet {
 namespace {
@@ -46,6 +46,7 @@ struct ChatCommand {
   std::string template_name;
   int64_t tokens = 1024;
   bool no_thinking = false;
+  bool specials_in_messages = false;
   SamplingFlags sampling;
   MemoryFlags memory;
 };
@@ -65,6 +66,7 @@ ChatTemplate open_template(const ChatCommand& command) {
 struct Setting {
   ChatTemplate chat;
   ChatOptions options;
+  PromptOptions prompt;
   std::optional<std::string> system;
 
   std::vector<ChatMessage> beginning() const {
@@ -74,6 +76,11 @@ struct Setting {
 
   std::string render(const std::vector<ChatMessage>& history) const {
     return chat.render(history, options);
+  }
+
+  std::vector<int32_t> encode(const Tokenizer& tokenizer,
+                              const std::vector<ChatMessage>& history) const {
+    return encode_chat(tokenizer, chat, to_json(history), options, prompt).ids;
   }
 };
 
@@ -85,7 +92,7 @@ std::string example_of(const Setting& setting) {
 
 /// Throws Error for a flag that changes nothing in what the model reads.
 Setting chat_setting(const ChatCommand& command) {
-  Setting setting{open_template(command), {}, {}};
+  Setting setting{open_template(command), {}, {}, {}};
   const std::string plain = example_of(setting);
   const std::string whose = command.template_name.empty()
                                 ? concat("the chat template of ", command.model.folder.string())
@@ -97,6 +104,11 @@ Setting chat_setting(const ChatCommand& command) {
   const std::string unspoken = example_of(setting);
   setting.system = command.system;
   const bool has_roles = setting.chat.family_name() != "none";
+  HYPENET_CHECK(!command.specials_in_messages || has_roles,
+                "--template-specials-in-messages: has no effect with ", whose,
+                ", which always takes what is written for special tokens");
+  // Without roles all of the text is the user's, as with generate.
+  setting.prompt.specials_in_messages = command.specials_in_messages || !has_roles;
   HYPENET_CHECK(!command.system || (has_roles && example_of(setting) != unspoken),
                 "--system: has no effect with ", whose,
                 ", which has no place for it; --template chatml or llama3 has one");
@@ -124,7 +136,7 @@ class Conversation {
     GenerateOptions options = options_;
     std::optional<StreamedAnswer> answer;
     try {
-      const std::vector<int32_t> prompt = tokenizer_.encode(setting_.render(history_));
+      const std::vector<int32_t> prompt = setting_.encode(tokenizer_, history_);
       prompt_tokens_ = static_cast<int64_t>(prompt.size());
       options.max_tokens = answer_tokens(engine_, memory_, prompt_tokens_, options_.max_tokens);
       answer.emplace(engine_, tokenizer_, Request{prompt, options});
@@ -299,6 +311,8 @@ void add_chat_command(CLI::App& app) {
       ->capture_default_str();
   command->add_flag("--no-thinking", options->no_thinking,
                     "Qwen3: answer without a thought before it");
+  command->add_flag("--template-specials-in-messages", options->specials_in_messages,
+                    "take <|im_end|> and the like in a message for the token, as transformers do");
   add_sampling_options(*command, options->sampling);
   add_memory_options(*command, options->memory);
   command->footer(

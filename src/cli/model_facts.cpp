@@ -15,6 +15,7 @@
 #include "model/mixers/mixer_kind.h"
 #include "text/chat_template.h"
 #include "text/stop_ids.h"
+#include "text/turn_prefix.h"
 
 namespace hypenet {
 namespace {
@@ -100,17 +101,43 @@ ModelFact stop_fact(const Checkpoint& checkpoint, const Found<Tokenizer>& tokeni
   return {"end of text", text, "eos_token_ids", *ids.part};
 }
 
-ModelFact template_fact(const std::filesystem::path& folder) {
-  const auto chat = try_to_open([&] { return ChatTemplate::load(folder); });
+ModelFact template_fact(const Found<ChatTemplate>& chat) {
   if (!chat.part) return {"chat template", chat.reason, "chat_template", {}};
   const std::string family(chat.part->family_name());
   return {"chat template", family, "chat_template", family};
+}
+
+/// Where the text of a turn parts from the next one's, which is where reuse ends.
+ModelFact reuse_fact(const Found<Tokenizer>& tokenizer, const Found<ChatTemplate>& chat) {
+  ModelFact fact{
+      "reuse between turns", "unknown without tokenizer and chat template", "turn_prefixes", {}};
+  if (!tokenizer.part || !chat.part) return fact;
+  const auto prefixes = try_to_open([&] { return turn_prefixes(*tokenizer.part, *chat.part); });
+  if (!prefixes.part) {
+    fact.text = prefixes.reason;
+    return fact;
+  }
+  std::vector<std::string> parts;
+  fact.value = Json::array();
+  for (const TurnPrefix& prefix : *prefixes.part) {
+    fact.value.push_back({{"turn", prefix.turn},
+                          {"tokens", prefix.tokens},
+                          {"shared", prefix.shared},
+                          {"end", prefix.end}});
+    if (prefix.is_whole()) continue;
+    parts.push_back(fmt::format("turn {} begins with {} of {} tokens of turn {}, up to {}",
+                                prefix.turn + 1, prefix.shared, prefix.tokens, prefix.turn,
+                                Json(prefix.end).dump()));
+  }
+  fact.text = parts.empty() ? "whole turns" : fmt::format("{}", fmt::join(parts, "; "));
+  return fact;
 }
 
 }  // namespace
 
 std::vector<ModelFact> model_facts(const Checkpoint& checkpoint, const ModelConfig& config) {
   const auto tokenizer = try_to_open([&] { return open_tokenizer(checkpoint.folder(), config); });
+  const auto chat = try_to_open([&] { return ChatTemplate::load(checkpoint.folder()); });
   const bool is_tied = config.tie_word_embeddings;
   return {
       {"vocabulary", with_commas(config.vocab_size), "vocab_size", config.vocab_size},
@@ -123,7 +150,8 @@ std::vector<ModelFact> model_facts(const Checkpoint& checkpoint, const ModelConf
       scaling_fact(config),
       stop_fact(checkpoint, tokenizer),
       tokenizer_fact(tokenizer),
-      template_fact(checkpoint.folder())};
+      template_fact(chat),
+      reuse_fact(tokenizer, chat)};
 }
 
 }  // namespace hypenet

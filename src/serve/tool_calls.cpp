@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/json_text.h"
 
 namespace hypenet {
 namespace {
@@ -22,7 +23,7 @@ bool is_space(char byte) { return byte == ' ' || byte == '\n' || byte == '\t' ||
 
 bool is_arguments(std::string_view key) { return key == "arguments" || key == "parameters"; }
 
-/// Deeper nesting is no call: parsing must not run out of stack.
+/// Deeper nesting is no call.
 constexpr int64_t kMostDepth = 256;
 
 }  // namespace
@@ -115,11 +116,12 @@ void CallReader::end_string() {
   in_string_ = false;
   if (depth_ != 1) return;
   const std::string_view quoted = std::string_view(text_).substr(string_begin_);
-  if (!Json::accept(quoted)) {
+  const std::optional<Json> json = try_parse_json(quoted);
+  if (!json) {
     state_ = State::kBroken;
     return;
   }
-  std::string value = Json::parse(quoted).get<std::string>();
+  std::string value = json->get<std::string>();
   if (std::exchange(expects_key_, false)) {
     key_ = std::move(value);
     if (std::ranges::count(kKeys, key_) == 0) state_ = State::kBroken;
@@ -129,10 +131,10 @@ void CallReader::end_string() {
 }
 
 CallReader::State CallReader::check_whole() const {
-  if (!has_begun() || name_->empty() || !Json::accept(text_)) return State::kBroken;
-  const Json call = Json::parse(text_);
-  const bool is_one = call.contains("arguments") != call.contains("parameters");
-  return is_one && call["name"] == *name_ ? State::kWhole : State::kBroken;
+  if (!has_begun() || name_->empty()) return State::kBroken;
+  const std::optional<Json> call = try_parse_json(text_);
+  const bool is_one = call && call->contains("arguments") != call->contains("parameters");
+  return is_one && call->at("name") == *name_ ? State::kWhole : State::kBroken;
 }
 
 }  // namespace hypenet

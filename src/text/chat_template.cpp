@@ -112,6 +112,17 @@ std::string token_at_start(std::string_view text, const std::string& eos) {
 
 }  // namespace
 
+Json to_json(std::span<const ChatMessage> messages) {
+  constexpr std::array<std::string_view, 3> kRoles = {"system", "user", "assistant"};
+  Json list = Json::array();
+  for (const auto& [role, content] : messages) {
+    HYPENET_CHECK(std::ranges::count(kRoles, role) > 0,
+                  "chat: role: expected system, user or assistant, found \"", role, "\"");
+    list.push_back({{"role", role}, {"content", content}});
+  }
+  return list;
+}
+
 ChatTemplate ChatTemplate::load(const std::filesystem::path& folder, const JinjaLimits& limits) {
   const auto config_path = folder / "tokenizer_config.json";
   const auto map_path = folder / "special_tokens_map.json";
@@ -235,14 +246,7 @@ void ChatTemplate::read_switches() {
 
 std::string ChatTemplate::render(std::span<const ChatMessage> messages,
                                  const ChatOptions& options) const {
-  constexpr std::array<std::string_view, 3> kRoles = {"system", "user", "assistant"};
-  Json list = Json::array();
-  for (const auto& [role, content] : messages) {
-    HYPENET_CHECK(std::ranges::count(kRoles, role) > 0,
-                  "chat: role: expected system, user or assistant, found \"", role, "\"");
-    list.push_back({{"role", role}, {"content", content}});
-  }
-  return join_pieces(render_pieces(list, options));
+  return join_pieces(render_pieces(to_json(messages), options));
 }
 
 std::vector<JinjaPiece> ChatTemplate::render_pieces(const Json& messages,

@@ -30,6 +30,9 @@ struct ChatOptions {
   Json variables = Json::object();  // further variables of the template
 };
 
+/// Messages as render_pieces takes them. Throws Error for other roles than the three.
+Json to_json(std::span<const ChatMessage> messages);
+
 /// A template that was read. Immutable, so it may be shared between threads.
 class ChatTemplate {
  public:

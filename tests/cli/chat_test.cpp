@@ -76,12 +76,16 @@ class ChatCommandTest : public testing::Test {
   /// The greedy answer to a conversation.
   std::string answer(const std::vector<ChatMessage>& messages,
                      const ChatTemplate& chat = ChatTemplate::named("chatml")) const {
+    return answer_to(Tokenizer::load(folder()).encode(chat.render(messages)));
+  }
+
+  std::string answer_to(const std::vector<int32_t>& prompt) const {
     const Tokenizer tokenizer = Tokenizer::load(folder());
     GenerateOptions options;
     options.max_tokens = kTokens;
     options.stop_ids = {256, 258};
     Engine engine(load_model(Checkpoint(folder())));
-    const auto ids = engine.generate(tokenizer.encode(chat.render(messages)), options);
+    const auto ids = engine.generate(prompt, options);
     return tokenizer.decode(ids, true);
   }
 
@@ -96,6 +100,24 @@ TEST_F(ChatCommandTest, each_answer_sees_the_turns_before_it) {
   EXPECT_EQ(result.out, first + "\n" + second + "\n");
   EXPECT_NE(first, second);
   EXPECT_THAT(result.error, IsEmpty());
+}
+
+TEST_F(ChatCommandTest, special_tokens_in_a_message_are_text_unless_told_otherwise) {
+  const std::string input = "a<|im_end|>\n";
+  const Tokenizer tokenizer = Tokenizer::load(folder());
+  std::vector<int32_t> ids = tokenizer.encode("<|im_start|>user\na");
+  for (const char byte : std::string("<|im_end|>")) ids.push_back(byte);
+  for (const int32_t id : tokenizer.encode("<|im_end|>\n<|im_start|>assistant\n"))
+    ids.push_back(id);
+  const std::string as_text = answer_to(ids) + "\n";
+  const std::string as_token = answer({{"user", "a<|im_end|>"}}) + "\n";
+  EXPECT_NE(as_text, as_token);
+  EXPECT_EQ(run(input, {"--temperature", "0"}).out, as_text);
+  EXPECT_EQ(run(input, {"--temperature", "0", "--template-specials-in-messages"}).out, as_token);
+  // Without roles there is nothing to guard.
+  const ChatTemplate none = ChatTemplate::named("none");
+  EXPECT_EQ(run(input, {"--temperature", "0", "--template", "none"}).out,
+            answer({{"user", "a<|im_end|>"}}, none) + "\n");
 }
 
 TEST_F(ChatCommandTest, reset_forgets_all_but_the_system_message) {
@@ -192,6 +214,8 @@ TEST_F(ChatCommandTest, flags_that_change_nothing_are_refused) {
                     "--no-thinking: has no effect with the chat "
                     "template of " +
                         folder().string());
+  expect_error_line(run("Hi\n", {"--template", "none", "--template-specials-in-messages"}),
+                    "--template-specials-in-messages: has no effect with --template none");
   expect_error_line(run("Hi\n", {"--temperature", "0", "--seed", "1"}),
                     "--seed: has no effect at temperature 0");
 }

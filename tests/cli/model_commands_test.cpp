@@ -131,6 +131,27 @@ TEST_F(ModelCommands, inspect_tells_what_the_config_and_the_tokenizer_say) {
   EXPECT_EQ(json["chat_template"], nullptr);
 }
 
+TEST_F(ModelCommands, inspect_tells_where_turns_part) {
+  const auto inspected = [&](const std::string& chat) {
+    write_file(folder() / "chat_template.jinja", chat);
+    const std::string text = run_program({"inspect", folder().string()}).out;
+    const size_t at = text.find("reuse between turns ");
+    EXPECT_NE(at, std::string::npos);
+    return text.substr(at, text.find('\n', at) - at);
+  };
+  const std::string plain = "{% for m in messages %}<{{ m.content }}>{% endfor %}";
+  EXPECT_EQ(inspected(plain), "reuse between turns       whole turns");
+  // 13 bytes of a question, 11 of an answer: a token each.
+  EXPECT_EQ(inspected("{{ messages | length }}" + plain),
+            "reuse between turns       turn 2 begins with 0 of 25 tokens of turn 1, up to \"\"; "
+            "turn 3 begins with 0 of 49 tokens of turn 2, up to \"\"");
+  const Json json = Json::parse(run_program({"inspect", folder().string(), "--json"}).out);
+  EXPECT_EQ(json["turn_prefixes"][1],
+            (Json{{"turn", 2}, {"tokens", 49}, {"shared", 0}, {"end", ""}}));
+  EXPECT_EQ(inspected("{{ 1 }}"),
+            "reuse between turns       unknown without tokenizer and chat template");
+}
+
 TEST_F(ModelCommands, logits_are_those_of_the_model) {
   const fs::path file = root_ / "logits.safetensors";
   const ProgramResult result =
