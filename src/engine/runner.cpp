@@ -116,10 +116,7 @@ Tensor Runner::prefill(const Lease& lease, const Tensor& ids, int64_t past) {
 
 Chosen Runner::begin_answer(int64_t slot, int64_t prompt, const Tensor& residual, TokenMask* mask) {
   last_.positions[slot].fill_(prompt - 1);
-  Batch& batch = batch_of(1);
-  set_rows(batch, {&slot, 1});
-  const Tensor logits = model_->step_logits(residual);
-  return choose(batch, logits, 1, fill_masks({&mask, 1}, 1, logits.size(1), device_));
+  return choose({&slot, 1}, residual, {&mask, 1});
 }
 
 void Runner::feed(std::span<const Fed> fed) {
@@ -180,11 +177,13 @@ Chosen Runner::choose(Batch& batch, const Tensor& logits, int64_t count, const R
   return {batch.packed, count, top};
 }
 
-Chosen Runner::choose(std::span<const int64_t> slots, const Tensor& residual) {
+Chosen Runner::choose(std::span<const int64_t> slots, const Tensor& residual,
+                      std::span<TokenMask* const> masks) {
   const auto count = static_cast<int64_t>(slots.size());
   Batch& batch = batch_of(count);
   set_rows(batch, slots);
-  return choose(batch, model_->step_logits(residual), count);
+  const Tensor logits = model_->step_logits(residual);
+  return choose(batch, logits, count, fill_masks(masks, count, logits.size(1), device_));
 }
 
 Tensor Runner::step_logits(Batch& batch) {

@@ -74,9 +74,10 @@ class Runner {
   /// As if the slot held `position` tokens and `token` came next; to measure without a prefill.
   void place(int64_t slot, int64_t position, int32_t token);
 
-  /// The tokens that follow these sequences' residuals [N, D], one each; `place` or `feed` said
-  /// where they are.
-  Chosen choose(std::span<const int64_t> slots, const Tensor& residual);
+  /// The tokens that follow these sequences' residuals [N, D], one each, as `masks` allow (one
+  /// each, null: any; or none at all); `place` or `feed` said where they are.
+  Chosen choose(std::span<const int64_t> slots, const Tensor& residual,
+                std::span<TokenMask* const> masks = {});
 
   /// One token more of each of these sequences.
   Chosen decode(std::span<const int64_t> slots);
@@ -108,7 +109,7 @@ class Runner {
   Batch& decode_batch(std::span<const int64_t> slots);
   bool has_extras(std::span<const int64_t> slots) const;
   Tensor step_logits(Batch& batch);
-  Chosen choose(Batch& batch, const Tensor& logits, int64_t count, const RowMasks& masks = {});
+  Chosen choose(Batch& batch, const Tensor& logits, int64_t count, const RowMasks& masks);
   Tensor prefill_rows(const Lease& lease, const Tensor& ids, int64_t past);
 
   CausalLm& model_;
