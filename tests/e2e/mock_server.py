@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """A server that answers like hypenet serve without a model: the web page's tests drive it by words in the question.
 
     tests/e2e/mock_server.py --page src/serve/page/index.html --generated build-cpu/page.cpp [--port 8080]

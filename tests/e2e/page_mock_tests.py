@@ -322,14 +322,19 @@ def test_themes_directions_and_files(t):
 def take_screenshots(t, folder):
     """The page as docs/serving-page.md shows it."""
     folder.mkdir(parents=True, exist_ok=True)
-    for width, height, scheme in [(1280, 800, "light"), (390, 844, "dark"), (1280, 800, "dark"), (390, 844, "light")]:
-        page = t.open(width=width, height=height, color_scheme=scheme)
+    for width, height, scheme in [(1280, 860, "light"), (390, 844, "dark")]:
+        phone = width < 500
+        page = t.open(width=width, height=height, color_scheme=scheme, is_mobile=phone, has_touch=phone)
         for text in ["Which towns lie on the way?", "Draft a letter to the library"]:
             ask(page, text)
             page.evaluate("open(null)")
+            page.locator(".empty").wait_for()
         ask(page, "Why is the memory of a linear layer so small? Think first, and use Markdown.")
+        button(page, "Regenerate").click()
+        answered(page)
         page.evaluate("document.activeElement.blur()")
-        page.locator("#scroll").evaluate("(node) => { node.scrollTop = node.clientWidth > 600 ? node.scrollHeight : 0; }")
+        page.mouse.move(0, 0)
+        page.locator("#scroll").evaluate("(node, phone) => { node.scrollTop = phone ? 0 : node.scrollHeight; }", phone)
         page.wait_for_timeout(400)
-        page.screenshot(path=folder / f"page-{width}-{scheme}.png")
+        page.screenshot(path=folder / f"page-{width}.png")
     t.close()
