@@ -9,6 +9,7 @@ import argparse
 import json
 import re
 import socket
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -261,6 +262,10 @@ class MockServer(ThreadingHTTPServer):
                 connection.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass  # ended already
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exc_info()[1], ConnectionError):  # a client that left
+            super().handle_error(request, client_address)
 
     def get_request(self):
         connection, address = super().get_request()

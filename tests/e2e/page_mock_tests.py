@@ -283,6 +283,45 @@ def test_conversations_are_found_renamed_deleted_and_put_back(t):
     page.locator("#paper pre", has_text="About walruses").wait_for()
 
 
+def test_long_conversations_show_their_end_first(t):
+    page = t.open()
+    ask(page, "The needle")
+    page.evaluate("""async () => {
+      let parent = openBranch(state.current).at(-1).id;
+      for (let i = 0; i < 100; ++i) {
+        const one = { ...newMessage(state.current, parent, i % 2 ? "assistant" : "user"), content: `message ${i}` };
+        addMessage(state.current, one);
+        await save(state.current, one);
+        parent = one.id;
+      }
+    }""")
+    page.reload()
+    page.get_by_text("Show 42 earlier messages").wait_for()
+    assert page.locator("article").count() == 60 and answer(page) == "message 99"
+    page.get_by_label("Search conversations").fill("said: the need")
+    page.locator("#list mark").wait_for()
+    page.locator("#list .pick").click()
+    page.locator("article", has_text="You said: The needle").wait_for()
+    assert page.locator("article").count() == 102
+
+
+def test_two_tabs_know_of_each_other(t):
+    page = t.open()
+    other = page.context.new_page()
+    t.watch(other)
+    other.goto(t.url)
+    page.bring_to_front()
+    ask(page, "slow", wait=False)
+    other.bring_to_front()
+    other.locator("#list .pick").click()
+    other.get_by_text("Being answered in another tab.").wait_for()
+    page.bring_to_front()
+    button(page, "Stop").click()
+    other.bring_to_front()
+    other.get_by_text("Stopped.", exact=True).wait_for()
+    assert answer(other) == answer(page)
+
+
 def test_a_phone_sends_by_the_button_alone(t):
     page = t.open(width=390, height=844, has_touch=True, is_mobile=True)
     field(page).tap()
