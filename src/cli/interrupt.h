@@ -6,8 +6,8 @@
 
 namespace hypenet {
 
-/// Leaves SIGINT, SIGTERM and SIGHUP to one thread of their own: a handler would run on the stack of
-/// whatever thread it meets, and oneDNN's kernels point theirs into the heap, where a handler's
+/// Leaves SIGINT, SIGTERM and SIGHUP to one thread of their own: a handler would run on the stack
+/// of whatever thread it meets, and oneDNN's kernels point theirs into the heap, where a handler's
 /// frame lands in memory of others. Called once, before any other thread starts: threads inherit
 /// what they block. Until interrupt_flag or watch_interrupts is called both do what the system
 /// does; so does SIGHUP until hangup_count is.

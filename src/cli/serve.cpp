@@ -47,8 +47,7 @@ ReuseMode reuse_mode(const std::string& name) {
 
 bool is_gpu(const ServeCommand& command) {
   const auto& devices = command.model.devices;
-  const std::string& device =
-      devices.empty() ? command.model.model.device.device : devices.front();
+  const std::string& device = devices.empty() ? command.model.model.device.device : devices.front();
   return device.starts_with("cuda");
 }
 
@@ -123,7 +122,8 @@ std::string start_text(const OpenedModel& opened) {
 
 std::string listening_text(const std::string& host, int port) {
   const bool is_ipv6 = host.find(':') != std::string::npos;
-  return fmt::format("hypenet: listening on http://{}:{}\n", is_ipv6 ? "[" + host + "]" : host, port);
+  return fmt::format("hypenet: listening on http://{}:{}\n", is_ipv6 ? "[" + host + "]" : host,
+                     port);
 }
 
 /// Hands signals on until the service ends.
@@ -167,10 +167,11 @@ void serve(ServeCommand& command) {
 
 void add_model_flags(CLI::App& command, ServeCommand& options) {
   add_model_options(command, options.model.model);
-  command.add_option("--devices", options.model.devices,
-                     "several GPUs, an engine each: cuda:0,cuda:1")
+  command
+      .add_option("--devices", options.model.devices, "several GPUs, an engine each: cuda:0,cuda:1")
       ->delimiter(',');
-  command.add_option("--model-name", options.model.name, "what requests call it (the folder's name)");
+  command.add_option("--model-name", options.model.name,
+                     "what requests call it (the folder's name)");
   command.add_option("--model-alias", options.aliases, "a further name; may be given again");
   command
       .add_option("--template", options.model.template_name,
@@ -197,17 +198,21 @@ void add_engine_flags(CLI::App& command, ServeCommand& options) {
   };
   add_cache("--cache-gpu", options.cache_device,
             "for kept prompts on the device, part of --memory (half of what slots leave)");
-  add_cache("--cache-host", options.cache_host,
-            "for kept prompts in host memory (beside a GPU a quarter of what is free, at most 64G)");
-  command.add_option("--chunk", options.model.engine.prefill_chunk,
-                     "tokens of a piece of a prompt at most (0: 8192 on a GPU, 256 on a CPU)")
+  add_cache(
+      "--cache-host", options.cache_host,
+      "for kept prompts in host memory (beside a GPU a quarter of what is free, at most 64G)");
+  command
+      .add_option("--chunk", options.model.engine.prefill_chunk,
+                  "tokens of a piece of a prompt at most (0: 8192 on a GPU, 256 on a CPU)")
       ->capture_default_str();
-  command.add_option("--grid-min", options.model.engine.grid_min,
-                     "tokens of a piece that ends where a turn begins, at least")
+  command
+      .add_option("--grid-min", options.model.engine.grid_min,
+                  "tokens of a piece that ends where a turn begins, at least")
       ->capture_default_str();
   options.model.engine.decode_share = 0.5;
-  command.add_option("--decode-share", options.model.engine.decode_share,
-                     "of the time, for answers under way while prompts wait")
+  command
+      .add_option("--decode-share", options.model.engine.decode_share,
+                  "of the time, for answers under way while prompts wait")
       ->capture_default_str();
 }
 
@@ -238,8 +243,9 @@ void add_limit_flags(CLI::App& command, ServeCommand& options) {
       ->capture_default_str();
   command.add_option("--request-timeout", options.request_timeout, "seconds of an answer at most")
       ->capture_default_str();
-  command.add_option("--drain", service.drain_seconds,
-                     "seconds that running answers get after SIGTERM")
+  command
+      .add_option("--drain", service.drain_seconds,
+                  "seconds that running answers get after SIGTERM")
       ->capture_default_str();
   command.add_option_function<std::string>(
       "--max-body",
@@ -266,8 +272,9 @@ void add_serve_command(CLI::App& app) {
                       "folder of saved sessions; without it there are none");
   command->add_option("--log", options->log, "text or json: a line a request")
       ->capture_default_str();
-  command->add_option("--metrics-prefix", service.metrics_prefix,
-                      "of the names in /metrics; vllm: suits its dashboards")
+  command
+      ->add_option("--metrics-prefix", service.metrics_prefix,
+                   "of the names in /metrics; vllm: suits its dashboards")
       ->capture_default_str();
   command->add_flag("--allow-cache-clear", service.allows_cache_clear,
                     "POST /v1/cache/clear forgets what was read, for measurements");

@@ -30,9 +30,8 @@ std::string model_fingerprint(const Checkpoint& checkpoint, const ModelConfig& c
   std::string text = write_fields(config).dump();
   for (const std::string& name : checkpoint.names()) {
     const Tensor tensor = checkpoint.tensor(name).contiguous();
-    const std::span<const std::byte> bytes(
-        static_cast<const std::byte*>(tensor.const_data_ptr()),
-        static_cast<size_t>(tensor.nbytes()));
+    const std::span<const std::byte> bytes(static_cast<const std::byte*>(tensor.const_data_ptr()),
+                                           static_cast<size_t>(tensor.nbytes()));
     text += concat('\n', name, ' ', tensor.scalar_type(), ' ', tensor.sizes(), ' ', crc32c(bytes));
   }
   return fingerprint_of(text);
@@ -102,8 +101,8 @@ OpenedModel open_served(const ServeModelOptions& options) {
   served.has_reasoning = has_reasoning(served.tokenizer);
   set_tools(options, served);
   served.stop_ids = stop_ids(checkpoint, served.tokenizer);
-  served.chat_stop_ids = served.chat ? chat_stop_ids(checkpoint, served.tokenizer, *served.chat)
-                                     : served.stop_ids;
+  served.chat_stop_ids =
+      served.chat ? chat_stop_ids(checkpoint, served.tokenizer, *served.chat) : served.stop_ids;
   const std::string device = torch::DeviceTypeName(engine.device().type(), true);
   SessionFacts facts = session_facts(served, engine, engine.options(),
                                      model_fingerprint(checkpoint, engine.config()), device);

@@ -104,8 +104,9 @@ void check_browser(const AccessRules& rules, const HttpRequest& request) {
   }
   const std::string_view origin = request.header("origin");
   if (!origin.empty() && !is_own_origin(origin, host) && !is_allowed_origin(rules, origin)) {
-    throw ApiError("origin_not_allowed",
-                   concat("Origin: expected this server's or one of --cors-origin, found ", origin));
+    throw ApiError(
+        "origin_not_allowed",
+        concat("Origin: expected this server's or one of --cors-origin, found ", origin));
   }
 }
 

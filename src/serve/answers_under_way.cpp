@@ -33,9 +33,9 @@ AnswerDelta echo_of(const Tokenizer& tokenizer, std::span<const int32_t> ids,
   AnswerDelta delta{.text = tokenizer.decode(ids)};
   for (size_t i = 0; i < ids.size(); ++i) {
     const bool is_known = i > 0 && i - 1 < scores.size();
-    Event event{.id = ids[i],
-                .logprob = is_known ? scores[i - 1].logprob
-                                    : std::numeric_limits<float>::quiet_NaN()};
+    Event event{
+        .id = ids[i],
+        .logprob = is_known ? scores[i - 1].logprob : std::numeric_limits<float>::quiet_NaN()};
     if (is_known) event.top = {{ids[i], event.logprob}};
     delta.tokens.push_back({std::move(event), std::string(tokenizer.token_bytes(ids[i]))});
   }
@@ -100,10 +100,10 @@ void AnswersUnderWay::check_room(const PreparedAnswer& answer) const {
   const int64_t waiting = choices() - slots;
   // A request that would fit an empty queue is never refused for its own size.
   if (waiting <= 0 || waiting + asked <= limits_.queue) return;
-  ApiError error("queue_full", concat("expected at most ", limits_.queue,
-                                      " answers that wait, found ", waiting));
-  const double seconds =
-      mean_seconds_ * static_cast<double>(waiting) / static_cast<double>(std::max<int64_t>(slots, 1));
+  ApiError error("queue_full",
+                 concat("expected at most ", limits_.queue, " answers that wait, found ", waiting));
+  const double seconds = mean_seconds_ * static_cast<double>(waiting) /
+                         static_cast<double>(std::max<int64_t>(slots, 1));
   error.retry_after = static_cast<int64_t>(std::clamp(std::ceil(seconds), 1.0, 60.0));
   throw error;
 }
@@ -115,9 +115,9 @@ void AnswersUnderWay::start(PreparedAnswer answer, Asker asker) {
   job->answer = std::move(answer);
   job->asker = std::move(asker);
   job->admitted = job->written = Clock::now();
-  job->writer = answer_writer(job->answer.form, job->answer.streams, job->answer.head,
-                              served_.tokenizer,
-                              Random(static_cast<uint64_t>(job->answer.head.seed), {job->number}));
+  job->writer =
+      answer_writer(job->answer.form, job->answer.streams, job->answer.head, served_.tokenizer,
+                    Random(static_cast<uint64_t>(job->answer.head.seed), {job->number}));
   job->scores.resize(job->answer.prompts.size());
   job->asker.figures.id = job->answer.head.id;
   job->asker.figures.prompt_tokens = job->answer.head.prompt_tokens;
@@ -164,9 +164,10 @@ void AnswersUnderWay::begin(const JobPtr& job) {
     const PreparedChoice& choice = job->answer.choices[i];
     job->send(job->writer->begin(static_cast<int64_t>(i)));
     if (job->answer.echoes) {
-      job->send(job->writer->delta(static_cast<int64_t>(i),
-                                   echo_of(served_.tokenizer, job->answer.prompts[choice.prompt].ids,
-                                           job->scores[choice.prompt])));
+      job->send(
+          job->writer->delta(static_cast<int64_t>(i),
+                             echo_of(served_.tokenizer, job->answer.prompts[choice.prompt].ids,
+                                     job->scores[choice.prompt])));
     }
     if (choice.request) {
       submit(job, i);
@@ -386,8 +387,7 @@ void AnswersUnderWay::fail(const JobPtr& job, const ApiError& error) {
     job->flush();
     job->asker.exchange->finish();
   } else {
-    HttpResponse response{
-        .status = error.status(), .headers = job->asker.headers, .body = body};
+    HttpResponse response{.status = error.status(), .headers = job->asker.headers, .body = body};
     add_retry_after(error, response);
     job->asker.exchange->respond(std::move(response));
   }
@@ -400,8 +400,8 @@ void AnswersUnderWay::sweep() {
   for (const auto& [number, job] : jobs_) jobs.push_back(job);
   for (const JobPtr& job : jobs) {
     if (!job->has_begun && job->is_late(now, limits_.queue_seconds)) {
-      ApiError error("timeout_in_queue",
-                     concat("expected a free slot within ", limits_.queue_seconds, " s, found none"));
+      ApiError error("timeout_in_queue", concat("expected a free slot within ",
+                                                limits_.queue_seconds, " s, found none"));
       error.retry_after = 60;
       fail(job, error);
       continue;
@@ -428,14 +428,14 @@ void AnswersUnderWay::end_all() {
   sweep();
 }
 
-Json AnswersUnderWay::list() const {
+Json AnswersUnderWay::list(bool begun) const {
   Json list = Json::array();
   for (const auto& [number, job] : jobs_) {
+    if (job->has_begun != begun) continue;
     int64_t tokens = 0;
     for (const Choice& choice : job->choices) tokens += choice.tokens;
     list.push_back({{"id", job->answer.head.id},
                     {"route", job->asker.figures.route},
-                    {"state", job->has_begun ? "running" : "waiting"},
                     {"prompt_tokens", job->answer.head.prompt_tokens},
                     {"answer_tokens", tokens},
                     {"age_seconds", seconds_between(job->asker.arrived, Clock::now())}});

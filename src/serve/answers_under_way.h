@@ -23,8 +23,8 @@
 namespace hypenet {
 
 struct AnswerLimits {
-  int64_t queue = 256;         // choices that wait for a slot
-  double queue_seconds = 60;   // of an answer whose prompt was not begun
+  int64_t queue = 256;          // choices that wait for a slot
+  double queue_seconds = 60;    // of an answer whose prompt was not begun
   double silence_seconds = 15;  // of a stream, until a comment shows that it lives
 };
 
@@ -48,13 +48,13 @@ class AnswersUnderWay {
   using OnEnd = std::function<void(const RequestFigures&)>;
 
   /// All but `on_end` have to outlive it.
-  AnswersUnderWay(const ServedFolder& served, const AnswerLimits& limits, Metrics& metrics, OnEnd on_end);
+  AnswersUnderWay(const ServedFolder& served, const AnswerLimits& limits, Metrics& metrics,
+                  OnEnd on_end);
   ~AnswersUnderWay();
 
   /// The engines that run them, which tell their news to `take`. `post` runs a function on the I/O
   /// thread, from any other.
-  void use(std::vector<EngineThread*> engines,
-           std::function<void(std::function<void()>)> post);
+  void use(std::vector<EngineThread*> engines, std::function<void(std::function<void()>)> post);
 
   /// Admits an answer to the queue and begins to tell it. Throws ApiError queue_full, and
   /// model_error when no engine is left.
@@ -71,8 +71,10 @@ class AnswersUnderWay {
 
   bool is_empty() const { return jobs_.empty(); }
   int64_t choices() const { return static_cast<int64_t>(choices_.size()); }
-  /// Of all engines, for /v1/status: id, route, tokens, seconds since it came; never a text.
-  Json list() const;
+  /// Those whose prompt is read or was, or the others: id, route, tokens, seconds since each came;
+  /// never a text.
+  Json list(bool begun) const;
+  size_t size() const { return jobs_.size(); }
   /// The last answers, the latest first, and what those were made of.
   const std::deque<AnswerRecord>& records() const { return records_; }
 

@@ -127,7 +127,8 @@ class GrammarMask final : public TokenMask {
     if (may_open_) {
       if (const auto id = tokenizer_.token_id(options_.opening)) set_bit(words, *id, true);
     }
-    for (const char* const token : {"Ċ", "ĊĊ"}) {  // one line break, two, as byte-level BPE has them
+    for (const char* const token :
+         {"Ċ", "ĊĊ"}) {  // one line break, two, as byte-level BPE has them
       const auto id = may_break_ ? tokenizer_.token_id(token) : std::nullopt;
       if (id) set_bit(words, *id, true);
     }
@@ -207,7 +208,7 @@ class GrammarMask final : public TokenMask {
   MaskOptions options_;
   State state_ = State::kHeld;
   std::optional<xgrammar::GrammarMatcher> matcher_;
-  std::string text_;  // since the thought or the free part began, as far as a marker needs it
+  std::string text_;        // since the thought or the free part began, as far as a marker needs it
   bool has_text_ = false;   // so the answer is no call that has no opening
   bool may_open_ = false;   // the answer's first token may be `opening`
   bool may_break_ = false;  // the thought has just been closed

@@ -62,9 +62,9 @@ std::string add_object(const ObjectGrammar& object, EbnfRules& rules) {
   const bool has_additional = object.additional && object.most != 0;
   std::string other, rest = "\"\"";
   if (has_additional) {
-    const std::string key =
-        properties.empty() ? "string"
-                           : concat("\"\\\"\" ", add_other_key(tree_of(properties), rules));
+    const std::string key = properties.empty()
+                                ? "string"
+                                : concat("\"\\\"\" ", add_other_key(tree_of(properties), rules));
     other = rules.add(pair_of(key, *object.additional));
     rest = concat("(", kComma, other, ")", ebnf_repeat(object.least, object.most));
   }

@@ -24,9 +24,9 @@ struct ObjectGrammar {
 std::string add_object(const ObjectGrammar& object, EbnfRules& rules);
 
 struct ArrayGrammar {
-  std::vector<std::string> first;    // the first items, each an expression
-  std::optional<std::string> item;   // those behind; none: there are no others
-  int64_t least = 0, most = -1;      // items; most < 0: any number, else at least first.size()
+  std::vector<std::string> first;   // the first items, each an expression
+  std::optional<std::string> item;  // those behind; none: there are no others
+  int64_t least = 0, most = -1;     // items; most < 0: any number, else at least first.size()
 };
 
 /// Returns the expression.

@@ -52,18 +52,33 @@ void Service::Impl::show_metrics(const CallPtr& call) {
 
 void Service::Impl::show_status(const CallPtr& call) {
   Json engines = Json::array();
+  EngineStats sum;
   for (const auto& engine : engines_) {
-    engines.push_back(engine_json(engine->stats(), engine->failure()));
+    const EngineStats stats = engine->stats();
+    add_stats(sum, stats);
+    engines.push_back(engine_json(stats, engine->failure()));
   }
   Json recent = Json::array();
   for (const RequestFigures& figures : recent_) recent.push_back(to_json(figures));
+  Json defaults = Json::object();
+  SamplingOptions::visit([&](const char* key, auto member, const auto&...) {
+    defaults[key] = served_.model.defaults.*member;
+  });
   answer(call, {{"model", served_.model.name},
                 {"version", version()},
                 {"fingerprint", served_.fingerprint},
-                {"facts", options_.facts},
+                {"defaults", std::move(defaults)},
+                {"sessions", sessions_.is_enabled()},
+                {"reuse",
+                 {{"mode", to_string(served_.model.reuse)},
+                  {"chunk", served_.grid.chunk},
+                  {"least", served_.grid.least}}},
+                {"running", answers_.list(true)},
+                {"waiting", answers_.list(false)},
+                {"memory", memory_json(sum)},
                 {"engines", std::move(engines)},
-                {"requests", answers_.list()},
-                {"recent", std::move(recent)}});
+                {"recent", std::move(recent)},
+                {"facts", options_.facts}});
 }
 
 void Service::Impl::start_answer(const CallPtr& call, Prepare prepare) {
@@ -88,7 +103,8 @@ void Service::Impl::begin_answer(const CallPtr& call, PreparedAnswer answer) {
     asker.headers.push_back(ignored_header(answer.ignored));
     for (const std::string& name : answer.ignored) log_("ignored parameter: " + name);
   }
-  asker.figures = {.key_name = call->key_name, .route = call->route, .client = call->request.client};
+  asker.figures = {
+      .key_name = call->key_name, .route = call->route, .client = call->request.client};
   answers_.start(std::move(answer), std::move(asker));
 }
 

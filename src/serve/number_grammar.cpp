@@ -97,8 +97,8 @@ std::string six_digits(int64_t millionths) {
 /// The digits from place `at` on, none of them or more, where the rest of the bound is `bound`.
 std::string decimals_at_least(std::string_view bound, size_t at) {
   if (bound.empty()) return at == kDigits ? "\"\"" : any_digits(at == 0 ? 1 : 0, kDigits - at);
-  Choices choices{concat(exactly(bound.substr(0, 1)), " ",
-                         decimals_at_least(bound.substr(1), at + 1))};
+  Choices choices{
+      concat(exactly(bound.substr(0, 1)), " ", decimals_at_least(bound.substr(1), at + 1))};
   if (bound[0] < '9') {
     choices.push_back(digits_from_to(static_cast<char>(bound[0] + 1), '9') +
                       any_digits(0, kDigits - at - 1));
@@ -107,9 +107,10 @@ std::string decimals_at_least(std::string_view bound, size_t at) {
 }
 
 std::string decimals_at_most(std::string_view bound, size_t at) {
-  if (bound.empty()) return at == kDigits ? "\"\"" : concat("\"0\"{", at == 0, ",", kDigits - at, "}");
-  Choices choices{concat(exactly(bound.substr(0, 1)), " ",
-                         decimals_at_most(bound.substr(1), at + 1))};
+  if (bound.empty())
+    return at == kDigits ? "\"\"" : concat("\"0\"{", at == 0, ",", kDigits - at, "}");
+  Choices choices{
+      concat(exactly(bound.substr(0, 1)), " ", decimals_at_most(bound.substr(1), at + 1))};
   if (bound[0] > '0') {
     choices.push_back(digits_from_to('0', static_cast<char>(bound[0] - 1)) +
                       any_digits(0, kDigits - at - 1));
@@ -122,11 +123,10 @@ std::string decimals_at_most(std::string_view bound, size_t at) {
 std::string decimals_between(std::string_view least, std::string_view most) {
   size_t same = 0;
   while (least[same] == most[same]) ++same;
-  Choices choices{
-      concat(exactly(least.substr(same, 1)), " ",
-             decimals_at_least(without_last_zeros(least.substr(same + 1)), same + 1)),
-      concat(exactly(most.substr(same, 1)), " ",
-             decimals_at_most(without_last_zeros(most.substr(same + 1)), same + 1))};
+  Choices choices{concat(exactly(least.substr(same, 1)), " ",
+                         decimals_at_least(without_last_zeros(least.substr(same + 1)), same + 1)),
+                  concat(exactly(most.substr(same, 1)), " ",
+                         decimals_at_most(without_last_zeros(most.substr(same + 1)), same + 1))};
   if (least[same] + 1 < most[same]) {
     choices.push_back(
         digits_from_to(static_cast<char>(least[same] + 1), static_cast<char>(most[same] - 1)) +
@@ -153,11 +153,11 @@ std::string amounts_between(int64_t least, int64_t most) {
   choices.push_back(
       concat(exactly(std::to_string(first)), " \".\" ", decimals_at_least(from_cut, 0)));
   if (first + 1 < last) {
-    choices.push_back(concat(naturals_between(first + 1, last - 1), " (\".\" [0-9]{1,", kDigits,
-                             "})?"));
+    choices.push_back(
+        concat(naturals_between(first + 1, last - 1), " (\".\" [0-9]{1,", kDigits, "})?"));
   }
-  choices.push_back(concat(exactly(std::to_string(last)), " (\".\" ", decimals_at_most(to_cut, 0),
-                           ")?"));
+  choices.push_back(
+      concat(exactly(std::to_string(last)), " (\".\" ", decimals_at_most(to_cut, 0), ")?"));
   return one_of(choices);
 }
 

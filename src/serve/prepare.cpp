@@ -107,7 +107,8 @@ GrammarPtr format_grammar(const ServedFolder& served, const ResponseFormat& form
 /// A mask for each choice of a request, as each has its own place in the grammar.
 using MakeMask = std::function<std::shared_ptr<TokenMask>(const std::vector<int32_t>& stop_ids)>;
 
-MakeMask mask_maker(const ServedFolder& served, GrammarPtr grammar, MaskOptions::Reasoning reasoning) {
+MakeMask mask_maker(const ServedFolder& served, GrammarPtr grammar,
+                    MaskOptions::Reasoning reasoning) {
   if (!grammar) return {};
   return [&served, grammar = std::move(grammar), reasoning](const std::vector<int32_t>& stop_ids) {
     return std::shared_ptr<TokenMask>(
@@ -124,14 +125,14 @@ void add_choices(const ServedFolder& served, PreparedAnswer& answer, const Serve
   const auto tokens = static_cast<int64_t>(ids.size());
   answer.head.prompt_tokens += tokens;
   const auto cuts = prefill_cuts(tokens, marks, served.grid);
-  if (settings.reuse != ReuseMode::kOff && !cuts.empty()) answer.prompts.back().last_cut = cuts.back();
+  if (settings.reuse != ReuseMode::kOff && !cuts.empty())
+    answer.prompts.back().last_cut = cuts.back();
   for (int64_t j = 0; j < settings.choices; ++j) {
     PreparedChoice choice{.prompt = answer.prompts.size() - 1, .setting = setting};
     if (settings.max_tokens != 0) {
       Request& request = choice.request.emplace();
       request.prompt = ids;
-      request.options =
-          generate_options(settings, model, tokens, end_ids, answer.head.seed, j);
+      request.options = generate_options(settings, model, tokens, end_ids, answer.head.seed, j);
       if (mask) request.options.mask = mask(request.options.stop_ids);
       request.marks = marks;
       request.reuse = settings.reuse;
@@ -194,8 +195,8 @@ EncodedPrompt encode_prompt(const ServedFolder& served, const ChatRequest& chat)
   }
 }
 
-PreparedAnswer prepare_chat(const ServedFolder& served, const ServedModel& model, const ChatRequest& chat,
-                            AnswerForm form, Random& random) {
+PreparedAnswer prepare_chat(const ServedFolder& served, const ServedModel& model,
+                            const ChatRequest& chat, AnswerForm form, Random& random) {
   PreparedAnswer answer = begin_answer(served, model, chat.settings, form, random);
   answer.left_out_blocks = chat.left_out_blocks;
   EncodedPrompt prompt = encode_prompt(served, chat);
@@ -234,8 +235,8 @@ PreparedAnswer prepare_completion(const ServedFolder& served, const ServedModel&
   for (const CompletionPrompt& prompt : asked.prompts) {
     const auto* text = std::get_if<std::string>(&prompt);
     PreparedPrompt& entry = answer.prompts.emplace_back();
-    entry.ids = text != nullptr ? served.tokenizer.encode(*text)
-                                : std::get<std::vector<int32_t>>(prompt);
+    entry.ids =
+        text != nullptr ? served.tokenizer.encode(*text) : std::get<std::vector<int32_t>>(prompt);
     entry.is_scored = asked.echoes && asked.settings.top_logprobs >= 0 && entry.ids.size() > 1;
     add_choices(served, answer, model, asked.settings, served.stop_ids, setting, {}, mask);
   }

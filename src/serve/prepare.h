@@ -45,8 +45,8 @@ struct PreparedAnswer {
 };
 
 /// `model` is served.model, or a copy with what this request's key changes. Both throw ApiError.
-PreparedAnswer prepare_chat(const ServedFolder& served, const ServedModel& model, const ChatRequest& chat,
-                            AnswerForm form, Random& random);
+PreparedAnswer prepare_chat(const ServedFolder& served, const ServedModel& model,
+                            const ChatRequest& chat, AnswerForm form, Random& random);
 PreparedAnswer prepare_completion(const ServedFolder& served, const ServedModel& model,
                                   std::string_view body, Random& random);
 

@@ -13,8 +13,8 @@ namespace hypenet {
 namespace {
 
 constexpr std::string_view kAnnotations[] = {
-    "title",     "description", "default",       "example",          "examples",   "$schema",
-    "$id",       "$comment",    "deprecated",    "readOnly",         "writeOnly",  "$defs",
+    "title",       "description",   "default",          "example",        "examples",  "$schema",
+    "$id",         "$comment",      "deprecated",       "readOnly",       "writeOnly", "$defs",
     "definitions", "discriminator", "contentMediaType", "contentEncoding"};
 constexpr std::string_view kCombinations[] = {"anyOf", "oneOf", "allOf"};
 
@@ -211,7 +211,8 @@ SchemaReader::Expression SchemaReader::read_combination(const Json& schema, cons
   if (key == "oneOf" && !are_disjoint(options, place)) unsupported(key, place);
   std::string choices;
   for (size_t i = 0; i < options.size(); ++i) {
-    const Expression value = read_option(options[i], schema, place.inside(concat(key, "[", i, "]")));
+    const Expression value =
+        read_option(options[i], schema, place.inside(concat(key, "[", i, "]")));
     if (value) choices = either(choices, *value);
   }
   if (choices.empty()) return std::nullopt;

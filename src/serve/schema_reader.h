@@ -21,8 +21,7 @@ namespace hypenet {
 class SchemaReader {
  public:
   /// Keeps the references.
-  SchemaReader(const Json& root, bool strict, std::string place,
-               std::vector<std::string>& ignored);
+  SchemaReader(const Json& root, bool strict, std::string place, std::vector<std::string>& ignored);
 
   /// Adds the rules; returns what stands for a value. As add_schema of json_schema.h.
   std::string read_into(EbnfRules& rules);

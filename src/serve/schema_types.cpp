@@ -17,16 +17,24 @@ namespace {
 struct Keyword {
   std::string_view name, type;
 };
-constexpr Keyword kKeywords[] = {
-    {"properties", "object"},           {"required", "object"},
-    {"additionalProperties", "object"}, {"minProperties", "object"},
-    {"maxProperties", "object"},        {"prefixItems", "array"},
-    {"items", "array"},                 {"minItems", "array"},
-    {"maxItems", "array"},              {"minLength", "string"},
-    {"maxLength", "string"},            {"pattern", "string"},
-    {"format", "string"},               {"minimum", "number"},
-    {"maximum", "number"},              {"exclusiveMinimum", "number"},
-    {"exclusiveMaximum", "number"},     {"multipleOf", "number"}};
+constexpr Keyword kKeywords[] = {{"properties", "object"},
+                                 {"required", "object"},
+                                 {"additionalProperties", "object"},
+                                 {"minProperties", "object"},
+                                 {"maxProperties", "object"},
+                                 {"prefixItems", "array"},
+                                 {"items", "array"},
+                                 {"minItems", "array"},
+                                 {"maxItems", "array"},
+                                 {"minLength", "string"},
+                                 {"maxLength", "string"},
+                                 {"pattern", "string"},
+                                 {"format", "string"},
+                                 {"minimum", "number"},
+                                 {"maximum", "number"},
+                                 {"exclusiveMinimum", "number"},
+                                 {"exclusiveMaximum", "number"},
+                                 {"multipleOf", "number"}};
 
 /// So many literals stand for multipleOf; more are not supported.
 constexpr int64_t kMostMultiples = 512;
@@ -46,8 +54,10 @@ struct Bounds {
 Bounds bounds_of(const Json& schema, int64_t scale, int64_t largest, const std::string& place) {
   Bounds bounds;
   const auto steps = static_cast<double>(scale);
-  for (const auto& [key, is_exclusive] : {std::pair{"minimum", false}, {"exclusiveMinimum", true},
-                                          {"maximum", false}, {"exclusiveMaximum", true}}) {
+  for (const auto& [key, is_exclusive] : {std::pair{"minimum", false},
+                                          {"exclusiveMinimum", true},
+                                          {"maximum", false},
+                                          {"exclusiveMaximum", true}}) {
     if (!schema.contains(key)) continue;
     HYPENET_CHECK(schema[key].is_number(), place, ".", key, ": expected a number, found ",
                   json_kind(schema[key]));
@@ -221,8 +231,9 @@ SchemaReader::Expression SchemaReader::read_array(const Json& schema, const Plac
   if (array.most != 0) array.item = read(items, place.inside("items"));
   for (const Json& item : first) {
     const auto size = static_cast<int64_t>(array.first.size());
-    const Expression value =
-        size == array.most ? std::nullopt : read(item, place.inside(concat("prefixItems[", size, "]")));
+    const Expression value = size == array.most
+                                 ? std::nullopt
+                                 : read(item, place.inside(concat("prefixItems[", size, "]")));
     if (!value) {  // an array with an item here would be too long or none
       array.item.reset();
       break;

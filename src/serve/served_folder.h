@@ -24,11 +24,11 @@ struct ServedFolder {
   ToolFormat tool_format = ToolFormat::kNone;
   bool puts_tools_in_system = false;  // the template reads none, and the format was asked for
   bool has_reasoning = false;
-  bool specials_in_messages = false;          // as transformers: messages may hold special tokens
-  std::vector<int32_t> stop_ids = {};         // of completions
-  std::vector<int32_t> chat_stop_ids = {};    // and what ends a turn
-  Grid grid = {};                             // of the engines
-  std::string fingerprint = {};               // equal ones promise equal bits
+  bool specials_in_messages = false;        // as transformers: messages may hold special tokens
+  std::vector<int32_t> stop_ids = {};       // of completions
+  std::vector<int32_t> chat_stop_ids = {};  // and what ends a turn
+  Grid grid = {};                           // of the engines
+  std::string fingerprint = {};             // equal ones promise equal bits
   std::shared_ptr<GrammarCompiler> grammars = {};  // Service makes it, of the tokenizer above
 };
 

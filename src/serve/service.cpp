@@ -88,22 +88,19 @@ Service::Impl::Impl(ServedFolder served, std::vector<Engine> engines, ServeOptio
       sessions_(options_.session_folder, options_.session_facts),
       random_(seed_of_system()),
       pool_(kPoolThreads) {
-  served_.grammars =
-      std::make_shared<GrammarCompiler>(served_.tokenizer, served_.model.vocab_size);
+  served_.grammars = std::make_shared<GrammarCompiler>(served_.tokenizer, served_.model.vocab_size);
   options_.access.host = options_.http.host;
   if (!options_.key_file.empty()) options_.access.keys = ApiKeys::read(options_.key_file);
   std::vector<EngineThread*> pointers;
   for (size_t i = 0; i < engines.size(); ++i) {
     engines_.push_back(std::make_unique<EngineThread>(
         std::move(engines[i]), [this, i](std::vector<EngineNews> news) {
-          server_.post([this, i, news = std::move(news)]() mutable {
-            answers_.take(i, std::move(news));
-          });
+          server_.post(
+              [this, i, news = std::move(news)]() mutable { answers_.take(i, std::move(news)); });
         }));
     pointers.push_back(engines_.back().get());
   }
-  answers_.use(pointers,
-               [this](std::function<void()> work) { server_.post(std::move(work)); });
+  answers_.use(pointers, [this](std::function<void()> work) { server_.post(std::move(work)); });
   set_build_info(metrics_, served_);
   server_.call_after(kSweepSeconds, [this] { sweep(); });
 }
@@ -111,8 +108,8 @@ Service::Impl::Impl(ServedFolder served, std::vector<Engine> engines, ServeOptio
 Service::Impl::~Impl() = default;
 
 void Service::Impl::handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange) {
-  const auto call = std::make_shared<Call>(
-      Call{.request = std::move(request), .exchange = std::move(exchange), .arrived = Clock::now()});
+  const auto call = std::make_shared<Call>(Call{
+      .request = std::move(request), .exchange = std::move(exchange), .arrived = Clock::now()});
   call->id = request_id(call->request, random_);
   call->route = "other";
   call->headers = cors_headers(options_.access, call->request);
@@ -138,8 +135,8 @@ void Service::Impl::dispatch(const CallPtr& call) {
                                    : path == route.path;
     if (!fits) continue;
     if (route.method != method) {
-      allowed += concat(allowed.empty() ? "" : ", ", route.method,
-                        route.method == "GET" ? ", HEAD" : "");
+      allowed +=
+          concat(allowed.empty() ? "" : ", ", route.method, route.method == "GET" ? ", HEAD" : "");
       continue;
     }
     call->route = route.path;
@@ -170,8 +167,9 @@ void Service::Impl::answer(const CallPtr& call, const Json& json) {
 void Service::Impl::refuse(const CallPtr& call, const ApiError& error) {
   metrics_.count("requests_rejected_total", {{"reason", std::string(error.code())}});
   const bool is_anthropic = call->route.starts_with("/v1/messages");
-  HttpResponse response{.status = error.status(),
-                        .body = answer_body(is_anthropic ? anthropic_error(error) : openai_error(error))};
+  HttpResponse response{
+      .status = error.status(),
+      .body = answer_body(is_anthropic ? anthropic_error(error) : openai_error(error))};
   if (error.status() == 401) response.headers.push_back({"WWW-Authenticate", "Bearer"});
   if (error.retry_after) {
     response.headers.push_back({"Retry-After", std::to_string(*error.retry_after)});
@@ -237,7 +235,7 @@ void Service::Impl::sweep() {
 void Service::Impl::begin_stop() {
   if (stopping_) return;
   stopping_ = Clock::now();
-  log_(concat("stopping: ", answers_.list().size(), " answers under way"));
+  log_(concat("stopping: ", answers_.size(), " answers under way"));
 }
 
 void Service::Impl::read_keys() {

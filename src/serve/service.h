@@ -28,7 +28,7 @@ struct ServeOptions {
   std::string metrics_prefix = "hypenet_";
   std::filesystem::path session_folder = {};  // empty: no sessions
   SessionFacts session_facts = {};
-  Json facts = Json::object();                // of /v1/status: what the start printed
+  Json facts = Json::object();  // of /v1/status: what the start printed
 };
 
 /// Serves one model by one or several engines of it.

@@ -141,8 +141,8 @@ void Service::Impl::restore_session(const CallPtr& call, const std::string& name
     const Json body = is_bare ? Json(Json::object()) : parse_body(call->request.body);
     const auto nearest = Field{body, ""}.find("nearest");
     const ServedModel model = model_for(*call);
-    const auto prefix = std::make_shared<SavedPrefix>(
-        sessions_.load(name, nearest && read_boolean(*nearest)));
+    const auto prefix =
+        std::make_shared<SavedPrefix>(sessions_.load(name, nearest && read_boolean(*nearest)));
     return [this, call, name, prefix, salt = model.cache_salt] {
       const auto engine =
           std::ranges::find_if(engines_, [](const auto& one) { return !one->failure(); });

@@ -64,7 +64,8 @@ size_t body_offset(size_t head_bytes) { return aligned(kBegin + head_bytes + siz
 Json checked_head(std::span<const std::byte> bytes, size_t& body) {
   const auto fail = [](const auto&... parts) { throw Error(concat("session: ", parts...)); };
   const size_t size = bytes.size();
-  if (size < kBegin + sizeof(uint32_t) + kEnd) fail("expected a whole file, found ", size, " bytes");
+  if (size < kBegin + sizeof(uint32_t) + kEnd)
+    fail("expected a whole file, found ", size, " bytes");
   const auto is_magic_at = [&](size_t offset) {
     return std::memcmp(bytes.data() + offset, kMagic.data(), kMagic.size()) == 0;
   };
@@ -121,7 +122,8 @@ size_t write_session(const std::filesystem::path& path, Json head,
   pad(file, body - kBegin - text.size() - sizeof(uint32_t));
   for (const SessionPart& part : parts) {
     size_t bytes = 0;
-    for (const auto& piece : part.pieces) file.write(piece.data(), piece.size()), bytes += piece.size();
+    for (const auto& piece : part.pieces)
+      file.write(piece.data(), piece.size()), bytes += piece.size();
     pad(file, aligned(bytes) - bytes);
   }
   file.write(kMagic);
@@ -147,13 +149,13 @@ SessionFile::SessionFile(const std::filesystem::path& path)
   for (const PartPlace& place : places_of(head_)) {
     const size_t most = file_.bytes().size() - kEnd;
     const bool fits = place.offset >= 0 && place.bytes >= 0 &&
-                      static_cast<size_t>(place.offset) == end &&
-                      body + end <= most && static_cast<size_t>(place.bytes) <= most - body - end;
+                      static_cast<size_t>(place.offset) == end && body + end <= most &&
+                      static_cast<size_t>(place.bytes) <= most - body - end;
     HYPENET_CHECK(fits, "session: part ", place.name, ": expected it inside the file, found ",
                   place.bytes, " bytes at ", place.offset);
     const auto bytes = file_.bytes().subspan(body + end, static_cast<size_t>(place.bytes));
-    HYPENET_CHECK(crc32c(bytes) == static_cast<uint64_t>(place.crc32c), "session: part ", place.name,
-                  ": expected other bytes, by its checksum");
+    HYPENET_CHECK(crc32c(bytes) == static_cast<uint64_t>(place.crc32c), "session: part ",
+                  place.name, ": expected other bytes, by its checksum");
     parts_.emplace_back(place.name, bytes);
     end = aligned(end + bytes.size());
   }

@@ -114,8 +114,8 @@ SavedPrefix read_prefix(const SessionFile& file, const SessionHead& head) {
   std::error_code ignored;
   const auto space = fs::space(folder, ignored);
   if (!ignored && static_cast<int64_t>(space.available) < bytes) {
-    throw ApiError("no_space", concat("the session folder: expected ", bytes,
-                                      " bytes free, found ", space.available));
+    throw ApiError("no_space", concat("the session folder: expected ", bytes, " bytes free, found ",
+                                      space.available));
   }
   throw ApiError("internal", "the session folder: the session could not be written");
 }
@@ -142,7 +142,8 @@ Sessions::Writing Sessions::begin_writing(const std::string& name) {
   path_of(name);
   const std::scoped_lock lock(mutex_);
   if (!writing_.insert(name).second) {
-    throw ApiError("session_busy", concat("session ", name, ": expected no other writer, found one"));
+    throw ApiError("session_busy",
+                   concat("session ", name, ": expected no other writer, found one"));
   }
   return {*this, name};
 }
@@ -152,11 +153,10 @@ fs::path Sessions::path_of(const std::string& name) const {
     throw ApiError("sessions_disabled", "expected --session-dir, found none");
   }
   const auto is_letter = [](unsigned char c) { return std::isalnum(c) != 0; };
-  const bool is_name = !name.empty() && name.size() <= kMostName &&
-                       is_letter(static_cast<unsigned char>(name[0])) &&
-                       std::ranges::all_of(name, [&](unsigned char c) {
-                         return is_letter(c) || c == '.' || c == '_' || c == '-';
-                       });
+  const bool is_name =
+      !name.empty() && name.size() <= kMostName && is_letter(static_cast<unsigned char>(name[0])) &&
+      std::ranges::all_of(
+          name, [&](unsigned char c) { return is_letter(c) || c == '.' || c == '_' || c == '-'; });
   if (!is_name) {
     throw ApiError("invalid_value",
                    concat("name: expected 1 to ", kMostName,
@@ -167,9 +167,8 @@ fs::path Sessions::path_of(const std::string& name) const {
 }
 
 SessionAbout Sessions::save(const std::string& name, const SavedPrefix& prefix, int64_t tokens) {
-  SessionHead head{.facts = write_fields(facts_),
-                   .created = std::time(nullptr),
-                   .prompt_tokens = tokens};
+  SessionHead head{
+      .facts = write_fields(facts_), .created = std::time(nullptr), .prompt_tokens = tokens};
   SessionPart states{.name = "states"}, pages{.name = "pages"};
   for (const auto& piece : prefix.pieces) {
     head.pieces.push_back({.tokens = piece.tokens,

@@ -15,7 +15,7 @@ namespace hypenet {
 /// Facts that have to be equal where a session is restored. "grid", "numerics" and "device" say
 /// that it is exact there too; a restore may leave them aside.
 struct SessionFacts {
-  std::string model, tokenizer, cache_type, state_type, grid, device;
+  std::string model = {}, tokenizer = {}, cache_type = {}, state_type = {}, grid = {}, device = {};
   int64_t numerics = 1, page_tokens = 0;
 
   template <class Visitor>

@@ -12,37 +12,10 @@ namespace {
 
 double as_number(int64_t value) { return static_cast<double>(value); }
 
-EngineStats sum_of(std::span<const EngineThread* const> engines) {
-  EngineStats sum;
-  for (const EngineThread* engine : engines) {
-    const EngineStats one = engine->stats();
-    for (const auto member :
-         {&EngineStats::running, &EngineStats::waiting, &EngineStats::paused, &EngineStats::slots,
-          &EngineStats::slots_used, &EngineStats::pages, &EngineStats::pages_used,
-          &EngineStats::prefilled_tokens, &EngineStats::decoded_tokens, &EngineStats::steps,
-          &EngineStats::pauses}) {
-      sum.*member += one.*member;
-    }
-    CacheStats& cache = sum.cache;
-    for (const auto tier : {&CacheStats::device, &CacheStats::host}) {
-      (cache.*tier).page_bytes += (one.cache.*tier).page_bytes;
-      (cache.*tier).snapshot_bytes += (one.cache.*tier).snapshot_bytes;
-      (cache.*tier).snapshots += (one.cache.*tier).snapshots;
-    }
-    for (const auto member :
-         {&CacheStats::queried_tokens, &CacheStats::device_hit_tokens, &CacheStats::host_hit_tokens,
-          &CacheStats::snapshots_taken, &CacheStats::device_snapshots_evicted,
-          &CacheStats::host_snapshots_evicted}) {
-      cache.*member += one.cache.*member;
-    }
-    for (size_t i = 0; i < cache.misses.size(); ++i) cache.misses[i] += one.cache.misses[i];
-  }
-  return sum;
-}
-
 void set_tier(Metrics& metrics, const char* name, const CacheStats::Tier& tier) {
   metrics.set("cache_bytes", as_number(tier.page_bytes), {{"tier", name}, {"kind", "kv"}});
-  metrics.set("cache_bytes", as_number(tier.snapshot_bytes), {{"tier", name}, {"kind", "snapshot"}});
+  metrics.set("cache_bytes", as_number(tier.snapshot_bytes),
+              {{"tier", name}, {"kind", "snapshot"}});
   metrics.set("cache_snapshots", as_number(tier.snapshots), {{"tier", name}});
 }
 
@@ -56,6 +29,44 @@ Json tier_json(const CacheStats::Tier& tier) {
 
 }  // namespace
 
+void add_stats(EngineStats& sum, const EngineStats& one) {
+  sum.page_bytes = one.page_bytes, sum.state_bytes = one.state_bytes;
+  for (const auto member :
+       {&EngineStats::running, &EngineStats::waiting, &EngineStats::paused, &EngineStats::slots,
+        &EngineStats::slots_used, &EngineStats::pages, &EngineStats::pages_used,
+        &EngineStats::prefilled_tokens, &EngineStats::decoded_tokens, &EngineStats::steps,
+        &EngineStats::pauses}) {
+    sum.*member += one.*member;
+  }
+  CacheStats& cache = sum.cache;
+  for (const auto tier : {&CacheStats::device, &CacheStats::host}) {
+    for (const auto member : {&CacheStats::Tier::page_bytes, &CacheStats::Tier::snapshot_bytes,
+                              &CacheStats::Tier::snapshots, &CacheStats::Tier::most_page_bytes,
+                              &CacheStats::Tier::most_snapshot_bytes}) {
+      (cache.*tier).*member += (one.cache.*tier).*member;
+    }
+  }
+  for (const auto member :
+       {&CacheStats::queried_tokens, &CacheStats::device_hit_tokens, &CacheStats::host_hit_tokens,
+        &CacheStats::snapshots_taken, &CacheStats::device_snapshots_evicted,
+        &CacheStats::host_snapshots_evicted}) {
+    cache.*member += one.cache.*member;
+  }
+  for (size_t i = 0; i < cache.misses.size(); ++i) cache.misses[i] += one.cache.misses[i];
+}
+
+Json memory_json(const EngineStats& stats) {
+  const auto tier = [](const CacheStats::Tier& kept, int64_t pages, int64_t states) {
+    return Json{{"kv_bytes", kept.page_bytes + pages},
+                {"snapshot_bytes", kept.snapshot_bytes},
+                {"state_bytes", states},
+                {"budget_bytes", kept.most_page_bytes + kept.most_snapshot_bytes}};
+  };
+  return {{"gpu", tier(stats.cache.device, stats.pages_used * stats.page_bytes,
+                       stats.slots_used * stats.state_bytes)},
+          {"host", tier(stats.cache.host, 0, 0)}};
+}
+
 void set_build_info(Metrics& metrics, const ServedFolder& served) {
   metrics.set("build_info", 1,
               {{"version", std::string(version())}, {"fingerprint", served.fingerprint}});
@@ -65,7 +76,8 @@ void set_build_info(Metrics& metrics, const ServedFolder& served) {
 }
 
 void set_engine_metrics(Metrics& metrics, std::span<const EngineThread* const> engines) {
-  const EngineStats stats = sum_of(engines);
+  EngineStats stats;
+  for (const EngineThread* engine : engines) add_stats(stats, engine->stats());
   metrics.set("num_requests_running", as_number(stats.running));
   metrics.set("num_requests_waiting", as_number(stats.waiting));
   metrics.set("num_requests_paused", as_number(stats.paused));
@@ -138,19 +150,20 @@ std::string process_metrics() {
 }
 
 Json engine_json(const EngineStats& stats, const std::optional<std::string>& failure) {
-  Json json = {{"running", stats.running},
-               {"waiting", stats.waiting},
-               {"paused", stats.paused},
-               {"slots", stats.slots},
-               {"slots_used", stats.slots_used},
-               {"pages", stats.pages},
-               {"pages_used", stats.pages_used},
-               {"page_bytes", stats.page_bytes},
-               {"state_bytes", stats.state_bytes},
-               {"tiers", {{"gpu", tier_json(stats.cache.device)}, {"host", tier_json(stats.cache.host)}}},
-               {"prefilled_tokens", stats.prefilled_tokens},
-               {"decoded_tokens", stats.decoded_tokens},
-               {"steps", stats.steps}};
+  Json json = {
+      {"running", stats.running},
+      {"waiting", stats.waiting},
+      {"paused", stats.paused},
+      {"slots", stats.slots},
+      {"slots_used", stats.slots_used},
+      {"pages", stats.pages},
+      {"pages_used", stats.pages_used},
+      {"page_bytes", stats.page_bytes},
+      {"state_bytes", stats.state_bytes},
+      {"tiers", {{"gpu", tier_json(stats.cache.device)}, {"host", tier_json(stats.cache.host)}}},
+      {"prefilled_tokens", stats.prefilled_tokens},
+      {"decoded_tokens", stats.decoded_tokens},
+      {"steps", stats.steps}};
   if (failure) json["failure"] = *failure;
   return json;
 }

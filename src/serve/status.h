@@ -27,6 +27,12 @@ void count_request(Metrics& metrics, const RequestFigures& figures);
 /// them: the text format.
 std::string process_metrics();
 
+/// Adds one engine's figures to others'; sizes of pages and states are those of the last.
+void add_stats(EngineStats& sum, const EngineStats& one);
+
+/// Bytes by tier: {gpu, host: {kv_bytes, snapshot_bytes, state_bytes, budget_bytes}}.
+Json memory_json(const EngineStats& stats);
+
 /// What one engine holds and runs.
 Json engine_json(const EngineStats& stats, const std::optional<std::string>& failure);
 

@@ -40,14 +40,29 @@ class PatternScan {
     const char c = rest_.front();
     if (c < ' ' || c > '~') return false;
     switch (c) {
-      case '"': case '^': case '$': case ']': case '}': return false;
-      case '\\': return take_escape() && add_piece(1);
-      case '[': return take_class() && add_piece(1);
-      case '(': return take_opening();
-      case ')': return take_closing();
-      case '{': return take_repeat();
-      case '|': case '*': case '+': case '?': return take(1);
-      default: return take(1) && add_piece(1);
+      case '"':
+      case '^':
+      case '$':
+      case ']':
+      case '}':
+        return false;
+      case '\\':
+        return take_escape() && add_piece(1);
+      case '[':
+        return take_class() && add_piece(1);
+      case '(':
+        return take_opening();
+      case ')':
+        return take_closing();
+      case '{':
+        return take_repeat();
+      case '|':
+      case '*':
+      case '+':
+      case '?':
+        return take(1);
+      default:
+        return take(1) && add_piece(1);
     }
   }
 
@@ -165,7 +180,8 @@ std::optional<std::string> format_expression(std::string_view format) {
   if (format == "duration") return std::string(kDuration);
   if (format == "hostname") return std::string(kHostname);
   if (format == "email") {
-    return concat("[A-Za-z0-9_+\\-]{1,32}(\\.[A-Za-z0-9_+\\-]{1,15}){0,2}@", kHostname, "\\.[a-z]{2,16}");
+    return concat("[A-Za-z0-9_+\\-]{1,32}(\\.[A-Za-z0-9_+\\-]{1,15}){0,2}@", kHostname,
+                  "\\.[a-z]{2,16}");
   }
   if (format == "ipv4") return concat("(", kByte, "\\.){3}", kByte);
   if (format == "ipv6") return "([0-9a-f]{1,4}:){7}[0-9a-f]{1,4}";

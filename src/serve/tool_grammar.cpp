@@ -30,8 +30,7 @@ ToolCallForm ToolCallForm::hermes() {
 ToolCallForm ToolCallForm::llama3_json() { return {"", "", "parameters", "; ", "<|python_tag|>"}; }
 
 std::string add_tool_calls(std::span<const ToolGrammar> tools, const ToolCallForm& form,
-                           ToolCallRule rule, EbnfRules& rules,
-                           std::vector<std::string>& ignored) {
+                           ToolCallRule rule, EbnfRules& rules, std::vector<std::string>& ignored) {
   HYPENET_CHECK(!tools.empty() && tools.size() <= kMostTools, "tools: expected 1 to ", kMostTools,
                 " functions, found ", tools.size());
   std::string objects;

@@ -38,7 +38,8 @@ TEST(AccessTest, on_loopback_only_names_of_this_machine_are_hosts) {
        {"localhost", "localhost:8080", "127.0.0.1:1", "[::1]:80", "LOCALHOST", "box.lan:9"}) {
     EXPECT_EQ(host(name), "") << name;
   }
-  for (const char* name : {"evil.example", "evil.example:8080", "localhost.evil.example", "[::2]"}) {
+  for (const char* name :
+       {"evil.example", "evil.example:8080", "localhost.evil.example", "[::2]"}) {
     EXPECT_EQ(host(name), "host_not_allowed") << name;
   }
   rules.host = "0.0.0.0";
@@ -48,8 +49,9 @@ TEST(AccessTest, on_loopback_only_names_of_this_machine_are_hosts) {
 TEST(AccessTest, pages_of_other_places_are_refused_unless_allowed) {
   AccessRules rules{.host = "127.0.0.1", .cors_origins = {"https://app.example"}};
   const auto origin = [&](const char* name) {
-    return refusal(
-        [&] { check_browser(rules, asking({{"Host", "localhost:8080"}, {"Origin", name}})); });
+    return refusal([&] {
+      check_browser(rules, asking({{"Host", "localhost:8080"}, {"Origin", name}}));
+    });
   };
   EXPECT_EQ(origin("http://localhost:8080"), "");
   EXPECT_EQ(origin("https://app.example"), "");
@@ -61,8 +63,8 @@ TEST(AccessTest, pages_of_other_places_are_refused_unless_allowed) {
 
 TEST(AccessTest, an_allowed_page_is_named_and_credentials_never_are) {
   const AccessRules rules{.host = "127.0.0.1", .cors_origins = {"https://app.example"}};
-  const auto answer = preflight_answer(
-      rules, asking({{"Host", "localhost"}, {"Origin", "https://app.example"}}));
+  const auto answer =
+      preflight_answer(rules, asking({{"Host", "localhost"}, {"Origin", "https://app.example"}}));
   EXPECT_EQ(answer.status, 204);
   bool names_origin = false;
   for (const auto& [name, value] : answer.headers) {

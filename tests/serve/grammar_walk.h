@@ -39,8 +39,7 @@ class GrammarWalk : public testing::Test {
   }
 
   static std::unique_ptr<TokenMask> mask(
-      const GrammarPtr& grammar,
-      MaskOptions::Reasoning reasoning = MaskOptions::Reasoning::kNone) {
+      const GrammarPtr& grammar, MaskOptions::Reasoning reasoning = MaskOptions::Reasoning::kNone) {
     return compiler().mask(grammar, {.stop_ids = {stop_id()}, .reasoning = reasoning});
   }
 

@@ -55,12 +55,15 @@ TEST(JsonSchema, contradictions_are_refused_with_their_place) {
       {R"({"properties": {"a": {}}, "minProperties": 2})", "no number of properties"},
       {R"({"enum": ["a"], "type": "integer"})", "no value of enum or const has its type"},
       {R"({"enum": ["a"], "const": "b"})", "const is none of enum"},
-      {R"({"anyOf": [false, {"minLength": 2, "maxLength": 1}]})", "schema.anyOf[1]: minLength is more"},
+      {R"({"anyOf": [false, {"minLength": 2, "maxLength": 1}]})",
+       "schema.anyOf[1]: minLength is more"},
       {R"({"$ref": "#"})", "# has no value that ends"},
       {R"({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}})",
        "#/$defs/a has no value that ends"},
-      {R"({"properties": {"next": {"$ref": "#"}}, "required": ["next"]})", "# has no value that ends"},
-      {R"({"type": "array", "items": {"$ref": "#"}, "minItems": 1})", "minItems is more than there can be"},
+      {R"({"properties": {"next": {"$ref": "#"}}, "required": ["next"]})",
+       "# has no value that ends"},
+      {R"({"type": "array", "items": {"$ref": "#"}, "minItems": 1})",
+       "minItems is more than there can be"},
   };
   for (const auto& [schema, why] : cases) EXPECT_THAT(refusal_of(schema), HasSubstr(why)) << schema;
 }
@@ -97,10 +100,12 @@ TEST(JsonSchema, bounds_hold) {
   EXPECT_THAT(refusal(Json{{"const", std::string(70'000, 'x')}}), HasSubstr("at most 65536 bytes"));
   EXPECT_THAT(refusal(Json{{"anyOf", Json(std::vector<bool>(5000, true))}}),
               HasSubstr("at most 4096 schemas"));
-  EXPECT_THAT(refusal_of(R"({"minItems": 1000000000})"), HasSubstr("at most 10000, found 1000000000"));
+  EXPECT_THAT(refusal_of(R"({"minItems": 1000000000})"),
+              HasSubstr("at most 10000, found 1000000000"));
   EXPECT_THAT(refusal_of(R"({"minLength": 1e300})"), HasSubstr("at most 10000"));
   EXPECT_THAT(ignored_in(R"({"maxItems": 1000000000})"), ElementsAre("maxItems"));
-  EXPECT_THAT(refusal_of(R"({"maxLength": 1000000000})", true), HasSubstr("'maxLength' is not supp"));
+  EXPECT_THAT(refusal_of(R"({"maxLength": 1000000000})", true),
+              HasSubstr("'maxLength' is not supp"));
   EXPECT_THAT(refusal_of(R"({"type": "integer", "minimum": 1e17})"), HasSubstr("in amount"));
   Json many = {{"anyOf", Json::array()}};
   for (int i = 0; i < 300; ++i) {
@@ -122,7 +127,8 @@ TEST(JsonSchema, unsupported_keywords_are_named_and_refused_if_strict) {
       "g": {"uniqueItems": false}}})x";
   EXPECT_THAT(ignored_in(schema), ElementsAre("uniqueItems", "not", "pattern", "multipleOf",
                                               "nullable", "oneOf", "format"));
-  EXPECT_THAT(refusal_of(schema, true), HasSubstr("schema.properties.a: the keyword 'uniqueItems' is"));
+  EXPECT_THAT(refusal_of(schema, true),
+              HasSubstr("schema.properties.a: the keyword 'uniqueItems' is"));
   EXPECT_THAT(ignored_in(R"({"title": "t", "description": "d", "default": 1, "$schema": "s"})"),
               IsEmpty());
 }
@@ -131,9 +137,10 @@ TEST(JsonSchema, patterns_lose_their_anchors_or_are_not_taken) {
   EXPECT_EQ(whole_pattern("^a|b$"), "a|b");
   EXPECT_EQ(whole_pattern(R"(^[^\d\-]{2,3}(?:\s|\.)\/$)"), R"([^\d\-]{2,3}(?: |\.)/)");
   for (const char* refused :
-       {"a^", "a$b", "(^a)", "(?=a)", "(?<n>a)", R"(\b)", R"(\1)", R"(\p{L})", "\"", R"(\\)", "é",
-        "[", "[]", "[^]", R"([^\D])", "(", ")", "a{2", "a{,2}", "a{3,2}", "a{99999}",
-        "(a{100}){101}", R"(\n)", R"(\u0041)", "\t"}) {
+       {"a^", "a$b",   "(^a)",  "(?=a)",  "(?<n>a)",  R"(\b)",         R"(\1)",    R"(\p{L})",
+        "\"", R"(\\)", "é",     "[",      "[]",       "[^]",           R"([^\D])", "(",
+        ")",  "a{2",   "a{,2}", "a{3,2}", "a{99999}", "(a{100}){101}", R"(\n)",    R"(\u0041)",
+        "\t"}) {
     EXPECT_EQ(whole_pattern(refused), std::nullopt) << refused;
   }
 }

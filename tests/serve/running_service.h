@@ -17,20 +17,22 @@
 
 namespace hypenet {
 
+struct ServiceSetting {
+  EngineOptions engine = {.memory_bytes = 64 << 20,
+                          .max_sequences = 4,
+                          .max_context = 2048,
+                          .page_tokens = 64,
+                          .prefill_chunk = 64,
+                          .grid_min = 32,
+                          .cache_bytes = -1,
+                          .poisons_freed_memory = true};
+  ServeOptions service = {};
+  int engines = 1;
+};
+
 class RunningService {
  public:
-  struct Setting {
-    EngineOptions engine = {.memory_bytes = 64 << 20,
-                            .max_sequences = 4,
-                            .max_context = 2048,
-                            .page_tokens = 64,
-                            .prefill_chunk = 64,
-                            .grid_min = 32,
-                            .cache_bytes = -1,
-                            .poisons_freed_memory = true};
-    ServeOptions service = {};
-    int engines = 1;
-  };
+  using Setting = ServiceSetting;
 
   explicit RunningService(Setting setting = {}) {
     testing_support::write_byte_model(folder_.path());

@@ -66,8 +66,8 @@ TEST(ServiceTest, wrong_paths_methods_and_bodies_are_refused_in_openais_form) {
   EXPECT_EQ(method.header("Allow"), "POST");
   EXPECT_EQ(code_of(ask(port, "POST", kChat, "{")), "invalid_json");
   EXPECT_EQ(code_of(ask(port, "POST", kChat, "[]")), "invalid_type");
-  const HttpAnswer range = post(port, kChat, {{"messages", chat_body("a", 1)["messages"]},
-                                              {"temperature", 3}});
+  const HttpAnswer range =
+      post(port, kChat, {{"messages", chat_body("a", 1)["messages"]}, {"temperature", 3}});
   EXPECT_EQ(range.status, 400);
   EXPECT_EQ(range.json()["error"]["param"], "temperature");
   EXPECT_EQ(code_of(post(port, kChat, chat_body(std::string(4000, 'a'), 1))),
@@ -112,7 +112,8 @@ TEST(ServiceTest, n_choices_are_n_requests_with_the_seeds_that_follow) {
 TEST(ServiceTest, a_stop_string_cuts_the_text) {
   const RunningService running;
   const Json body = {{"prompt", "one two"}, {"max_tokens", 60}, {"temperature", 0}};
-  const std::string whole = post(running.port(), "/v1/completions", body).json()["choices"][0]["text"];
+  const std::string whole =
+      post(running.port(), "/v1/completions", body).json()["choices"][0]["text"];
   ASSERT_GT(whole.size(), 20U);
   const std::string stop = whole.substr(12, 3);
   Json stopped = body;
@@ -263,7 +264,8 @@ TEST(ServiceTest, several_engines_share_the_work) {
   std::vector<std::future<HttpAnswer>> answers;
   for (int i = 0; i < 6; ++i) {
     answers.push_back(std::async(std::launch::async, [&, i] {
-      return post(running.port(), kChat, chat_body(std::string(300, static_cast<char>('a' + i)), 20));
+      return post(running.port(), kChat,
+                  chat_body(std::string(300, static_cast<char>('a' + i)), 20));
     }));
   }
   for (auto& answer : answers) EXPECT_EQ(answer.get().status, 200);

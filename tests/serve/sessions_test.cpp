@@ -105,8 +105,7 @@ TEST_F(SessionsTest, a_file_of_another_model_or_with_another_byte_is_refused) {
 TEST_F(SessionsTest, without_a_folder_there_are_none) {
   const RunningService running;
   EXPECT_EQ(code_of(ask(running.port(), "GET", "/v1/sessions")), "sessions_disabled");
-  EXPECT_EQ(code_of(post(running.port(), "/v1/sessions/a/save", long_chat())),
-            "sessions_disabled");
+  EXPECT_EQ(code_of(post(running.port(), "/v1/sessions/a/save", long_chat())), "sessions_disabled");
 }
 
 TEST_F(SessionsTest, other_facts_do_not_fit) {
