@@ -50,16 +50,26 @@ bool Engine::Core::lease(Sequence& sequence) {
   const int64_t tokens = first_tokens(sequence);
   if (cache && memory->free_slots() > 0) cache->make_room(memory->pages_for(tokens));
   sequence.lease = memory->lease(tokens);
-  return sequence.lease.has_value();
+  if (!sequence.lease) return false;
+  if (cache) {
+    PromptReport& report = *sequence.report;
+    report.alike = find(sequence).alike;
+    if (report.alike > 0) report.miss = ReuseMiss::kOff;
+    if (is_costly(report)) ++counted.cache.misses[static_cast<size_t>(report.miss)];
+  }
+  return true;
+}
+
+PrefixTree::Match Engine::Core::find(const Sequence& sequence) {
+  return cache->find(sequence.request.salt, {.tokens = sequence.request.prompt,
+                                             .cuts = sequence.cuts,
+                                             .mode = sequence.mode,
+                                             .limit = sequence.prompt_tokens() - 1});
 }
 
 /// With what is kept of the prompt's beginning in place.
 bool Engine::Core::lease_with_cache(Sequence& sequence) {
-  const Request& request = sequence.request;
-  auto match = cache->find(request.salt, {.tokens = request.prompt,
-                                          .cuts = sequence.cuts,
-                                          .mode = sequence.mode,
-                                          .limit = sequence.prompt_tokens() - 1});
+  auto match = find(sequence);
   auto resumed = cache->lease(match, first_tokens(sequence));
   const bool is_alone = memory->free_slots() == memory->slots();
   if (!resumed && is_alone && match.position > 0) {
@@ -95,11 +105,7 @@ bool Engine::Core::awaits(int64_t number, Sequence& sequence) {
     if (goes_on) return true;
     sequence.awaits.reset();
   }
-  const auto match = cache->find(sequence.request.salt, {.tokens = sequence.request.prompt,
-                                                         .cuts = sequence.cuts,
-                                                         .mode = sequence.mode,
-                                                         .limit = sequence.prompt_tokens() - 1});
-  sequence.awaits = whom_to_await(number, sequence, match.position);
+  sequence.awaits = whom_to_await(number, sequence, find(sequence).position);
   if (sequence.awaits) sequence.awaited_before = sequence.awaits->position;
   return sequence.awaits.has_value();
 }
@@ -134,7 +140,7 @@ void Engine::Core::start_twins(int64_t leader, const Tensor& residual) {
   for (auto& [number, twin] : sequences) {
     const bool is_twin = twin.awaits && twin.awaits->leader == leader && twin.awaits->is_twin;
     if (!is_twin || !start_twin(sequences.at(leader), twin)) continue;
-    if (twin.request.tells_progress) tell_progress(number, twin);
+    tell_progress(number, twin);
     begin_answer(number, twin, residual);
   }
 }

@@ -30,6 +30,7 @@ struct Engine::Core {
   void admit();
   bool start(Sequence& sequence);
   bool lease(Sequence& sequence);
+  PrefixTree::Match find(const Sequence& sequence);
   bool lease_with_cache(Sequence& sequence);
   void set_sampling(const Sequence& sequence);
   std::optional<Awaited> whom_to_await(int64_t number, const Sequence& sequence, int64_t position);

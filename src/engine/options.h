@@ -122,7 +122,7 @@ struct Event {
   float logprob = 0;  // nats, of the raw logits
   FinishReason finish = FinishReason::kNone;
   int64_t read = 0;  // not 0: no token, but so many of the prompt's tokens are read
-  // With progress, the first token and the end: how the prompt was read. Null elsewhere.
+  // With pieces, the first token and the end: how the prompt was read. Null elsewhere.
   std::shared_ptr<const PromptReport> report = {};
   // The likeliest tokens in this one's place, downwards, the first id of equals first: as many as
   // GenerateOptions::top_logprobs asks for (the vocabulary may have fewer).

@@ -78,7 +78,7 @@ class PrefixCache {
   bool move_down(PrefixNode& node);
   bool move_snapshot_down(PrefixNode& node);
   void move_up(PrefixNode& node);
-  bool has_host_room(const PrefixNode& node, int64_t pages);
+  bool has_host_room(double value, int64_t pages);
   void take_snapshot(PrefixNode& node, int64_t slot);
   std::optional<int32_t> device_snapshot();
   std::optional<int32_t> host_snapshot(double value);

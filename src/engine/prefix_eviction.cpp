@@ -69,9 +69,8 @@ void PrefixCache::drop_branch(PrefixNode& node) {
   }
 }
 
-/// Whether less valued pages on the host can make room for a node's.
-bool PrefixCache::has_host_room(const PrefixNode& node, int64_t pages) {
-  const double value = tree_.value_of_leaf(node);
+/// Whether pages on the host of less than this value can make room for so many.
+bool PrefixCache::has_host_room(double value, int64_t pages) {
   while (host_pages_.free() < pages) {
     PrefixNode* leaf = tree_.cheapest_leaf(
         CacheTier::kHost, [&](const auto& other) { return !locked_.contains(&other); });
@@ -87,7 +86,7 @@ bool PrefixCache::move_down(PrefixNode& node) {
       node.children, [](const auto& child) { return child->pages_in != CacheTier::kNone; });
   if (node.snapshot_in == CacheTier::kNone && !leads_on) return false;
   const int64_t count = std::ssize(node.pages);
-  if (host_pages_.most() < count || !has_host_room(node, count)) return false;
+  if (host_pages_.most() < count || !has_host_room(tree_.value_of_leaf(node), count)) return false;
   std::vector<int32_t> units;
   for (int64_t i = 0; i < count; ++i) units.push_back(*host_pages_.take());
   side_.queue([&] {

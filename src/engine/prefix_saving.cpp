@@ -1,5 +1,6 @@
 // Kept prompts leave the engine as bytes, and come back.
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 #include "engine/prefix_cache.h"
@@ -83,15 +84,18 @@ int64_t PrefixCache::restore(const SavedPrefix& prefix, const std::string& salt)
   side_.wait();  // host memory that they read may be written now
   PrefixNode* node = &tree_.root(salt);
   int64_t begin = 0, restored = 0;
+  locked_.clear();
   for (const auto& piece : prefix.pieces) {
     const auto part = std::span(prefix.tokens)
                           .subspan(static_cast<size_t>(begin), static_cast<size_t>(piece.tokens));
     begin += piece.tokens;
     node = &tree_.extend(*node, part, piece.is_exact);
     node->is_marked |= piece.is_marked;
+    locked_.insert(node);
     if (!bring_in(*node, piece, prefix.pages)) break;
     if (tree_.can_go_on_from(*node)) restored = node->end;
   }
+  locked_.clear();
   return restored;
 }
 
@@ -107,7 +111,7 @@ bool PrefixCache::bring_in(PrefixNode& node, const SavedPrefix::Piece& piece,
   if (!piece.states.defined() || node.snapshot_in != CacheTier::kNone) return true;
   if (tree_.sizes().state_bytes == 0) {
     node.snapshot_in = CacheTier::kDevice;
-  } else if (const auto unit = host_snapshots_.free() > 0 ? host_snapshots_.take() : std::nullopt) {
+  } else if (const auto unit = host_snapshot(HUGE_VAL)) {
     host_snapshots_.at(*unit).copy_(piece.states);
     node.snapshot_in = CacheTier::kHost, node.snapshot = *unit;
   } else if (memory_.free_snapshots() > 0) {
@@ -120,7 +124,7 @@ bool PrefixCache::bring_in(PrefixNode& node, const SavedPrefix::Piece& piece,
 
 bool PrefixCache::bring_pages_in(PrefixNode& node, std::span<const Tensor> pages) {
   const auto count = std::ssize(pages);
-  if (host_pages_.free() >= count) {
+  if (host_pages_.most() >= count && has_host_room(HUGE_VAL, count)) {
     for (const Tensor& page : pages) {
       node.pages.push_back(*host_pages_.take());
       host_pages_.at(node.pages.back()).copy_(page);
@@ -130,7 +134,7 @@ bool PrefixCache::bring_pages_in(PrefixNode& node, std::span<const Tensor> pages
   }
   const bool may_be_on_device =
       node.parent->parent == nullptr || node.parent->pages_in == CacheTier::kDevice;
-  if (!may_be_on_device || memory_.free_pages() < count) return false;
+  if (!may_be_on_device || !make_room(count)) return false;
   std::vector<int32_t> taken;
   for (const Tensor& page : pages) {
     taken.push_back(*memory_.take_page());

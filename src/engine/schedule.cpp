@@ -47,16 +47,17 @@ void Engine::Core::prefill() {
   const bool decode_waits =
       std::ranges::any_of(sequences, [](const auto& one) { return one.second.decodes(); });
   if (decode_waits && !share.allows_prefill()) return;
+  const auto began = Clock::now();
   int64_t left = options.prefill_chunk;
   while (Sequence* sequence = next_reader(left)) {
+    if (!piece_began) piece_began = began;
     const int64_t number = round.front();
     round.pop_front();
     const int64_t before = sequence->prefilled;
     read_piece(number, *sequence);
     left -= sequence->prefilled - before;
-    has_piece = true;
   }
-  if (has_piece) share.begins_prefill();
+  if (piece_began) share.begins_prefill();
 }
 
 /// Whether what it goes on from has come from the host; waits on the device when nobody else can
@@ -109,13 +110,14 @@ void Engine::Core::read_piece(int64_t number, Sequence& sequence) {
   if (is_on_grid || (is_last && sequence.mode == ReuseMode::kNearest)) {
     keep(sequence, end, is_on_grid);
   }
-  if (sequence.request.tells_progress) tell_progress(number, sequence);
+  tell_progress(number, sequence);
   if (!is_last) return;
   begin_answer(number, sequence, residual);
   start_twins(number, residual);
 }
 
 void Engine::Core::tell_progress(int64_t number, const Sequence& sequence) {
+  if (!sequence.request.tells_progress) return;
   events.push_back({.sequence = number,
                     .read = sequence.prefilled,
                     .report = std::make_shared<PromptReport>(*sequence.report)});
@@ -174,8 +176,8 @@ void Engine::Core::decode() {
   }
   if (numbers.empty()) return;
   if (!fed.empty()) runner->feed(fed);
-  const auto queued = Clock::now();
-  const bool follows_piece = std::exchange(has_piece, false);
+  const auto queued = piece_began.value_or(Clock::now());
+  const bool follows_piece = std::exchange(piece_began, std::nullopt).has_value();
   launch({.sequences = numbers,
           .chosen = decode(numbers, slots),
           .queued = queued,
