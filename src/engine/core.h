@@ -74,7 +74,7 @@ struct Engine::Core {
   std::vector<Event> events;
   int64_t blocked_since = -1;  // Memory::releases() when the first in line did not fit
   DecodeShare share;
-  bool has_piece = false;  // in this step
+  std::optional<PromptReport::Time> piece_began;  // in the last step that had one; until decode
   PromptReport::Time last_done = {};
   double step_seconds = 0;  // of decode alone, lately
   EngineStats counted;      // what is counted since the start

@@ -50,7 +50,7 @@ void Engine::Core::prefill() {
   const auto began = Clock::now();
   int64_t left = options.prefill_chunk;
   while (Sequence* sequence = next_reader(left)) {
-    if (!piece_began) piece_began = began;
+    piece_began = began;
     const int64_t number = round.front();
     round.pop_front();
     const int64_t before = sequence->prefilled;

@@ -148,7 +148,7 @@ TEST(PrefixTreeTest, thinning_keeps_the_last_four_marks_forks_and_growing_distan
     fill(tree, *place);
     nodes.push_back(place);
     if (i == 100) place->is_marked = true;
-    if (i == 200) tree.extend(*nodes[150], random_ids(5, random), true);
+    if (i == 152) tree.extend(*nodes[150], random_ids(5, random), true);
     for (PrefixNode* thin :
          tree.thinned(*place, nodes[std::min<size_t>(nodes.size() - 1, 300)], 0)) {
       thin->snapshot_in = CacheTier::kNone;

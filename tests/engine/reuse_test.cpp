@@ -114,7 +114,7 @@ void expect_begins_as(const Found& found, const Completion& expected, const std:
   }
 }
 
-constexpr Budget kRoomy{.pages = 120, .snapshots = 40};
+constexpr Budget kRoomy{.pages = 200, .snapshots = 160};
 constexpr Budget kBudgets[] = {
     kRoomy,
     {.pages = 22, .snapshots = 3},

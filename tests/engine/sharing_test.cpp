@@ -10,7 +10,7 @@ namespace {
 using enum PromptMark::Kind;
 using testing::ElementsAreArray;
 
-constexpr Budget kRoomy{.pages = 120, .snapshots = 40};
+constexpr Budget kRoomy{.pages = 200, .snapshots = 160};
 
 class Sharing : public Reuse {
  protected:
@@ -71,8 +71,7 @@ TEST_P(Sharing, a_prompt_that_goes_on_resumes_from_the_last_cut) {
   EXPECT_EQ(again.report->mode, ReuseMode::kExact);
   const auto longer = run(engine, request(joined(first, 200)));
   EXPECT_EQ(longer.report->reused, 256);
-  EXPECT_EQ(longer.report->alike, 300)
-      << "as far as the first one was kept: its last cut" << longer.report->alike;
+  EXPECT_EQ(longer.report->alike, 256) << "what is kept of the first one";
 }
 
 TEST_P(Sharing, the_last_token_is_always_computed) {
@@ -145,6 +144,7 @@ TEST_P(Sharing, answers_that_outgrow_the_memory_are_paused_and_go_on) {
   tight.reserved_answer = 1;
   for (const int64_t kept : {int64_t{0}, tight.cache_bytes}) {
     tight.cache_bytes = kept;
+    tight.memory_bytes = (kSlots + (kept > 0 ? 4 : 0)) * state_bytes_ + 14 * page_bytes_;
     Engine engine(model_, tight);
     std::vector<Request> requests;
     for (int64_t i = 0; i < 6; ++i) {
@@ -176,7 +176,6 @@ TEST_P(Sharing, paused_ones_can_be_cancelled) {
 }
 
 TEST_P(Sharing, only_requests_of_one_salt_share) {
-  Engine engine(model_, options(kRoomy));
   Request mine = request(random_ids(2300, random_), 2);
   EngineOptions large = options(kRoomy);
   large.max_context = 0;
@@ -210,17 +209,17 @@ TEST_P(Sharing, why_nothing_was_reused_is_told) {
 }
 
 TEST_P(Sharing, long_prompts_keep_few_snapshots_that_lie_denser_towards_the_end) {
-  EngineOptions large = options({.pages = 120, .snapshots = 60});
+  EngineOptions large = options(kRoomy);
   large.max_context = 0, large.prefill_chunk = 64;
   Engine engine(model_, large);
   run(engine, request(random_ids(64 * 50, random_), 2));
   EXPECT_LE(engine.stats().cache.device.snapshots, 14);
-  EXPECT_GE(engine.stats().cache.device.snapshots, 8);
+  EXPECT_GE(engine.stats().cache.device.snapshots, 6);
   EXPECT_EQ(engine.stats().cache.snapshots_taken, 50);
 }
 
 TEST_P(Sharing, a_cut_that_was_thinned_is_taken_again_where_prompts_part) {
-  EngineOptions large = options({.pages = 120, .snapshots = 60});
+  EngineOptions large = options(kRoomy);
   large.max_context = 0, large.prefill_chunk = 64;
   Engine engine(model_, large);
   const auto first = random_ids(64 * 50, random_);
