@@ -66,7 +66,7 @@ class HttpLoop final : public IoThread, public std::enable_shared_from_this<Http
   int64_t connections() const { return count_; }
   const HttpLimits& limits() const { return options_.limits; }
   HttpResponse error_answer(const HttpFault& fault) const;
-  void handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange) const;
+  void handle(HttpRequest request, const std::shared_ptr<HttpExchange>& exchange) const;
   void remove(const std::shared_ptr<Connection>& connection);
 
  private:
@@ -149,9 +149,8 @@ Connection::Connection(HttpLoop& loop, Socket socket)
 }
 
 void Connection::read() {
-  const bool is_full = state_ == State::kAnswering || state_ == State::kSending
-                           ? reader_.waiting_bytes() >= kReadAhead
-                           : false;
+  const bool reads_ahead = state_ == State::kAnswering || state_ == State::kSending;
+  const bool is_full = reads_ahead && reader_.waiting_bytes() >= kReadAhead;
   if (is_reading_ || is_half_closed_ || is_full || state_ == State::kClosed) return;
   is_reading_ = true;
   socket_.async_read_some(asio::buffer(input_),
@@ -466,7 +465,7 @@ HttpResponse HttpLoop::error_answer(const HttpFault& fault) const {
   return {fault.status, {}, "text/plain", fault.message + "\n"};
 }
 
-void HttpLoop::handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange) const {
+void HttpLoop::handle(HttpRequest request, const std::shared_ptr<HttpExchange>& exchange) const {
   try {
     handler_(std::move(request), exchange);
   } catch (const std::exception& error) {
