@@ -45,12 +45,26 @@ void read_choice_of_tools(const Field& field, ChatRequest& request, const ParseC
 }
 
 void read_thinking(const Field& field, ChatRequest& request, const ParseContext& context) {
-  constexpr std::array<std::string_view, 3> kTypes = {"disabled", "enabled", "adaptive"};
+  constexpr std::array<std::string_view, 4> kTypes = {"disabled", "enabled", "adaptive",
+                                                      "between_tools"};
   read_object(field);
   const size_t type = read_choice(required(field, "type"), kTypes);
   request.enable_thinking = type > 0;
   if (const auto budget = field.find("budget_tokens")) read_integer(*budget, {.least = 1});
   context.ignored.add_others(field, {"type"});
+}
+
+void read_output_config(const Field& field, ChatRequest& request, const ParseContext& context) {
+  constexpr std::array<std::string_view, 1> kTypes = {"json_schema"};
+  read_object(field);
+  if (const auto format = field.find("format")) {
+    read_object(*format);
+    read_choice(required(*format, "type"), kTypes);
+    request.settings.response_format = {.kind = ResponseFormat::Kind::kJsonSchema,
+                                        .schema = read_object(required(*format, "schema"))};
+    context.ignored.add_others(*format, {"type", "schema"});
+  }
+  context.ignored.add_others(field, {"format"});
 }
 
 void read_stop_sequences(const Field& field, ChatRequest& request, const ParseContext&) {
@@ -89,7 +103,9 @@ Parameters<ChatRequest> make_rows() {
                   "object: `type` `auto`, `any`, `tool` (with `name`) or `none`, "
                   "`disable_parallel_tool_use`",
                   "`auto` with tools", "whether it calls, and what", read_choice_of_tools});
-  rows.push_back({"thinking", "object: `type` `enabled`, `disabled` or `adaptive`",
+  rows.push_back({"output_config", "object: `format` {`type`: `json_schema`, `schema`}", "none",
+                  "what the answer's text must be; `effort` is ignored", read_output_config});
+  rows.push_back({"thinking", "object: `type` `enabled`, `adaptive`, `between_tools` or `disabled`",
                   "the template's", "whether the model thinks; `budget_tokens` is ignored",
                   read_thinking});
   rows.push_back({"cache_control", "{`type`: `ephemeral`}", "none",

@@ -137,7 +137,7 @@ void read_assistant_block(const Field& block, Assembly& message, const ParseCont
 }
 
 void read_message(const Field& field, ChatRequest& request, const ParseContext& context) {
-  constexpr std::array<std::string_view, 2> kRoles = {"user", "assistant"};
+  constexpr std::array<std::string_view, 3> kRoles = {"user", "assistant", "system"};
   read_object(field);
   const size_t role = read_choice(required(field, "role"), kRoles);
   Assembly message(std::string(kRoles.at(role)), request);
@@ -148,10 +148,10 @@ void read_message(const Field& field, ChatRequest& request, const ParseContext& 
     for (size_t i = 0; i < content.value.size(); ++i) {
       const Field block = content.item(i);
       read_object(block);
-      if (role == 0) {
-        read_user_block(block, message, request, context);
-      } else {
+      if (kRoles.at(role) == "assistant") {
         read_assistant_block(block, message, context);
+      } else {
+        read_user_block(block, message, request, context);
       }
     }
   } else {

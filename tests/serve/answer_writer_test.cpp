@@ -215,7 +215,8 @@ TEST(AnthropicAnswer, stream_is_blocks) {
     "delta": {"type": "input_json_delta", "partial_json": "{}"}})"));
   EXPECT_EQ(Json::parse(events[12].data), Json::parse(R"({"type": "message_delta",
     "delta": {"stop_reason": "tool_use", "stop_sequence": null}, "usage": {"input_tokens": 4,
-      "cache_creation_input_tokens": 2, "cache_read_input_tokens": 5, "output_tokens": 4}})"));
+      "cache_creation_input_tokens": 2, "cache_read_input_tokens": 5, "output_tokens": 4,
+      "output_tokens_details": {"thinking_tokens": 1}}})"));
 }
 
 TEST(AnthropicAnswer, stop_reasons) {

@@ -195,7 +195,7 @@ TEST(ChatForm, the_last_message_is_gone_on_with) {
 TEST(AnthropicForm, blocks_become_messages) {
   const ChatRequest request = parse_anthropic(R"({"max_tokens": 9, "messages": [
     {"role": "user", "content": [{"type": "text", "text": "Weather"}, {"type": "text", "text": "?"}]},
-    {"role": "assistant", "content": [
+    {"role": "system", "content": "Hurry."}, {"role": "assistant", "content": [
       {"type": "thinking", "thinking": "Call.", "signature": ""}, {"type": "text", "text": "Wait."},
       {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"city": "Bonn"}}]},
     {"role": "user", "content": [
@@ -209,7 +209,7 @@ TEST(AnthropicForm, blocks_become_messages) {
     "metadata": {"user_id": "me"}, "context_management": {}})");
   EXPECT_EQ(request.messages, Json::parse(R"([
     {"role": "system", "content": "Be brief."},
-    {"role": "user", "content": "Weather?"},
+    {"role": "user", "content": "Weather?"}, {"role": "system", "content": "Hurry."},
     {"role": "assistant", "content": "Wait.", "reasoning_content": "Call.", "tool_calls": [
       {"id": "toolu_1", "type": "function", "function": {"name": "f", "arguments": {"city": "Bonn"}}}]},
     {"role": "tool", "content": "rain", "tool_call_id": "toolu_1"},
