@@ -21,7 +21,7 @@ struct ServedModel {
   // read_generation_config(folder, {.temperature = 1}).
   SamplingOptions defaults = {.temperature = 1};
   ReuseMode reuse = ReuseMode::kExact;
-  std::string cache_salt = {};   // the key's name with --cache-per-key
+  std::string cache_salt = {};   // the key's name with --cache-per-key; requests may only add
   double request_timeout = 600;  // seconds; requests may ask for less
   int64_t most_choices = 16;     // of n
 

@@ -104,6 +104,13 @@ void read_reuse(const Field& field, Settings& settings, const ParseContext&) {
   settings.reuse = static_cast<ReuseMode>(read_choice(field, kModes));
 }
 
+/// Beside the server's own, which no request can take the place of.
+void read_cache_salt(const Field& field, Settings& settings, const ParseContext& context) {
+  const std::string& own = context.model.cache_salt;
+  const std::string& salt = read_string(field, {0, kLongestSalt});
+  settings.cache_salt = own.empty() ? salt : concat(own, '\n', salt);
+}
+
 Row boolean_row(const char* name, bool Settings::*member, const char* text) {
   return {name, "boolean", "false", text,
           [member](const Field& field, Settings& settings, const auto&) {
@@ -178,12 +185,10 @@ void add_serving_rows(Parameters<Settings>& rows) {
                   "`text`", "what the answer's text must be", read_response_format});
   rows.push_back({"reuse", "`exact`, `nearest` or `off`", "`--reuse`",
                   "what may be taken over from earlier prompts (extension)", read_reuse});
-  rows.push_back({"cache_salt", concat("string of up to ", kLongestSalt, " bytes"),
-                  "none; the key's name with `--cache-per-key`",
-                  "prefixes are shared only under the same salt (extension)",
-                  [](const Field& field, Settings& settings, const auto&) {
-                    settings.cache_salt = read_string(field, {0, kLongestSalt});
-                  }});
+  rows.push_back({"cache_salt", concat("string of up to ", kLongestSalt, " bytes"), "none",
+                  "prefixes are shared only under the same salt, with `--cache-per-key` also "
+                  "only under the same key (extension)",
+                  read_cache_salt});
   rows.push_back({"timeout", "number, over 0 to `--request-timeout`", "`--request-timeout` (600)",
                   "seconds until the answer is cut off with `length` (extension)",
                   [](const Field& field, Settings& settings, const ParseContext& context) {

@@ -111,6 +111,14 @@ TEST(ChatForm, settings_are_the_servers_unless_told) {
   EXPECT_EQ(told.response_format.schema, (Json{{"a", 1}}));
 }
 
+TEST(ChatForm, no_request_takes_the_place_of_a_keys_salt) {
+  ServedModel model = served_model();
+  model.cache_salt = "ann";
+  const char* const body =
+      R"({"messages": [{"role": "user", "content": ""}], "cache_salt": "bob"})";
+  EXPECT_EQ(parse(body, model).settings.cache_salt, "ann\nbob");
+}
+
 TEST(ChatForm, the_engine_gets_what_the_context_has_left) {
   const ServedModel model = served_model();
   GenerationSettings settings = default_settings(model);
