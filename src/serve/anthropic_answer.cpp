@@ -8,7 +8,7 @@ namespace {
 using Block = AnswerBlock::Kind;
 using Delta = AnswerDelta::Kind;
 
-std::string event(const char* name, Json json) {
+std::string event(const char* name, const Json& json) {
   Json whole = {{"type", name}};
   whole.update(json);
   return concat("event: ", name, "\ndata: ", body_text(whole), "\n\n");
