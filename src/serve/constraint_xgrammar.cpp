@@ -116,7 +116,9 @@ class GrammarMask final : public TokenMask {
   }
 
   void fill_held(std::span<int32_t> words) {
-    int64_t size = static_cast<int64_t>(words.size());
+    int64_t size = (grammar_->compiled.GetTokenizerInfo().GetVocabSize() + 31) / 32;
+    HYPENET_CHECK(size <= static_cast<int64_t>(words.size()), "grammar: expected room for ", size,
+                  " words of a mask, found ", words.size());
     DLTensor tensor{};
     tensor.data = words.data();
     tensor.device = {kDLCPU, 0};

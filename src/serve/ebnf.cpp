@@ -55,10 +55,6 @@ std::string ebnf_literal(std::string_view text) {
   return quoted + '"';
 }
 
-std::string ebnf_json_pattern(std::string_view expression) {
-  return concat(R"("\"" Regex()", ebnf_literal(expression), R"(, json_string=true) "\"")");
-}
-
 std::string ebnf_repeat(int64_t least, int64_t most) {
   return most < 0 ? concat("{", least, ",}") : concat("{", least, ",", most, "}");
 }

@@ -33,9 +33,6 @@ class EbnfRules {
 /// Exactly this text (UTF-8).
 std::string ebnf_literal(std::string_view text);
 
-/// A whole JSON string that the expression matches, whose characters need no escapes.
-std::string ebnf_json_pattern(std::string_view expression);
-
 /// "{least,most}"; most < 0: without end.
 std::string ebnf_repeat(int64_t least, int64_t most);
 

@@ -258,7 +258,7 @@ SchemaReader::Expression SchemaReader::read_string(const Json& schema, const Pla
     HYPENET_CHECK(schema[key].is_string(), place.path, ".", key, ": expected a string, found ",
                   json_kind(schema[key]));
     const auto text = schema[key].get<std::string>();
-    const auto found = *key == 'p' ? whole_pattern(text) : format_expression(text);
+    const auto found = *key == 'p' ? pattern_grammar(text) : format_grammar(text);
     if (!found || expression) unsupported(key, place);
     if (!expression) expression = found;
   }
@@ -268,7 +268,7 @@ SchemaReader::Expression SchemaReader::read_string(const Json& schema, const Pla
   }
   if (fewest > 0) unsupported("minLength", place);
   if (limit >= 0) unsupported("maxLength", place);
-  return rules_->add(ebnf_json_pattern(*expression));
+  return rules_->add(concat("\"\\\"\" (", *expression, ") \"\\\"\""));
 }
 
 SchemaReader::Expression SchemaReader::read_integer(const Json& schema, const Place& place) {

@@ -1,4 +1,4 @@
-// Strings of a JSON schema: patterns and formats as expressions that xgrammar reads.
+// Strings of a JSON schema: patterns and formats as grammars.
 #pragma once
 
 #include <optional>
@@ -7,14 +7,15 @@
 
 namespace hypenet {
 
-/// The pattern without its anchors, to be matched as a whole. Nullopt where it has something whose
-/// meaning a grammar could change (look-around, back-references, word boundaries, anchors inside,
-/// quotation marks, backslashes, control or non-ASCII characters, more than 10,000
-/// characters once its repeats are written out).
-std::optional<std::string> whole_pattern(std::string_view pattern);
+/// EBNF of the strings that a pattern matches from end to end, without quotation marks. Nullopt
+/// where it has something that differs between dialects, that a grammar cannot hold or that JSON
+/// writes with an escape: look-around, back-references, word boundaries, anchors inside, lazy
+/// repeats, quotation marks, backslashes, control and non-ASCII characters; or where it is longer
+/// than 10,000 characters once its repeats are written out.
+std::optional<std::string> pattern_grammar(std::string_view pattern);
 
-/// The expression of a format: date, time, date-time, duration, email, hostname, ipv4, ipv6, uuid,
-/// uri. Each is a part of what the format allows. Nullopt: not one of them.
-std::optional<std::string> format_expression(std::string_view format);
+/// The same of a format: date, time, date-time, duration, email, hostname, ipv4, ipv6, uuid, uri.
+/// Each is a part of what the format allows. Nullopt: not one of them.
+std::optional<std::string> format_grammar(std::string_view format);
 
 }  // namespace hypenet

@@ -133,15 +133,19 @@ TEST(JsonSchema, unsupported_keywords_are_named_and_refused_if_strict) {
               IsEmpty());
 }
 
-TEST(JsonSchema, patterns_lose_their_anchors_or_are_not_taken) {
-  EXPECT_EQ(whole_pattern("^a|b$"), "a|b");
-  EXPECT_EQ(whole_pattern(R"(^[^\d\-]{2,3}(?:\s|\.)\/$)"), R"([^\d\-]{2,3}(?: |\.)/)");
-  for (const char* refused :
-       {"a^", "a$b",   "(^a)",  "(?=a)",  "(?<n>a)",  R"(\b)",         R"(\1)",    R"(\p{L})",
-        "\"", R"(\\)", "é",     "[",      "[]",       "[^]",           R"([^\D])", "(",
-        ")",  "a{2",   "a{,2}", "a{3,2}", "a{99999}", "(a{100}){101}", R"(\n)",    R"(\u0041)",
-        "\t"}) {
-    EXPECT_EQ(whole_pattern(refused), std::nullopt) << refused;
+TEST(JsonSchema, patterns_become_grammars_or_are_not_taken) {
+  EXPECT_EQ(pattern_grammar("^a|b$"), "[a]  | [b] ");
+  EXPECT_EQ(pattern_grammar(R"(^[^0-9a-zA-Z]{2,3}(?:\s|)\/$)"),
+            R"([^\0-\x1f\"\\0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz]{2,3} )"
+            R"(([ ]  | "" ) [\/] )");
+  EXPECT_EQ(pattern_grammar("[!-$\\-]+"), R"([!#\$\-]+ )");
+  for (const char* refused : {"a^",          "a$b",       "(^a)",     "(?=a)",    "(?<n>a)",
+                              R"(\b)",       R"(\1)",     R"(\p{L})", "\"",       R"(\\)",
+                              "é",           "[",         "[]",       "[]]",      R"([^\w\W])",
+                              R"([^ -~\D])", "a*?",       "*",        "(",        ")",
+                              "a{2",         "a{,2}",     "a{3,2}",   "a{99999}", "(a{100}){101}",
+                              R"(\n)",       R"(\u0041)", "\t"}) {
+    EXPECT_EQ(pattern_grammar(refused), std::nullopt) << refused;
   }
 }
 
