@@ -171,7 +171,7 @@ class PatternScan {
     const bool is_inverted = !rest_.empty() && rest_.front() == '^';
     if (is_inverted) next();
     CharacterSet set;
-    for (bool is_first = true; !rest_.empty() && rest_.front() != ']'; is_first = false) {
+    while (!rest_.empty() && rest_.front() != ']') {
       if (!take_member(set)) return false;
     }
     if (rest_.empty()) return false;
