@@ -12,7 +12,6 @@ namespace {
 constexpr std::string_view kJsonRules = R"(
 ws ::= "" | " " | "\n" [ \t]{0,40}
 escape ::= [\"\\bfnrt] | "u00" [01] [0-9a-fA-F]
-char ::= [^\0-\x1f\"\\] | "\\" escape
 string_rest ::= "\"" | [^\0-\x1f\"\\] string_rest | "\\" escape string_rest
 string ::= "\"" string_rest
 other_key_rest ::= [^\0-\x1f\"\\]* "\""

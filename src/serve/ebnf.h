@@ -8,8 +8,8 @@
 namespace hypenet {
 
 /// A grammar that grows rule by rule. Names of rules that JSON has, for bodies to use: ws (what may
-/// stand between tokens: nothing, a space, or a line break and its indentation), string, char (one
-/// character within a string), integer, number, value, array, object, other_key_rest (the rest of a
+/// stand between tokens: nothing, a space, or a line break and its indentation), string,
+/// integer, number, value, array, object, other_key_rest (the rest of a
 /// string without escapes).
 class EbnfRules {
  public:

@@ -264,7 +264,9 @@ SchemaReader::Expression SchemaReader::read_string(const Json& schema, const Pla
   }
   if (!expression) {
     if (fewest == 0 && limit < 0) return "string";
-    return rules_->add(concat("\"\\\"\" char", ebnf_repeat(fewest, limit), " \"\\\"\""));
+    // Repeated, a choice between a character and an escape takes a second for a mask.
+    const std::string character = rules_->add("[^\\0-\\x1f\\\"\\\\]");
+    return rules_->add(concat("\"\\\"\" ", character, ebnf_repeat(fewest, limit), " \"\\\"\""));
   }
   if (fewest > 0) unsupported("minLength", place);
   if (limit >= 0) unsupported("maxLength", place);

@@ -13,7 +13,9 @@ namespace hypenet {
 
 namespace {
 
-constexpr int64_t kMostPatternSize = 10'000;  // characters, repeats written out
+// Characters of a pattern, repeats written out: more could take seconds to compile, and a group of
+// many forms repeated a second for a mask.
+constexpr int64_t kMostPatternSize = 64, kMostFormatSize = 1'000;
 
 /// Characters that a place of a pattern may have.
 struct CharacterSet {
@@ -71,7 +73,7 @@ std::string class_of(const CharacterSet& set) {
 /// Writes a pattern piece by piece as EBNF.
 class PatternScan {
  public:
-  explicit PatternScan(std::string_view pattern) : rest_(pattern) {}
+  PatternScan(std::string_view pattern, int64_t most) : rest_(pattern), most_(most) {}
 
   std::optional<std::string> run() {
     while (!rest_.empty()) {
@@ -80,7 +82,7 @@ class PatternScan {
       const bool is_end = c == '$' && (rest_.size() == 1 || rest_[1] == '|');
       if (sizes_.size() == 1 && (is_begin || is_end)) {
         rest_.remove_prefix(1);
-      } else if (!take_piece() || sizes_.back() > kMostPatternSize) {
+      } else if (!take_piece() || sizes_.back() > most_) {
         return std::nullopt;
       }
     }
@@ -240,6 +242,7 @@ class PatternScan {
   }
 
   std::string_view rest_;
+  const int64_t most_;
   std::string ebnf_;
   bool is_empty_ = true;           // nothing came yet of this branch
   bool may_repeat_ = false;        // what came last is a piece
@@ -261,8 +264,7 @@ constexpr std::string_view kDuration =
     "[1-9][0-9]{0,3}H([1-9][0-9]{0,3}M([1-9][0-9]{0,3}S)?)?))?|"
     "T([1-9][0-9]{0,3}S|[1-9][0-9]{0,3}M([1-9][0-9]{0,3}S)?|"
     "[1-9][0-9]{0,3}H([1-9][0-9]{0,3}M([1-9][0-9]{0,3}S)?)?)|[1-9][0-9]{0,3}W)";
-constexpr std::string_view kHostname =
-    "[a-z0-9]([a-z0-9\\-]{0,61}[a-z0-9])?(\\.[a-z0-9]([a-z0-9\\-]{0,61}[a-z0-9])?){0,3}";
+constexpr std::string_view kHostname = "[a-z0-9]+(-[a-z0-9]+)*(\\.[a-z0-9]+(-[a-z0-9]+)*)*";
 constexpr std::string_view kByte = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
 
 std::optional<std::string> format_pattern(std::string_view format) {
@@ -272,8 +274,7 @@ std::optional<std::string> format_pattern(std::string_view format) {
   if (format == "duration") return std::string(kDuration);
   if (format == "hostname") return std::string(kHostname);
   if (format == "email") {
-    return concat("[A-Za-z0-9_+\\-]{1,32}(\\.[A-Za-z0-9_+\\-]{1,15}){0,2}@", kHostname,
-                  "\\.[a-z]{2,16}");
+    return concat("[A-Za-z0-9_+\\-]+(\\.[A-Za-z0-9_+\\-]+)*@", kHostname, "\\.[a-z]{2,8}");
   }
   if (format == "ipv4") return concat("(", kByte, "\\.){3}", kByte);
   if (format == "ipv6") return "([0-9a-f]{1,4}:){7}[0-9a-f]{1,4}";
@@ -287,12 +288,12 @@ std::optional<std::string> format_pattern(std::string_view format) {
 }  // namespace
 
 std::optional<std::string> pattern_grammar(std::string_view pattern) {
-  return PatternScan(pattern).run();
+  return PatternScan(pattern, kMostPatternSize).run();
 }
 
 std::optional<std::string> format_grammar(std::string_view format) {
   const std::optional<std::string> pattern = format_pattern(format);
-  return pattern ? pattern_grammar(*pattern) : std::nullopt;
+  return pattern ? PatternScan(*pattern, kMostFormatSize).run() : std::nullopt;
 }
 
 }  // namespace hypenet

@@ -11,7 +11,7 @@ namespace hypenet {
 /// where it has something that differs between dialects, that a grammar cannot hold or that JSON
 /// writes with an escape: look-around, back-references, word boundaries, anchors inside, lazy
 /// repeats, quotation marks, backslashes, control and non-ASCII characters; or where it is longer
-/// than 10,000 characters once its repeats are written out.
+/// than 64 characters once its repeats are written out.
 std::optional<std::string> pattern_grammar(std::string_view pattern);
 
 /// The same of a format: date, time, date-time, duration, email, hostname, ipv4, ipv6, uuid, uri.

@@ -166,18 +166,25 @@ TEST_F(Constraint, what_is_not_valid_may_not_come) {
 }
 
 TEST_F(Constraint, formats_hold) {
-  for (const char* format : {"date", "time", "date-time", "duration", "email", "hostname", "ipv4",
-                             "ipv6", "uuid", "uri"}) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"date", "2024-11-30"},
+      {"time", "23:59:59Z"},
+      {"date-time", "2026-11-30T23:59:59.5+01:00"},
+      {"duration", "P1Y2M3DT4H"},
+      {"email", "a.b+c@d-e.example.org"},
+      {"hostname", "a-1.example.org"},
+      {"ipv4", "192.168.0.255"},
+      {"ipv6", "2001:db8:0:0:0:0:0:1"},
+      {"uuid", "01234567-89ab-cdef-0123-456789abcdef"},
+      {"uri", "https://example.org/a?b=c%20d"}};
+  for (const auto& [format, text] : cases) {
     std::vector<std::string> ignored;
     const Json asked = {{"type", "string"}, {"format", format}};
-    const GrammarPtr grammar = compiler().compile_schema(asked, true, ignored);
-    const auto answer = walk(*mask(grammar), 3);
-    ASSERT_TRUE(answer) << format;
-    EXPECT_TRUE(Json::parse(*answer, nullptr, false).is_string()) << *answer;
+    const auto held = mask(compiler().compile_schema(asked, true, ignored));
+    const std::string answer = concat("\"", text, "\"");
+    EXPECT_EQ(take(*held, answer), answer);
+    EXPECT_TRUE(may_end(*held)) << format;
   }
-  const auto held = mask(schema(R"({"type": "string", "format": "date-time"})"));
-  EXPECT_EQ(take(*held, R"("2026-11-30T23:59:59.5+01:00")"), R"("2026-11-30T23:59:59.5+01:00")");
-  EXPECT_TRUE(may_end(*held));
   EXPECT_EQ(take(*mask(schema(R"({"type": "string", "format": "date"})")), R"("2026-02-30")"),
             R"("2026-02-)");
 }

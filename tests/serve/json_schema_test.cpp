@@ -139,12 +139,11 @@ TEST(JsonSchema, patterns_become_grammars_or_are_not_taken) {
             R"([^\0-\x1f\"\\0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz]{2,3} )"
             R"(([ ]  | "" ) [\/] )");
   EXPECT_EQ(pattern_grammar("[!-$\\-]+"), R"([!#\$\-]+ )");
-  for (const char* refused : {"a^",          "a$b",       "(^a)",     "(?=a)",    "(?<n>a)",
-                              R"(\b)",       R"(\1)",     R"(\p{L})", "\"",       R"(\\)",
-                              "é",           "[",         "[]",       "[]]",      R"([^\w\W])",
-                              R"([^ -~\D])", "a*?",       "*",        "(",        ")",
-                              "a{2",         "a{,2}",     "a{3,2}",   "a{99999}", "(a{100}){101}",
-                              R"(\n)",       R"(\u0041)", "\t"}) {
+  for (const char* refused :
+       {"a^",        "a$b",   "(^a)",  "(?=a)",     "(?<n>a)", R"(\b)", R"(\1)",      R"(\p{L})",
+        "\"",        R"(\\)", "é",     "[",         "[]",      "[]]",   R"([^\w\W])", R"([^ -~\D])",
+        "a*?",       "*",     "(",     ")",         "a{2",     "a{,2}", "a{3,2}",     "a{99999}",
+        "(a{8}){9}", "a{65}", R"(\n)", R"(\u0041)", "\t"}) {
     EXPECT_EQ(pattern_grammar(refused), std::nullopt) << refused;
   }
 }
