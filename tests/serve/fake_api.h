@@ -83,14 +83,17 @@ class FakeApi {
   }
 
   static std::string event(const Json& choice) {
-    return concat("data: ", Json{{"choices", {choice}}, {"usage", nullptr}}.dump(), "\n\n");
+    return concat("data: ", Json{{"choices", Json::array({choice})}, {"usage", nullptr}}.dump(),
+                  "\n\n");
   }
 
   int64_t reused(const Json& prompt) {
     int64_t longest = 0;
     for (const Json& earlier : prompts_) {
-      const auto [mine, theirs] = std::ranges::mismatch(prompt, earlier);
-      longest = std::max<int64_t>(longest, std::distance(prompt.begin(), mine));
+      size_t same = 0;
+      while (same < std::min(prompt.size(), earlier.size()) && prompt[same] == earlier[same])
+        ++same;
+      longest = std::max(longest, static_cast<int64_t>(same));
     }
     prompts_.push_back(prompt);
     return longest;

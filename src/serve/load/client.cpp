@@ -94,7 +94,7 @@ void LoadClient::open(Connection& connection, size_t index) {
   constexpr int kOn = 1;
   setsockopt(connection.socket, IPPROTO_TCP, TCP_NODELAY, &kOn, sizeof(kOn));
   epoll_event wanted{};
-  wanted.events = EPOLLIN | EPOLLOUT | EPOLLET;
+  wanted.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
   wanted.data.u64 = index;
   epoll_ctl(epoll_, EPOLL_CTL_ADD, connection.socket, &wanted);
   // What fails here is told when it is first written to.
@@ -149,7 +149,8 @@ void LoadClient::write(size_t index) {
   }
 }
 
-void LoadClient::read(size_t index) {
+/// Reads until nothing is left: fewer bytes than asked for say so, but for an end behind them.
+void LoadClient::read(size_t index, bool has_ended) {
   Connection& connection = connections_[index];
   std::string body;
   for (bool has_more = true; has_more && connection.socket >= 0;) {
@@ -171,7 +172,7 @@ void LoadClient::read(size_t index) {
       error = fault.what();
     }
     if (!error.empty() || connection.reader.is_whole()) return end(index, body, error);
-    has_more = count == std::ssize(input_);
+    has_more = has_ended || count == std::ssize(input_);
   }
   if (!body.empty()) told_({connection.request, connection.reader.status(), body, false, ""});
 }
@@ -199,7 +200,8 @@ void LoadClient::poll(double seconds) {
     const uint32_t flags = events[static_cast<size_t>(i)].events;
     if (connections_[index].socket < 0) continue;
     if ((flags & EPOLLOUT) != 0) write(index);
-    if ((flags & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) read(index);
+    const bool has_ended = (flags & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+    if ((flags & EPOLLIN) != 0 || has_ended) read(index, has_ended);
   }
   end_late();
 }

@@ -61,7 +61,7 @@ class LoadClient {
   size_t connection();
   void open(Connection& connection, size_t index);
   void write(size_t index);
-  void read(size_t index);
+  void read(size_t index, bool has_ended);
   void end(size_t index, std::string_view body, const std::string& error);
   void end_late();
   void close(Connection& connection);
