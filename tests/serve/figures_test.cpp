@@ -76,7 +76,7 @@ TEST(LoadFigures, rows_have_their_names_and_two_places) {
   EXPECT_EQ(value_of(figures, "Mean TTFT (ms):"), "100.00");
   EXPECT_EQ(value_of(figures, "P99 E2EL (ms):"), "200.00");
   EXPECT_EQ(value_of(figures, "Hit share (%):"), "40.00");
-  EXPECT_EQ(value_of(figures, "Server CPU (s a 1,000 output tokens):"), "0.50");
+  EXPECT_EQ(value_of(figures, "Server CPU (s a 1,000 output tokens):"), "0.5000");
   EXPECT_EQ(value_of(figures, "Request goodput (req/s):"), "none");
   EXPECT_EQ(figures.json()["mean_ttft_ms"], figures.first_token.mean);
 }

@@ -134,6 +134,7 @@ void LoadClient::send(int64_t number, std::string_view head, std::string_view fi
   connection.unsent += body;
   connection.request = number;
   connection.reader = {};
+  connection.broken = 0;
   connection.deadline = monotonic_seconds() + timeout;
   ++under_way_;
   write(index);
@@ -144,7 +145,11 @@ void LoadClient::write(size_t index) {
   while (!connection.unsent.empty()) {
     const ssize_t sent =
         ::send(connection.socket, connection.unsent.data(), connection.unsent.size(), MSG_NOSIGNAL);
-    if (sent < 0) return;  // not yet; or broken, which reading tells
+    if (sent < 0) {
+      // The first reason is the true one; reading tells it.
+      if (errno != EAGAIN && errno != EINTR && connection.broken == 0) connection.broken = errno;
+      return;
+    }
     connection.unsent.erase(0, static_cast<size_t>(sent));
   }
 }
@@ -161,11 +166,12 @@ void LoadClient::read(size_t index, bool has_ended) {
       closed_.push_back(index);
       return close(connection);
     }
-    std::string error = count < 0 ? system_error_text(errno) : "";
+    const int code = count < 0 ? errno : count == 0 ? connection.broken : 0;
+    std::string error = code != 0 ? system_error_text(code) : "";
     try {
       if (count > 0) {
         connection.reader.push({input_.data(), static_cast<size_t>(count)}, body);
-      } else if (count == 0) {
+      } else if (code == 0) {
         connection.reader.end();
       }
     } catch (const Error& fault) {

@@ -54,6 +54,7 @@ class LoadClient {
     int socket = -1;
     int64_t request = -1;  // -1: idle
     std::string unsent;
+    int broken = 0;  // the system's code for why it cannot be written to
     AnswerReader reader;
     double deadline = 0;
   };

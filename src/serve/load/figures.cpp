@@ -2,9 +2,9 @@
 #include "serve/load/figures.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
-#include <cstdio>
 #include <numeric>
 
 #include "base/error.h"
@@ -41,10 +41,12 @@ void find_peaks(const std::vector<RequestRecord>& records, LoadFigures& figures)
   figures.peak_requests = *std::ranges::max_element(requests);
 }
 
-std::string with_two_places(double value) {
-  std::string text = concat(std::llround(std::abs(value) * 100));
-  text.insert(0, text.size() < 3 ? 3 - text.size() : 0, '0');
-  return text.insert(text.size() - 2, ".");
+std::string decimal(double value, int places = 2) {
+  std::array<char, 64> text{};
+  const auto end =
+      std::to_chars(text.data(), text.data() + text.size(), value, std::chars_format::fixed, places)
+          .ptr;
+  return {text.data(), end};
 }
 
 }  // namespace
@@ -117,7 +119,7 @@ std::vector<LoadFigures::Row> LoadFigures::rows(int64_t clients, double rate) co
   std::vector<Row> rows = {{"Successful requests:", concat(successful)},
                            {"Failed requests:", concat(failed)}};
   const auto add = [&](const std::string& name, double value) {
-    rows.push_back({name, with_two_places(value)});
+    rows.push_back({name, decimal(value)});
   };
   const auto add_delays = [&](const std::string& head, const std::string& name,
                               const Delays& delays) {
@@ -146,8 +148,8 @@ std::vector<LoadFigures::Row> LoadFigures::rows(int64_t clients, double rate) co
   add("Hit share (%):", 100.0 * static_cast<double>(reused_tokens) /
                             static_cast<double>(std::max<int64_t>(prompt_tokens, 1)));
   if (server_cpu_seconds && answer_tokens > 0) {
-    add("Server CPU (s a 1,000 output tokens):",
-        *server_cpu_seconds * 1e3 / static_cast<double>(answer_tokens));
+    const double each = *server_cpu_seconds * 1e3 / static_cast<double>(answer_tokens);
+    rows.push_back({"Server CPU (s a 1,000 output tokens):", decimal(each, 4)});
   }
   return rows;
 }
