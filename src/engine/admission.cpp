@@ -119,7 +119,7 @@ std::optional<Awaited> Engine::Core::whom_to_await(int64_t number, const Sequenc
   for (const auto& [other, leader] : sequences) {
     if (other == number || !leader.is_reading() || leader.place == nullptr ||
         leader.request.salt != sequence.request.salt || leader.prefilled < position ||
-        (sequence.mode == ReuseMode::kExact && !leader.place->is_exact)) {
+        (sequence.mode == ReuseMode::kExact && leader.mode != ReuseMode::kExact)) {
       continue;
     }
     const auto& theirs = leader.request.prompt;

@@ -47,9 +47,8 @@ std::optional<SavedPrefix> PrefixCache::save(std::span<const int32_t> tokens,
                                              const std::string& salt) {
   const auto match = tree_.find(
       salt, {.tokens = tokens, .mode = ReuseMode::kNearest, .limit = std::ssize(tokens)});
-  PrefixNode* last = match.rest == nullptr && match.position > 0 ? match.node : nullptr;
-  if (last == nullptr && match.node->parent != nullptr) last = match.node;
-  if (last == nullptr) return std::nullopt;
+  PrefixNode* last = match.node;
+  if (last->parent == nullptr) return std::nullopt;
   side_.wait();
   SavedPrefix saved;
   saved.tokens.assign(tokens.begin(), tokens.begin() + last->end);

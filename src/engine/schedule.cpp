@@ -133,9 +133,11 @@ void Engine::Core::keep(Sequence& sequence, int64_t position, bool is_on_grid) {
     tokens.push_back(in_answer < 0 ? prompt[static_cast<size_t>(i)]
                                    : sequence.answer[static_cast<size_t>(in_answer)]);
   }
+  // One that went on from the middle of a piece did not read it as one.
+  const bool is_whole = sequence.report->reused <= sequence.place->end;
   sequence.place = cache->keep(sequence.place,
                                {.tokens = tokens,
-                                .is_exact = is_on_grid,
+                                .is_exact = is_on_grid && is_whole,
                                 .is_marked = is_on_grid && is_marked(sequence, position),
                                 .thinning_keeps = sequence.worth_keeping,
                                 .question = last_question(sequence)},
