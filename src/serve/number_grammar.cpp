@@ -35,6 +35,7 @@ std::string digits_from_to(char least, char most) { return concat("[", least, "-
 
 std::string at_least(std::string_view bound) {
   if (bound.empty()) return "\"\"";
+  if (bound.find_first_not_of('0') == bound.npos) return any_digits(bound.size(), bound.size());
   const std::string_view rest = bound.substr(1);
   Choices choices{concat(exactly(bound.substr(0, 1)), " ", at_least(rest))};
   if (bound[0] < '9') {
@@ -46,6 +47,7 @@ std::string at_least(std::string_view bound) {
 
 std::string at_most(std::string_view bound) {
   if (bound.empty()) return "\"\"";
+  if (bound.find_first_not_of('9') == bound.npos) return any_digits(bound.size(), bound.size());
   const std::string_view rest = bound.substr(1);
   Choices choices{concat(exactly(bound.substr(0, 1)), " ", at_most(rest))};
   if (bound[0] > '0') {
@@ -71,12 +73,12 @@ std::string of_one_length(std::string_view least, std::string_view most) {
 }
 
 std::string naturals_between(int64_t least, int64_t most) {
-  const std::string last = std::to_string(most);
-  Choices choices;
-  for (std::string first = std::to_string(least); first.size() <= last.size();
-       first = concat("1", std::string(first.size(), '0'))) {
-    choices.push_back(
-        of_one_length(first, first.size() == last.size() ? last : std::string(first.size(), '9')));
+  const std::string first = std::to_string(least), last = std::to_string(most);
+  if (first.size() == last.size()) return of_one_length(first, last);
+  Choices choices{of_one_length(first, std::string(first.size(), '9')),
+                  of_one_length(concat("1", std::string(last.size() - 1, '0')), last)};
+  if (last.size() > first.size() + 1) {  // any number of the lengths between
+    choices.push_back(concat("[1-9]", any_digits(first.size(), last.size() - 2)));
   }
   return one_of(choices);
 }

@@ -38,8 +38,8 @@ constexpr Keyword kKeywords[] = {{"properties", "object"},
 
 /// So many literals stand for multipleOf; more are not supported.
 constexpr int64_t kMostMultiples = 512;
-/// Integers of one bound have this as the other: float64 holds them all.
-constexpr int64_t kLargestInteger = 9'007'199'254'740'991;
+/// Integers of one bound have this as the other: 15 digits, which float64 holds.
+constexpr int64_t kLargestInteger = 999'999'999'999'999;
 /// Numbers with bounds are counted in millionths up to here.
 constexpr int64_t kLargestCounted = 1'000'000'000;
 constexpr std::string_view kLarger = " [1-9] [0-9]{9,15} (\".\" [0-9]{1,6})?";
@@ -166,6 +166,9 @@ SchemaReader::Expression SchemaReader::read_object(const Json& schema, const Pla
   ObjectGrammar object;
   // Objects of which nothing is known may have anything; where properties are listed, a model
   // that adds others is mistaken more often than not.
+  const auto listed = static_cast<int64_t>(std::max(properties.size(), required.size()));
+  HYPENET_CHECK(listed <= kMostProperties, place.path, ".properties: expected at most ",
+                kMostProperties, ", found ", listed);
   const bool is_open = properties.empty() && required.empty();
   const Json others = schema.value("additionalProperties", Json(is_open));
   const Expression other = read(others, place.inside("additionalProperties"));
@@ -188,7 +191,12 @@ SchemaReader::Expression SchemaReader::read_object(const Json& schema, const Pla
     if (!value) return none(place, concat(name, " is required, and may not be there"));
     object.properties.push_back({name, *value, true});
   }
-  if (is_narrowed) object.additional.reset();  // the key must not come back as another one
+  // A key that was left out must not come back as another one; and other keys are told apart from
+  // those listed letter by letter, of which a grammar bears only so many.
+  if (object.additional) {
+    for (const auto& property : object.properties) key_bytes_ += std::ssize(property.key);
+  }
+  if (is_narrowed || key_bytes_ > kMostKeyBytes) object.additional.reset();
   if (!set_counts(schema, object, place)) return std::nullopt;
   return add_object(object, *rules_);
 }

@@ -15,7 +15,7 @@ namespace {
 
 // Characters of a pattern, repeats written out: more could take seconds to compile, and a group of
 // many forms repeated a second for a mask.
-constexpr int64_t kMostPatternSize = 64, kMostFormatSize = 1'000;
+constexpr int64_t kMostPatternSize = 64, kMostNestedSize = 24, kMostFormatSize = 1'000;
 
 /// Characters that a place of a pattern may have.
 struct CharacterSet {
@@ -142,6 +142,7 @@ class PatternScan {
     is_empty_ = false;
     may_repeat_ = true;
     last_ = size;
+    last_varies_ = false;
     sizes_.back() += size;
     return true;
   }
@@ -152,7 +153,9 @@ class PatternScan {
     ebnf_.insert(ebnf_.size() - 1, repeat);
     may_repeat_ = false;
     sizes_.back() += last_ * (most - 1);
-    return true;
+    varies_.back() = true;
+    return !(last_varies_ && most > 1 && most_ == kMostPatternSize &&
+             last_ * most > kMostNestedSize);
   }
 
   void end_branch() {
@@ -207,6 +210,7 @@ class PatternScan {
       rest_.remove_prefix(2);
     }
     sizes_.push_back(0);
+    varies_.push_back(false);
     ebnf_ += "(";
     is_empty_ = true;
     may_repeat_ = false;
@@ -218,7 +222,11 @@ class PatternScan {
     end_branch();
     const int64_t size = sizes_.back();
     sizes_.pop_back();
-    return add_piece(")", size);
+    const bool varies = varies_.back();
+    varies_.pop_back();
+    add_piece(")", size);
+    last_varies_ = varies;
+    return true;
   }
 
   /// {n}, {n,} or {n,m}.
@@ -244,10 +252,12 @@ class PatternScan {
   std::string_view rest_;
   const int64_t most_;
   std::string ebnf_;
-  bool is_empty_ = true;           // nothing came yet of this branch
-  bool may_repeat_ = false;        // what came last is a piece
-  std::vector<int64_t> sizes_{0};  // of the open groups, outermost first
-  int64_t last_ = 0;               // of the piece that a repeat would repeat
+  bool is_empty_ = true;             // nothing came yet of this branch
+  bool may_repeat_ = false;          // what came last is a piece
+  std::vector<int64_t> sizes_{0};    // of the open groups, outermost first
+  std::vector<bool> varies_{false};  // of the open groups: whether they have repeats
+  bool last_varies_ = false;
+  int64_t last_ = 0;  // of the piece that a repeat would repeat
 };
 
 /// Days that every year has.

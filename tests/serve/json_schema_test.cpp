@@ -106,7 +106,7 @@ TEST(JsonSchema, bounds_hold) {
   EXPECT_THAT(ignored_in(R"({"maxItems": 1000000000})"), ElementsAre("maxItems"));
   EXPECT_THAT(refusal_of(R"({"maxLength": 1000000000})", true),
               HasSubstr("'maxLength' is not supp"));
-  EXPECT_THAT(refusal_of(R"({"type": "integer", "minimum": 1e17})"), HasSubstr("in amount"));
+  EXPECT_THAT(refusal_of(R"({"type": "integer", "minimum": 1e16})"), HasSubstr("in amount"));
   Json many = {{"anyOf", Json::array()}};
   for (int i = 0; i < 300; ++i) {
     const std::string name = std::to_string(i);
@@ -139,11 +139,16 @@ TEST(JsonSchema, patterns_become_grammars_or_are_not_taken) {
             R"([^\0-\x1f\"\\0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz]{2,3} )"
             R"(([ ]  | "" ) [\/] )");
   EXPECT_EQ(pattern_grammar("[!-$\\-]+"), R"([!#\$\-]+ )");
-  for (const char* refused :
-       {"a^",        "a$b",   "(^a)",  "(?=a)",     "(?<n>a)", R"(\b)", R"(\1)",      R"(\p{L})",
-        "\"",        R"(\\)", "é",     "[",         "[]",      "[]]",   R"([^\w\W])", R"([^ -~\D])",
-        "a*?",       "*",     "(",     ")",         "a{2",     "a{,2}", "a{3,2}",     "a{99999}",
-        "(a{8}){9}", "a{65}", R"(\n)", R"(\u0041)", "\t"}) {
+  for (const char* refused : {"a^",          "a$b",       "(^a)",
+                              "(?=a)",       "(?<n>a)",   R"(\b)",
+                              R"(\1)",       R"(\p{L})",  "\"",
+                              R"(\\)",       "é",         "[",
+                              "[]",          "[]]",       R"([^\w\W])",
+                              R"([^ -~\D])", "a*?",       "*",
+                              "(",           ")",         "a{2",
+                              "a{,2}",       "a{3,2}",    "a{99999}",
+                              "(a{8}){9}",   "a{65}",     "(a{1,8}){1,4}",
+                              R"(\n)",       R"(\u0041)", "\t"}) {
     EXPECT_EQ(pattern_grammar(refused), std::nullopt) << refused;
   }
 }
