@@ -28,7 +28,10 @@ std::string add_schema(const Json& schema, bool strict, const std::string& place
   const auto bytes = static_cast<int64_t>(schema.dump().size());
   HYPENET_CHECK(bytes <= kMostSchemaBytes, place, ": expected at most ", kMostSchemaBytes,
                 " bytes of JSON, found ", bytes);
-  return SchemaReader(schema, strict, place, ignored).read_into(rules);
+  std::string value = SchemaReader(schema, strict, place, ignored).read_into(rules);
+  HYPENET_CHECK(rules.size() <= kMostGrammarBytes, place, ": expected a grammar of at most ",
+                kMostGrammarBytes, " bytes, found ", rules.size());
+  return value;
 }
 
 }  // namespace hypenet

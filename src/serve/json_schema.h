@@ -14,7 +14,7 @@ namespace hypenet {
 /// Bounds of what is read, so that no schema takes long to compile.
 inline constexpr int64_t kMostSchemaBytes = 65'536, kMostSchemaDepth = 64, kMostSchemaNodes = 4'096,
                          kMostSchemaRefs = 256, kMostRepeats = 10'000, kMostProperties = 256,
-                         kMostKeyBytes = 400;
+                         kMostKeyBytes = 400, kMostPatterns = 64, kMostGrammarBytes = 262'144;
 
 /// Adds the rules of a schema (of JSON Schema's drafts 7 to 2020-12 the part that
 /// docs/serving-constraints.md lists) to `rules`; returns what stands for a value of it. `place`

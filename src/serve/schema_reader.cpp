@@ -62,7 +62,7 @@ std::string SchemaReader::read_into(EbnfRules& rules) {
 
 SchemaReader::Expression SchemaReader::pass(EbnfRules& rules, bool& found) {
   rules_ = &rules;
-  nodes_ = key_bytes_ = 0;
+  nodes_ = key_bytes_ = patterns_ = 0;
   order_.clear();
   Expression root = read(root_, place_);
   const std::string of_root = contradiction_;

@@ -74,7 +74,7 @@ class SchemaReader {
   // Of a pass:
   EbnfRules* rules_ = nullptr;
   std::vector<std::string> order_;  // of references, as they were met
-  int64_t nodes_ = 0, key_bytes_ = 0;
+  int64_t nodes_ = 0, key_bytes_ = 0, patterns_ = 0;
   std::string contradiction_;  // the last that was found
 };
 

@@ -265,6 +265,8 @@ SchemaReader::Expression SchemaReader::read_string(const Json& schema, const Pla
     if (!schema.contains(key)) continue;
     HYPENET_CHECK(schema[key].is_string(), place.path, ".", key, ": expected a string, found ",
                   json_kind(schema[key]));
+    HYPENET_CHECK(++patterns_ <= kMostPatterns, place_.path, ": expected at most ", kMostPatterns,
+                  " patterns and formats, found more");
     const auto text = schema[key].get<std::string>();
     const auto found = *key == 'p' ? pattern_grammar(text) : format_grammar(text);
     if (!found || expression) unsupported(key, place);

@@ -107,6 +107,11 @@ TEST(JsonSchema, bounds_hold) {
   EXPECT_THAT(refusal_of(R"({"maxLength": 1000000000})", true),
               HasSubstr("'maxLength' is not supp"));
   EXPECT_THAT(refusal_of(R"({"type": "integer", "minimum": 1e16})"), HasSubstr("in amount"));
+  Json properties = Json::object(), patterns = Json::object();
+  for (int i = 0; i < 257; ++i) properties[std::to_string(i)] = true;
+  EXPECT_THAT(refusal(Json{{"properties", properties}}), HasSubstr("at most 256, found 257"));
+  for (int i = 0; i < 65; ++i) patterns[std::to_string(i)] = {{"pattern", "a"}};
+  EXPECT_THAT(refusal(Json{{"properties", patterns}}), HasSubstr("at most 64 patterns"));
   Json many = {{"anyOf", Json::array()}};
   for (int i = 0; i < 300; ++i) {
     const std::string name = std::to_string(i);
