@@ -17,6 +17,7 @@
 // The library is built with XGRAMMAR_LOG_CUSTOMIZE, so that it writes nowhere and errors are ours.
 namespace xgrammar {
 
+// NOLINTBEGIN(readability-identifier-naming): the library's names
 [[noreturn]] void LogFatalImpl(const std::string& file, int line, const std::string& message);
 void LogMessageImpl(const std::string& file, int line, int level, const std::string& message);
 
@@ -25,6 +26,7 @@ void LogFatalImpl(const std::string& /*file*/, int /*line*/, const std::string& 
 }
 void LogMessageImpl(const std::string& /*file*/, int /*line*/, int /*level*/,
                     const std::string& /*message*/) {}
+// NOLINTEND(readability-identifier-naming)
 
 }  // namespace xgrammar
 

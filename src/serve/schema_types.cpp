@@ -54,10 +54,8 @@ struct Bounds {
 Bounds bounds_of(const Json& schema, int64_t scale, int64_t largest, const std::string& place) {
   Bounds bounds;
   const auto steps = static_cast<double>(scale);
-  for (const auto& [key, is_exclusive] : {std::pair{"minimum", false},
-                                          {"exclusiveMinimum", true},
-                                          {"maximum", false},
-                                          {"exclusiveMaximum", true}}) {
+  for (const char* key : {"minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"}) {
+    const bool is_exclusive = *key == 'e';
     if (!schema.contains(key)) continue;
     HYPENET_CHECK(schema[key].is_number(), place, ".", key, ": expected a number, found ",
                   json_kind(schema[key]));
