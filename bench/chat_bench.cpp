@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "serve/answer_text.h"
+#include "serve/text/answer_text.h"
 #include "text/chat_prompt.h"
 
 namespace {

@@ -1,4 +1,4 @@
-# Builds src/serve/page/index.html into the program (src/serve/page.h): a source file with the page as one string and the
+# Builds src/serve/page/index.html into the program (src/serve/page/page.h): a source file with the page as one string and the
 # policy that lets a browser run its one script and its one style and nothing else.
 set(page_file ${CMAKE_SOURCE_DIR}/src/serve/page/index.html)
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${page_file})
@@ -37,7 +37,7 @@ string(CONCAT HYPENET_PAGE_POLICY "default-src 'none'; script-src ${script_hash}
   "img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
   "require-trusted-types-for 'script'; trusted-types 'none'")
 file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/page.cpp @ONLY CONTENT "// Written by cmake/EmbedPage.cmake from src/serve/page/index.html.
-#include \"serve/page.h\"
+#include \"serve/page/page.h\"
 
 namespace hypenet {
 std::string_view page() {

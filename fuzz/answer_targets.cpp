@@ -2,7 +2,7 @@
 #include <cstdlib>
 
 #include "fuzz/target.h"
-#include "serve/answer_text.h"
+#include "serve/text/answer_text.h"
 #include "tests/support/byte_tokenizer.h"
 #include "tests/support/temporary_folder.h"
 

@@ -5,10 +5,10 @@
 
 #include "base/error.h"
 #include "fuzz/target.h"
-#include "serve/anthropic_form.h"
-#include "serve/completion_form.h"
-#include "serve/http_reader.h"
-#include "serve/text_forms.h"
+#include "serve/api/anthropic_form.h"
+#include "serve/api/completion_form.h"
+#include "serve/api/text_forms.h"
+#include "serve/http/http_reader.h"
 
 namespace hypenet::fuzz {
 namespace {

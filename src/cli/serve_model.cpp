@@ -9,7 +9,7 @@
 #include "base/version.h"
 #include "data/token_shard.h"
 #include "engine/generation_config.h"
-#include "serve/answer_text.h"
+#include "serve/text/answer_text.h"
 #include "text/stop_ids.h"
 
 namespace hypenet {

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "serve/engine_thread.h"
-#include "serve/http.h"
+#include "serve/http/http.h"
 #include "serve/metrics.h"
 #include "serve/prefix_router.h"
 #include "serve/prepare.h"

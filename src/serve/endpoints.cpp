@@ -2,11 +2,11 @@
 #include <algorithm>
 
 #include "base/version.h"
-#include "serve/anthropic_form.h"
-#include "serve/page.h"
+#include "serve/api/anthropic_form.h"
+#include "serve/api/text_forms.h"
+#include "serve/page/page.h"
 #include "serve/service_impl.h"
 #include "serve/status.h"
-#include "serve/text_forms.h"
 
 namespace hypenet {
 namespace {

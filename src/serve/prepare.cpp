@@ -4,8 +4,8 @@
 #include <ctime>
 #include <utility>
 
-#include "serve/anthropic_form.h"
-#include "serve/completion_form.h"
+#include "serve/api/anthropic_form.h"
+#include "serve/api/completion_form.h"
 
 namespace hypenet {
 namespace {

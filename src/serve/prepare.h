@@ -9,10 +9,10 @@
 
 #include "base/random.h"
 #include "engine/options.h"
-#include "serve/answer_text.h"
-#include "serve/answer_writer.h"
-#include "serve/chat_form.h"
+#include "serve/api/answer_writer.h"
+#include "serve/api/chat_form.h"
 #include "serve/served_folder.h"
+#include "serve/text/answer_text.h"
 #include "text/chat_prompt.h"
 
 namespace hypenet {

@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "engine/grid.h"
-#include "serve/constraint.h"
-#include "serve/served_model.h"
-#include "serve/tool_calls.h"
+#include "serve/api/served_model.h"
+#include "serve/grammar/constraint.h"
+#include "serve/text/tool_calls.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 

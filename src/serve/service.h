@@ -10,7 +10,7 @@
 #include "engine/engine.h"
 #include "serve/access.h"
 #include "serve/answers_under_way.h"
-#include "serve/http.h"
+#include "serve/http/http.h"
 #include "serve/served_folder.h"
 #include "serve/sessions.h"
 

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "engine/engine.h"
-#include "serve/api_error.h"
+#include "serve/api/api_error.h"
 
 namespace hypenet {
 

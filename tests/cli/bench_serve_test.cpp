@@ -2,7 +2,7 @@
 #include <gmock/gmock.h>
 
 #include "base/json.h"
-#include "tests/serve/fake_api.h"
+#include "tests/serve/load/fake_api.h"
 #include "tests/support/program.h"
 #include "tests/support/temporary_folder.h"
 

@@ -7,9 +7,9 @@
 #include <functional>
 #include <string>
 
-#include "serve/api_error.h"
-#include "serve/parameters.h"
-#include "serve/served_model.h"
+#include "serve/api/api_error.h"
+#include "serve/api/parameters.h"
+#include "serve/api/served_model.h"
 #include "text/tokenizer.h"
 
 namespace hypenet {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/json.h"
-#include "tests/serve/served.h"
+#include "tests/serve/http/served.h"
 
 namespace hypenet {
 
