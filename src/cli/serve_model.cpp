@@ -1,3 +1,4 @@
+// Engines, tokenizer, template and fingerprints of a model folder.
 #include "cli/serve_model.h"
 
 #include <fmt/format.h>

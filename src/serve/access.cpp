@@ -1,3 +1,4 @@
+// Keys are compared in constant time; hosts and origins by whole names.
 #include "serve/access.h"
 
 #include <algorithm>

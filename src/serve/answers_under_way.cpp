@@ -1,3 +1,4 @@
+// An answer's life: queued, read, told token by token, ended; or cut off, or failed.
 #include "serve/answers_under_way.h"
 
 #include <algorithm>

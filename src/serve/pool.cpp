@@ -1,3 +1,4 @@
+// One queue, and threads that wait at it.
 #include "serve/pool.h"
 
 #include <utility>

@@ -1,3 +1,4 @@
+// Hashes of every beginning of whole blocks, the latest kept.
 #include "serve/prefix_router.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// What is costly before the engine: templates, tokenizing, grammars.
 #include "serve/prepare.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Figures as JSON, and as a line of the log that nobody can forge.
 #include "serve/request_figures.h"
 
 #include <cmath>

@@ -1,8 +1,4 @@
 // A session on disk: a head of facts, and parts of bytes, each with its checksum.
-//
-//   "HYPSESS1", u32 version, u64 bytes of the head, the head (JSON), u32 its CRC-32C, then the
-//   parts, each from a multiple of 4096 on, then "HYPSESS1" and u64 bytes of the whole file. All
-//   little-endian. head["parts"] lists {name, offset (from the first part on), bytes, crc32c}.
 #pragma once
 
 #include <cstddef>
@@ -24,6 +20,9 @@ struct SessionPart {
   std::vector<std::span<const std::byte>> pieces = {};
 };
 
+/// "HYPSESS1", u32 version, u64 bytes of the head, the head (JSON), u32 its CRC-32C, then the
+/// parts, each from a multiple of 4096 on, then "HYPSESS1" and u64 bytes of the whole file. All
+/// little-endian. head["parts"] lists {name, offset (from the first part on), bytes, crc32c}.
 /// Writes a file that appears whole or not at all. `head` is an object without "parts". Returns
 /// its bytes. Throws Error as FileWriter does.
 size_t write_session(const std::filesystem::path& path, Json head,

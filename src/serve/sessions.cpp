@@ -1,3 +1,4 @@
+// A session's file: facts and pieces in its head; tokens, states and pages as its parts.
 #include "serve/sessions.h"
 
 #include <algorithm>

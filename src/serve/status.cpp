@@ -1,3 +1,4 @@
+// Sums over engines, and their names in metrics and status.
 #include "serve/status.h"
 
 #include <sys/resource.h>

@@ -1,3 +1,4 @@
+// Published values, and sums in pieces.
 #include "base/crc32c.h"
 
 #include <gtest/gtest.h>

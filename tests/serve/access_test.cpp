@@ -1,3 +1,4 @@
+// Who is let in, and who is not.
 #include "serve/access.h"
 
 #include <gmock/gmock.h>

@@ -1,3 +1,4 @@
+// What Prometheus reads.
 #include "serve/metrics.h"
 
 #include <gmock/gmock.h>

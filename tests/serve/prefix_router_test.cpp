@@ -1,3 +1,4 @@
+// Where requests go when there are several engines.
 #include "serve/prefix_router.h"
 
 #include <gtest/gtest.h>

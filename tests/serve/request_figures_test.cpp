@@ -1,3 +1,4 @@
+// Lines of the log.
 #include "serve/request_figures.h"
 
 #include <gmock/gmock.h>

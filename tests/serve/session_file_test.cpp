@@ -1,3 +1,4 @@
+// A file is read whole, or refused.
 #include "serve/session_file.h"
 
 #include <gtest/gtest.h>

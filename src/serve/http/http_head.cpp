@@ -83,7 +83,7 @@ std::string_view HttpRequest::header(std::string_view name) const {
   return found == headers.end() ? std::string_view() : std::string_view(found->value);
 }
 
-HttpFault malformed(std::string message) { return {400, "malformed_request", std::move(message)}; }
+HttpFault malformed(std::string message) { return {400, "bad_request", std::move(message)}; }
 
 std::optional<HttpFault> read_target(HttpRequest& request, std::string_view host) {
   std::string_view target = request.target;
@@ -126,7 +126,7 @@ std::optional<HttpFault> check_head(HttpRequest& request, bool is_http11,
   if (auto fault = check_length(request, is_http11)) return fault;
   const std::string_view coding = request.header("Content-Encoding");
   if (!coding.empty() && !equal_in_any_case(coding, "identity")) {
-    return HttpFault{415, "unsupported_content_encoding",
+    return HttpFault{415, "encoding_not_supported",
                      "bodies are read without Content-Encoding"};
   }
   const std::string_view expected = request.header("Expect");
