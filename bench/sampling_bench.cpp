@@ -28,8 +28,9 @@ void sample(benchmark::State& state, const Case& chosen) {
   RowMasks masks;
   if (chosen.mask > 0) {
     const Tensor bits = (torch::rand({kVocabulary / 32, 32}) < chosen.mask).to(torch::kInt64);
-    const Tensor words = bits.mul(torch::ones({32}, torch::kInt64).cumsum(0).sub(1).exp2()).sum(1);
-    masks = {words.to(torch::kInt64).to(torch::kInt32).view({1, -1}), slots};
+    const Tensor ones = torch::ones({32}, torch::kInt64), places = torch::arange(32, torch::kInt64);
+    const Tensor words = bits.mul(ones.bitwise_left_shift(places)).sum(1);
+    masks = {words.to(torch::kInt32).view({1, -1}), slots};
   }
   for (auto _ : state) {
     const SampledTokens tokens = sample_tokens(logits, slots, slot, masks);
