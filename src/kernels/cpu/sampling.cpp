@@ -183,9 +183,15 @@ void add_biases(const SampleParams& p, int32_t slot, std::vector<float>& x) {
 /// Tokens outside the mask become -infinity.
 HYPENET_VECTORIZED
 void apply_mask(const int32_t* words, int64_t n, float* x) {
+  for (int64_t first = 0; first < n; first += 32) {
+    const auto bits = static_cast<uint32_t>(words[first / 32]);
+    const auto count = static_cast<int32_t>(std::min(n - first, int64_t{32}));
+    // Both are there to be selected from: a branch a token would be guessed wrong.
 #pragma omp simd
-  for (int64_t i = 0; i < n; ++i) {
-    x[i] = (static_cast<uint32_t>(words[i / 32]) >> (i % 32) & 1U) != 0 ? x[i] : -kInfinity;
+    for (int32_t i = 0; i < count; ++i) {
+      const float kept = x[first + i];
+      x[first + i] = (bits >> i & 1U) != 0 ? kept : -kInfinity;
+    }
   }
 }
 
