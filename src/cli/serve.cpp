@@ -272,6 +272,8 @@ void add_serve_command(CLI::App& app) {
                       "folder of saved sessions; without it there are none");
   command->add_option("--log", options->log, "text or json: a line a request")
       ->capture_default_str();
+  command->add_flag("--log-texts", service.limits.tells_texts,
+                    "with the texts of prompt and answer");
   command
       ->add_option("--metrics-prefix", service.metrics_prefix,
                    "of the names in /metrics; vllm: suits its dashboards")

@@ -212,7 +212,9 @@ void AnswersUnderWay::take_news(size_t engine, const Place& place, EngineNews& n
     return fail(place.job, {"model_error", news.failure});
   }
   if (!news.refusal.empty()) {
-    return fail(place.job, {"context_length_exceeded", news.refusal, "messages"});
+    const bool is_text = place.job->answer.form == AnswerForm::kCompletion;
+    return fail(place.job,
+                {"context_length_exceeded", news.refusal, is_text ? "prompt" : "messages"});
   }
   take_event(place, news.event);
 }
@@ -336,6 +338,14 @@ void AnswersUnderWay::measure(Job& job, Usage& usage, Timings& timings) {
   timings.decode_per_second = rate(usage.completion_tokens - choices, figures.decode_seconds);
 }
 
+void AnswersUnderWay::add_texts(Job& job) const {
+  RequestFigures& figures = job.asker.figures;
+  for (const PreparedPrompt& prompt : job.answer.prompts) {
+    figures.prompt += served_.tokenizer.decode(prompt.ids);
+  }
+  for (const Choice& choice : job.choices) figures.answer += served_.tokenizer.decode(choice.ids);
+}
+
 void AnswersUnderWay::finish(const JobPtr& job) {
   Usage usage{.prompt_tokens = job->answer.head.prompt_tokens};
   Timings timings{.reuse_mode = std::string(to_string(job->answer.reuse))};
@@ -343,6 +353,7 @@ void AnswersUnderWay::finish(const JobPtr& job) {
   mean_seconds_ += 0.1 * (job->asker.figures.total_seconds - mean_seconds_);
   const std::string rest = job->writer->finish(usage, timings);
   keep_record(*job);
+  if (limits_.tells_texts) add_texts(*job);
   job->is_over = true;
   jobs_.erase(job->number);
   if (job->answer.streams) {

@@ -26,6 +26,7 @@ struct AnswerLimits {
   int64_t queue = 256;          // choices that wait for a slot
   double queue_seconds = 60;    // of an answer whose prompt was not begun
   double silence_seconds = 15;  // of a stream, until a comment shows that it lives
+  bool tells_texts = false;     // of prompts and answers, to whoever is told their ends
 };
 
 /// Who asked, and how to answer.
@@ -98,6 +99,7 @@ class AnswersUnderWay {
   void end_choice(const JobPtr& job, size_t index, FinishReason reason);
   static void take_reports(Job& job, Usage& usage, Timings& timings);
   static void measure(Job& job, Usage& usage, Timings& timings);
+  void add_texts(Job& job) const;
   void finish(const JobPtr& job);
   void fail(const JobPtr& job, const ApiError& error);
   void cancel_choices(Job& job);

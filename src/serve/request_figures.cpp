@@ -55,7 +55,9 @@ Json to_json(const RequestFigures& figures) {
 }
 
 std::string log_line(const RequestFigures& figures, bool as_json) {
-  const Json json = to_json(figures);
+  Json json = to_json(figures);
+  if (!figures.prompt.empty()) json["prompt"] = figures.prompt;
+  if (!figures.answer.empty()) json["answer"] = figures.answer;
   if (as_json) {
     Json line = {{"time", now()}};
     line.update(json);

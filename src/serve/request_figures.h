@@ -11,6 +11,7 @@ namespace hypenet {
 /// Seconds are counted from the request's arrival to whatever they name; negative: it never came.
 struct RequestFigures {
   std::string id = {}, key_name = {}, route = {}, client = {}, finish = {}, tier = "none";
+  std::string prompt = {}, answer = {};  // texts, for the log alone and where it may have them
   int status = 200;
   int64_t prompt_tokens = 0, cached_tokens = 0, answer_tokens = 0;
   double queue_seconds = -1;    // until the engine began to read its prompt
@@ -24,7 +25,7 @@ struct RequestFigures {
 Json to_json(const RequestFigures& figures);
 
 /// One line without its line feed: "2026-11-30T01:02:03Z id=... status=200 ...", or the object with
-/// the time. Control characters are escaped.
+/// the time; with the texts where there are any. Control characters are escaped.
 std::string log_line(const RequestFigures& figures, bool as_json);
 
 }  // namespace hypenet

@@ -24,7 +24,7 @@ struct ServeOptions {
   double drain_seconds = 30;
   bool salts_by_key = false;  // prefixes are shared under one key only
   bool allows_cache_clear = false;
-  bool logs_json = false, logs_texts = false;
+  bool logs_json = false;
   std::string metrics_prefix = "hypenet_";
   std::filesystem::path session_folder = {};  // empty: no sessions
   SessionFacts session_facts = {};

@@ -287,5 +287,14 @@ TEST(ServiceTest, nobody_finds_texts_in_the_log) {
   for (const std::string& line : running.log()) EXPECT_THAT(line, Not(HasSubstr("secret")));
 }
 
+TEST(ServiceTest, texts_are_in_the_log_where_they_are_asked_for) {
+  RunningService::Setting setting;
+  setting.service.limits.tells_texts = true;
+  const RunningService running(setting);
+  post(running.port(), kChat, chat_body("a secret", 4));
+  EXPECT_THAT(running.log(), testing::Contains(HasSubstr("a secret")));
+  EXPECT_THAT(ask(running.port(), "GET", "/v1/status").body, Not(HasSubstr("secret")));
+}
+
 }  // namespace
 }  // namespace hypenet
