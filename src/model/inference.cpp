@@ -15,7 +15,9 @@ Tensor CausalLmImpl::prefill(const Tensor& ids, Prefix prefix, DecodeState& stat
   const torch::NoGradGuard no_grad;
   const Tensor row = ids.unsqueeze(0);  // [1, T]
   const Context context = make_context(row, {}, prefix.past);
-  prefix.places = places_in_pages(prefix.pages, context.positions, state.sizes.page_tokens);
+  if (state.sizes.pages > 0) {  // there are attention layers
+    prefix.places = places_in_pages(prefix.pages, context.positions, state.sizes.page_tokens);
+  }
   Residual h = {embed(row)};
   for (size_t i = 0; i < layers_.size(); ++i) {
     h = layers_[i]->prefill(h, context, prefix, state.layers[i]);

@@ -126,13 +126,13 @@ constexpr Budget kBudgets[] = {
 class ReuseOf : public Reuse {
  protected:
   void expect_no_difference(ReuseMode mode) {
-    int64_t seed = 0;
+    int64_t seed = 0, host_hits = 0;
     for (const Budget& budget : kBudgets) {
       EngineOptions some = options(budget);
       some.reserved_answer = 8;
       Engine engine(model_, some);
       Talks talks(static_cast<uint64_t>(seed++));
-      const auto all = run_talks(engine, talks, 20, mode);
+      const auto all = run_talks(engine, talks, 30, mode);
       int64_t reused = 0, prompts = 0;
       for (const Found& found : all) {
         expect_begins_as(found, alone(found.request), testing::PrintToString(seed));
@@ -147,15 +147,16 @@ class ReuseOf : public Reuse {
       EXPECT_LE(reused, stats.cache.device_hit_tokens + stats.cache.host_hit_tokens);
       EXPECT_LE(reused, prompts);
       if (seed == 1) {
-        EXPECT_GT(reused, prompts / 5);
+        EXPECT_GT(reused, prompts / 10);
       }
-      if (budget.host_snapshots > 5 && state_bytes_ > 0) {
-        EXPECT_GT(stats.cache.host_hit_tokens, 0) << seed;
-      }
+      host_hits += stats.cache.host_hit_tokens;
       engine.clear_cache();
       engine.check();
       EXPECT_EQ(engine.stats().pages_cached, 0);
       EXPECT_EQ(engine.stats().cache.nodes, 0);
+    }
+    if (state_bytes_ > 0) {
+      EXPECT_GT(host_hits, 0);
     }
   }
 };
