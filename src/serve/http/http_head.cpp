@@ -126,8 +126,7 @@ std::optional<HttpFault> check_head(HttpRequest& request, bool is_http11,
   if (auto fault = check_length(request, is_http11)) return fault;
   const std::string_view coding = request.header("Content-Encoding");
   if (!coding.empty() && !equal_in_any_case(coding, "identity")) {
-    return HttpFault{415, "encoding_not_supported",
-                     "bodies are read without Content-Encoding"};
+    return HttpFault{415, "encoding_not_supported", "bodies are read without Content-Encoding"};
   }
   const std::string_view expected = request.header("Expect");
   if (is_http11 && !expected.empty() && !equal_in_any_case(expected, "100-continue")) {
