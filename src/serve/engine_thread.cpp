@@ -111,9 +111,9 @@ void EngineThread::fail(const std::string& reason) {
 }
 
 void EngineThread::publish() {
-  EngineStats stats = engine_.stats();
+  const EngineStats stats = engine_.stats();
   const std::scoped_lock lock(mutex_);
-  stats_ = std::move(stats);
+  stats_ = stats;
 }
 
 }  // namespace hypenet

@@ -163,7 +163,7 @@ void AnswerText::State::push_content(Event event, std::string_view bytes) {
   if (step.found_stop) phase = Phase::kEnded;
 }
 
-AnswerText::AnswerText(const Tokenizer& tokenizer, AnswerSetting setting)
+AnswerText::AnswerText(const Tokenizer& tokenizer, const AnswerSetting& setting)
     : state_(std::make_unique<State>(tokenizer, setting)) {}
 AnswerText::~AnswerText() = default;
 AnswerText::AnswerText(AnswerText&&) noexcept = default;

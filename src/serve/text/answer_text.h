@@ -39,7 +39,7 @@ class AnswerText {
   };
 
   /// The tokenizer has to outlive it. Empty stop strings are ignored.
-  AnswerText(const Tokenizer& tokenizer, AnswerSetting setting);
+  AnswerText(const Tokenizer& tokenizer, const AnswerSetting& setting);
   ~AnswerText();
   AnswerText(AnswerText&&) noexcept;
   AnswerText& operator=(AnswerText&&) noexcept;
