@@ -97,6 +97,10 @@ OpenedModel open_served(const ServeModelOptions& options) {
   ServedFolder served{.model = std::move(model),
                       .tokenizer = open_tokenizer(options.model.folder, engine.config()),
                       .chat = find_template(options)};
+  for (int64_t id = 0; id < served.tokenizer.vocab_size(); ++id) {
+    served.longest_token = std::max(
+        served.longest_token, std::ssize(served.tokenizer.token_bytes(static_cast<int32_t>(id))));
+  }
   served.grid = {engine.options().prefill_chunk, engine.options().grid_min};
   served.specials_in_messages = options.specials_in_messages;
   served.has_reasoning = has_reasoning(served.tokenizer);

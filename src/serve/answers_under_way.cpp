@@ -49,7 +49,7 @@ struct AnswersUnderWay::Choice {
   AnswerText text;
   int64_t ticket = -1;  // -1: not running
   size_t engine = 0;
-  bool is_over = false;
+  bool is_over = false, is_constrained = false;
   int64_t tokens = 0;
   std::vector<int32_t> ids = {};
   Clock::time_point last_token = {};
@@ -187,6 +187,7 @@ void AnswersUnderWay::submit(const JobPtr& job, size_t index) {
   } catch (const Error& error) {
     return fail(job, {"model_error", error.what()});
   }
+  choice.is_constrained = request.options.mask != nullptr;
   choice.ticket = next_ticket_++;
   choices_.emplace(choice.ticket, Place{job, index});
   engines_[choice.engine]->submit(choice.ticket, std::move(request));
@@ -234,6 +235,11 @@ void AnswersUnderWay::take_event(const Place& place, Event& event) {
   const FinishReason finish = event.finish;
   if (event.id >= 0) take_token(place, event);
   if (job.is_over || job.choices[place.choice].is_over) return;
+  // Where a grammar leaves nothing but the end, which min_tokens or ignore_eos keep away, it is
+  // over.
+  const bool is_whole =
+      finish == FinishReason::kNoToken && job.choices[place.choice].is_constrained;
+  if (is_whole) return end_choice(place.job, place.choice, FinishReason::kStop);
   if (finish == FinishReason::kNoToken) {
     return fail(place.job, {"model_error", "expected a token that may come next, found none"});
   }

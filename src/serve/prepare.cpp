@@ -166,6 +166,16 @@ Json with_tools_in_system(const ChatRequest& chat) {
   return messages;
 }
 
+/// A text that is too long whatever its tokens are is not tokenized to find that out.
+void check_size(const ServedFolder& served, const ServedModel& model, const std::string& text) {
+  const auto bytes = static_cast<int64_t>(text.size());
+  if (served.longest_token == 0 || bytes / served.longest_token <= model.context_length) return;
+  throw ApiError("context_length_exceeded",
+                 concat("prompt: expected below ", model.context_length, " tokens, found at least ",
+                        bytes / served.longest_token),
+                 "prompt");
+}
+
 }  // namespace
 
 EncodedPrompt encode_prompt(const ServedFolder& served, const ChatRequest& chat) {
@@ -235,6 +245,7 @@ PreparedAnswer prepare_completion(const ServedFolder& served, const ServedModel&
   const AnswerSetting setting{.stops = asked.settings.stops};
   for (const CompletionPrompt& prompt : asked.prompts) {
     const auto* text = std::get_if<std::string>(&prompt);
+    if (text != nullptr) check_size(served, model, *text);
     PreparedPrompt& entry = answer.prompts.emplace_back();
     entry.ids =
         text != nullptr ? served.tokenizer.encode(*text) : std::get<std::vector<int32_t>>(prompt);

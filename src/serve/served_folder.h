@@ -27,6 +27,7 @@ struct ServedFolder {
   bool specials_in_messages = false;        // as transformers: messages may hold special tokens
   std::vector<int32_t> stop_ids = {};       // of completions
   std::vector<int32_t> chat_stop_ids = {};  // and what ends a turn
+  int64_t longest_token = 0;                // bytes; 0: not known
   Grid grid = {};                           // of the engines
   std::string fingerprint = {};             // equal ones promise equal bits
   std::shared_ptr<GrammarCompiler> grammars = {};  // Service makes it, of the tokenizer above

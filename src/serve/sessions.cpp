@@ -110,6 +110,12 @@ SavedPrefix read_prefix(const SessionFile& file, const SessionHead& head) {
   return prefix;
 }
 
+/// Not a link, a folder or another thing.
+bool is_file(const fs::path& path) {
+  std::error_code ignored;
+  return fs::is_regular_file(fs::symlink_status(path, ignored));
+}
+
 /// Without paths: they are nobody's affair beyond this machine.
 [[noreturn]] void fail_to_write(const fs::path& folder, int64_t bytes) {
   std::error_code ignored;
@@ -238,7 +244,7 @@ SavedPrefix Sessions::load(const std::string& name, bool as_nearest) const {
 Json Sessions::about(const std::string& name) const {
   const fs::path path = path_of(name);
   std::error_code ignored;
-  if (!fs::exists(path, ignored)) {
+  if (!is_file(path)) {
     throw ApiError("session_not_found", concat("expected a session, found none named ", name));
   }
   Json json = {{"name", name}, {"bytes", fs::file_size(path, ignored)}};
@@ -262,7 +268,8 @@ Json Sessions::list() const {
   std::vector<std::string> names;
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(folder_, ignored)) {
-    if (entry.path().extension() == kEnding) names.push_back(entry.path().stem().string());
+    if (entry.path().extension() == kEnding && is_file(entry.path()))
+      names.push_back(entry.path().stem().string());
   }
   std::ranges::sort(names);
   Json data = Json::array();
@@ -279,7 +286,7 @@ void Sessions::remove(const std::string& name) {
   const Writing writing = begin_writing(name);
   const fs::path path = path_of(name);
   std::error_code error;
-  if (!fs::remove(path, error)) {
+  if (!is_file(path) || !fs::remove(path, error)) {
     if (error) throw ApiError("internal", "the session folder: the session could not be removed");
     throw ApiError("session_not_found", concat("expected a session, found none named ", name));
   }

@@ -51,6 +51,7 @@ class RunningService {
                         .chat = ChatTemplate::named("chatml")};
     served.stop_ids = served.chat_stop_ids = {256};
     served.grid = {setting.engine.prefill_chunk, setting.engine.grid_min};
+    served.longest_token = 16;
     served.fingerprint = "hn-000000000000";
     setting.service.http.port = 0;
     setting.service.session_facts.model = "tiny";

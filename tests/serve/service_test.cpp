@@ -280,6 +280,30 @@ TEST(ServiceTest, several_engines_share_the_work) {
   for (const Json& engine : status["engines"]) EXPECT_GT(engine["decoded_tokens"], 0);
 }
 
+TEST(ServiceTest, a_grammar_that_is_over_ends_the_answer_whatever_keeps_the_end_away) {
+  if (!GrammarCompiler::is_built_in()) GTEST_SKIP() << "built without xgrammar";
+  const RunningService running;
+  Json body = chat_body("x", 60);
+  body["response_format"] = {{"type", "json_schema"},
+                             {"json_schema", {{"name", "x"}, {"schema", {{"const", 1}}}}}};
+  for (const char* field : {"ignore_eos", "min_tokens"}) {
+    Json asked = body;
+    asked[field] = field == std::string_view("min_tokens") ? Json(50) : Json(true);
+    const HttpAnswer answer = post(running.port(), kChat, asked);
+    ASSERT_EQ(answer.status, 200) << answer.body;
+    EXPECT_EQ(answer.json()["choices"][0]["message"]["content"], "1");
+    EXPECT_EQ(answer.json()["choices"][0]["finish_reason"], "stop");
+  }
+}
+
+TEST(ServiceTest, a_text_that_is_far_too_long_is_refused_before_it_is_tokenized) {
+  const RunningService running;
+  const HttpAnswer answer = post(running.port(), "/v1/completions",
+                                 {{"prompt", std::string(2049 * 16, 'a')}, {"max_tokens", 1}});
+  EXPECT_EQ(code_of(answer), "context_length_exceeded");
+  EXPECT_THAT(answer.body, HasSubstr("found at least 2049"));
+}
+
 TEST(ServiceTest, nobody_finds_texts_in_the_log) {
   const RunningService running;
   post(running.port(), kChat, chat_body("a secret", 4));

@@ -102,6 +102,14 @@ TEST_F(SessionsTest, a_file_of_another_model_or_with_another_byte_is_refused) {
   EXPECT_EQ(post(running.port(), kChat, long_chat()).status, 200);
 }
 
+TEST_F(SessionsTest, what_is_no_file_is_no_session) {
+  const RunningService running(setting());
+  std::filesystem::create_directory(folder_ / "d.session");
+  EXPECT_EQ(code_of(ask(running.port(), "DELETE", "/v1/sessions/d")), "session_not_found");
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "d.session"));
+  EXPECT_TRUE(ask(running.port(), "GET", "/v1/sessions").json()["data"].empty());
+}
+
 TEST_F(SessionsTest, without_a_folder_there_are_none) {
   const RunningService running;
   EXPECT_EQ(code_of(ask(running.port(), "GET", "/v1/sessions")), "sessions_disabled");
