@@ -25,7 +25,7 @@ struct Service::Impl::Saving {
   CallPtr call;
   std::string name;
   std::chrono::steady_clock::time_point begun;
-  Sessions::Writing writing;
+  std::optional<Sessions::Writing> writing;  // until the client is answered
   Wanted wanted;
   std::optional<SavedPrefix> prefix = {};  // the longest that an engine has
   size_t asked = 0;                        // engines
@@ -116,6 +116,7 @@ void Service::Impl::write_session(const std::shared_ptr<Saving>& saving) {
   guarded(saving->call, [&] {
     if (!saving->prefix || saving->prefix->tokens.empty()) {
       metrics_.count("session_operations_total", {{"op", "save"}, {"result", "nothing_cached"}});
+      saving->writing.reset();
       throw ApiError("nothing_cached",
                      "expected a prefix that was read before and is kept, found none");
     }
@@ -124,6 +125,7 @@ void Service::Impl::write_session(const std::shared_ptr<Saving>& saving) {
                                         static_cast<int64_t>(saving->wanted.tokens.size()));
       return [this, saving, about] {
         metrics_.count("session_operations_total", {{"op", "save"}, {"result", "ok"}});
+        saving->writing.reset();
         answer(saving->call, {{"name", saving->name},
                               {"tokens", about.tokens},
                               {"saved_tokens", about.saved_tokens},

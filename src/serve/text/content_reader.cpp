@@ -196,7 +196,8 @@ void ContentReader::tell_name(const CallReader& call, std::vector<AnswerDelta>& 
 }
 
 void ContentReader::tell_arguments(std::vector<AnswerDelta>& deltas, bool is_whole) {
-  std::string_view rest = call_reader_.arguments().substr(told_arguments_);
+  std::string_view rest = call_reader_.arguments();
+  rest.remove_prefix(std::min(told_arguments_, rest.size()));
   if (!is_whole) rest = rest.substr(0, complete_utf8_size(rest));
   if (rest.empty()) return;
   told_arguments_ += rest.size();

@@ -92,8 +92,11 @@ void CallReader::take_structure(char byte) {
     case '{':
     case '[':
       if (depth_ == 1 && is_arguments(key_) && !expects_key_) {
-        if (byte == '[' || arguments_begin_ > 0) state_ = State::kBroken;
-        arguments_begin_ = text_.size() - 1;
+        if (byte == '[' || arguments_begin_ > 0) {
+          state_ = State::kBroken;
+        } else {
+          arguments_begin_ = text_.size() - 1;
+        }
       }
       if (depth_ == 0) expects_key_ = true;
       if (++depth_ > kMostDepth) state_ = State::kBroken;
