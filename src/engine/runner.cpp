@@ -110,8 +110,13 @@ Tensor Runner::prefill_rows(const Lease& lease, const Tensor& ids, int64_t past)
 
 Tensor Runner::prefill(const Lease& lease, const Tensor& ids, int64_t past) {
   if (!device_.is_cuda()) return prefill_rows(lease, ids, past);
-  return model_->prefill(ids, {.slot = lease.slot, .past = past, .pages = memory_.pages_of(lease)},
-                         memory_.state());
+  const Prefix prefix{.slot = lease.slot, .past = past, .pages = memory_.pages_of(lease)};
+  const int64_t rows = records_ ? recorded_rows(ids.size(0)) : 0;
+  if (rows == 0) return model_->prefill(ids, prefix, memory_.state());
+  if (!prefill_memory_) prefill_memory_.emplace(device_);
+  const auto place =
+      prefills_.try_emplace(rows, model_, memory_.state(), *prefill_memory_, rows).first;
+  return place->second.run(ids, prefix);
 }
 
 Chosen Runner::begin_answer(int64_t slot, int64_t prompt, const Tensor& residual, TokenMask* mask) {

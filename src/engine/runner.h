@@ -15,6 +15,7 @@
 #include "engine/row_masks.h"
 #include "engine/sampling.h"
 #include "model/causal_lm.h"
+#include "model/prefill_recording.h"
 #include "ops/graph.h"
 #include "ops/slot_rows.h"
 #include "ops/top_logprobs.h"
@@ -120,6 +121,8 @@ class Runner {
   std::vector<Extras> extras_;  // of the slots
   SlotTokens last_;
   std::map<int64_t, Batch> batches_;  // by their rows
+  std::optional<GraphMemory> prefill_memory_;
+  std::map<int64_t, PrefillRecording> prefills_;  // likewise
 };
 
 }  // namespace hypenet

@@ -179,19 +179,21 @@ Context CausalLmImpl::make_context(const Tensor& ids, const Tensor& first_token,
   }
   context.angles = first_token.defined() ? rope_angles(context.positions, frequencies_)
                                          : plain_angles(context.positions, past);
-  switch (plan_.logits_scaling.kind) {
-    case LogitsScaling::Kind::kNone:
-      break;
-    case LogitsScaling::Kind::kConstant:
-      context.query_scale = torch::full({1, 1, 1, 1}, plan_.logits_scaling.value,
-                                        ids.options().dtype(torch::kFloat32));
-      break;
-    case LogitsScaling::Kind::kLogPosition:
-      context.query_scale = log_position_scale(context.positions, plan_.logits_scaling.value)
-                                .view({-1, ids.size(1), 1, 1});
-      break;
-  }
+  context.query_scale = query_scale(context.positions);
   return context;
+}
+
+Tensor CausalLmImpl::query_scale(const Tensor& positions) const {
+  const LogitsScaling& scaling = plan_.logits_scaling;
+  switch (scaling.kind) {
+    case LogitsScaling::Kind::kNone:
+      return {};
+    case LogitsScaling::Kind::kConstant:
+      return torch::full({1, 1, 1, 1}, scaling.value, positions.options().dtype(torch::kFloat32));
+    case LogitsScaling::Kind::kLogPosition:
+      return log_position_scale(positions, scaling.value).view({-1, positions.size(-1), 1, 1});
+  }
+  throw Error("model: unknown kind of logits scaling");
 }
 
 RopeAngles CausalLmImpl::plain_angles(const Tensor& positions, int64_t past) {

@@ -101,6 +101,15 @@ class CausalLmImpl : public torch::nn::Module {
   /// of whole sequences: what a GPU is fast at. `prefix.places` is filled in here.
   Tensor prefill(const Tensor& ids, Prefix prefix, DecodeState& state);
 
+  /// A chunk with rows behind it that are nobody's, so that chunks of many lengths are one size of
+  /// work (model/prefill_recording.h).
+  struct PaddedChunk {
+    Tensor ids, positions;  // int64 [n]; prefix.tokens of them count
+    Tensor last;            // int64 [1]: the row of the chunk's last token
+  };
+  /// The same for such a chunk; `prefix.places` is there already, of the tokens that count.
+  Tensor prefill(const PaddedChunk& chunk, const Prefix& prefix, DecodeState& state);
+
   /// Rows of an inference step: ids [N] int32 and rows' slots, positions and page table (angles and
   /// scale are filled in here). Adds them to `state` and returns the residual [N, D] after them. On
   /// a GPU it may be recorded.
@@ -126,6 +135,12 @@ class CausalLmImpl : public torch::nn::Module {
  private:
   /// The Context of ids [B, T] after `past` tokens; `first_token` [B] as in Context.
   Context make_context(const Tensor& ids, const Tensor& first_token, int64_t past);
+
+  /// The factor of queries at these positions int64 [..., T]; undefined when off.
+  Tensor query_scale(const Tensor& positions) const;
+
+  Residual prefill_layers(const Tensor& ids, const Context& context, const Prefix& prefix,
+                          DecodeState& state);
 
   /// The frequencies on this device; throws Error unless the model is there.
   void use_frequencies_on(torch::Device device);

@@ -18,12 +18,32 @@ Tensor CausalLmImpl::prefill(const Tensor& ids, Prefix prefix, DecodeState& stat
   if (state.sizes.pages > 0) {  // there are attention layers
     prefix.places = places_in_pages(prefix.pages, context.positions, state.sizes.page_tokens);
   }
-  Residual h = {embed(row)};
+  const Residual h = prefill_layers(row, context, prefix, state);
+  const auto last = [&](const Tensor& x) { return x.defined() ? x[0].slice(0, -1) : x; };
+  return Residual{last(h.stream), last(h.pending)}.sum();
+}
+
+Tensor CausalLmImpl::prefill(const PaddedChunk& chunk, const Prefix& prefix, DecodeState& state) {
+  const torch::NoGradGuard no_grad;
+  use_frequencies_on(chunk.ids.device());
+  Context context;
+  context.positions = chunk.positions;
+  context.angles = rope_angles(chunk.positions, frequencies_);
+  context.query_scale = query_scale(chunk.positions);
+  const Residual h = prefill_layers(chunk.ids.unsqueeze(0), context, prefix, state);
+  const auto last = [&](const Tensor& x) {
+    return x.defined() ? x[0].index_select(0, chunk.last) : x;
+  };
+  return Residual{last(h.stream), last(h.pending)}.sum();
+}
+
+Residual CausalLmImpl::prefill_layers(const Tensor& ids, const Context& context,
+                                      const Prefix& prefix, DecodeState& state) {
+  Residual h = {embed(ids)};
   for (size_t i = 0; i < layers_.size(); ++i) {
     h = layers_[i]->prefill(h, context, prefix, state.layers[i]);
   }
-  const auto last = [&](const Tensor& x) { return x.defined() ? x[0].slice(0, -1) : x; };
-  return Residual{last(h.stream), last(h.pending)}.sum();
+  return h;
 }
 
 Tensor CausalLmImpl::step(const Tensor& ids, TokenRows rows, DecodeState& state) {

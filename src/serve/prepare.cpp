@@ -193,7 +193,10 @@ EncodedPrompt encode_prompt(const ServedFolder& served, const ChatRequest& chat)
                    "--tool-format hermes puts them into the system message",
                    "tools");
   }
-  PromptOptions options{.specials_in_messages = served.specials_in_messages};
+  // Nobody may find out by the time it takes what others sent under a salt.
+  const bool has_salt = !chat.settings.cache_salt.empty();
+  PromptOptions options{.specials_in_messages = served.specials_in_messages,
+                        .known = has_salt ? nullptr : served.known_text.get()};
   for (const CacheMark& mark : chat.marks) options.marks.push_back({mark.message, mark.end});
   try {
     return encode_chat(served.tokenizer, *served.chat,

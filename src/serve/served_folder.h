@@ -12,6 +12,7 @@
 #include "serve/grammar/constraint.h"
 #include "serve/text/tool_calls.h"
 #include "text/chat_template.h"
+#include "text/stretch_cache.h"
 #include "text/tokenizer.h"
 
 namespace hypenet {
@@ -30,6 +31,8 @@ struct ServedFolder {
   int64_t longest_token = 0;                // bytes; 0: not known
   Grid grid = {};                           // of the engines
   std::string fingerprint = {};             // equal ones promise equal bits
+  // What messages became, of all requests without a salt.
+  std::shared_ptr<StretchCache> known_text = std::make_shared<StretchCache>();
   std::shared_ptr<GrammarCompiler> grammars = {};  // Service makes it, of the tokenizer above
 };
 

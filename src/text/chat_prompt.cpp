@@ -43,14 +43,14 @@ std::vector<TextSpan> spans_of(const std::vector<JinjaPiece>& pieces) {
 }
 
 Prompt tokenize(const Tokenizer& tokenizer, std::vector<JinjaPiece> pieces, const std::string& text,
-                bool specials_in_messages) {
+                const PromptOptions& options) {
   Prompt prompt{std::move(pieces), {}, {}};
   prompt.spans = spans_of(prompt.pieces);
   std::vector<TextSpan> plain;
-  for (size_t i = 0; i < prompt.pieces.size() && !specials_in_messages; ++i) {
+  for (size_t i = 0; i < prompt.pieces.size() && !options.specials_in_messages; ++i) {
     if (prompt.pieces[i].is_given) plain.push_back(prompt.spans[i]);
   }
-  prompt.tokens = tokenizer.encode_spans(text, plain);
+  prompt.tokens = tokenizer.encode_spans(text, plain, options.known);
   return prompt;
 }
 
@@ -178,8 +178,7 @@ EncodedPrompt encode_chat(const Tokenizer& tokenizer, const ChatTemplate& chat,
   result.text = join_pieces(pieces);
   result.opens_reasoning = ends_in_reasoning(
       pieces, options.continue_final_message ? std::ssize(messages) - 1 : std::ssize(messages));
-  Prompt prompt =
-      tokenize(tokenizer, std::move(pieces), result.text, prompt_options.specials_in_messages);
+  Prompt prompt = tokenize(tokenizer, std::move(pieces), result.text, prompt_options);
   const std::optional<int32_t> header = header_of(tokenizer, chat);
   const std::vector<int64_t> turns = find_turns(prompt, header);
   for (const int64_t turn : turns) result.borders.push_back({turn, Kind::kTurn});

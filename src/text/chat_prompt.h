@@ -41,6 +41,7 @@ struct MessageMark {
 struct PromptOptions {
   bool specials_in_messages = false;  // special tokens are found there too, as by transformers
   std::vector<MessageMark> marks = {};
+  StretchCache* known = nullptr;  // as for Tokenizer::encode_spans
 };
 
 /// The prompt of a conversation, as ChatTemplate::render_pieces renders it. A special token in a

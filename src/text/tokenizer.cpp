@@ -13,6 +13,7 @@
 #include "text/bpe.h"
 #include "text/byte_level.h"
 #include "text/pre_tokenizer.h"
+#include "text/stretch_cache.h"
 #include "text/token_files.h"
 #include "text/tokenizer_file.h"
 #include "text/unicode.h"
@@ -42,7 +43,10 @@ struct Encoding {
 struct Tokenizer::Impl {
   explicit Impl(const TokenizerFile& file);
 
-  void encode(std::string_view text, std::span<const TextSpan> plain, Encoding& encoding) const;
+  void encode(std::string_view text, std::span<const TextSpan> plain, StretchCache* known,
+              Encoding& encoding) const;
+  void encode_known(std::string_view text, size_t begin, StretchCache& known,
+                    Encoding& encoding) const;
   void encode_raw(std::string_view text, std::span<const TextSpan> plain, size_t begin,
                   Encoding& encoding) const;
   void encode_words(std::string_view text, size_t begin, Encoding& encoding) const;
@@ -99,15 +103,35 @@ std::optional<int32_t> Tokenizer::Impl::id_of(const std::optional<std::string>& 
 }
 
 void Tokenizer::Impl::encode(std::string_view text, std::span<const TextSpan> plain,
-                             Encoding& encoding) const {
+                             StretchCache* known, Encoding& encoding) const {
+  constexpr size_t kWorthKeeping = 128;  // bytes
+  // Tokens of normalised text depend on the spans, too.
+  if (!normalized_tokens.is_empty()) known = nullptr;
   for (const Segment& segment : raw_tokens.split(text, plain)) {
     const auto begin = static_cast<size_t>(segment.text.data() - text.data());
     if (segment.id) {
       add_id(*segment.id, begin, encoding);
+    } else if (known != nullptr && segment.text.size() >= kWorthKeeping) {
+      encode_known(segment.text, begin, *known, encoding);
     } else {
       encode_raw(segment.text, plain, begin, encoding);
     }
   }
+}
+
+void Tokenizer::Impl::encode_known(std::string_view text, size_t begin, StretchCache& known,
+                                   Encoding& encoding) const {
+  StretchCache::Known found = known.find(text);
+  if (!found) {
+    Encoding own(text.size());
+    own.tells_begins = true;
+    encode_raw(text, {}, 0, own);
+    found = std::make_shared<TokenizedText>(TokenizedText{std::move(own.ids), std::move(own.begins)});
+    known.put(text, found);
+  }
+  encoding.ids.insert(encoding.ids.end(), found->ids.begin(), found->ids.end());
+  if (!encoding.tells_begins) return;
+  for (const size_t own : found->begins) encoding.add_begin(begin + own);
 }
 
 /// A stretch without raw tokens, which begins at byte `begin` of the text that the spans are of.
@@ -169,16 +193,16 @@ Tokenizer Tokenizer::load(const std::filesystem::path& folder) {
 std::vector<int32_t> Tokenizer::encode(std::string_view text) const {
   Encoding encoding(text.size());
   if (!is_utf8(text)) text = encoding.storage.emplace_back(replace_invalid_utf8(text));
-  impl_->encode(text, {}, encoding);
+  impl_->encode(text, {}, nullptr, encoding);
   return std::move(encoding.ids);
 }
 
-TokenizedText Tokenizer::encode_spans(std::string_view text,
-                                      std::span<const TextSpan> plain) const {
+TokenizedText Tokenizer::encode_spans(std::string_view text, std::span<const TextSpan> plain,
+                                      StretchCache* known) const {
   HYPENET_CHECK(is_utf8(text), "text: expected valid UTF-8, found other bytes");
   Encoding encoding(text.size());
   encoding.tells_begins = true;
-  impl_->encode(text, plain, encoding);
+  impl_->encode(text, plain, known, encoding);
   return {std::move(encoding.ids), std::move(encoding.begins)};
 }
 

@@ -22,6 +22,8 @@ struct TokenizedText {
   std::vector<size_t> begins;
 };
 
+class StretchCache;
+
 /// A tokenizer read from tokenizer.json: normalizer (NFC or none), added tokens, pre-tokenizers
 /// (Split by regex, Digits, ByteLevel, Sequence), BPE merges, byte-level decoder. Immutable, so it
 /// may be shared between threads.
@@ -43,7 +45,9 @@ class Tokenizer {
 
   /// The same where no added token may have a byte of the `plain` spans, which are ascending: they
   /// are cut and merged with what is around them as ordinary text. The text must be valid UTF-8.
-  TokenizedText encode_spans(std::string_view text, std::span<const TextSpan> plain) const;
+  /// Stretches between added tokens that `known` holds are taken from there, others put there.
+  TokenizedText encode_spans(std::string_view text, std::span<const TextSpan> plain,
+                             StretchCache* known = nullptr) const;
 
   /// The text of the ids; incomplete UTF-8 becomes U+FFFD. Ids outside the vocabulary give nothing.
   std::string decode(std::span<const int32_t> ids, bool skip_special_tokens = false) const;

@@ -32,11 +32,20 @@ class DecayedMean : public TokenMixer {
     o_proj_ = register_module("o_proj", Linear(size, D, config.attention_output_bias));
   }
 
-  Tensor forward(const Tensor& x, const Context& context) override { return mix(x, context, {}); }
+  Tensor forward(const Tensor& x, const Context& context) override {
+    const auto [values, gate] = project(x, {v_proj_, z_proj_});
+    Tensor v = context.to_rows(values);  // [B, T, size]
+    if (context.valid.defined()) v = v * context.valid;
+    return o_proj_(sigmoid_gate(context.from_rows(mix(v, {})), gate));
+  }
 
-  Tensor prefill(const Tensor& x, const Context& context, const Prefix& prefix,
+  Tensor prefill(const Tensor& x, const Context& /*context*/, const Prefix& prefix,
                  LayerMemory& memory) override {
-    return mix(x, context, std::get<RecurrentStates>(memory).parts[0].narrow(0, prefix.slot, 1));
+    const auto [v, gate] = project(x, {v_proj_, z_proj_});
+    const auto along = [this, &memory](const std::vector<Tensor>& inputs, const Prefix& chunk) {
+      return mix(inputs[0], std::get<RecurrentStates>(memory).parts[0].narrow(0, chunk.slot, 1));
+    };
+    return o_proj_(sigmoid_gate(along_sequence(prefix, {v}, along), gate));
   }
 
   StepOutput step(const Normed& x, const TokenRows& rows, LayerMemory& memory) override {
@@ -52,10 +61,7 @@ class DecayedMean : public TokenMixer {
 
  private:
   /// All tokens at once: m = W v + a^(t+1) m_0, W[t, s] = (1 - a) a^(t-s) for s <= t.
-  Tensor mix(const Tensor& x, const Context& context, const Tensor& state) {  // state [1, size]
-    const auto [values, gate] = project(x, {v_proj_, z_proj_});
-    Tensor v = context.to_rows(values);  // [B, T, size]
-    if (context.valid.defined()) v = v * context.valid;
+  Tensor mix(const Tensor& v, const Tensor& state) const {  // state [1, size]
     const Tensor time = torch::arange(v.size(1), v.options().dtype(torch::kFloat32));
     const Tensor age = time.unsqueeze(1) - time;
     const Tensor weights = (torch::pow(decay_, age) * (1 - decay_)).tril().to(v.scalar_type());
@@ -64,7 +70,7 @@ class DecayedMean : public TokenMixer {
       mean = mean + torch::pow(decay_, time + 1).unsqueeze(1) * state;
       state.copy_(mean.select(1, -1));
     }
-    return o_proj_(sigmoid_gate(context.from_rows(mean.to(x.scalar_type())), gate));
+    return mean.to(v.scalar_type());
   }
 
   double decay_;

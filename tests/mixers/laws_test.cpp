@@ -109,6 +109,21 @@ TEST_P(Laws, prefill_in_chunks_then_steps_are_one_forward) {
   }
 }
 
+TEST_P(Laws, rows_behind_a_chunk_are_nobodys) {
+  const torch::NoGradGuard no_grad;
+  const Tensor ids = random_ids(1, 150);
+  const Tensor expected = model_(ids);
+  SequenceRows rows(model_, 1, 150);
+  int64_t begin = 0;
+  for (const int64_t count : {70, 5, 1, 64}) {
+    const Tensor last = rows.prefill_padded(0, ids[0].narrow(0, begin, count), 80);
+    begin += count;
+    EXPECT_LT(difference(last[0], expected[0][begin - 1]), 1e-4) << begin;
+  }
+  const Tensor rest = rows.step_in_pieces(ids.narrow(1, 140, 10), {10});
+  EXPECT_LT(difference(rest, expected.narrow(1, 140, 10)), 1e-4);
+}
+
 struct PaddedBatch {
   Tensor ids, mask;                  // [B, T]
   std::vector<Tensor> rows, places;  // each row's own ids [1, n] and where they lie in the batch

@@ -43,6 +43,27 @@ class SequenceRows {
     return model_->step_logits(h);
   }
 
+  /// The same in so many rows; those behind the tokens are nobody's.
+  Tensor prefill_padded(int64_t slot, const Tensor& ids, int64_t rows) {
+    int64_t& length = lengths_[static_cast<size_t>(slot)];
+    const int64_t T = ids.size(0);
+    const Tensor positions = torch::arange(length, length + rows, ids.options());
+    const Tensor pages = table_[slot].to(torch::kInt64);
+    const Tensor nobodys = torch::full({rows - T}, 7, ids.options());
+    const CausalLmImpl::PaddedChunk chunk{torch::cat({ids, nobodys}), positions,
+                                          torch::full({1}, T - 1, ids.options())};
+    const Tensor h = model_->prefill(
+        chunk,
+        {.slot = slot,
+         .past = length,
+         .pages = pages,
+         .places = places_in_pages(pages, positions.narrow(0, 0, T), kPageTokens),
+         .tokens = T},
+        state_);
+    length += T;
+    return model_->step_logits(h);
+  }
+
   /// Makes one sequence the copy of another.
   void copy(int64_t from, int64_t to) {
     const auto place = [&](int64_t slot) {

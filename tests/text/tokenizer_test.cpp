@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "text/stretch_cache.h"
 #include "tests/text/fixture.h"
 
 namespace hypenet {
@@ -180,6 +181,71 @@ TEST(Tokenizer, a_normalized_token_is_found_however_its_text_is_composed) {
   EXPECT_THAT(tokenizer.encode("e\u0301\u00E9"), testing::ElementsAre(600, 600));
   definition["added_tokens"][0]["normalized"] = false;
   EXPECT_EQ(load_json(definition).encode("e\u0301\u00E9").size(), 3u) << "é is two bytes";
+}
+
+/// The same ids and places, from a new cache and from one that knows the text.
+void expect_known_alike(const Tokenizer& tokenizer, const std::string& text,
+                        std::span<const TextSpan> plain, StretchCache& known) {
+  const TokenizedText expected = tokenizer.encode_spans(text, plain);
+  for (int i = 0; i < 2; ++i) {
+    const TokenizedText found = tokenizer.encode_spans(text, plain, &known);
+    EXPECT_EQ(found.ids, expected.ids) << i;
+    EXPECT_EQ(found.begins, expected.begins) << i;
+  }
+}
+
+TEST(StretchCache, known_stretches_become_what_they_became) {
+  for (const Source& source : sources()) {
+    SCOPED_TRACE(source.name);
+    const Tokenizer tokenizer = Tokenizer::load(source.folder);
+    StretchCache known;
+    std::string text;
+    std::vector<TextSpan> plain;
+    for (const TokenizerCase& one : cases_of(source)) {
+      if (!is_utf8(one.text)) continue;
+      const size_t begin = text.size();
+      for (size_t i = 0; i < 1 + 200 / (one.text.size() + 1); ++i) text += one.text;
+      if (one.text.size() % 2 == 0) plain.push_back({begin, text.size()});
+      text += "<|im_start|>";
+      expect_known_alike(tokenizer, text, plain, known);
+      expect_known_alike(tokenizer, text, {}, known);
+    }
+    EXPECT_GT(known.bytes(), text.size() / 4) << "nothing was kept";
+  }
+}
+
+TEST(StretchCache, composed_text_and_tokens_of_normalized_text_stay_what_they_are) {
+  Json definition = read_json(tokenizer_data() / "smollm2-like" / "tokenizer.json");
+  definition["normalizer"] = {{"type", "NFC"}};
+  std::string text;
+  for (int i = 0; i < 100; ++i) text += "e\u0301\u00E9 ";
+  StretchCache known;
+  expect_known_alike(load_json(definition), text + "<|im_start|>" + text, {}, known);
+  EXPECT_GT(known.bytes(), 0u);
+  definition["added_tokens"] =
+      Json::parse(R"([{"id": 600, "content": "e\u0301", "normalized": true, "special": true}])");
+  StretchCache unused;
+  const TextSpan plain[] = {{0, 40}};
+  expect_known_alike(load_json(definition), text, plain, unused);
+  EXPECT_EQ(unused.bytes(), 0u);
+}
+
+TEST(StretchCache, the_stretches_used_last_stay) {
+  const auto entry = [](size_t size) {
+    return std::make_shared<TokenizedText>(TokenizedText{{1}, {size}});
+  };
+  StretchCache known(250);
+  const std::string first(100, 'a'), second(100, 'b'), third(100, 'c');
+  known.put(first, entry(1)), known.put(second, entry(2));
+  EXPECT_EQ(known.bytes(), 2 * 112u);
+  ASSERT_NE(known.find(first), nullptr);
+  known.put(third, entry(3));
+  EXPECT_EQ(known.find(second), nullptr);
+  EXPECT_EQ(known.find(first)->begins[0], 1u);
+  EXPECT_EQ(known.find(third)->begins[0], 3u);
+  known.put(std::string(300, 'd'), entry(4));
+  EXPECT_EQ(known.find(std::string(300, 'd')), nullptr) << "it would push out all others";
+  EXPECT_EQ(known.bytes(), 2 * 112u);
 }
 
 TEST(Tokenizer, ids_outside_the_vocabulary_give_nothing) {

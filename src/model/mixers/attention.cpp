@@ -85,10 +85,13 @@ Tensor AttentionMixer::forward(const Tensor& x, const Context& context) {
 Tensor AttentionMixer::prefill(const Tensor& x, const Context& context, const Prefix& prefix,
                                LayerMemory& memory) {
   const Heads in = heads(x, context);
-  const auto& cache = std::get<KvPages>(memory);
-  cache.write(prefix.places, {in.k[0], in.v[0]});
-  const Tensor y = prefill_attention(in.q[0], in.k[0], in.v[0], cache, prefix.pages, prefix.past);
-  return output(y.flatten(1).unsqueeze(0), in.gate);
+  const auto attend = [&memory](const std::vector<Tensor>& qkv, const Prefix& chunk) {
+    const Tensor q = qkv[0][0], k = qkv[1][0], v = qkv[2][0];
+    const auto& cache = std::get<KvPages>(memory);
+    cache.write(chunk.places, {k, v});
+    return prefill_attention(q, k, v, cache, chunk.pages, chunk.past).unsqueeze(0);
+  };
+  return output(along_sequence(prefix, {in.q, in.k, in.v}, attend).flatten(2), in.gate);
 }
 
 StepOutput AttentionMixer::step(const Normed& x, const TokenRows& rows, LayerMemory& memory) {

@@ -120,12 +120,24 @@ LightningMixer::LightningMixer(const ModelConfig& config)
 }
 
 Tensor LightningMixer::forward(const Tensor& x, const Context& context) {
-  return mix(x, context, {});
+  const Heads in = heads(x, context);
+  const Recurrence input = recurrence_of(in.q, in.k, in.v);
+  const Tensor y = context.row ? row_recurrence(input, context.row) : recurrence(input).output;
+  return output(context.from_rows(y.flatten(2)), in.gate);
 }
 
 Tensor LightningMixer::prefill(const Tensor& x, const Context& context, const Prefix& prefix,
                                LayerMemory& memory) {
-  return mix(x, context, std::get<RecurrentStates>(memory).parts[0].narrow(0, prefix.slot, 1));
+  const Heads in = heads(x, context);
+  const auto mix = [this, &memory](const std::vector<Tensor>& qkv, const Prefix& chunk) {
+    Recurrence input = recurrence_of(qkv[0], qkv[1], qkv[2]);
+    input.state = std::get<RecurrentStates>(memory).parts[0].narrow(0, chunk.slot, 1);
+    input.needs_state = true;
+    const RecurrenceOutput found = recurrence(input);
+    input.state.copy_(found.state);
+    return found.output;
+  };
+  return output(along_sequence(prefix, {in.q, in.k, in.v}, mix).flatten(2), in.gate);
 }
 
 StepOutput LightningMixer::step(const Normed& x, const TokenRows& rows, LayerMemory& memory) {
@@ -143,17 +155,13 @@ StepOutput LightningMixer::step(const Normed& x, const TokenRows& rows, LayerMem
   return {.x = lightning_step(input), .norm = o_norm_, .gate = gate, .projection = o_proj_};
 }
 
-Tensor LightningMixer::mix(const Tensor& x, const Context& context, const Tensor& state) {
+LightningMixer::Heads LightningMixer::heads(const Tensor& x, const Context& context) {
   const auto [queries, keys, values, gate] = project(x, {q_proj_, k_proj_, v_proj_, z_proj_});
-  Recurrence input{.q = split_heads(context.to_rows(queries), config_.nh),  // [B, T, H, d]
-                   .k = split_heads(context.to_rows(keys), config_.nkv),
-                   .v = split_heads(context.to_rows(values), config_.nkv),
-                   .decay = decay_on(x.device()),
-                   .scale = scale_,
-                   .state = state,
-                   .needs_state = state.defined()};
-  Tensor &k = input.k, &v = input.v;
-  input.q = norm_and_rotate(input.q, q_norm_, config_.use_rope, context.angles);
+  Heads heads{split_heads(context.to_rows(queries), config_.nh),
+              split_heads(context.to_rows(keys), config_.nkv),
+              split_heads(context.to_rows(values), config_.nkv), gate};
+  Tensor &k = heads.k, &v = heads.v;
+  heads.q = norm_and_rotate(heads.q, q_norm_, config_.use_rope, context.angles);
   k = norm_and_rotate(k, k_norm_, config_.use_rope, context.angles);
   if (context.valid.defined()) {
     const Tensor token = context.valid.unsqueeze(-1);  // [B, T, 1, 1]
@@ -163,14 +171,18 @@ Tensor LightningMixer::mix(const Tensor& x, const Context& context, const Tensor
     const int64_t group = config_.nh / config_.nkv;
     k = k.repeat_interleave(group, 2), v = v.repeat_interleave(group, 2);
   }
-  const RecurrenceOutput found =
-      context.row ? RecurrenceOutput{row_recurrence(input, context.row), {}} : recurrence(input);
-  if (state.defined()) state.copy_(found.state);
-  Tensor y = context.from_rows(found.output.flatten(2));
-  if (o_norm_ && z_proj_) return o_proj_(o_norm_->gated(y, gate));
-  if (o_norm_) y = o_norm_(y);
-  if (z_proj_) y = sigmoid_gate(y, gate);
-  return o_proj_(y);
+  return heads;
+}
+
+Recurrence LightningMixer::recurrence_of(const Tensor& q, const Tensor& k, const Tensor& v) {
+  return {.q = q, .k = k, .v = v, .decay = decay_on(q.device()), .scale = scale_,
+          .needs_state = false};
+}
+
+Tensor LightningMixer::output(const Tensor& mixed, const Tensor& gate) {
+  if (o_norm_ && z_proj_) return o_proj_(o_norm_->gated(mixed, gate));
+  const Tensor y = o_norm_ ? o_norm_(mixed) : mixed;
+  return o_proj_(z_proj_ ? sigmoid_gate(y, gate) : y);
 }
 
 const Tensor& LightningMixer::decay_on(torch::Device device) {

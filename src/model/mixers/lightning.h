@@ -8,6 +8,7 @@
 #include "model/mixers/mixer_kind.h"
 #include "model/mixers/token_mixer.h"
 #include "model/norm.h"
+#include "ops/recurrence.h"
 
 namespace hypenet {
 
@@ -49,8 +50,14 @@ class LightningMixer : public TokenMixer {
   StepOutput step(const Normed& x, const TokenRows& rows, LayerMemory& memory) override;
 
  private:
-  /// forward, going on from `state` [B, H, d, d] and updating it where it is defined.
-  Tensor mix(const Tensor& x, const Context& context, const Tensor& state);
+  /// What the recurrence reads of x [B, T, D].
+  struct Heads {
+    Tensor q, k, v;  // [B, T, H, d], normed and rotated; zero keys and values at padding
+    Tensor gate;     // [B, T, H d], or undefined; of the nodes when x are nodes
+  };
+  Heads heads(const Tensor& x, const Context& context);
+  Recurrence recurrence_of(const Tensor& q, const Tensor& k, const Tensor& v);
+  Tensor output(const Tensor& mixed, const Tensor& gate);  // [B, T, H d]
   const Tensor& decay_on(torch::Device device);
 
   LightningConfig config_;

@@ -3,8 +3,10 @@
 
 #include <torch/torch.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "model/decode_state.h"
 #include "model/linear.h"
@@ -31,11 +33,22 @@ struct Context {
   Tensor from_rows(const Tensor& y) const { return paths ? paths->to_nodes(y) : y; }
 };
 
+class PrefillRecorder;
+
 /// Where a chunk of one sequence goes in a layer's memory.
 struct Prefix {
   int64_t slot = 0, past = 0;  // its slot, and the tokens that it already holds
   Tensor pages = {};           // int64 [n]: its pages, in order
   Tensor places = {};          // int64 [T]: page * P + offset of each token of the chunk
+  int64_t tokens = -1;         // T, the chunk's; rows behind them are nobody's. -1: all rows
+  PrefillRecorder* recorder = nullptr;  // not null: the parts token by token are being recorded
+};
+
+/// Writes down what of a prefill runs anew for each chunk.
+class PrefillRecorder {
+ public:
+  virtual ~PrefillRecorder() = default;
+  virtual void aside(std::function<void(const Prefix& chunk)> work) = 0;
 };
 
 /// What the layers of an inference step share. Row n is the token at positions[n] of the sequence
@@ -55,7 +68,8 @@ class TokenMixer : public torch::nn::Module {
   virtual Tensor forward(const Tensor& x, const Context& context) = 0;
 
   /// The same for a chunk of one sequence, x [1, T, D]: reads what came before from `memory` and
-  /// adds the chunk to it. No autograd.
+  /// adds the chunk to it. All that looks along the sequence, or at `memory`, goes through
+  /// along_sequence; the rest works token by token. No autograd.
   virtual Tensor prefill(const Tensor& x, const Context& context, const Prefix& prefix,
                          LayerMemory& memory) = 0;
 
@@ -63,6 +77,15 @@ class TokenMixer : public torch::nn::Module {
   /// and updates `memory`. No autograd.
   virtual StepOutput step(const Normed& x, const TokenRows& rows, LayerMemory& memory) = 0;
 };
+
+/// y [1, T, ...] of inputs [1, T, ...], the T tokens of a chunk. It may be kept and called again for
+/// other chunks, of other lengths.
+using AlongSequence = std::function<Tensor(const std::vector<Tensor>& inputs, const Prefix& chunk)>;
+
+/// compute(inputs, prefix) of the chunk's tokens in rows [1, n, ...]; y has the shape of inputs[0],
+/// with anything in the rows that are nobody's.
+Tensor along_sequence(const Prefix& prefix, const std::vector<Tensor>& inputs,
+                      const AlongSequence& compute);
 
 /// [B, T, heads d] -> [B, T, heads, d], a view.
 Tensor split_heads(const Tensor& x, int64_t heads);
