@@ -17,7 +17,7 @@ namespace hypenet {
 namespace {
 
 /// Raised when the same model, tokens and settings give other bits than before.
-constexpr int64_t kNumerics = 1;
+constexpr int64_t kNumerics = 2;
 
 /// 64-bit FNV-1a of a text, in hex: tells models of one user apart, and is no seal.
 std::string fingerprint_of(std::string_view text) {
@@ -92,6 +92,7 @@ OpenedModel open_served(const ServeModelOptions& options) {
   model.defaults = read_generation_config(options.model.folder, {.temperature = 1});
   model.context_length = engine.longest_sequence();
   for (Engine& one : engines) {
+    one.warm_up();
     model.context_length = std::min(model.context_length, one.longest_sequence());
   }
   ServedFolder served{.model = std::move(model),

@@ -122,6 +122,13 @@ int64_t Engine::longest_sequence() {
   return core_->memory->max_tokens();
 }
 
+void Engine::warm_up() {
+  HYPENET_CHECK(is_idle(), "engine: warm-up: expected no sequences, found ",
+                core_->sequences.size());
+  core_->prepare();
+  core_->runner->warm_up(core_->options.prefill_chunk);
+}
+
 int64_t Engine::submit(Request request) {
   check_request(request, config().vocab_size);
   core_->prepare();

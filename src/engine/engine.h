@@ -58,6 +58,10 @@ class Engine {
   /// Ends a sequence; its memory is free at the next step. Unknown numbers are ignored.
   void cancel(int64_t sequence);
 
+  /// Does beforehand what the first requests would wait for on a GPU: records steps and short
+  /// prefills. Nothing may be under way.
+  void warm_up();
+
   /// Runs one step: pieces of waiting prompts up to a chunk by turn, unless decode's share of the
   /// time is due, and one token of every running sequence. Returns what became known by it; on a
   /// GPU a step's tokens come with the next call. A sequence whose logits are not finite ends

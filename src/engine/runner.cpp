@@ -214,6 +214,11 @@ Chosen Runner::decode(std::span<const int64_t> slots) {
     return end_decode(slots, {});
   }
   Batch& batch = decode_batch(slots);
+  run_step(batch);
+  return {batch.packed, std::ssize(slots)};
+}
+
+void Runner::run_step(Batch& batch) {
   const auto step = [&] {
     put_rows(batch.slots, sample_tokens(step_logits(batch), batch.slots, sampling_), last_,
              batch.packed);
@@ -225,7 +230,39 @@ Chosen Runner::decode(std::span<const int64_t> slots) {
   } else {
     step();
   }
-  return {batch.packed, std::ssize(slots)};
+}
+
+void Runner::warm_up(int64_t chunk) {
+  if (!records_) return;
+  const torch::NoGradGuard no_grad;
+  for (int64_t rows = 0; rows < memory_.slots();) {
+    rows = padded_rows(rows + 1);
+    const std::vector<int64_t> nobody(static_cast<size_t>(rows), -1);
+    for (int run = 0; run < 2; ++run) run_step(decode_batch(nobody));
+  }
+  const int64_t tokens = std::min({chunk, kMostRecordedRows, memory_.max_tokens()});
+  auto lease = memory_.lease(std::min(chunk, memory_.max_tokens()));
+  if (!lease) return;
+  warm_up_prefills(*lease, tokens, chunk);
+  memory_.release(std::move(*lease));
+}
+
+void Runner::warm_up_prefills(const Lease& lease, int64_t tokens, int64_t chunk) {
+  const auto options = torch::TensorOptions(torch::kInt64).device(device_);
+  start(lease.slot, {}, {});
+  Tensor residual;
+  for (int64_t rows = recorded_rows(1); rows <= tokens; rows = recorded_rows(rows + 1)) {
+    for (int run = 0; run < 2; ++run) residual = prefill(lease, torch::zeros({rows}, options), 0);
+    if (rows == kMostRecordedRows) break;
+  }
+  if (!residual.defined()) return;
+  if (2 * recorded_rows(1) <= tokens) {  // behind a past there are other kernels
+    residual = prefill(lease, torch::zeros({recorded_rows(1) - 1}, options), recorded_rows(1));
+  }
+  if (chunk > kMostRecordedRows && chunk <= memory_.max_tokens()) {
+    residual = prefill(lease, torch::zeros({chunk}, options), 0);
+  }
+  begin_answer(lease.slot, tokens, residual).read();
 }
 
 void Runner::begin_decode(std::span<const int64_t> slots) {

@@ -53,6 +53,11 @@ class Runner {
  public:
   Runner(CausalLm& model, Memory& memory, bool uses_graphs);
 
+  /// On a GPU, records and plans what the first requests would wait for: steps of every padded
+  /// number of rows, and prefills of every recorded one and of `chunk` tokens. Takes a second or
+  /// two. To be called while nothing runs.
+  void warm_up(int64_t chunk);
+
   /// Before a slot's first chunk.
   void start(int64_t slot, const GenerateOptions& options, std::span<const int32_t> prompt);
 
@@ -108,6 +113,8 @@ class Runner {
   Batch& batch_of(int64_t rows);
   void set_rows(Batch& batch, std::span<const int64_t> slots);
   Batch& decode_batch(std::span<const int64_t> slots);
+  void run_step(Batch& batch);
+  void warm_up_prefills(const Lease& lease, int64_t tokens, int64_t chunk);
   bool has_extras(std::span<const int64_t> slots) const;
   Tensor step_logits(Batch& batch);
   Chosen choose(Batch& batch, const Tensor& logits, int64_t count, const RowMasks& masks);

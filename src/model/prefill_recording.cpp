@@ -20,7 +20,7 @@ struct Recorder : PrefillRecorder {
 
 int64_t recorded_rows(int64_t tokens) {
   // Of an eighth to a quarter more rows than tokens at most, but for the shortest.
-  constexpr std::pair<int64_t, int64_t> kSteps[] = {{512, 64}, {1024, 128}, {2048, 256}};
+  constexpr std::pair<int64_t, int64_t> kSteps[] = {{512, 64}, {1024, 128}, {kMostRecordedRows, 256}};
   for (const auto [most, step] : kSteps) {
     if (tokens <= most) return (tokens + step - 1) / step * step;
   }

@@ -12,6 +12,7 @@ namespace hypenet {
 /// The rows in which a chunk of so many tokens is computed, a function of that number alone, as
 /// products of other sizes have other last bits; 0: too many to gain from a recording.
 int64_t recorded_rows(int64_t tokens);
+inline constexpr int64_t kMostRecordedRows = 2048;
 
 /// Prefills in `rows` rows. The first runs as it is, the second is recorded; all have the same
 /// bits.
