@@ -21,7 +21,7 @@ struct Recorder : PrefillRecorder {
 int64_t recorded_rows(int64_t tokens) {
   // Of an eighth to a quarter more rows than tokens at most, but for the shortest.
   constexpr std::pair<int64_t, int64_t> kSteps[] = {{512, 64}, {1024, 128}, {kMostRecordedRows, 256}};
-  for (const auto [most, step] : kSteps) {
+  for (const auto& [most, step] : kSteps) {
     if (tokens <= most) return (tokens + step - 1) / step * step;
   }
   return 0;
@@ -40,7 +40,7 @@ Tensor PrefillRecording::run(const Tensor& ids, const Prefix& prefix) {
   const torch::NoGradGuard no_grad;
   const int64_t T = ids.size(0);
   chunk_.ids.narrow(0, 0, T).copy_(ids);
-  torch::arange_out(chunk_.positions, prefix.past, prefix.past + chunk_.ids.size(0));
+  at::arange_out(chunk_.positions, prefix.past, prefix.past + chunk_.ids.size(0), /*step=*/1);
   chunk_.last.fill_(T - 1);
   now_ = prefix;
   now_.tokens = T;
