@@ -27,6 +27,7 @@ constexpr int64_t kShortPrompt = 131072;  // longer ones run once, without a run
 struct BenchPrefill {
   BenchInference common;
   int64_t chunk = 0;
+  bool has_no_graphs = false;
 };
 
 /// Until the first token is there.
@@ -48,11 +49,12 @@ double prefill_ms(Engine& engine, int64_t context) {
 }
 
 /// In an engine with memory for this prompt alone.
-double measure(CausalLm& model, int64_t context, int64_t chunk) {
+double measure(CausalLm& model, int64_t context, const BenchPrefill& bench) {
   const EngineOptions options{.memory_bytes = INT64_MAX,
                               .max_sequences = 1,
                               .max_context = context + 1,
-                              .prefill_chunk = chunk};
+                              .prefill_chunk = bench.chunk,
+                              .uses_graphs = !bench.has_no_graphs};
   Engine engine(model, options);
   prefill_ms(engine, 1);  // takes the memory
   if (context > kShortPrompt) return prefill_ms(engine, context);
@@ -79,7 +81,7 @@ void bench_prefill(const BenchPrefill& options) {
       if (device.is_cuda()) {
         c10::getDeviceAllocator(device.type())->resetPeakStats(std::max<int>(device.index(), 0));
       }
-      const double ms = measure(model, context, options.chunk);
+      const double ms = measure(model, context, options);
       const double flops =
           total_flops(prefill_flops(model->config(), context)) * static_cast<double>(context);
       const double floor = flops / rate * 1e3;
@@ -109,6 +111,8 @@ void add_bench_prefill_command(CLI::App& bench) {
   add_inference_options(*command, options->common);
   command->add_option("--chunk", options->chunk, "tokens of the prompt a step (0: the engine's)")
       ->capture_default_str();
+  command->add_flag("--no-graphs", options->has_no_graphs,
+                    "short pieces run call by call, not from recordings");
   command->footer(
       "Example:\n  hypenet bench prefill --shape hypenet-2b --context 4096,32768,131072 --device "
       "cuda --plot prefill.svg");

@@ -152,7 +152,7 @@ struct EngineOptions {
   int64_t cache_bytes = 0, cache_host_bytes = 0;
   int64_t stepped_prompt = 0;         // prompts up to this go with the steps, a token each
   bool poisons_freed_memory = false;  // NaN in what a sequence leaves behind: for tests
-  bool uses_graphs = true;            // record decode steps on a GPU
+  bool uses_graphs = true;            // record decode steps and short prefills on a GPU
 };
 
 }  // namespace hypenet
