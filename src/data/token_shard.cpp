@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "base/file_kind.h"
+#include "base/fnv1a.h"
 #include "base/json.h"
 #include "data/documents.h"
 #include "data/parallel_encoder.h"
@@ -156,16 +157,14 @@ DatasetEntry read_dataset_file(const fs::path& path) {
 }  // namespace
 
 std::string vocabulary_fingerprint(const Tokenizer& tokenizer) {
-  uint64_t hash = 0xCBF29CE484222325ULL;  // FNV-1a
-  const auto add = [&hash](unsigned char byte) { hash = (hash ^ byte) * 0x100000001B3ULL; };
+  Fnv1a hash;
   for (int64_t id = 0; id < tokenizer.vocab_size(); ++id) {
     const std::string_view bytes = tokenizer.token_bytes(static_cast<int32_t>(id));
-    for (const char byte : bytes) add(static_cast<unsigned char>(byte));
+    hash.add(bytes);
     // The length as well: "a", "bc" is not "ab", "c".
-    for (size_t rest = bytes.size(), i = 0; i < 4; ++i, rest >>= 8)
-      add(static_cast<unsigned char>(rest & 0xFF));
+    for (size_t rest = bytes.size(), i = 0; i < 4; ++i, rest >>= 8) hash.add(rest & 0xFF);
   }
-  return fmt::format("{:016x}", hash);
+  return hash.hex();
 }
 
 FolderKind dataset_kind() { return {"an earlier token dataset", kDatasetFile, {"tokens-*.bin"}}; }
