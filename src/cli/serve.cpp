@@ -18,6 +18,7 @@
 #include "cli/interrupt.h"
 #include "cli/numbers.h"
 #include "cli/serve_model.h"
+#include "cli/serve_store.h"
 #include "serve/service.h"
 
 namespace hypenet {
@@ -34,7 +35,8 @@ struct ServeCommand {
   std::string reuse, log = "text";
   bool is_insecure = false;
   int64_t slots = 16, most_choices = 16;
-  int64_t cache_device = kAutomatic, cache_host = kAutomatic;
+  int64_t cache_device = kAutomatic, cache_host = kAutomatic, cache_disk = kAutomatic;
+  std::filesystem::path cache_folder;  // empty: nothing outlives the server
   double request_timeout = 600;
 };
 
@@ -59,6 +61,8 @@ void check(const ServeCommand& command) {
                 command.request_timeout);
   HYPENET_CHECK(command.log == "text" || command.log == "json",
                 "--log: expected text or json, found ", command.log);
+  HYPENET_CHECK(!command.cache_folder.empty() || command.cache_disk == kAutomatic,
+                "--cache-disk: expected --cache-dir DIR beside it, found none");
   const bool is_open = command.service.key_file.empty() && !command.is_insecure;
   HYPENET_CHECK(is_loopback(command.service.http.host) || !is_open,
                 "--host: expected --api-key-file FILE, or --insecure, beside an address that "
@@ -141,6 +145,8 @@ void watch_signals(Service& service, const std::atomic<bool>& ended) {
 void serve(ServeCommand& command) {
   check(command);
   command.model.engine = serve_engine_options(command);
+  const bool keeps_on_disk = !command.cache_folder.empty() && command.reuse != "off";
+  command.model.sums_weights = keeps_on_disk || !command.service.session_folder.empty();
   hangup_count();
   OpenedModel opened = open_served(command.model);
   ServedModel& model = opened.served.model;
@@ -154,7 +160,9 @@ void serve(ServeCommand& command) {
   options.logs_json = command.log == "json";
   options.session_facts = opened.facts;
   options.facts = write_fields(opened.facts);
-  const std::string about = start_text(opened);
+  if (opened.facts.model.empty()) options.facts.erase("model");
+  std::string about = start_text(opened);
+  if (keeps_on_disk) about += keep_on_disk(opened, command.cache_folder, command.cache_disk);
   Service service(std::move(opened.served), std::move(opened.engines), options,
                   [](const std::string& line) { std::cerr << line << std::endl; });
   std::cerr << about << listening_text(options.http.host, service.port()) << std::flush;
@@ -197,10 +205,16 @@ void add_engine_flags(CLI::App& command, ServeCommand& options) {
         flag, [&bytes, flag](const std::string& text) { bytes = parse_bytes(text, flag); }, about);
   };
   add_cache("--cache-gpu", options.cache_device,
-            "for kept prompts on the device, part of --memory (half of what slots leave)");
+            "for kept prompts on the device, part of --memory (a quarter of what slots leave for "
+            "snapshots of states, and every page that no answer needs)");
   add_cache(
       "--cache-host", options.cache_host,
       "for kept prompts in host memory (beside a GPU a quarter of what is free, at most 64G)");
+  command.add_option("--cache-dir", options.cache_folder,
+                     "folder of kept prompts that give way in memory, and at the end all; they are "
+                     "known again at the next start");
+  add_cache("--cache-disk", options.cache_disk,
+            "for kept prompts in --cache-dir (half of what is free there, at most 64G)");
   command
       .add_option("--chunk", options.model.engine.prefill_chunk,
                   "tokens of a piece of a prompt at most (0: 8192 on a GPU, 256 on a CPU)")

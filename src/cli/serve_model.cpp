@@ -1,12 +1,11 @@
 // Engines, tokenizer, template and fingerprints of a model folder.
 #include "cli/serve_model.h"
 
-#include <fmt/format.h>
-
 #include <ctime>
 #include <utility>
 
 #include "base/crc32c.h"
+#include "base/fnv1a.h"
 #include "base/version.h"
 #include "data/token_shard.h"
 #include "engine/generation_config.h"
@@ -19,21 +18,34 @@ namespace {
 /// Raised when the same model, tokens and settings give other bits than before.
 constexpr int64_t kNumerics = 2;
 
-/// 64-bit FNV-1a of a text, in hex: tells models of one user apart, and is no seal.
 std::string fingerprint_of(std::string_view text) {
-  uint64_t hash = 0xCBF29CE484222325ULL;
-  for (const char byte : text) hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001B3ULL;
-  return fmt::format("{:016x}", hash);
+  Fnv1a hash;
+  hash.add(text);
+  return hash.hex();
 }
 
-/// Of the config and of every tensor's name, type, shape and checksum.
-std::string model_fingerprint(const Checkpoint& checkpoint, const ModelConfig& config) {
+/// A few pages of a tensor: what was trained differs in all of them, and start-up need not read it
+/// whole.
+uint32_t sum_of_samples(std::span<const std::byte> bytes) {
+  constexpr size_t kSamples = 16, kBytes = 4096;
+  if (bytes.size() <= kSamples * kBytes) return crc32c(bytes);
+  uint32_t sum = 0;
+  for (size_t i = 0; i < kSamples; ++i) {
+    sum = crc32c(bytes.subspan((bytes.size() - kBytes) / (kSamples - 1) * i, kBytes), sum);
+  }
+  return sum;
+}
+
+/// Of the config and of every tensor's name, type, shape and checksum, whole or of samples.
+std::string model_fingerprint(const Checkpoint& checkpoint, const ModelConfig& config,
+                              bool is_whole) {
   std::string text = write_fields(config).dump();
   for (const std::string& name : checkpoint.names()) {
     const Tensor tensor = checkpoint.tensor(name).contiguous();
     const std::span<const std::byte> bytes(static_cast<const std::byte*>(tensor.const_data_ptr()),
                                            static_cast<size_t>(tensor.nbytes()));
-    text += concat('\n', name, ' ', tensor.scalar_type(), ' ', tensor.sizes(), ' ', crc32c(bytes));
+    text += concat('\n', name, ' ', tensor.scalar_type(), ' ', tensor.sizes(), ' ',
+                   is_whole ? crc32c(bytes) : sum_of_samples(bytes));
   }
   return fingerprint_of(text);
 }
@@ -65,21 +77,24 @@ void set_tools(const ServeModelOptions& options, ServedFolder& served) {
       is_asked && served.tool_format == ToolFormat::kHermes && !served.chat->reads_tools();
 }
 
-SessionFacts session_facts(const ServedFolder& served, const Engine& engine,
-                           const EngineOptions& options, const std::string& model,
-                           const std::string& device) {
+}  // namespace
+
+SessionFacts session_facts(const Engine& engine, const Tokenizer& tokenizer) {
   const EngineStats stats = engine.stats();
-  return {.model = model,
-          .tokenizer = vocabulary_fingerprint(served.tokenizer),
+  const EngineOptions& options = engine.options();
+  return {.model = {},
+          .tokenizer = vocabulary_fingerprint(tokenizer),
           .cache_type = concat(stats.page_bytes, " bytes a page"),
           .state_type = concat(stats.state_bytes, " bytes a snapshot"),
-          .grid = concat("chunk ", engine.options().prefill_chunk, ", least ", options.grid_min),
-          .device = device,
+          .grid = concat("chunk ", options.prefill_chunk, ", least ", options.grid_min),
+          .device = torch::DeviceTypeName(engine.device().type(), true),
           .numerics = kNumerics,
           .page_tokens = options.page_tokens};
 }
 
-}  // namespace
+std::string weights_fingerprint(const Checkpoint& checkpoint, const ModelConfig& config) {
+  return model_fingerprint(checkpoint, config, true);
+}
 
 OpenedModel open_served(const ServeModelOptions& options) {
   const Checkpoint checkpoint(options.model.folder);
@@ -109,10 +124,10 @@ OpenedModel open_served(const ServeModelOptions& options) {
   served.stop_ids = stop_ids(checkpoint, served.tokenizer);
   served.chat_stop_ids =
       served.chat ? chat_stop_ids(checkpoint, served.tokenizer, *served.chat) : served.stop_ids;
-  const std::string device = torch::DeviceTypeName(engine.device().type(), true);
-  SessionFacts facts = session_facts(served, engine, engine.options(),
-                                     model_fingerprint(checkpoint, engine.config()), device);
+  SessionFacts facts = session_facts(engine, served.tokenizer);
+  facts.model = model_fingerprint(checkpoint, engine.config(), false);
   served.fingerprint = concat("hn-", fingerprint_of(write_fields(facts).dump()).substr(0, 12));
+  facts.model = options.sums_weights ? weights_fingerprint(checkpoint, engine.config()) : "";
   OpenedModel opened{std::move(engines), std::move(served), std::move(facts)};
   return opened;
 }

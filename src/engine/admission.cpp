@@ -1,5 +1,5 @@
 // Who gets memory: paused sequences first, then others in order of arrival. One whose beginning is
-// being read by another waits for that outside the line.
+// being read by another, or from the disk, waits for that outside the line.
 #include <algorithm>
 
 #include "base/error.h"
@@ -25,7 +25,7 @@ void Engine::Core::admit() {
   if (blocked_since == memory->releases()) return;
   blocked_since = -1;
   for (auto& [number, sequence] : sequences) {
-    if (sequence.lease || awaits(number, sequence)) continue;
+    if (sequence.lease || awaits(number, sequence) || awaits_disk(sequence)) continue;
     if (start(sequence)) continue;
     blocked_since = memory->releases();
     return;
@@ -60,11 +60,12 @@ bool Engine::Core::lease(Sequence& sequence) {
   return true;
 }
 
-PrefixTree::Match Engine::Core::find(const Sequence& sequence) {
+PrefixTree::Match Engine::Core::find(const Sequence& sequence, bool sees_disk) {
   return cache->find(sequence.request.salt, {.tokens = sequence.request.prompt,
                                              .cuts = sequence.cuts,
                                              .mode = sequence.mode,
-                                             .limit = sequence.prompt_tokens() - 1});
+                                             .limit = sequence.prompt_tokens() - 1,
+                                             .sees_disk = sees_disk});
 }
 
 /// With what is kept of the prompt's beginning in place.
@@ -88,9 +89,12 @@ bool Engine::Core::lease_with_cache(Sequence& sequence) {
   PromptReport& report = *sequence.report;
   report.reused = match.position, report.alike = match.alike;
   report.tier = resumed->tier, report.miss = match.miss;
+  if (sequence.near >= 0 && match.position > sequence.near) report.tier = CacheTier::kDisk;
   counted.cache.queried_tokens += sequence.prompt_tokens();
-  (report.tier == CacheTier::kHost ? counted.cache.host_hit_tokens
-                                   : counted.cache.device_hit_tokens) += report.reused;
+  CacheStats& cache_counts = counted.cache;
+  (report.tier == CacheTier::kDisk   ? cache_counts.disk_hit_tokens
+   : report.tier == CacheTier::kHost ? cache_counts.host_hit_tokens
+                                     : cache_counts.device_hit_tokens) += report.reused;
   if (is_costly(report)) ++counted.cache.misses[static_cast<size_t>(report.miss)];
   return true;
 }
@@ -108,6 +112,42 @@ bool Engine::Core::awaits(int64_t number, Sequence& sequence) {
   sequence.awaits = whom_to_await(number, sequence, find(sequence).position);
   if (sequence.awaits) sequence.awaited_before = sequence.awaits->position;
   return sequence.awaits.has_value();
+}
+
+/// Whether it waits for what the disk has of its beginning.
+bool Engine::Core::awaits_disk(Sequence& sequence) {
+  if (sequence.mode == ReuseMode::kOff || !cache->has_store()) return false;
+  if (sequence.coming != nullptr) {
+    if (cache->is_coming(*sequence.coming)) return true;
+    PrefixCache::step_off(std::exchange(sequence.coming, nullptr));
+  }
+  if (sequence.fetches == 0) return false;
+  const auto near = find(sequence), far = find(sequence, true);
+  if (far.position <= near.position || !pays_to_bring(near, far)) return false;
+  --sequence.fetches;
+  if (!cache->bring_near(far)) return false;
+  sequence.coming = far.rest != nullptr ? far.rest : far.node;
+  if (sequence.near < 0) sequence.near = near.position;
+  PrefixCache::stand_on(sequence.coming);
+  return true;
+}
+
+/// On a CPU reading a file always takes less than reading the prompt.
+bool Engine::Core::pays_to_bring(const PrefixTree::Match& near,
+                                 const PrefixTree::Match& far) const {
+  if (!is_cuda() || prompt_rate == 0) return true;
+  const auto tokens = static_cast<double>(far.position - near.position);
+  return cache->seconds_to_bring(far) < tokens / prompt_rate;
+}
+
+/// When nobody else can use the time.
+void Engine::Core::wait_for_disk() {
+  constexpr auto kLongest = std::chrono::milliseconds(5);
+  const bool waits =
+      std::ranges::any_of(sequences, [](const auto& one) { return one.second.coming != nullptr; });
+  const bool others_run =
+      std::ranges::any_of(sequences, [](const auto& one) { return one.second.lease.has_value(); });
+  if (waits && !others_run) cache->wait_for_disk(kLongest);
 }
 
 /// The one that will be furthest in this prompt, if that is nearer than the prompt's own work from

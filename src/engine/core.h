@@ -30,11 +30,14 @@ struct Engine::Core {
   void admit();
   bool start(Sequence& sequence);
   bool lease(Sequence& sequence);
-  PrefixTree::Match find(const Sequence& sequence);
+  PrefixTree::Match find(const Sequence& sequence, bool sees_disk = false);
   bool lease_with_cache(Sequence& sequence);
   void set_sampling(const Sequence& sequence);
   std::optional<Awaited> whom_to_await(int64_t number, const Sequence& sequence, int64_t position);
   bool awaits(int64_t number, Sequence& sequence);
+  bool awaits_disk(Sequence& sequence);
+  bool pays_to_bring(const PrefixTree::Match& near, const PrefixTree::Match& far) const;
+  void wait_for_disk();
   void start_twins(int64_t leader, const Tensor& residual);
   bool start_twin(const Sequence& leader, Sequence& twin);
   bool resume_paused();
@@ -58,6 +61,7 @@ struct Engine::Core {
   void collect();
   void collect_all_but(size_t left);
   void take_times(const Launch& launch);
+  void take_first(Sequence& sequence);
   void take(int64_t number, Chosen::Token token);
   void finish(int64_t number, FinishReason reason, Event event);
 
@@ -77,6 +81,7 @@ struct Engine::Core {
   std::optional<PromptReport::Time> piece_began;  // in the last step that had one; until decode
   PromptReport::Time last_done = {};
   double step_seconds = 0;  // of decode alone, lately
+  double prompt_rate = 0;   // tokens a second that prompts were read at, lately; 0: not known
   EngineStats counted;      // what is counted since the start
 };
 

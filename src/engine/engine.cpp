@@ -110,6 +110,7 @@ EngineStats Engine::stats() const {
     stats.cache.queried_tokens = counted.queried_tokens;
     stats.cache.device_hit_tokens = counted.device_hit_tokens;
     stats.cache.host_hit_tokens = counted.host_hit_tokens;
+    stats.cache.disk_hit_tokens = counted.disk_hit_tokens;
     stats.cache.misses = counted.misses;
     stats.pages_cached = core_->cache->pages_kept_alone();
   }
@@ -159,12 +160,30 @@ std::vector<Event> Engine::step() {
   core_->unread = 0;
   if (!core_->sequences.empty()) {
     ++core_->counted.steps;
+    if (core_->cache) core_->cache->take_from_disk();
     core_->admit();
+    core_->wait_for_disk();
     core_->prefill();
     core_->decode();
   }
   core_->collect_all_but(core_->is_cuda() ? core_->unread : 0);
   return std::exchange(core_->events, {});
+}
+
+void Engine::use_store(std::shared_ptr<PrefixStore> store, int64_t most_bytes) {
+  core_->prepare();
+  HYPENET_CHECK(core_->cache, "a store of kept prompts: expected an engine that keeps prompts");
+  core_->cache->use_store(std::move(store), most_bytes);
+}
+
+void Engine::store_kept() {
+  const torch::NoGradGuard no_grad;
+  if (core_->cache) core_->cache->store_all();
+}
+
+std::vector<StoredPrompt> Engine::stored_prompts() const {
+  const bool has_store = core_->cache && core_->cache->has_store();
+  return has_store ? core_->cache->stored_prompts() : std::vector<StoredPrompt>();
 }
 
 void Engine::clear_cache() {

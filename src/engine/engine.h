@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/options.h"
+#include "engine/prefix_store.h"
 #include "engine/saved_prefix.h"
 #include "engine/scoring.h"
 #include "model/causal_lm.h"
@@ -68,7 +69,19 @@ class Engine {
   /// (FinishReason::kNotFinite), the others go on.
   std::vector<Event> step();
 
-  /// Forgets all kept prompts; sequences that run are not touched.
+  /// Keeps prompts in a store, too, in at most so many bytes: what gives way in memory is written
+  /// behind the steps, and brought back when a request wants it. What the store has already is
+  /// known from here on. To be called once, before the first request; takes the memory. Throws
+  /// Error where nothing is kept in memory, and as PrefixStore::list does.
+  void use_store(std::shared_ptr<PrefixStore> store, int64_t most_bytes);
+
+  /// Writes all that is kept to the store, if there is one, and waits until it is there.
+  void store_kept();
+
+  /// The beginnings of prompts that the store has.
+  std::vector<StoredPrompt> stored_prompts() const;
+
+  /// Forgets all kept prompts, those of the store, too; sequences that run are not touched.
   void clear_cache();
 
   /// What is kept of these tokens up to the deepest snapshot; nullopt: nothing is.

@@ -24,9 +24,11 @@ std::optional<int32_t> HostUnits::take() {
                                    torch::TensorOptions(torch::kUInt8).pinned_memory(is_pinned_)));
     for (int64_t i = count; i > 0; --i) free_.push_back(static_cast<int32_t>(made_ + i - 1));
     made_ += count;
+    holders_.resize(static_cast<size_t>(made_), 0);
   }
   const int32_t unit = free_.back();
   free_.pop_back();
+  holders_[static_cast<size_t>(unit)] = 1;
   return unit;
 }
 

@@ -18,7 +18,11 @@ class HostUnits {
   HostUnits(int64_t unit_bytes, int64_t budget_bytes, bool is_pinned);
 
   std::optional<int32_t> take();
-  void drop(int32_t unit) { free_.push_back(unit); }
+  /// What is taken is held once; it is free again when nobody holds it.
+  void hold(int32_t unit) { ++holders_[static_cast<size_t>(unit)]; }
+  void drop(int32_t unit) {
+    if (--holders_[static_cast<size_t>(unit)] == 0) free_.push_back(unit);
+  }
 
   Tensor at(int32_t unit) const;  // uint8 [unit_bytes]
   int64_t unit_bytes() const { return unit_bytes_; }
@@ -30,7 +34,7 @@ class HostUnits {
   int64_t unit_bytes_, most_, made_ = 0, block_units_;
   bool is_pinned_;
   std::vector<Tensor> blocks_;  // uint8 [block_units, unit_bytes], the last one maybe fewer
-  std::vector<int32_t> free_;
+  std::vector<int32_t> holders_, free_;
 };
 
 }  // namespace hypenet

@@ -43,6 +43,8 @@ std::string_view to_string(CacheTier tier) {
       return "gpu";
     case CacheTier::kHost:
       return "host";
+    case CacheTier::kDisk:
+      return "disk";
   }
   throw Error("reuse: unknown tier");
 }

@@ -146,9 +146,9 @@ struct EngineOptions {
   double decode_share = 0;         // of the time, for decode while prompts wait; 0: a step a piece
   std::optional<ReuseMode> reuse = {};  // nullopt: nearest on a CPU, exact on a GPU
   // For prompts that are kept to be reused; both 0: nothing is. Of the device's (part of
-  // memory_bytes; -1: half of what slots leave) and of the host's (pinned beside a GPU), half is
-  // for snapshots of states and half for pages, where the model has both. Sequences take pages from
-  // what is kept at any time.
+  // memory_bytes) and of the host's (pinned beside a GPU), half is for snapshots of states and half
+  // for pages, where the model has both. Sequences take pages from what is kept at any time. -1:
+  // snapshots get a quarter of what slots leave, pages all that sequences do not need.
   int64_t cache_bytes = 0, cache_host_bytes = 0;
   int64_t stepped_prompt = 0;         // prompts up to this go with the steps, a token each
   bool poisons_freed_memory = false;  // NaN in what a sequence leaves behind: for tests

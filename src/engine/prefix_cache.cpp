@@ -1,5 +1,6 @@
-// What is kept and where; how it gives way stands in prefix_eviction.cpp. Copies on the device are
-// queued between its steps; those to and from host memory run beside them.
+// What is kept and where; how it gives way stands in prefix_eviction.cpp, what goes to a store in
+// prefix_disk.cpp. Copies on the device are queued between its steps; those to and from host memory
+// run beside them.
 #include "engine/prefix_cache.h"
 
 #include <algorithm>
@@ -123,6 +124,7 @@ PrefixNode* PrefixCache::keep(PrefixNode* at, const Piece& piece, const Lease& l
   }
   take_snapshot(node, lease.slot);
   for (PrefixNode* thin : tree_.thinned(node, piece.thinning_keeps, piece.question)) {
+    if (thin->snapshot_in == CacheTier::kDisk) continue;
     drop_snapshot(*thin);
     ++stats_.snapshots_thinned;
   }
@@ -145,7 +147,9 @@ void PrefixCache::hold(PrefixNode& node, std::span<const int32_t> pages) {
   }
 }
 
+/// From its tier; what a disk has stays there.
 void PrefixCache::drop_pages(PrefixNode& node) {
+  if (tree_.sizes().page_bytes == 0) return;
   for (const int32_t page : node.pages) {
     if (node.pages_in == CacheTier::kHost) {
       host_pages_.drop(page);
@@ -155,7 +159,7 @@ void PrefixCache::drop_pages(PrefixNode& node) {
     memory_.drop_page(page);
   }
   node.pages.clear();
-  node.pages_in = CacheTier::kNone;
+  node.pages_in = node.stored.bytes > 0 ? CacheTier::kDisk : CacheTier::kNone;
 }
 
 void PrefixCache::drop_snapshot(PrefixNode& node) {
@@ -163,11 +167,12 @@ void PrefixCache::drop_snapshot(PrefixNode& node) {
     if (node.snapshot_in == CacheTier::kHost) host_snapshots_.drop(node.snapshot);
     if (node.snapshot_in == CacheTier::kDevice) memory_.drop_snapshot(node.snapshot);
   }
-  node.snapshot_in = CacheTier::kNone, node.snapshot = -1;
+  node.snapshot_in = node.stored.has_states ? CacheTier::kDisk : CacheTier::kNone;
+  node.snapshot = -1;
 }
 
 void PrefixCache::take_snapshot(PrefixNode& node, int64_t slot) {
-  if (node.snapshot_in != CacheTier::kNone) return;
+  if (is_near(node.snapshot_in)) return;
   if (tree_.sizes().state_bytes == 0) {
     node.snapshot_in = CacheTier::kDevice;
     return;
@@ -196,23 +201,41 @@ CacheStats PrefixCache::stats() const {
   stats.host.page_bytes = host_pages_.used() * page;
   stats.host.most_page_bytes = host_pages_.most() * page;
   stats.host.most_snapshot_bytes = host_snapshots_.most() * state;
-  for (const PrefixNode* node : tree_.nodes()) {
-    stats.device.snapshots += node->snapshot_in == CacheTier::kDevice ? 1 : 0;
-    stats.host.snapshots += node->snapshot_in == CacheTier::kHost ? 1 : 0;
+  if (state > 0) {
+    stats.device.snapshots = memory_.snapshots() - memory_.free_snapshots();
+    stats.host.snapshots = host_snapshots_.used();
+  } else {
+    stats.device.snapshots =
+        std::ranges::count(tree_.nodes(), CacheTier::kDevice, &PrefixNode::snapshot_in);
   }
   stats.device.snapshot_bytes = stats.device.snapshots * state;
   stats.host.snapshot_bytes = stats.host.snapshots * state;
   stats.nodes = std::ssize(tree_.nodes());
+  if (!disk_) return stats;
+  stats.disk.snapshots = disk_->snapshots;
+  stats.disk.snapshot_bytes = disk_->snapshots * state;
+  stats.disk.page_bytes = disk_->bytes - stats.disk.snapshot_bytes;
+  stats.disk.most_page_bytes = disk_->most;
   return stats;
 }
 
 void PrefixCache::check() const {
   tree_.check();
   std::vector<int32_t> kept(kept_.size(), 0);
-  int64_t on_host = 0, host_snapshots = 0, device_snapshots = 0;
+  std::set<int32_t> host_pages, host_snapshots;
+  if (disk_) {
+    for (const auto& [ticket, transfer] : disk_->transfers) {
+      host_pages.insert(transfer.pages.begin(), transfer.pages.end());
+      if (transfer.snapshot >= 0) host_snapshots.insert(transfer.snapshot);
+    }
+  }
+  int64_t device_snapshots = 0, disk_bytes = 0, disk_snapshots = 0;
   for (const PrefixNode* node : tree_.nodes()) {
-    if (node->pages_in == CacheTier::kHost) on_host += std::ssize(node->pages);
-    host_snapshots += node->snapshot_in == CacheTier::kHost ? 1 : 0;
+    if (node->pages_in == CacheTier::kHost) {
+      host_pages.insert(node->pages.begin(), node->pages.end());
+    }
+    if (node->snapshot_in == CacheTier::kHost) host_snapshots.insert(node->snapshot);
+    disk_bytes += node->stored.bytes, disk_snapshots += node->stored.has_states ? 1 : 0;
     device_snapshots += node->snapshot_in == CacheTier::kDevice ? 1 : 0;
     if (node->pages_in != CacheTier::kDevice) continue;
     for (const int32_t page : node->pages) ++kept[static_cast<size_t>(page)];
@@ -222,11 +245,16 @@ void PrefixCache::check() const {
     HYPENET_CHECK(memory_.pool().holders(static_cast<int32_t>(page)) >= kept[page],
                   "prefix cache: page ", page, " is kept, and free");
   }
-  HYPENET_CHECK(on_host == host_pages_.used(), "prefix cache: expected ", on_host,
-                " pages on the host, found ", host_pages_.used());
+  HYPENET_CHECK(std::ssize(host_pages) == host_pages_.used(), "prefix cache: expected ",
+                host_pages.size(), " pages on the host, found ", host_pages_.used());
+  HYPENET_CHECK(!disk_ || (disk_bytes == disk_->bytes && disk_snapshots == disk_->snapshots &&
+                           disk_bytes <= disk_->most),
+                "prefix cache: expected ", disk_bytes, " bytes and ", disk_snapshots,
+                " snapshots on the disk, found ", disk_ ? disk_->bytes : 0, " and ",
+                disk_ ? disk_->snapshots : 0);
   if (tree_.sizes().state_bytes == 0) return;
-  HYPENET_CHECK(host_snapshots == host_snapshots_.used(), "prefix cache: expected ", host_snapshots,
-                " snapshots on the host, found ", host_snapshots_.used());
+  HYPENET_CHECK(std::ssize(host_snapshots) == host_snapshots_.used(), "prefix cache: expected ",
+                host_snapshots.size(), " snapshots on the host, found ", host_snapshots_.used());
   const int64_t used = memory_.snapshots() - memory_.free_snapshots();
   HYPENET_CHECK(device_snapshots == used, "prefix cache: expected ", device_snapshots,
                 " snapshots on the device, found ", used);

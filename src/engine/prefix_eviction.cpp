@@ -1,5 +1,5 @@
-// How kept prompts give way: leaves before what they stand on, the least valued first, down to host
-// memory before out. A page is kept only with those before it, a snapshot only with its pages.
+// How kept prompts give way: leaves before what they stand on, the least valued first, down a tier
+// before out. A page is kept only with those before it, a snapshot only with its pages.
 #include <algorithm>
 
 #include "engine/prefix_cache.h"
@@ -41,7 +41,7 @@ bool PrefixCache::give_way() {
   };
   if (PrefixNode* leaf = tree_.cheapest_leaf(CacheTier::kDevice, may_go)) {
     tree_.age_to(tree_.value_of_leaf(*leaf));
-    if (!move_down(*leaf)) drop_branch(*leaf);
+    if (!move_down(*leaf)) drop_branch(*leaf, true);
     return true;
   }
   // What is left stands below pages that a sequence uses.
@@ -50,32 +50,48 @@ bool PrefixCache::give_way() {
     return node->pages_in == CacheTier::kDevice && may_go(*node);
   });
   if (inner == nodes.end()) return false;
-  drop_branch(**inner);
+  drop_branch(**inner, true);
   return true;
 }
 
-/// A node's pages and snapshot, and what is kept behind them.
-void PrefixCache::drop_branch(PrefixNode& node) {
+/// A node's pages and snapshot, from memory; a disk may have them.
+void PrefixCache::let_go(PrefixNode& node) {
+  if (node.snapshot_in == CacheTier::kDevice) ++stats_.device_snapshots_evicted;
+  if (node.snapshot_in == CacheTier::kHost) ++stats_.host_snapshots_evicted;
+  const bool had_pages = is_near(node.pages_in), had_snapshot = is_near(node.snapshot_in);
+  drop_snapshot(node);
+  drop_pages(node);
+  node.was_evicted |= (had_pages && node.pages_in == CacheTier::kNone) ||
+                      (had_snapshot && node.snapshot_in == CacheTier::kNone);
+}
+
+/// A node and what is kept behind it, to the disk where it may write and there is room, else out.
+void PrefixCache::drop_branch(PrefixNode& node, bool writes) {
   std::vector<PrefixNode*> open = {&node};
   while (!open.empty()) {
     PrefixNode& place = *open.back();
     open.pop_back();
     for (const auto& child : place.children) open.push_back(child.get());
-    if (place.snapshot_in == CacheTier::kDevice) ++stats_.device_snapshots_evicted;
-    if (place.snapshot_in == CacheTier::kHost) ++stats_.host_snapshots_evicted;
-    place.was_evicted |= place.pages_in != CacheTier::kNone;
-    drop_snapshot(place);
-    drop_pages(place);
+    const PrefixNode& parent = *place.parent;
+    const bool is_lost = tree_.sizes().page_bytes > 0 && parent.parent != nullptr &&
+                         parent.pages_in == CacheTier::kNone;
+    if (is_lost) {
+      forget_stored(place);
+    } else if (writes) {
+      store(place);
+    }
+    let_go(place);
   }
 }
 
 /// Whether pages on the host of less than this value can make room for so many.
 bool PrefixCache::has_host_room(double value, int64_t pages) {
   while (host_pages_.free() < pages) {
-    PrefixNode* leaf = tree_.cheapest_leaf(
-        CacheTier::kHost, [&](const auto& other) { return !locked_.contains(&other); });
+    PrefixNode* leaf = tree_.cheapest_leaf(CacheTier::kHost, [&](const auto& other) {
+      return !locked_.contains(&other) && other.stored.writing == 0;
+    });
     if (leaf == nullptr || tree_.value_of_leaf(*leaf) >= value) return false;
-    drop_branch(*leaf);
+    drop_branch(*leaf, false);  // its memory is needed now: write_ahead has written it, or nobody
   }
   return true;
 }
@@ -121,8 +137,9 @@ std::optional<int32_t> PrefixCache::device_snapshot() {
     tree_.age_to(tree_.value_of_snapshot(*node));
     ++stats_.device_snapshots_evicted;
     if (!move_snapshot_down(*node)) {
+      store(*node);
       drop_snapshot(*node);
-      node->was_evicted = true;
+      node->was_evicted |= node->snapshot_in == CacheTier::kNone;
     }
   }
   return memory_.take_snapshot();
@@ -131,11 +148,12 @@ std::optional<int32_t> PrefixCache::device_snapshot() {
 std::optional<int32_t> PrefixCache::host_snapshot(double value) {
   if (host_snapshots_.most() == 0) return std::nullopt;
   if (host_snapshots_.free() == 0) {
-    PrefixNode* node = tree_.cheapest_snapshot(
-        CacheTier::kHost, [&](const auto& other) { return !locked_.contains(&other); });
+    PrefixNode* node = tree_.cheapest_snapshot(CacheTier::kHost, [&](const auto& other) {
+      return !locked_.contains(&other) && other.stored.writing == 0;
+    });
     if (node == nullptr || tree_.value_of_snapshot(*node) >= value) return std::nullopt;
     drop_snapshot(*node);
-    node->was_evicted = true;
+    node->was_evicted |= node->snapshot_in == CacheTier::kNone;
     ++stats_.host_snapshots_evicted;
   }
   return host_snapshots_.take();
@@ -159,10 +177,12 @@ void PrefixCache::shrink() {
 
 void PrefixCache::clear() {
   for (PrefixNode* node : tree_.nodes()) {
+    forget_stored(*node);
     drop_snapshot(*node);
     drop_pages(*node);
     node->was_evicted = false;
   }
+  if (disk_) wait_for_transfers(0);
   tree_.forget(0);
 }
 

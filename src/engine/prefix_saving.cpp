@@ -45,8 +45,13 @@ Tensor PrefixCache::state_bytes_of(const PrefixNode& node) const {
 
 std::optional<SavedPrefix> PrefixCache::save(std::span<const int32_t> tokens,
                                              const std::string& salt) {
-  const auto match = tree_.find(
-      salt, {.tokens = tokens, .mode = ReuseMode::kNearest, .limit = std::ssize(tokens)});
+  PrefixTree::Prompt prompt{.tokens = tokens,
+                            .mode = ReuseMode::kNearest,
+                            .limit = std::ssize(tokens),
+                            .sees_disk = true};
+  if (disk_ && bring_near(find(salt, prompt))) wait_for_transfers(0);
+  prompt.sees_disk = false;
+  const auto match = find(salt, prompt);
   PrefixNode* last = match.node;
   if (last->parent == nullptr) return std::nullopt;
   side_.wait();
@@ -81,7 +86,7 @@ int64_t PrefixCache::restore(const SavedPrefix& prefix, const std::string& salt)
                 memory_.pages_for(tokens), " pages, found ", prefix.pages.size());
   for (const Tensor& page : prefix.pages) check_bytes("a page", page, sizes.page_bytes);
   side_.wait();  // host memory that they read may be written now
-  PrefixNode* node = &tree_.root(salt);
+  PrefixNode* node = &tree_.root(salt_key(salt));
   int64_t begin = 0, restored = 0;
   locked_.clear();
   for (const auto& piece : prefix.pieces) {
@@ -102,28 +107,35 @@ int64_t PrefixCache::restore(const SavedPrefix& prefix, const std::string& salt)
 bool PrefixCache::bring_in(PrefixNode& node, const SavedPrefix::Piece& piece,
                            std::span<const Tensor> pages) {
   const int64_t count = tree_.page_count(node);
-  if (tree_.sizes().page_bytes > 0 && node.pages_in == CacheTier::kNone) {
+  if (tree_.sizes().page_bytes > 0 && !is_near(node.pages_in)) {
     const auto own =
         pages.subspan(static_cast<size_t>(tree_.first_page(node)), static_cast<size_t>(count));
     if (!bring_pages_in(node, own)) return false;
   }
-  if (!piece.states.defined() || node.snapshot_in != CacheTier::kNone) return true;
+  if (piece.states.defined() && !is_near(node.snapshot_in)) fill_snapshot(node, piece.states);
+  return true;
+}
+
+/// A snapshot of these states, on the host where there is room, else on the device.
+void PrefixCache::fill_snapshot(PrefixNode& node, const Tensor& states) {
   if (tree_.sizes().state_bytes == 0) {
     node.snapshot_in = CacheTier::kDevice;
   } else if (const auto unit = host_snapshot(HUGE_VAL)) {
-    host_snapshots_.at(*unit).copy_(piece.states);
+    host_snapshots_.at(*unit).copy_(states);
     node.snapshot_in = CacheTier::kHost, node.snapshot = *unit;
-  } else if (memory_.free_snapshots() > 0) {
-    node.snapshot = *memory_.take_snapshot(), node.snapshot_in = CacheTier::kDevice;
-    part_bytes(piece.states, state_.bytes_of_slot(node.snapshot));
+  } else if (const auto place = device_snapshot()) {
+    part_bytes(states, state_.bytes_of_slot(*place));
+    node.snapshot_in = CacheTier::kDevice, node.snapshot = *place;
+  } else {
+    return;
   }
   node.was_evicted = false;
-  return true;
 }
 
 bool PrefixCache::bring_pages_in(PrefixNode& node, std::span<const Tensor> pages) {
   const auto count = std::ssize(pages);
   if (host_pages_.most() >= count && has_host_room(HUGE_VAL, count)) {
+    node.pages.clear();
     for (const Tensor& page : pages) {
       node.pages.push_back(*host_pages_.take());
       host_pages_.at(node.pages.back()).copy_(page);

@@ -3,9 +3,10 @@
 #include "engine/prefix_tree.h"
 
 #include <algorithm>
-#include <bit>
 
 #include "base/error.h"
+#include "base/fnv1a.h"
+#include "base/sha256.h"
 
 namespace hypenet {
 namespace {
@@ -15,11 +16,9 @@ constexpr double kDepthOfDoubleCost = 65536;
 constexpr size_t kLastKept = 4, kKeptBeforeQuestion = 2;
 
 uint64_t hash_of(std::span<const int32_t> tokens) {
-  uint64_t hash = 0xCBF29CE484222325ULL;
-  for (const int32_t token : tokens) {
-    hash = (std::rotl(hash, 5) ^ static_cast<uint32_t>(token)) * 0x9E3779B97F4A7C15ULL;
-  }
-  return hash;
+  Fnv1a hash;
+  for (const int32_t token : tokens) hash.add(static_cast<uint32_t>(token));
+  return hash.value();
 }
 
 int64_t common_length(std::span<const int32_t> a, std::span<const int32_t> b) {
@@ -60,15 +59,32 @@ std::vector<PrefixNode*> path_to(PrefixNode& node) {
   return path;
 }
 
+const std::string& store_id(PrefixNode& node) {
+  for (PrefixNode* place : path_to(node)) {
+    if (!place->stored.id.empty()) continue;
+    Sha256 hash;
+    hash.add(place->parent->stored.id);
+    hash.add(place->is_exact ? "=" : "~");
+    hash.add(std::as_bytes(std::span(place->tokens)));
+    place->stored.id = hash.hex();
+  }
+  return node.stored.id;
+}
+
 PrefixNode& PrefixTree::root(const std::string& salt) {
   auto& root = roots_[salt];
-  if (!root) root = std::make_unique<PrefixNode>();
+  if (!root) root = std::make_unique<PrefixNode>(PrefixNode{.stored = {.id = salt}});
   return *root;
 }
 
 bool PrefixTree::can_go_on_from(const PrefixNode& node) const {
   return node.snapshot_in != CacheTier::kNone &&
          (sizes_.page_bytes == 0 || node.pages_in != CacheTier::kNone);
+}
+
+bool PrefixTree::can_go_on_from(const PrefixNode& node, const Prompt& prompt) const {
+  const bool is_near = node.snapshot_in != CacheTier::kDisk && node.pages_in != CacheTier::kDisk;
+  return can_go_on_from(node) && (is_near || prompt.sees_disk);
 }
 
 int64_t PrefixTree::page_count(const PrefixNode& node) const {
@@ -98,7 +114,7 @@ void PrefixTree::walk_cuts(PrefixNode& root, const Prompt& prompt, Match& match)
     place = child_of(*place, piece, true);
     if (place == nullptr) return;
     match.known = place;
-    if (!can_go_on_from(*place)) continue;
+    if (!can_go_on_from(*place, prompt)) continue;
     match.node = place, match.position = place->end;
   }
 }
@@ -118,7 +134,7 @@ void PrefixTree::walk_all(PrefixNode& root, const Prompt& prompt, Match& match) 
       open.push_back(child.get());
       if (child->end > prompt.limit) continue;
       if (child->end > match.known->end) match.known = child.get();
-      if (!can_go_on_from(*child) || child->end < match.position) continue;
+      if (!can_go_on_from(*child, prompt) || child->end < match.position) continue;
       match.node = child.get(), match.rest = nullptr, match.position = child->end;
     }
   }
@@ -128,14 +144,15 @@ void PrefixTree::walk_all(PrefixNode& root, const Prompt& prompt, Match& match) 
 void PrefixTree::take_rest(PrefixNode& child, int64_t alike, const Prompt& prompt,
                            Match& match) const {
   if (sizes_.state_bytes > 0 || child.pages_in == CacheTier::kNone) return;
+  if (child.pages_in == CacheTier::kDisk && !prompt.sees_disk) return;
   const int64_t position =
       std::min(child.begin + alike, prompt.limit) / sizes_.page_tokens * sizes_.page_tokens;
   if (position <= child.begin || position <= match.position) return;
   match.node = child.parent, match.rest = &child, match.position = position;
 }
 
-ReuseMiss PrefixTree::why_missed(const std::string& salt, const Prompt& prompt,
-                                 const Match& match) {
+/// Where it is the salt, match.alike is what another salt's prompts have in common with this one.
+ReuseMiss PrefixTree::why_missed(const std::string& salt, const Prompt& prompt, Match& match) {
   for (const PrefixNode* node = match.known; node->parent != nullptr; node = node->parent) {
     if (node->was_evicted) return ReuseMiss::kEvicted;
   }
@@ -145,6 +162,7 @@ ReuseMiss PrefixTree::why_missed(const std::string& salt, const Prompt& prompt,
     if (other.first == salt) return false;
     Match there{.node = other.second.get(), .known = other.second.get()};
     walk_all(*other.second, prompt, there);
+    if (there.position > 0) match.alike = there.alike;
     return there.position > 0;
   });
   return has_other ? ReuseMiss::kSalt : ReuseMiss::kNone;
@@ -181,7 +199,7 @@ double PrefixTree::value_of_leaf(const PrefixNode& node) const {
   const bool leads_on = std::ranges::any_of(
       node.children, [](const auto& child) { return child->pages_in != CacheTier::kNone; });
   if (node.snapshot_in == CacheTier::kNone && !leads_on) return node.age;
-  const int64_t bytes = std::ssize(node.pages) * sizes_.page_bytes + sizes_.state_bytes;
+  const int64_t bytes = page_count(node) * sizes_.page_bytes + sizes_.state_bytes;
   return node.age + static_cast<double>(node.uses) * tokens_saved(node) /
                         static_cast<double>(std::max<int64_t>(bytes, 1));
 }
@@ -207,6 +225,33 @@ PrefixNode* PrefixTree::cheapest_snapshot(CacheTier tier, const MayGo& may_go) {
   for (PrefixNode* node : nodes_) {
     if (node->snapshot_in != tier || !may_go(*node)) continue;
     const double value = value_of_snapshot(*node);
+    if (cheapest != nullptr && value >= least) continue;
+    cheapest = node, least = value;
+  }
+  return cheapest;
+}
+
+double PrefixTree::worth(const PrefixNode& node) const {
+  double most = 0;
+  std::vector<const PrefixNode*> open = {&node};
+  while (!open.empty()) {
+    const PrefixNode& place = *open.back();
+    open.pop_back();
+    most = std::max(most, value_of_leaf(place));
+    for (const auto& child : place.children) open.push_back(child.get());
+  }
+  return most;
+}
+
+PrefixNode* PrefixTree::cheapest_stored(const MayGo& may_go) {
+  PrefixNode* cheapest = nullptr;
+  double least = 0;
+  for (PrefixNode* node : nodes_) {
+    if (node->stored.bytes == 0) continue;
+    const bool is_leaf = std::ranges::none_of(
+        node->children, [](const auto& child) { return child->stored.bytes > 0; });
+    if (!is_leaf || !may_go(*node)) continue;
+    const double value = worth(*node);
     if (cheapest != nullptr && value >= least) continue;
     cheapest = node, least = value;
   }
@@ -239,7 +284,7 @@ std::vector<PrefixNode*> PrefixTree::thinned(PrefixNode& leaf, const PrefixNode*
 
 bool PrefixTree::is_empty(const PrefixNode& node) const {
   return node.pages_in == CacheTier::kNone && node.snapshot_in == CacheTier::kNone &&
-         node.users == 0 && node.children.empty();
+         node.stored.bytes == 0 && node.users == 0 && node.children.empty();
 }
 
 void PrefixTree::remove(PrefixNode& node) {
@@ -278,13 +323,20 @@ void PrefixTree::check() const {
     HYPENET_CHECK(child_of(*node.parent, node.tokens, node.is_exact) == &node, "prefix tree: node ",
                   i, ": there are two of it");
     const bool has_pages = node.pages_in != CacheTier::kNone;
-    HYPENET_CHECK(std::ssize(node.pages) == (has_pages ? page_count(node) : 0),
+    const bool has_handles = has_pages && node.pages_in != CacheTier::kDisk;
+    HYPENET_CHECK(std::ssize(node.pages) == (has_handles ? page_count(node) : 0),
                   "prefix tree: node ", i, ": expected ", page_count(node), " pages, found ",
                   node.pages.size());
     const PrefixNode& parent = *node.parent;
-    HYPENET_CHECK(!has_pages || parent.parent == nullptr || parent.pages_in == node.pages_in ||
-                      parent.pages_in == CacheTier::kDevice,
+    HYPENET_CHECK(!has_pages || parent.parent == nullptr ||
+                      (parent.pages_in != CacheTier::kNone && parent.pages_in <= node.pages_in),
                   "prefix tree: node ", i, ": its pages lie nearer than its parent's");
+    HYPENET_CHECK((node.pages_in != CacheTier::kDisk || node.stored.bytes > 0) &&
+                      (node.snapshot_in != CacheTier::kDisk || node.stored.has_states),
+                  "prefix tree: node ", i, ": it lies on a disk that does not have it");
+    HYPENET_CHECK(node.pages_in != CacheTier::kDisk || node.snapshot_in == CacheTier::kNone ||
+                      node.snapshot_in == CacheTier::kDisk,
+                  "prefix tree: node ", i, ": its snapshot lies nearer than its pages");
     HYPENET_CHECK(node.snapshot_in == CacheTier::kNone || can_go_on_from(node),
                   "prefix tree: node ", i, ": a snapshot without pages");
   }

@@ -14,9 +14,15 @@
 
 namespace hypenet {
 
+/// In memory, of the device or the host.
+inline bool is_near(CacheTier tier) {
+  return tier == CacheTier::kDevice || tier == CacheTier::kHost;
+}
+
 /// A piece of prompts: tokens begin to end - 1, read as one piece behind all its parents' ones. Its
 /// pages are those that hold these tokens, the first and the last maybe in part; its snapshot holds
-/// the states at its end. A child's pages lie never nearer than its parent's.
+/// the states at its end. A child's pages lie never nearer than its parent's, a snapshot not nearer
+/// than a disk where its pages lie there.
 struct PrefixNode {
   PrefixNode* parent = nullptr;  // null: a root, which has no tokens
   std::vector<std::unique_ptr<PrefixNode>> children = {};
@@ -25,8 +31,16 @@ struct PrefixNode {
   bool is_exact = true;    // it and its parents have the bits of a prefill cut like this
   bool is_marked = false;  // thinning leaves its snapshot
   CacheTier pages_in = CacheTier::kNone, snapshot_in = CacheTier::kNone;
-  std::vector<int32_t> pages = {};  // handles in their tier
+  std::vector<int32_t> pages = {};  // handles in their tier; a disk has none
   int32_t snapshot = -1;
+  /// What a store has of it, or will have soon, wherever else it lies.
+  struct Stored {
+    std::string id = {};  // empty: nobody asked; a root's is its salt
+    int64_t bytes = 0;    // 0: nothing
+    bool has_states = false;
+    int64_t reading = 0, writing = 0;  // tickets of the last jobs under way; 0: none
+  };
+  Stored stored = {};
   bool was_evicted = false;
   int64_t users = 0;  // sequences that go on from here: it stays in the tree
   int64_t uses = 1;
@@ -49,14 +63,16 @@ class PrefixTree {
     PrefixNode* rest = nullptr;   // not null: a child of `node` of which whole pages are used, too
     PrefixNode* known = nullptr;  // the deepest with this prompt's tokens, whatever is left of it
     int64_t position = 0;         // tokens that need not be computed
-    int64_t alike = 0;            // tokens of the longest beginning that some kept prompt has, too
+    int64_t alike = 0;  // tokens of the longest beginning that some kept prompt has, too; for
+                        // kSalt, one of another salt
     ReuseMiss miss = ReuseMiss::kNone;
   };
   struct Prompt {
     std::span<const int32_t> tokens;
     std::span<const int64_t> cuts = {};  // for kExact
     ReuseMode mode = ReuseMode::kExact;
-    int64_t limit = 0;  // the position is at most this
+    int64_t limit = 0;       // the position is at most this
+    bool sees_disk = false;  // goes on from what a disk has, too
   };
   /// kExact: along the prompt's own cuts. kNearest: to the deepest snapshot, wherever it lies.
   Match find(const std::string& salt, const Prompt& prompt);
@@ -74,11 +90,20 @@ class PrefixTree {
   PrefixNode* cheapest_leaf(CacheTier tier, const MayGo& may_go);
   /// The node of least value among those with a snapshot in a tier.
   PrefixNode* cheapest_snapshot(CacheTier tier, const MayGo& may_go);
+  /// The node of least worth among those that a store has and no child of theirs.
+  PrefixNode* cheapest_stored(const MayGo& may_go);
   /// What losing these pages (and snapshot), or this snapshot alone, costs.
   double value_of_leaf(const PrefixNode& node) const;
+  /// The most that it or something behind it is worth, which would be lost with it.
+  double worth(const PrefixNode& node) const;
   double value_of_snapshot(const PrefixNode& node) const;
   /// Others are worth less from now on than what goes now was.
   void age_to(double value) { clock_ = std::max(clock_, value); }
+  /// A node of an earlier tree: what it was worth there.
+  void set_worth(PrefixNode& node, int64_t uses, double age) {
+    node.uses = uses, node.age = age;
+    age_to(age);
+  }
 
   /// Nodes from a root to `leaf` whose snapshots need not be kept for it: kept are marked ones,
   /// those where branches part, `kept`, the last four, the last two before `question`, and of the
@@ -104,8 +129,9 @@ class PrefixTree {
  private:
   void walk_cuts(PrefixNode& root, const Prompt& prompt, Match& match) const;
   void walk_all(PrefixNode& root, const Prompt& prompt, Match& match) const;
+  bool can_go_on_from(const PrefixNode& node, const Prompt& prompt) const;
   void take_rest(PrefixNode& child, int64_t alike, const Prompt& prompt, Match& match) const;
-  ReuseMiss why_missed(const std::string& salt, const Prompt& prompt, const Match& match);
+  ReuseMiss why_missed(const std::string& salt, const Prompt& prompt, Match& match);
   void remove(PrefixNode& node);
   bool is_empty(const PrefixNode& node) const;
 
@@ -118,5 +144,8 @@ class PrefixTree {
 
 /// The nodes from the first below the root to this one.
 std::vector<PrefixNode*> path_to(PrefixNode& node);
+
+/// The name of a node in a store: a hash of all that it depends on.
+const std::string& store_id(PrefixNode& node);
 
 }  // namespace hypenet

@@ -242,6 +242,18 @@ void Engine::Core::take_times(const Launch& launch) {
   last_done = now;
 }
 
+void Engine::Core::take_first(Sequence& sequence) {
+  constexpr int64_t kLeast = 256;
+  constexpr double kShareOfLatest = 0.3;
+  PromptReport& report = *sequence.report;
+  report.first_token = last_done;
+  const int64_t computed = report.prompt - report.reused;
+  const double seconds = seconds_between(report.admitted, last_done);
+  if (computed < kLeast || seconds <= 0) return;
+  const double rate = static_cast<double>(computed) / seconds;
+  prompt_rate = prompt_rate == 0 ? rate : prompt_rate + kShareOfLatest * (rate - prompt_rate);
+}
+
 void Engine::Core::take(int64_t number, Chosen::Token token) {
   if (token.id == kernels::kIdNoToken) return finish(number, FinishReason::kNoToken, {});
   if (token.id < 0) return finish(number, FinishReason::kNotFinite, {});
@@ -249,7 +261,7 @@ void Engine::Core::take(int64_t number, Chosen::Token token) {
   const GenerateOptions& asked = sequence.request.options;
   const bool is_first = sequence.answer.empty();
   sequence.answer.push_back(token.id);
-  if (is_first) sequence.report->first_token = last_done;
+  if (is_first) take_first(sequence);
   if (std::ranges::find(asked.stop_ids, token.id) != asked.stop_ids.end()) {
     return finish(number, FinishReason::kStop, {});
   }
@@ -274,6 +286,7 @@ void Engine::Core::finish(int64_t number, FinishReason reason, Event event) {
   if (is_whole) keep(sequence, sequence.tokens_in_memory(), false);
   if (sequence.lease) memory->release(std::move(*sequence.lease));
   if (sequence.place != nullptr) cache->leave(sequence.place);
+  if (sequence.coming != nullptr) PrefixCache::step_off(sequence.coming);
   sequences.erase(place);
   events.push_back(event);
 }

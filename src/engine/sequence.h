@@ -34,8 +34,11 @@ struct Sequence {
   const PrefixNode* worth_keeping = nullptr;  // where its beginning parted from a known one
   int64_t ticket = 0;                         // of side copies that it needs
   std::optional<Awaited> awaits;
-  int64_t awaited_before = 0;  // a position; it does not wait for the same twice
-  Tensor parked = {};          // uint8 [n, page_bytes]: its pages while it is paused
+  int64_t awaited_before = 0;    // a position; it does not wait for the same twice
+  PrefixNode* coming = nullptr;  // what it waits for from the disk; it stays in the tree
+  int64_t fetches = 2;           // so often it may do so
+  int64_t near = -1;             // what was reusable in memory before; -1: it did not
+  Tensor parked = {};            // uint8 [n, page_bytes]: its pages while it is paused
   bool is_paused = false;
   std::shared_ptr<PromptReport> report = std::make_shared<PromptReport>();
 

@@ -57,6 +57,14 @@ class AnswersUnderWay {
   /// thread, from any other.
   void use(std::vector<EngineThread*> engines, std::function<void(std::function<void()>)> post);
 
+  /// Where requests that begin so are run; and that an engine has them now, from a file.
+  size_t home_of(std::span<const int32_t> tokens, const std::string& salt) const {
+    return router_->home_of(tokens, salt);
+  }
+  void learn(size_t engine, std::span<const int32_t> tokens, const std::string& key) {
+    router_->learn(engine, tokens, key);
+  }
+
   /// Admits an answer to the queue and begins to tell it. Throws ApiError queue_full, and
   /// model_error when no engine is left.
   void start(PreparedAnswer answer, Asker asker);

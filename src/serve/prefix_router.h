@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <list>
 #include <span>
-#include <string_view>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
@@ -19,7 +19,13 @@ class PrefixRouter {
 
   /// The engine for a prompt, whose load it becomes. `salt` keeps prompts of others apart. Throws
   /// Error when every engine has failed.
-  size_t choose(std::span<const int32_t> prompt, std::string_view salt);
+  size_t choose(std::span<const int32_t> prompt, const std::string& salt);
+
+  /// The same engine, but nothing is to be run there.
+  size_t home_of(std::span<const int32_t> prompt, const std::string& salt) const;
+
+  /// The engine has these tokens now, from a file: `key` is salt_key's.
+  void learn(size_t engine, std::span<const int32_t> tokens, const std::string& key);
 
   /// The prompt's answer ended.
   void ended(size_t engine) { --loads_[engine]; }
@@ -40,6 +46,8 @@ class PrefixRouter {
   using Place = std::list<Known>::iterator;
 
   size_t least_loaded() const;
+  size_t home_of(std::span<const uint64_t> beginnings) const;
+  void learn(size_t engine, std::span<const uint64_t> beginnings);
 
   std::vector<int64_t> loads_;
   std::vector<bool> fails_;

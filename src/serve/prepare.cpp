@@ -31,17 +31,6 @@ PreparedAnswer begin_answer(const ServedFolder& served, const ServedModel& model
   return answer;
 }
 
-std::vector<PromptMark> marks_of(const EncodedPrompt& prompt) {
-  std::vector<PromptMark> marks;
-  for (const auto& [position, kind] : prompt.borders) {
-    const auto mark = kind == PromptBorder::Kind::kTurn        ? PromptMark::Kind::kTurn
-                      : kind == PromptBorder::Kind::kSystemEnd ? PromptMark::Kind::kSystemEnd
-                                                               : PromptMark::Kind::kClient;
-    marks.push_back({position, mark});
-  }
-  return marks;
-}
-
 ApiError as_api_error(const ConstraintError& error, const char* param) {
   if (error.code() == ConstraintError::Code::kInvalidSchema) {
     return {"invalid_schema", error.what(), param};
@@ -177,6 +166,17 @@ void check_size(const ServedFolder& served, const ServedModel& model, const std:
 }
 
 }  // namespace
+
+std::vector<PromptMark> marks_of(const EncodedPrompt& prompt) {
+  std::vector<PromptMark> marks;
+  for (const auto& [position, kind] : prompt.borders) {
+    const auto mark = kind == PromptBorder::Kind::kTurn        ? PromptMark::Kind::kTurn
+                      : kind == PromptBorder::Kind::kSystemEnd ? PromptMark::Kind::kSystemEnd
+                                                               : PromptMark::Kind::kClient;
+    marks.push_back({position, mark});
+  }
+  return marks;
+}
 
 EncodedPrompt encode_prompt(const ServedFolder& served, const ChatRequest& chat) {
   if (!served.chat) {

@@ -50,6 +50,9 @@ PreparedAnswer prepare_chat(const ServedFolder& served, const ServedModel& model
 PreparedAnswer prepare_completion(const ServedFolder& served, const ServedModel& model,
                                   std::string_view body, Random& random);
 
+/// Its borders, as the engine's grid takes them.
+std::vector<PromptMark> marks_of(const EncodedPrompt& prompt);
+
 /// The prompt of a conversation. Throws ApiError: template_error, tools_unsupported, and
 /// unsupported_parameter where the model has no template.
 EncodedPrompt encode_prompt(const ServedFolder& served, const ChatRequest& chat);

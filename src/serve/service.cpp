@@ -92,7 +92,9 @@ Service::Impl::Impl(ServedFolder served, std::vector<Engine> engines, ServeOptio
   options_.access.host = options_.http.host;
   if (!options_.key_file.empty()) options_.access.keys = ApiKeys::read(options_.key_file);
   std::vector<EngineThread*> pointers;
+  std::vector<std::vector<StoredPrompt>> stored;
   for (size_t i = 0; i < engines.size(); ++i) {
+    if (engines.size() > 1) stored.push_back(engines[i].stored_prompts());
     engines_.push_back(std::make_unique<EngineThread>(
         std::move(engines[i]), [this, i](std::vector<EngineNews> news) {
           server_.post(
@@ -101,6 +103,9 @@ Service::Impl::Impl(ServedFolder served, std::vector<Engine> engines, ServeOptio
     pointers.push_back(engines_.back().get());
   }
   answers_.use(pointers, [this](std::function<void()> work) { server_.post(std::move(work)); });
+  for (size_t i = 0; i < stored.size(); ++i) {
+    for (const StoredPrompt& prompt : stored[i]) answers_.learn(i, prompt.tokens, prompt.salt);
+  }
   set_build_info(metrics_, served_);
   server_.call_after(kSweepSeconds, [this] { sweep(); });
 }
@@ -166,6 +171,7 @@ void Service::Impl::answer(const CallPtr& call, const Json& json) {
 
 void Service::Impl::refuse(const CallPtr& call, const ApiError& error) {
   metrics_.count("requests_rejected_total", {{"reason", std::string(error.code())}});
+  count_operation(*call, error.code());
   const bool is_anthropic = call->route.starts_with("/v1/messages");
   HttpResponse response{
       .status = error.status(),
@@ -227,7 +233,7 @@ void Service::Impl::sweep() {
   if (stopping_) {
     const double waited = std::chrono::duration<double>(Clock::now() - *stopping_).count();
     if (waited > options_.drain_seconds) answers_.end_all();
-    if (answers_.is_empty()) return server_.stop();
+    if (answers_.is_empty() && !std::exchange(stores_, true)) store_kept();
   }
   server_.call_after(kSweepSeconds, [this] { sweep(); });
 }
@@ -236,6 +242,23 @@ void Service::Impl::begin_stop() {
   if (stopping_) return;
   stopping_ = Clock::now();
   log_(concat("stopping: ", answers_.size(), " answers under way"));
+}
+
+/// Each engine's kept prompts; then the server ends.
+void Service::Impl::store_kept() {
+  int64_t disk = 0;
+  for (const auto& engine : engines_) disk += engine->stats().cache.disk.most_page_bytes;
+  if (disk > 0) log_("stopping: kept prompts are written to --cache-dir");
+  const auto left = std::make_shared<std::atomic<size_t>>(engines_.size());
+  for (const auto& engine : engines_) {
+    engine->call([this, left, fails = engine->failure().has_value()](Engine& runs) {
+      try {
+        if (!fails) runs.store_kept();
+      } catch (const std::exception&) {  // its device failed: what was on it is lost
+      }
+      if (--*left == 0) server_.post([this] { server_.stop(); });
+    });
+  }
 }
 
 void Service::Impl::read_keys() {

@@ -30,6 +30,7 @@ struct Call {
   std::chrono::steady_clock::time_point arrived;
   std::vector<HttpHeader> headers = {};  // of any answer
   std::string rest = {};                 // of the path, behind the route's
+  std::string operation = {};            // on sessions, to be counted: save, restore, delete
 };
 using CallPtr = std::shared_ptr<Call>;
 
@@ -84,8 +85,12 @@ class Service::Impl {
   void show_session(const CallPtr& call);
   void change_session(const CallPtr& call);
   void remove_session(const CallPtr& call);
+  void count_operation(const Call& call, std::string_view result);
+  size_t engine_for(std::span<const int32_t> tokens, const std::string& salt) const;
   void save_session(const CallPtr& call, const std::string& name);
   void restore_session(const CallPtr& call, const std::string& name);
+  void put_session(const CallPtr& call, const std::string& name,
+                   const std::shared_ptr<SavedPrefix>& prefix, const std::string& salt);
   struct Saving;
   void save_tokens(const std::shared_ptr<Saving>& saving);
   void write_session(const std::shared_ptr<Saving>& saving);
@@ -96,6 +101,7 @@ class Service::Impl {
   void take_end(const RequestFigures& figures);
   void sweep();
   void begin_stop();
+  void store_kept();
   void read_keys();
 
   ServedFolder served_;
@@ -109,7 +115,8 @@ class Service::Impl {
   Random random_;
   std::deque<RequestFigures> recent_;
   std::optional<std::chrono::steady_clock::time_point> stopping_;
-  Pool pool_;  // last: its tasks use all of the above
+  bool stores_ = false;  // what is kept goes to disk: the last thing that is done
+  Pool pool_;            // last: its tasks use all of the above
 };
 
 }  // namespace hypenet

@@ -16,6 +16,7 @@ double seconds_since(std::chrono::steady_clock::time_point begin) {
 struct Wanted {
   std::vector<int32_t> tokens;
   std::string salt;
+  Json messages = nullptr;
 };
 
 }  // namespace
@@ -45,11 +46,19 @@ void Service::Impl::show_session(const CallPtr& call) {
   });
 }
 
+/// Every end of one is counted, refusals by their code.
+void Service::Impl::count_operation(const Call& call, std::string_view result) {
+  if (call.operation.empty()) return;
+  metrics_.count("session_operations_total",
+                 {{"op", call.operation}, {"result", std::string(result)}});
+}
+
 void Service::Impl::remove_session(const CallPtr& call) {
+  call->operation = "delete";
   on_pool(call, [this, call] {
     sessions_.remove(call->rest);
     return [this, call] {
-      metrics_.count("session_operations_total", {{"op", "delete"}, {"result", "ok"}});
+      count_operation(*call, "ok");
       answer(call, {{"name", call->rest}, {"deleted", true}});
     };
   });
@@ -59,6 +68,7 @@ void Service::Impl::change_session(const CallPtr& call) {
   const size_t slash = call->rest.rfind('/');
   const std::string name = call->rest.substr(0, slash);
   const std::string verb = slash == std::string::npos ? "" : call->rest.substr(slash + 1);
+  if (verb == "save" || verb == "restore") call->operation = verb;
   if (verb == "save") return save_session(call, name);
   if (verb == "restore") return restore_session(call, name);
   throw ApiError("unknown_url",
@@ -80,17 +90,19 @@ void Service::Impl::save_session(const CallPtr& call, const std::string& name) {
       throw ApiError("invalid_value", "response_id: expected that of one of the last answers",
                      "response_id");
     }
-    saving->wanted = {record->tokens, record->salt};
+    saving->wanted = {.tokens = record->tokens, .salt = record->salt};
     return save_tokens(saving);
   }
   on_pool(call, [this, call, saving, body] {
     const ServedModel model = model_for(*call);
     if (body.contains("messages")) {
       const ChatRequest chat = parse_chat_request(body, model);
-      saving->wanted = {encode_prompt(served_, chat).ids, chat.settings.cache_salt};
+      saving->wanted = {.tokens = encode_prompt(served_, chat).ids,
+                        .salt = chat.settings.cache_salt,
+                        .messages = body["messages"]};
     } else {
       const std::string& text = read_string(required({body, ""}, "prompt"));
-      saving->wanted = {served_.tokenizer.encode(text), model.cache_salt};
+      saving->wanted = {.tokens = served_.tokenizer.encode(text), .salt = model.cache_salt};
     }
     return [this, saving] { save_tokens(saving); };
   });
@@ -115,16 +127,16 @@ void Service::Impl::save_tokens(const std::shared_ptr<Saving>& saving) {
 void Service::Impl::write_session(const std::shared_ptr<Saving>& saving) {
   guarded(saving->call, [&] {
     if (!saving->prefix || saving->prefix->tokens.empty()) {
-      metrics_.count("session_operations_total", {{"op", "save"}, {"result", "nothing_cached"}});
       saving->writing.reset();
       throw ApiError("nothing_cached",
                      "expected a prefix that was read before and is kept, found none");
     }
     on_pool(saving->call, [this, saving] {
       const auto about = sessions_.save(saving->name, *saving->prefix,
-                                        static_cast<int64_t>(saving->wanted.tokens.size()));
+                                        static_cast<int64_t>(saving->wanted.tokens.size()),
+                                        saving->wanted.messages);
       return [this, saving, about] {
-        metrics_.count("session_operations_total", {{"op", "save"}, {"result", "ok"}});
+        count_operation(*saving->call, "ok");
         saving->writing.reset();
         answer(saving->call, {{"name", saving->name},
                               {"tokens", about.tokens},
@@ -137,6 +149,14 @@ void Service::Impl::write_session(const std::shared_ptr<Saving>& saving) {
   });
 }
 
+/// Where a session goes: to the engine that requests with its beginning will be sent to.
+size_t Service::Impl::engine_for(std::span<const int32_t> tokens, const std::string& salt) const {
+  const auto runs = std::ranges::find_if(engines_, [](const auto& one) { return !one->failure(); });
+  if (runs == engines_.end()) throw ApiError("model_error", "no engine runs any more");
+  const size_t home = answers_.home_of(tokens, salt);
+  return engines_[home]->failure() ? static_cast<size_t>(runs - engines_.begin()) : home;
+}
+
 void Service::Impl::restore_session(const CallPtr& call, const std::string& name) {
   on_pool(call, [this, call, name] {
     const bool is_bare = call->request.body.empty();
@@ -146,30 +166,37 @@ void Service::Impl::restore_session(const CallPtr& call, const std::string& name
     const auto prefix =
         std::make_shared<SavedPrefix>(sessions_.load(name, nearest && read_boolean(*nearest)));
     return [this, call, name, prefix, salt = model.cache_salt] {
-      const auto engine =
-          std::ranges::find_if(engines_, [](const auto& one) { return !one->failure(); });
-      if (engine == engines_.end()) throw ApiError("model_error", "no engine runs any more");
-      (*engine)->call([this, call, name, prefix, salt](Engine& runs) {
-        int64_t restored = 0;
-        std::string failure;
-        try {
-          restored = runs.restore_prefix(*prefix, salt);
-        } catch (const std::exception& error) {
-          failure = error.what();
-        }
-        server_.post([this, call, name, prefix, restored, failure] {
-          guarded(call, [&] {
-            if (!failure.empty()) throw ApiError("session_mismatch", "session: " + failure);
-            metrics_.count("session_operations_total", {{"op", "restore"}, {"result", "ok"}});
-            answer(call, {{"name", name},
-                          {"tokens", prefix->tokens.size()},
-                          {"restored_tokens", restored},
-                          {"tier", "host"},
-                          {"seconds", seconds_since(call->arrived)}});
-          });
-        });
-      });
+      put_session(call, name, prefix, salt);
     };
+  });
+}
+
+void Service::Impl::put_session(const CallPtr& call, const std::string& name,
+                                const std::shared_ptr<SavedPrefix>& prefix,
+                                const std::string& salt) {
+  const size_t engine = engine_for(prefix->tokens, salt);
+  engines_[engine]->call([this, call, name, prefix, salt, engine](Engine& runs) {
+    int64_t restored = 0;
+    std::string failure;
+    try {
+      restored = runs.restore_prefix(*prefix, salt);
+    } catch (const std::exception& error) {
+      failure = error.what();
+    }
+    const auto host = runs.stats().cache.host;
+    const bool has_host = host.most_page_bytes + host.most_snapshot_bytes > 0;
+    server_.post([this, call, name, prefix, salt, engine, restored, failure, has_host] {
+      guarded(call, [&] {
+        if (!failure.empty()) throw ApiError("session_mismatch", "session: " + failure);
+        answers_.learn(engine, prefix->tokens, salt_key(salt));
+        count_operation(*call, "ok");
+        answer(call, {{"name", name},
+                      {"tokens", prefix->tokens.size()},
+                      {"restored_tokens", restored},
+                      {"tier", has_host ? "host" : "gpu"},
+                      {"seconds", seconds_since(call->arrived)}});
+      });
+    });
   });
 }
 

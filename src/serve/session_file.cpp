@@ -137,12 +137,13 @@ Json SessionFile::read_head(const std::filesystem::path& path) {
   return checked_head(MappedFile(path).bytes(), body);
 }
 
-SessionFile::SessionFile(const std::filesystem::path& path)
+SessionFile::SessionFile(const std::filesystem::path& path, Checked checked)
     : file_([&]() -> const std::filesystem::path& {
         HYPENET_CHECK(std::filesystem::is_regular_file(std::filesystem::symlink_status(path)),
                       "session: expected a file, found a link or another thing");
         return path;
-      }()) {
+      }()),
+      checked_(checked) {
   size_t body = 0;
   head_ = checked_head(file_.bytes(), body);
   size_t end = 0;
@@ -154,18 +155,24 @@ SessionFile::SessionFile(const std::filesystem::path& path)
     HYPENET_CHECK(fits, "session: part ", place.name, ": expected it inside the file, found ",
                   place.bytes, " bytes at ", place.offset);
     const auto bytes = file_.bytes().subspan(body + end, static_cast<size_t>(place.bytes));
-    HYPENET_CHECK(crc32c(bytes) == static_cast<uint64_t>(place.crc32c), "session: part ",
-                  place.name, ": expected other bytes, by its checksum");
-    parts_.emplace_back(place.name, bytes);
+    parts_.push_back({place.name, bytes, static_cast<uint64_t>(place.crc32c)});
+    if (checked_ == Checked::kAtOnce) check(parts_.back());
     end = aligned(end + bytes.size());
   }
   HYPENET_CHECK(body + end + kEnd == file_.bytes().size(), "session: expected ", body + end + kEnd,
                 " bytes, found ", file_.bytes().size());
 }
 
+void SessionFile::check(const Part& part) const {
+  HYPENET_CHECK(crc32c(part.bytes) == part.sum, "session: part ", part.name,
+                ": expected other bytes, by its checksum");
+}
+
 std::span<const std::byte> SessionFile::part(std::string_view name) const {
-  for (const auto& [known, bytes] : parts_) {
-    if (known == name) return bytes;
+  for (const Part& part : parts_) {
+    if (part.name != name) continue;
+    if (checked_ == Checked::kAtUse) check(part);
+    return part.bytes;
   }
   throw Error(concat("session: expected a part ", name, ", found none"));
 }

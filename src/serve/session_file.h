@@ -6,7 +6,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "base/files.h"
@@ -31,21 +30,33 @@ size_t write_session(const std::filesystem::path& path, Json head,
 /// A file whose head, sizes and checksums were all found right.
 class SessionFile {
  public:
+  /// kAtUse: a part's checksum is looked at when the part is asked for; what nobody asks for is not
+  /// read.
+  enum class Checked { kAtOnce, kAtUse };
+
   /// Throws Error "session: expected ..., found ..." (without the path) for anything else: a link,
   /// another version, a byte too few, too many or changed.
-  explicit SessionFile(const std::filesystem::path& path);
+  explicit SessionFile(const std::filesystem::path& path, Checked checked = Checked::kAtOnce);
 
   /// The head alone, its own checksum and the file's length checked: for lists of sessions.
   static Json read_head(const std::filesystem::path& path);
 
   const Json& head() const { return head_; }
-  /// Throws Error for a part that is not there.
+  /// Throws Error for a part that is not there, and with kAtUse for one that was changed.
   std::span<const std::byte> part(std::string_view name) const;
 
  private:
+  struct Part {
+    std::string name;
+    std::span<const std::byte> bytes;
+    uint64_t sum = 0;
+  };
+  void check(const Part& part) const;
+
   MappedFile file_;
   Json head_;
-  std::vector<std::pair<std::string, std::span<const std::byte>>> parts_;
+  Checked checked_;
+  std::vector<Part> parts_;
 };
 
 }  // namespace hypenet

@@ -37,7 +37,7 @@ struct SessionHead {
   Json facts = Json::object();
   int64_t created = 0, prompt_tokens = 0, page_bytes = 0, state_bytes = 0;
   std::vector<PieceFacts> pieces = {};
-  Json parts = nullptr;
+  Json messages = nullptr, parts = nullptr;
 
   template <class Visitor>
   void visit(Visitor&& field) {
@@ -47,6 +47,7 @@ struct SessionHead {
     field("page_bytes", page_bytes);
     field("state_bytes", state_bytes);
     field("pieces", pieces);
+    field("messages", messages);
     field("parts", parts);
   }
 
@@ -173,9 +174,11 @@ fs::path Sessions::path_of(const std::string& name) const {
   return folder_ / (name + std::string(kEnding));
 }
 
-SessionAbout Sessions::save(const std::string& name, const SavedPrefix& prefix, int64_t tokens) {
+SessionAbout Sessions::save(const std::string& name, const SavedPrefix& prefix, int64_t tokens,
+                            Json messages) {
   SessionHead head{
       .facts = write_fields(facts_), .created = std::time(nullptr), .prompt_tokens = tokens};
+  head.messages = std::move(messages);
   SessionPart states{.name = "states"}, pages{.name = "pages"};
   for (const auto& piece : prefix.pieces) {
     head.pieces.push_back({.tokens = piece.tokens,
@@ -219,12 +222,27 @@ void Sessions::check_facts(const Json& head, bool as_nearest) const {
   if (!difference.empty()) throw ApiError("session_mismatch", "session: " + difference);
 }
 
-SavedPrefix Sessions::load(const std::string& name, bool as_nearest) const {
-  const fs::path path = path_of(name);
+/// Throws session_not_found where there is nothing of that name.
+fs::path Sessions::known_path(const std::string& name) const {
+  fs::path path = path_of(name);
   std::error_code ignored;
   if (!fs::exists(fs::symlink_status(path, ignored))) {
     throw ApiError("session_not_found", concat("expected a session, found none named ", name));
   }
+  return path;
+}
+
+Json Sessions::messages(const std::string& name) const {
+  const fs::path path = known_path(name);
+  try {
+    return read_head(SessionFile(path, SessionFile::Checked::kAtUse).head()).messages;
+  } catch (const Error& error) {
+    throw ApiError("session_corrupt", error.what());
+  }
+}
+
+SavedPrefix Sessions::load(const std::string& name, bool as_nearest) const {
+  const fs::path path = known_path(name);
   try {
     const SessionFile file(path);
     const SessionHead head = read_head(file.head());

@@ -9,27 +9,9 @@
 
 #include "engine/engine.h"
 #include "serve/api/api_error.h"
+#include "serve/session_facts.h"
 
 namespace hypenet {
-
-/// Facts that have to be equal where a session is restored. "grid", "numerics" and "device" say
-/// that it is exact there too; a restore may leave them aside.
-struct SessionFacts {
-  std::string model = {}, tokenizer = {}, cache_type = {}, state_type = {}, grid = {}, device = {};
-  int64_t numerics = 1, page_tokens = 0;
-
-  template <class Visitor>
-  void visit(Visitor&& field) {
-    field("model", model);
-    field("tokenizer", tokenizer);
-    field("cache_type", cache_type);
-    field("state_type", state_type);
-    field("page_tokens", page_tokens);
-    field("grid", grid);
-    field("device", device);
-    field("numerics", numerics);
-  }
-};
 
 /// What a file holds, as lists of sessions tell it.
 struct SessionAbout {
@@ -51,11 +33,16 @@ class Sessions {
   class Writing;
   Writing begin_writing(const std::string& name);
 
-  /// Writes what an engine gave; `tokens`: of the whole prompt. Returns what it wrote.
-  SessionAbout save(const std::string& name, const SavedPrefix& prefix, int64_t tokens);
+  /// Writes what an engine gave; `tokens`: of the whole prompt; `messages`: what it was made of,
+  /// null where nobody knows. Returns what it wrote.
+  SessionAbout save(const std::string& name, const SavedPrefix& prefix, int64_t tokens,
+                    Json messages = nullptr);
 
   /// Reads a session back. Throws session_not_found, session_corrupt and session_mismatch.
   SavedPrefix load(const std::string& name, bool as_nearest) const;
+
+  /// The messages it was saved with; null: without. Throws as `load` does.
+  Json messages(const std::string& name) const;
 
   /// {"object":"list","data":[...]}, and one of them.
   Json list() const;
@@ -64,6 +51,7 @@ class Sessions {
 
  private:
   std::filesystem::path path_of(const std::string& name) const;
+  std::filesystem::path known_path(const std::string& name) const;
   void check_facts(const Json& head, bool as_nearest) const;
 
   std::filesystem::path folder_;

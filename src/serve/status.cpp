@@ -40,7 +40,7 @@ void add_stats(EngineStats& sum, const EngineStats& one) {
     sum.*member += one.*member;
   }
   CacheStats& cache = sum.cache;
-  for (const auto tier : {&CacheStats::device, &CacheStats::host}) {
+  for (const auto tier : {&CacheStats::device, &CacheStats::host, &CacheStats::disk}) {
     for (const auto member : {&CacheStats::Tier::page_bytes, &CacheStats::Tier::snapshot_bytes,
                               &CacheStats::Tier::snapshots, &CacheStats::Tier::most_page_bytes,
                               &CacheStats::Tier::most_snapshot_bytes}) {
@@ -49,8 +49,9 @@ void add_stats(EngineStats& sum, const EngineStats& one) {
   }
   for (const auto member :
        {&CacheStats::queried_tokens, &CacheStats::device_hit_tokens, &CacheStats::host_hit_tokens,
-        &CacheStats::snapshots_taken, &CacheStats::device_snapshots_evicted,
-        &CacheStats::host_snapshots_evicted}) {
+        &CacheStats::disk_hit_tokens, &CacheStats::snapshots_taken,
+        &CacheStats::device_snapshots_evicted, &CacheStats::host_snapshots_evicted,
+        &CacheStats::disk_snapshots_evicted}) {
     cache.*member += one.cache.*member;
   }
   for (size_t i = 0; i < cache.misses.size(); ++i) cache.misses[i] += one.cache.misses[i];
@@ -63,9 +64,11 @@ Json memory_json(const EngineStats& stats) {
                 {"state_bytes", states},
                 {"budget_bytes", kept.most_page_bytes + kept.most_snapshot_bytes}};
   };
-  return {{"gpu", tier(stats.cache.device, stats.pages_used * stats.page_bytes,
-                       stats.slots_used * stats.state_bytes)},
-          {"host", tier(stats.cache.host, 0, 0)}};
+  Json json = {{"gpu", tier(stats.cache.device, stats.pages_used * stats.page_bytes,
+                            stats.slots_used * stats.state_bytes)},
+               {"host", tier(stats.cache.host, 0, 0)}};
+  if (stats.cache.disk.most_page_bytes > 0) json["disk"] = tier(stats.cache.disk, 0, 0);
+  return json;
 }
 
 void set_build_info(Metrics& metrics, const ServedFolder& served) {
@@ -88,7 +91,9 @@ void set_engine_metrics(Metrics& metrics, std::span<const EngineThread* const> e
               stats.pages > 0 ? as_number(stats.pages_used) / as_number(stats.pages) : 0);
   set_tier(metrics, "gpu", stats.cache.device);
   set_tier(metrics, "host", stats.cache.host);
-  const auto hits = stats.cache.device_hit_tokens + stats.cache.host_hit_tokens;
+  set_tier(metrics, "disk", stats.cache.disk);
+  const auto hits =
+      stats.cache.device_hit_tokens + stats.cache.host_hit_tokens + stats.cache.disk_hit_tokens;
   metrics.count_to("prompt_tokens_computed_total", as_number(stats.prefilled_tokens));
   metrics.count_to("prompt_tokens_total", as_number(stats.prefilled_tokens + hits));
   metrics.count_to("generation_tokens_total", as_number(stats.decoded_tokens));
@@ -98,6 +103,8 @@ void set_engine_metrics(Metrics& metrics, std::span<const EngineThread* const> e
                    {{"tier", "gpu"}});
   metrics.count_to("prefix_cache_hit_tokens_total", as_number(stats.cache.host_hit_tokens),
                    {{"tier", "host"}});
+  metrics.count_to("prefix_cache_hit_tokens_total", as_number(stats.cache.disk_hit_tokens),
+                   {{"tier", "disk"}});
   for (size_t i = 1; i < stats.cache.misses.size(); ++i) {
     metrics.count_to("prefix_cache_misses_total", as_number(stats.cache.misses[i]),
                      {{"reason", std::string(to_string(static_cast<ReuseMiss>(i)))}});
@@ -107,6 +114,8 @@ void set_engine_metrics(Metrics& metrics, std::span<const EngineThread* const> e
                    {{"tier", "gpu"}});
   metrics.count_to("snapshots_evicted_total", as_number(stats.cache.host_snapshots_evicted),
                    {{"tier", "host"}});
+  metrics.count_to("snapshots_evicted_total", as_number(stats.cache.disk_snapshots_evicted),
+                   {{"tier", "disk"}});
   metrics.count_to("num_preemptions_total", as_number(stats.pauses));
   metrics.count_to("steps_total", as_number(stats.steps));
 }
@@ -151,20 +160,22 @@ std::string process_metrics() {
 }
 
 Json engine_json(const EngineStats& stats, const std::optional<std::string>& failure) {
-  Json json = {
-      {"running", stats.running},
-      {"waiting", stats.waiting},
-      {"paused", stats.paused},
-      {"slots", stats.slots},
-      {"slots_used", stats.slots_used},
-      {"pages", stats.pages},
-      {"pages_used", stats.pages_used},
-      {"page_bytes", stats.page_bytes},
-      {"state_bytes", stats.state_bytes},
-      {"tiers", {{"gpu", tier_json(stats.cache.device)}, {"host", tier_json(stats.cache.host)}}},
-      {"prefilled_tokens", stats.prefilled_tokens},
-      {"decoded_tokens", stats.decoded_tokens},
-      {"steps", stats.steps}};
+  Json json = {{"running", stats.running},
+               {"waiting", stats.waiting},
+               {"paused", stats.paused},
+               {"slots", stats.slots},
+               {"slots_used", stats.slots_used},
+               {"pages", stats.pages},
+               {"pages_used", stats.pages_used},
+               {"page_bytes", stats.page_bytes},
+               {"state_bytes", stats.state_bytes},
+               {"tiers",
+                {{"gpu", tier_json(stats.cache.device)},
+                 {"host", tier_json(stats.cache.host)},
+                 {"disk", tier_json(stats.cache.disk)}}},
+               {"prefilled_tokens", stats.prefilled_tokens},
+               {"decoded_tokens", stats.decoded_tokens},
+               {"steps", stats.steps}};
   if (failure) json["failure"] = *failure;
   return json;
 }

@@ -30,7 +30,8 @@ std::string process_metrics();
 /// Adds one engine's figures to others'; sizes of pages and states are those of the last.
 void add_stats(EngineStats& sum, const EngineStats& one);
 
-/// Bytes by tier: {gpu, host: {kv_bytes, snapshot_bytes, state_bytes, budget_bytes}}.
+/// Bytes by tier: {gpu, host, and disk where there is one: {kv_bytes, snapshot_bytes, state_bytes,
+/// budget_bytes}}.
 Json memory_json(const EngineStats& stats);
 
 /// What one engine holds and runs.

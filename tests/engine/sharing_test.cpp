@@ -187,6 +187,8 @@ TEST_P(Sharing, only_requests_of_one_salt_share) {
   const auto other = run(roomy, mine);
   EXPECT_EQ(other.report->reused, 0);
   EXPECT_EQ(other.report->miss, ReuseMiss::kSalt);
+  EXPECT_GE(other.report->alike, 2176);
+  EXPECT_EQ(roomy.stats().cache.misses[static_cast<size_t>(ReuseMiss::kSalt)], 1);
 }
 
 TEST_P(Sharing, why_nothing_was_reused_is_told) {

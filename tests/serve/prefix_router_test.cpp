@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "engine/prefix_store.h"
 
 namespace hypenet {
 namespace {
@@ -49,6 +50,15 @@ TEST(PrefixRouterTest, a_known_beginning_does_not_outweigh_a_long_queue) {
   size_t others = 0;
   for (int i = 0; i < 20; ++i) others += router.choose(tokens(0, 600), "");
   EXPECT_GT(others, 0U);
+}
+
+TEST(PrefixRouterTest, what_came_from_a_file_is_known) {
+  PrefixRouter router(3);
+  router.learn(2, tokens(0, 600), salt_key("a"));
+  EXPECT_EQ(router.home_of(tokens(0, 700), "a"), 2U);
+  EXPECT_EQ(router.home_of(tokens(0, 700), "b"), 0U);
+  EXPECT_EQ(router.choose(tokens(0, 700), "a"), 2U);
+  EXPECT_EQ(router.choose(tokens(0, 700), "b"), 0U);
 }
 
 TEST(PrefixRouterTest, an_engine_that_failed_gets_nothing) {

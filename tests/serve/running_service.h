@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/open.h"
+#include "serve/prefix_files.h"
 #include "serve/service.h"
 #include "tests/serve/http_client.h"
 #include "tests/support/model_folder.h"
@@ -28,6 +29,8 @@ struct ServiceSetting {
                           .poisons_freed_memory = true};
   ServeOptions service = {};
   int engines = 1;
+  std::filesystem::path cache_folder = {};  // of kept prompts; empty: none
+  int64_t cache_disk = int64_t{1} << 30;
 };
 
 class RunningService {
@@ -40,6 +43,13 @@ class RunningService {
     for (int i = 0; i < setting.engines; ++i) {
       engines.push_back(open_engine(folder_.path(), {}, setting.engine));
       engines.back().longest_sequence();
+      if (setting.cache_folder.empty()) continue;
+      SessionFacts facts;
+      facts.model = "tiny";
+      engines.back().use_store(
+          std::make_shared<PrefixFiles>(setting.cache_folder / std::to_string(i), facts,
+                                        [this](const std::string& line) { log(line); }),
+          setting.cache_disk);
     }
     ServedModel model;
     model.name = "tiny";
@@ -56,10 +66,7 @@ class RunningService {
     setting.service.http.port = 0;
     setting.service.session_facts.model = "tiny";
     service_ = std::make_unique<Service>(std::move(served), std::move(engines), setting.service,
-                                         [this](const std::string& line) {
-                                           const std::scoped_lock lock(mutex_);
-                                           log_.push_back(line);
-                                         });
+                                         [this](const std::string& line) { log(line); });
     thread_ = std::thread([this] { service_->run(); });
   }
 
@@ -96,6 +103,11 @@ class RunningService {
   }
 
  private:
+  void log(const std::string& line) {
+    const std::scoped_lock lock(mutex_);
+    log_.push_back(line);
+  }
+
   TemporaryFolder folder_;
   std::unique_ptr<Service> service_;
   mutable std::mutex mutex_;

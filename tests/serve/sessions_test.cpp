@@ -110,6 +110,56 @@ TEST_F(SessionsTest, what_is_no_file_is_no_session) {
   EXPECT_TRUE(ask(running.port(), "GET", "/v1/sessions").json()["data"].empty());
 }
 
+TEST_F(SessionsTest, every_end_of_an_operation_is_counted) {
+  const RunningService running(setting());
+  const auto count = [&](const std::string& op, const std::string& result) {
+    const std::string text = ask(running.port(), "GET", "/metrics").body;
+    const std::string name = "hypenet_session_operations_total{";
+    for (size_t at = text.find(name); at != text.npos; at = text.find(name, at + 1)) {
+      const std::string line = text.substr(at, text.find('\n', at) - at);
+      const bool is_it = line.find("op=\"" + op + "\"") != line.npos &&
+                         line.find("result=\"" + result + "\"") != line.npos;
+      if (is_it) return std::stod(line.substr(line.rfind(' ')));
+    }
+    return 0.0;
+  };
+  post(running.port(), "/v1/sessions/s/save", long_chat());
+  EXPECT_EQ(count("save", "nothing_cached"), 1);
+  post(running.port(), kChat, long_chat());
+  post(running.port(), "/v1/sessions/s/save", long_chat());
+  post(running.port(), "/v1/sessions/.s/save", long_chat());
+  post(running.port(), "/v1/sessions/s/restore", Json::object());
+  post(running.port(), "/v1/sessions/absent/restore", Json::object());
+  ask(running.port(), "DELETE", "/v1/sessions/absent");
+  ask(running.port(), "DELETE", "/v1/sessions/s");
+  EXPECT_EQ(count("save", "ok"), 1);
+  EXPECT_EQ(count("save", "invalid_value"), 1);
+  EXPECT_EQ(count("restore", "ok"), 1);
+  EXPECT_EQ(count("restore", "session_not_found"), 1);
+  EXPECT_EQ(count("delete", "session_not_found"), 1);
+  EXPECT_EQ(count("delete", "ok"), 1);
+}
+
+TEST_F(SessionsTest, a_restored_session_is_found_among_several_engines) {
+  {
+    const RunningService running(setting());
+    post(running.port(), kChat, long_chat());
+    ASSERT_EQ(post(running.port(), "/v1/sessions/s/save", long_chat()).status, 200);
+  }
+  auto several = setting();
+  several.engines = 3;
+  const RunningService running(several);
+  // Others make the first engine the busiest.
+  for (const char* text : {"a", "b"}) {
+    post(running.port(), kChat, chat_body(std::string(600, *text), 4));
+  }
+  ASSERT_EQ(post(running.port(), "/v1/sessions/s/restore", Json::object()).status, 200);
+  for (int i = 0; i < 3; ++i) {
+    const Json answer = post(running.port(), kChat, long_chat()).json();
+    EXPECT_GT(answer["usage"]["prompt_tokens_details"]["cached_tokens"], 384);
+  }
+}
+
 TEST_F(SessionsTest, without_a_folder_there_are_none) {
   const RunningService running;
   EXPECT_EQ(code_of(ask(running.port(), "GET", "/v1/sessions")), "sessions_disabled");
