@@ -29,6 +29,7 @@ StreamedAnswer::StreamedAnswer(Engine& engine, const Tokenizer& tokenizer, Reque
   const auto on_token = [this](const Event& event) {
     end_prefill();
     ++answer_.tokens;
+    if (event.report) answer_.reused = event.report->reused;
     print(decoder_.push(event.id));
     return true;
   };
@@ -36,6 +37,7 @@ StreamedAnswer::StreamedAnswer(Engine& engine, const Tokenizer& tokenizer, Reque
     end_prefill();
     check_finite("the model's logits", all);
     answer_.finish = all.finish;
+    answer_.ids = all.ids;
   };
   answers_.add(std::move(request), on_token, on_end);
 }

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "cli/progress.h"
 #include "engine/answers.h"
@@ -17,6 +18,8 @@ namespace hypenet {
 struct Answer {
   std::string text;
   int64_t tokens = 0;
+  std::vector<int32_t> ids = {};  // all but one that ended it
+  int64_t reused = 0;             // tokens of the prompt that were not read again
   FinishReason finish = FinishReason::kNone;
   double prefill_seconds = 0;  // to the first token
   double decode_seconds = 0;   // from there to the end

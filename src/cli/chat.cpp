@@ -1,9 +1,11 @@
-// hypenet chat: a conversation, turn by turn. History is kept as text and read anew each turn.
+// hypenet chat: a conversation, turn by turn. History is kept as text; of what a turn reads, the
+// engine goes on from what it read before.
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -13,6 +15,7 @@
 
 #include "base/error.h"
 #include "cli/answer.h"
+#include "cli/chat_sessions.h"
 #include "cli/commands.h"
 #include "cli/generation_options.h"
 #include "cli/interrupt.h"
@@ -25,25 +28,29 @@
 #include "engine/engine.h"
 #include "engine/generation_config.h"
 #include "model/length_note.h"
+#include "serve/prepare.h"
 #include "text/chat_prompt.h"
 
 namespace hypenet {
 namespace {
 
-constexpr const char* kHelp = R"(:stats   speed and memory of the last answer
-:reset   forget the conversation
-:quit    leave (so does the end of the input, and Ctrl-C twice)
+constexpr const char* kHelp = R"(:stats       speed and memory of the last answer
+:reset       forget the conversation
+:save NAME   keep the conversation on disk, with what was computed of it
+:load NAME   go on with it; it is not read again
+:quit        leave (so does the end of the input, and Ctrl-C twice)
 Ctrl-C stops an answer.
 Alt-Enter, or \ before Enter, begins a further line of the message; a pasted text is one message.
 Up and Down go through what was said before, Ctrl-R searches it; it is written nowhere.
 )";
 
-constexpr const char* kCommands[] = {":help", ":stats", ":reset", ":quit", ":q"};
+constexpr const char* kCommands[] = {":help", ":stats", ":reset", ":save", ":load", ":quit", ":q"};
 
 struct ChatCommand {
   ModelOptions model{.folder = {}, .type = kAutomaticType, .device = {}};
   std::optional<std::string> system;
   std::string template_name;
+  std::filesystem::path session_folder;  // empty: the default one
   int64_t tokens = 1024;
   bool no_thinking = false;
   bool specials_in_messages = false;
@@ -78,9 +85,8 @@ struct Setting {
     return chat.render(history, options);
   }
 
-  std::vector<int32_t> encode(const Tokenizer& tokenizer,
-                              const std::vector<ChatMessage>& history) const {
-    return encode_chat(tokenizer, chat, to_json(history), options, prompt).ids;
+  EncodedPrompt encode(const Tokenizer& tokenizer, const std::vector<ChatMessage>& history) const {
+    return encode_chat(tokenizer, chat, to_json(history), options, prompt);
   }
 };
 
@@ -118,9 +124,10 @@ Setting chat_setting(const ChatCommand& command) {
 /// What was said, and how fast the last answer came.
 class Conversation {
  public:
-  Conversation(Engine& engine, const MemoryFlags& memory, const Tokenizer& tokenizer,
-               Setting setting, GenerateOptions options)
+  Conversation(Engine& engine, ChatSessions& sessions, const MemoryFlags& memory,
+               const Tokenizer& tokenizer, Setting setting, GenerateOptions options)
       : engine_(engine),
+        sessions_(sessions),
         memory_(memory),
         tokenizer_(tokenizer),
         setting_(std::move(setting)),
@@ -128,7 +135,34 @@ class Conversation {
     reset();
   }
 
-  void reset() { history_ = setting_.beginning(); }
+  void reset() {
+    history_ = setting_.beginning();
+    read_ = {};
+  }
+
+  /// Both print one line; what fails is said, and then they are false.
+  bool save(const std::string& name) {
+    return attempt([&] {
+      HYPENET_CHECK(!read_.tokens.empty(), "session ", name,
+                    ": expected a conversation that was read, found none");
+      const int64_t tokens = sessions_.save(name, read_, history_);
+      std::cout << fmt::format("session {}: {} tokens saved", name, with_commas(tokens))
+                << std::endl;
+    });
+  }
+
+  bool load(const std::string& name) {
+    return attempt([&] {
+      auto loaded = sessions_.load(name);
+      history_ = std::move(loaded.messages);
+      read_ = {.tokens = std::move(loaded.tokens)};
+      last_.reset();
+      std::cout << fmt::format("session {}: {} messages, {} of {} tokens taken over", name,
+                               history_.size(), with_commas(loaded.taken_over),
+                               with_commas(std::ssize(read_.tokens)))
+                << std::endl;
+    });
+  }
 
   /// Prints the answer as it comes. What does not fit is said, and forgotten; then it is false.
   bool ask(const std::string& text, const std::atomic<bool>& stop) {
@@ -136,10 +170,11 @@ class Conversation {
     GenerateOptions options = options_;
     std::optional<StreamedAnswer> answer;
     try {
-      const std::vector<int32_t> prompt = setting_.encode(tokenizer_, history_);
-      prompt_tokens_ = static_cast<int64_t>(prompt.size());
+      const EncodedPrompt prompt = setting_.encode(tokenizer_, history_);
+      prompt_tokens_ = std::ssize(prompt.ids);
       options.max_tokens = answer_tokens(engine_, memory_, prompt_tokens_, options_.max_tokens);
-      answer.emplace(engine_, tokenizer_, Request{prompt, options});
+      answer.emplace(engine_, tokenizer_, Request{prompt.ids, options, marks_of(prompt)});
+      read_ = {.tokens = prompt.ids};
     } catch (const Error& error) {
       history_.pop_back();
       const bool has_past = !history_.empty() && history_.back().role == "assistant";
@@ -148,6 +183,8 @@ class Conversation {
       return false;
     }
     last_ = answer->run(stop);
+    read_.tokens.insert(read_.tokens.end(), last_->ids.begin(), last_->ids.end());
+    if (last_->finish == FinishReason::kStop) read_.ends = options.stop_ids;
     std::cout << std::endl;
     warn_once();
     if (last_->finish == FinishReason::kLength && options.max_tokens < options_.max_tokens) {
@@ -173,9 +210,11 @@ class Conversation {
     const int64_t cache = held * stats.page_bytes / EngineOptions().page_tokens;
     // The first token comes with the prompt.
     const int64_t decoded = std::max<int64_t>(last_->tokens - 1, 0);
-    std::cout << fmt::format("prompt: {} tokens in {:.2f} s, {} tokens/s\n",
-                             with_commas(prompt_tokens_), last_->prefill_seconds,
-                             rate(prompt_tokens_, last_->prefill_seconds))
+    const std::string reused =
+        last_->reused > 0 ? fmt::format(" ({} taken over)", with_commas(last_->reused)) : "";
+    std::cout << fmt::format("prompt: {} tokens{} in {:.2f} s, {} tokens/s\n",
+                             with_commas(prompt_tokens_), reused, last_->prefill_seconds,
+                             rate(prompt_tokens_ - last_->reused, last_->prefill_seconds))
               << fmt::format("answer: {} tokens in {:.2f} s, {} tokens/s ({})\n",
                              with_commas(last_->tokens), last_->decode_seconds,
                              rate(decoded, last_->decode_seconds), to_string(last_->finish))
@@ -185,6 +224,16 @@ class Conversation {
   }
 
  private:
+  static bool attempt(const std::function<void()>& work) {
+    try {
+      work();
+      return true;
+    } catch (const Error& error) {
+      std::cerr << "hypenet: " << error.what() << std::endl;
+      return false;
+    }
+  }
+
   /// Of more tokens than the model was made for: the first time that a conversation has them.
   void warn_once() {
     const int64_t held = prompt_tokens_ + last_->tokens;
@@ -194,17 +243,28 @@ class Conversation {
   }
 
   Engine& engine_;
+  ChatSessions& sessions_;
   MemoryFlags memory_;
   const Tokenizer& tokenizer_;
   Setting setting_;
   GenerateOptions options_;
   std::vector<ChatMessage> history_;
+  ChatSessions::Read read_;  // what the engine may have of it
   std::optional<Answer> last_;
   int64_t prompt_tokens_ = 0;
   bool was_long_ = false;
 };
 
-enum class Obeyed { kDone, kUnknown, kLeaves };
+enum class Obeyed { kDone, kFailed, kLeaves };
+
+/// What follows a command's name; nullopt: another command.
+std::optional<std::string> argument_of(const std::string& line, std::string_view command) {
+  if (!line.starts_with(command)) return std::nullopt;
+  const std::string rest = line.substr(command.size());
+  if (!rest.empty() && rest.front() != ' ') return std::nullopt;
+  const size_t begin = rest.find_first_not_of(' '), end = rest.find_last_not_of(' ');
+  return begin == std::string::npos ? "" : rest.substr(begin, end + 1 - begin);
+}
 
 Obeyed obey(const std::string& line, Conversation& conversation) {
   if (line == ":quit" || line == ":q") return Obeyed::kLeaves;
@@ -214,11 +274,15 @@ Obeyed obey(const std::string& line, Conversation& conversation) {
     conversation.print_stats();
   } else if (line == ":reset") {
     conversation.reset();
+  } else if (const auto saved = argument_of(line, ":save")) {
+    return conversation.save(*saved) ? Obeyed::kDone : Obeyed::kFailed;
+  } else if (const auto loaded = argument_of(line, ":load")) {
+    return conversation.load(*loaded) ? Obeyed::kDone : Obeyed::kFailed;
   } else {
     std::cerr << "hypenet: unknown command " << line
               << did_you_mean(line, {std::begin(kCommands), std::end(kCommands)})
               << ":help lists them" << std::endl;
-    return Obeyed::kUnknown;
+    return Obeyed::kFailed;
   }
   return Obeyed::kDone;
 }
@@ -249,7 +313,7 @@ int64_t converse(Conversation& conversation, LineSource& lines, const InterruptW
     if (is_command(text)) {
       const Obeyed obeyed = obey(text, conversation);
       if (obeyed == Obeyed::kLeaves) return failures;
-      failures += obeyed == Obeyed::kUnknown ? 1 : 0;
+      failures += obeyed == Obeyed::kFailed ? 1 : 0;
     } else {
       failures += conversation.ask(text, watch.flag) ? 0 : 1;
       take_interrupt();  // it has ended the answer, and is no first one here
@@ -277,7 +341,9 @@ void chat(const ChatCommand& command) {
   const SamplingOptions defaults{.temperature = 0.7, .top_p = 0.95};
   options.sampling =
       sampling_options(command.sampling, read_generation_config(command.model.folder, defaults));
-  const EngineOptions memory = engine_options(command.memory, 1);
+  EngineOptions memory = engine_options(command.memory, 1);
+  // A conversation goes on from where its last answer ended, as if it had never stopped.
+  memory.cache_bytes = -1, memory.reuse = ReuseMode::kNearest;
   Setting setting = chat_setting(command);
   Engine engine(open_model(command.model, checkpoint), memory);
   const Tokenizer tokenizer = open_tokenizer(command.model.folder, engine.config());
@@ -287,7 +353,10 @@ void chat(const ChatCommand& command) {
     std::cout << command.model.folder.string() << "; :help lists commands, Ctrl-C stops an answer"
               << std::endl;
   }
-  Conversation conversation(engine, command.memory, tokenizer, std::move(setting),
+  ChatSessions sessions(
+      engine, checkpoint, tokenizer,
+      command.session_folder.empty() ? default_session_folder() : command.session_folder);
+  Conversation conversation(engine, sessions, command.memory, tokenizer, std::move(setting),
                             std::move(options));
   const InterruptWatch watch = watch_interrupts();
   const auto lines = open_lines(is_terminal, watch);
@@ -307,6 +376,8 @@ void add_chat_command(CLI::App& app) {
       ->add_option("--template", options->template_name,
                    "none (plain continuation), chatml or llama3, instead of the folder's own")
       ->check(CLI::IsMember({"none", "chatml", "llama3"}));
+  command->add_option("--session-dir", options->session_folder,
+                      "where :save and :load keep conversations; a server's folder will do");
   command->add_option("--tokens", options->tokens, "tokens of an answer at most")
       ->capture_default_str();
   command->add_flag("--no-thinking", options->no_thinking,

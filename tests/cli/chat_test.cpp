@@ -142,6 +142,59 @@ TEST_F(ChatCommandTest, stats_show_speed_and_memory) {
   EXPECT_TRUE(std::regex_search(result.out, speed)) << result.out;
 }
 
+TEST_F(ChatCommandTest, a_conversation_is_saved_and_gone_on_with) {
+  const std::string sessions = (root_ / "sessions").string();
+  const std::vector<std::string> flags = {"--temperature", "0", "--session-dir", sessions};
+  const std::string hello(150, 'h');
+  const std::string first = answer({{"user", hello}});
+  const std::string second = answer({{"user", hello}, {"assistant", first}, {"user", "And then?"}});
+  const ProgramResult saved = run(hello + "\n:save talk\n", flags);
+  ASSERT_EQ(saved.code, 0) << saved.error;
+  EXPECT_TRUE(saved.out.starts_with(first + "\nsession talk: ")) << saved.out;
+  EXPECT_THAT(saved.out, EndsWith(" tokens saved\n"));
+  const ProgramResult loaded = run(":load talk\nAnd then?\n:stats\n", flags);
+  ASSERT_EQ(loaded.code, 0) << loaded.error;
+  std::smatch found;
+  const std::regex told("session talk: 2 messages, ([0-9]+) of ([0-9]+) tokens taken over\n");
+  ASSERT_TRUE(std::regex_search(loaded.out, found, told)) << loaded.out;
+  EXPECT_EQ(found[1], found[2]);
+  EXPECT_GE(std::stoi(found[1]), 150);
+  EXPECT_NE(loaded.out.find(second), std::string::npos) << loaded.out;
+  const std::regex reused("prompt: [0-9]+ tokens \\(1[0-9][0-9] taken over\\) in ");
+  EXPECT_TRUE(std::regex_search(loaded.out, reused)) << loaded.out;
+  // A loaded conversation can be saved again, and one that goes on, too.
+  const ProgramResult again = run(":load talk\n:save copy\n:load copy\nAnd then?\n", flags);
+  EXPECT_EQ(again.code, 0) << again.error;
+  EXPECT_NE(again.out.find(second), std::string::npos) << again.out;
+}
+
+TEST_F(ChatCommandTest, sessions_that_do_not_fit_are_refused_in_one_line) {
+  const std::vector<std::string> flags = {"--temperature", "0", "--session-dir",
+                                          (root_ / "sessions").string()};
+  ASSERT_EQ(run("Hi\n:save talk\n", flags).code, 0);
+  const auto refused = [&](const std::string& input) {
+    const ProgramResult result = run(input, flags);
+    EXPECT_EQ(result.code, 1);
+    EXPECT_EQ(std::ranges::count(result.error, '\n'), 1) << result.error;
+    return result.error;
+  };
+  EXPECT_THAT(refused(":save talk\n"),
+              HasSubstr("session talk: expected a conversation that was read, found none"));
+  EXPECT_THAT(refused(":load none\n"), HasSubstr("expected a session, found none named none"));
+  EXPECT_THAT(refused(":load\n"), HasSubstr("name: expected 1 to 64 letters"));
+  EXPECT_THAT(refused(":load ../talk\n"), HasSubstr("name: expected 1 to 64 letters"));
+  const fs::path file = root_ / "sessions" / "talk.session";
+  const std::string whole = read_file(file);
+  write_file(file, whole.substr(0, whole.size() / 2));
+  EXPECT_THAT(refused(":load talk\n"), HasSubstr("session: expected"));
+  write_file(file, whole);
+  ASSERT_EQ(run(":load talk\nHi\n", flags).code, 0);
+  Json config = read_json(folder() / "config.json");
+  config["rms_norm_eps"] = 0.01;  // another model of the same shape
+  write_json(folder() / "config.json", config);
+  EXPECT_THAT(refused(":load talk\n"), HasSubstr("session: model: expected "));
+}
+
 TEST_F(ChatCommandTest, without_a_template_the_answer_continues_the_text) {
   fs::remove(folder() / "chat_template.jinja");
   const ProgramResult result = run("The sun\nIt\n", {"--temperature", "0", "--template", "none"});
