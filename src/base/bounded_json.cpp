@@ -62,8 +62,6 @@ Json close(Open& open) {
 /// What nlohmann's parser calls, event by event; false ends the parse.
 class Builder {
  public:
-  explicit Builder(int64_t most_nested) : most_nested_(most_nested) {}
-
   bool null() { return put(nullptr); }
   bool boolean(bool value) { return put(value); }
   bool number_integer(int64_t value) { return put(value); }
@@ -98,10 +96,6 @@ class Builder {
   }
 
   bool begin(bool is_object) {
-    if (std::ssize(open_) == most_nested_) {
-      fault_ = {concat("nesting over ", most_nested_, " deep"), 0};
-      return false;
-    }
     open_.push_back({.is_object = is_object});
     return true;
   }
@@ -112,7 +106,6 @@ class Builder {
     return put(close(ended));
   }
 
-  int64_t most_nested_;
   std::vector<Open> open_;
   Json root_;
   std::optional<JsonFault> fault_;
@@ -122,8 +115,8 @@ class Builder {
 
 std::optional<JsonFault> parse_bounded_json(std::string_view text, int64_t most_nested,
                                             Json& value) {
-  if (auto fault = find_json_fault(text)) return fault;
-  Builder builder(most_nested);
+  if (auto fault = find_json_fault(text, most_nested)) return fault;
+  Builder builder;
   if (!Json::sax_parse(text, &builder)) return builder.fault();
   value = builder.take();
   return std::nullopt;

@@ -6,10 +6,8 @@
 namespace hypenet {
 namespace {
 
-constexpr int64_t kMostNested = 512;
-
 /// The byte (from 1 on) of the first bracket that is nested too deeply; 0: none is.
-size_t find_deep_bracket(std::string_view text) {
+size_t find_deep_bracket(std::string_view text, int64_t most_nested) {
   int64_t depth = 0;
   for (size_t i = 0; i < text.size(); ++i) {
     switch (text[i]) {
@@ -18,7 +16,7 @@ size_t find_deep_bracket(std::string_view text) {
         break;
       case '[':
       case '{':
-        if (++depth > kMostNested) return i + 1;
+        if (++depth > most_nested) return i + 1;
         break;
       case ']':
       case '}':
@@ -35,14 +33,14 @@ bool has(std::string_view text, std::string_view part) { return text.find(part) 
 
 }  // namespace
 
-std::optional<JsonFault> find_json_fault(std::string_view text) {
+std::optional<JsonFault> find_json_fault(std::string_view text, int64_t most_nested) {
   if (text.starts_with("\xFF\xFE") || text.starts_with("\xFE\xFF")) {
     return JsonFault{"UTF-16 (JSON is UTF-8)", 1};
   }
   const size_t nul = text.find('\0');
   if (nul != text.npos) return JsonFault{"a NUL byte", nul + 1};
-  const size_t deep = find_deep_bracket(text);
-  if (deep > 0) return JsonFault{concat("nesting over ", kMostNested, " deep"), deep};
+  const size_t deep = find_deep_bracket(text, most_nested);
+  if (deep > 0) return JsonFault{concat("nesting over ", most_nested, " deep"), deep};
   return std::nullopt;
 }
 

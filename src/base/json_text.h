@@ -16,8 +16,11 @@ struct JsonFault {
   size_t byte = 0;   // where, from 1 on; 0: not known
 };
 
-/// A NUL byte, UTF-16, or nesting over 512: what no parser shall see.
-std::optional<JsonFault> find_json_fault(std::string_view text);
+/// What is nested more deeply overflows the stack of some reader or other.
+inline constexpr int64_t kMostNested = 512;
+
+/// A NUL byte, UTF-16, or nesting over `most_nested`: what no parser shall see.
+std::optional<JsonFault> find_json_fault(std::string_view text, int64_t most_nested = kMostNested);
 
 /// The fault that an exception of nlohmann's parser tells.
 JsonFault json_fault(const nlohmann::json::exception& error);

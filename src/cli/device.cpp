@@ -1,12 +1,12 @@
 // Where and in which type the subcommands compute.
 #include "cli/device.h"
 
-#include <cctype>
 #include <charconv>
 #include <cstdlib>
 #include <functional>
 #include <set>
 
+#include "base/ascii.h"
 #include "base/error.h"
 #include "base/processors.h"
 
@@ -41,8 +41,7 @@ torch::Device parse_device(std::string_view text) {
 
 torch::ScalarType parse_type(std::string_view text) {
   using Names = std::set<std::string, std::less<>>;
-  std::string name(text);
-  for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  std::string name = ascii_lower_case(text);
   if (name.starts_with("torch.")) name.erase(0, 6);
   if (Names{"float32", "fp32", "f32", "float", "single"}.contains(name)) return torch::kFloat32;
   if (Names{"bfloat16", "bf16"}.contains(name)) return torch::kBFloat16;

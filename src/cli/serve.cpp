@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/descriptors.h"
 #include "base/error.h"
 #include "base/host_memory.h"
 #include "cli/commands.h"
@@ -19,6 +20,7 @@
 #include "cli/numbers.h"
 #include "cli/serve_model.h"
 #include "cli/serve_store.h"
+#include "serve/request_figures.h"
 #include "serve/service.h"
 
 namespace hypenet {
@@ -130,6 +132,17 @@ std::string listening_text(const std::string& host, int port) {
                      port);
 }
 
+/// The lines of a text, as the log has them.
+std::string log_notes(const std::string& text, bool as_json) {
+  std::string lines;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    lines += log_note(text.substr(begin, end - begin), as_json) + "\n";
+    begin = end + 1;
+  }
+  return lines;
+}
+
 /// Hands signals on until the service ends.
 void watch_signals(Service& service, const std::atomic<bool>& ended) {
   const auto& interrupted = interrupt_flag();
@@ -144,6 +157,7 @@ void watch_signals(Service& service, const std::atomic<bool>& ended) {
 
 void serve(ServeCommand& command) {
   check(command);
+  raise_descriptor_limit();
   command.model.engine = serve_engine_options(command);
   const bool keeps_on_disk = !command.cache_folder.empty() && command.reuse != "off";
   command.model.sums_weights = keeps_on_disk || !command.service.session_folder.empty();
@@ -165,7 +179,9 @@ void serve(ServeCommand& command) {
   if (keeps_on_disk) about += keep_on_disk(opened, command.cache_folder, command.cache_disk);
   Service service(std::move(opened.served), std::move(opened.engines), options,
                   [](const std::string& line) { std::cerr << line << std::endl; });
-  std::cerr << about << listening_text(options.http.host, service.port()) << std::flush;
+  std::cerr << log_notes(about + listening_text(options.http.host, service.port()),
+                         options.logs_json)
+            << std::flush;
   std::atomic<bool> ended = false;
   std::thread watcher([&] { watch_signals(service, ended); });
   service.run();

@@ -2,20 +2,14 @@
 #include "serve/access.h"
 
 #include <algorithm>
-#include <cctype>
 
+#include "base/ascii.h"
 #include "base/files.h"
 
 namespace hypenet {
 namespace {
 
 constexpr std::string_view kMethods = "GET, HEAD, POST, DELETE, OPTIONS";
-
-std::string in_lower_case(std::string_view text) {
-  std::string result(text);
-  std::ranges::transform(result, result.begin(), [](unsigned char c) { return std::tolower(c); });
-  return result;
-}
 
 std::string_view trimmed(std::string_view text) {
   const auto is_space = [](char c) { return c == ' ' || c == '\t' || c == '\r'; };
@@ -26,8 +20,8 @@ std::string_view trimmed(std::string_view text) {
 
 /// "host:port" without its port, and without the brackets of an IPv6 address.
 std::string host_name(std::string_view host) {
-  if (host.starts_with('[')) return in_lower_case(host.substr(1, host.find(']') - 1));
-  return in_lower_case(host.substr(0, host.find(':')));
+  if (host.starts_with('[')) return ascii_lower_case(host.substr(1, host.find(']') - 1));
+  return ascii_lower_case(host.substr(0, host.find(':')));
 }
 
 /// Looks at every byte, wherever the first difference is.
@@ -43,7 +37,7 @@ bool equals_in_constant_time(std::string_view left, std::string_view right) {
 std::string_view given_key(const HttpRequest& request) {
   constexpr std::string_view kBearer = "bearer ";
   const std::string_view authorization = request.header("authorization");
-  if (in_lower_case(authorization.substr(0, kBearer.size())) == kBearer) {
+  if (ascii_lower_case(authorization.substr(0, kBearer.size())) == kBearer) {
     return trimmed(authorization.substr(kBearer.size()));
   }
   return trimmed(request.header("x-api-key"));

@@ -6,6 +6,9 @@
 #include <limits>
 #include <utility>
 
+#include "base/seconds.h"
+#include "serve/error_response.h"
+
 namespace hypenet {
 namespace {
 
@@ -13,19 +16,10 @@ using Clock = std::chrono::steady_clock;
 
 constexpr size_t kMostRecords = 1000, kMostRecordTokens = size_t{16} << 20;
 
-double seconds_between(Clock::time_point begin, Clock::time_point end) {
-  return std::chrono::duration<double>(end - begin).count();
-}
-
 HttpResponse stream_head(std::vector<HttpHeader> headers) {
   headers.push_back({"Cache-Control", "no-cache"});
   headers.push_back({"X-Accel-Buffering", "no"});
   return {.headers = std::move(headers), .content_type = "text/event-stream"};
-}
-
-void add_retry_after(const ApiError& error, HttpResponse& response) {
-  if (!error.retry_after) return;
-  response.headers.push_back({"Retry-After", std::to_string(*error.retry_after)});
 }
 
 /// A completion's prompt, as the beginning of its answer.
@@ -230,7 +224,7 @@ void AnswersUnderWay::take_event(const Place& place, Event& event) {
     job.send(job.writer->progress({.processed = event.read,
                                    .cached = report ? report->reused : 0,
                                    .total = static_cast<int64_t>(ids.size()),
-                                   .ms = seconds_between(job.admitted, Clock::now()) * 1e3}));
+                                   .ms = seconds_since(job.admitted) * 1e3}));
   }
   const FinishReason finish = event.finish;
   if (event.id >= 0) take_token(place, event);
@@ -328,7 +322,7 @@ void AnswersUnderWay::measure(Job& job, Usage& usage, Timings& timings) {
     figures.decode_seconds = seconds_between(job.asker.arrived, last) - figures.first_token_seconds;
   }
   figures.answer_tokens = usage.completion_tokens;
-  figures.total_seconds = seconds_between(job.asker.arrived, Clock::now());
+  figures.total_seconds = seconds_since(job.asker.arrived);
   const auto in_ms = [](double seconds) { return std::max(seconds, 0.0) * 1e3; };
   const auto rate = [](int64_t tokens, double seconds) {
     return seconds > 0 ? static_cast<double>(std::max<int64_t>(tokens, 0)) / seconds : 0;
@@ -391,7 +385,7 @@ void AnswersUnderWay::close(const JobPtr& job, const char* finish) {
   RequestFigures& figures = job->asker.figures;
   figures.finish = finish;
   for (const Choice& choice : job->choices) figures.answer_tokens += choice.tokens;
-  figures.total_seconds = seconds_between(job->asker.arrived, Clock::now());
+  figures.total_seconds = seconds_since(job->asker.arrived);
   metrics_.count("request_success_total", {{"finished_reason", finish}});
   on_end_(figures);
 }
@@ -405,9 +399,7 @@ void AnswersUnderWay::fail(const JobPtr& job, const ApiError& error) {
     job->flush();
     job->asker.exchange->finish();
   } else {
-    HttpResponse response{.status = error.status(), .headers = job->asker.headers, .body = body};
-    add_retry_after(error, response);
-    job->asker.exchange->respond(std::move(response));
+    job->asker.exchange->respond(error_response(error, body, job->asker.headers));
   }
   close(job, "error");
 }
@@ -456,7 +448,7 @@ Json AnswersUnderWay::list(bool begun) const {
                     {"route", job->asker.figures.route},
                     {"prompt_tokens", job->answer.head.prompt_tokens},
                     {"answer_tokens", tokens},
-                    {"age_seconds", seconds_between(job->asker.arrived, Clock::now())}});
+                    {"age_seconds", seconds_since(job->asker.arrived)}});
   }
   return list;
 }

@@ -101,7 +101,7 @@ void Service::Impl::begin_answer(const CallPtr& call, PreparedAnswer answer) {
   Asker asker{.exchange = call->exchange, .headers = call->headers, .arrived = call->arrived};
   if (!answer.ignored.empty()) {
     asker.headers.push_back(ignored_header(answer.ignored));
-    for (const std::string& name : answer.ignored) log_("ignored parameter: " + name);
+    for (const std::string& name : answer.ignored) note("ignored parameter: " + name);
   }
   asker.figures = {
       .key_name = call->key_name, .route = call->route, .client = call->request.client};

@@ -4,7 +4,16 @@
 #include <exception>
 #include <utility>
 
+#include "base/seconds.h"
+
 namespace hypenet {
+namespace {
+
+int64_t tokens_of(const EngineStats& stats) {
+  return stats.prefilled_tokens + stats.decoded_tokens;
+}
+
+}  // namespace
 
 EngineThread::EngineThread(Engine engine, OnNews on_news)
     : engine_(std::move(engine)), on_news_(std::move(on_news)), stats_(engine_.stats()) {
@@ -76,21 +85,27 @@ void EngineThread::run() {
       const std::scoped_lock lock(mutex_);
       if (ends_) break;
     }
+    std::optional<StepFigures> figures;
     try {
       for (Work& task : work) task(engine_);
-      if (!failure_) step();
+      if (!failure_) figures = step();
     } catch (const std::exception& error) {
       fail(error.what());
     }
     publish();
-    if (!news_.empty()) on_news_(std::exchange(news_, {}));
+    if (!news_.empty() || figures) on_news_(std::exchange(news_, {}), figures);
   }
 }
 
-void EngineThread::step() {
-  if (engine_.is_idle()) return;
+std::optional<StepFigures> EngineThread::step() {
+  if (engine_.is_idle()) return std::nullopt;
   steps_.fetch_add(1, std::memory_order_relaxed);
-  for (Event& event : engine_.step()) {
+  const int64_t tokens = tokens_of(engine_.stats());
+  const auto begin = std::chrono::steady_clock::now();
+  std::vector<Event> events = engine_.step();
+  const StepFigures figures{.seconds = seconds_since(begin),
+                            .tokens = tokens_of(engine_.stats()) - tokens};
+  for (Event& event : events) {
     const auto place = tickets_.find(event.sequence);
     if (place == tickets_.end()) continue;  // cancelled
     const int64_t ticket = place->second;
@@ -98,6 +113,7 @@ void EngineThread::step() {
     event.sequence = ticket;
     news_.push_back({.event = std::move(event)});
   }
+  return figures;
 }
 
 /// The device failed: what runs on it is lost, and so is what comes.

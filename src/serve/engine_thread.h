@@ -24,11 +24,18 @@ struct EngineNews {
   std::string failure = {};  // why the engine ended; none of its requests get further news
 };
 
+/// One step of the engine.
+struct StepFigures {
+  double seconds = 0;
+  int64_t tokens = 0;  // of prompts and answers
+};
+
 /// Runs the engine's steps while there is work, and waits without turning otherwise.
 class EngineThread {
  public:
-  /// Gets each step's news, on the engine's thread; must be quick and must not throw.
-  using OnNews = std::function<void(std::vector<EngineNews>)>;
+  /// Gets each step's news, on the engine's thread; must be quick and must not throw. News may come
+  /// without a step, and steps without news.
+  using OnNews = std::function<void(std::vector<EngineNews>, std::optional<StepFigures>)>;
 
   EngineThread(Engine engine, OnNews on_news);
   /// Drops what still runs; nobody is told.
@@ -59,7 +66,7 @@ class EngineThread {
   void push(Work work);
   std::deque<Work> take_work();
   void run();
-  void step();
+  std::optional<StepFigures> step();
   void fail(const std::string& reason);
   void publish();
 

@@ -156,13 +156,14 @@ Json with_tools_in_system(const ChatRequest& chat) {
 }
 
 /// A text that is too long whatever its tokens are is not tokenized to find that out.
-void check_size(const ServedFolder& served, const ServedModel& model, const std::string& text) {
+void check_size(const ServedFolder& served, const ServedModel& model, const std::string& text,
+                const char* param) {
   const auto bytes = static_cast<int64_t>(text.size());
   if (served.longest_token == 0 || bytes / served.longest_token <= model.context_length) return;
   throw ApiError("context_length_exceeded",
-                 concat("prompt: expected below ", model.context_length, " tokens, found at least ",
-                        bytes / served.longest_token),
-                 "prompt");
+                 concat(param, ": expected below ", model.context_length,
+                        " tokens, found at least ", bytes / served.longest_token),
+                 param);
 }
 
 }  // namespace
@@ -178,7 +179,8 @@ std::vector<PromptMark> marks_of(const EncodedPrompt& prompt) {
   return marks;
 }
 
-EncodedPrompt encode_prompt(const ServedFolder& served, const ChatRequest& chat) {
+EncodedPrompt encode_prompt(const ServedFolder& served, const ChatRequest& chat,
+                            std::function<void(const std::string&)> on_text) {
   if (!served.chat) {
     throw ApiError("unsupported_parameter",
                    "messages: expected a model with a chat template, found one without; "
@@ -196,7 +198,8 @@ EncodedPrompt encode_prompt(const ServedFolder& served, const ChatRequest& chat)
   // Nobody may find out by the time it takes what others sent under a salt.
   const bool has_salt = !chat.settings.cache_salt.empty();
   PromptOptions options{.specials_in_messages = served.specials_in_messages,
-                        .known = has_salt ? nullptr : served.known_text.get()};
+                        .known = has_salt ? nullptr : served.known_text.get(),
+                        .on_text = std::move(on_text)};
   for (const CacheMark& mark : chat.marks) options.marks.push_back({mark.message, mark.end});
   try {
     return encode_chat(served.tokenizer, *served.chat,
@@ -213,7 +216,8 @@ PreparedAnswer prepare_chat(const ServedFolder& served, const ServedModel& model
                             const ChatRequest& chat, AnswerForm form, Random& random) {
   PreparedAnswer answer = begin_answer(served, model, chat.settings, form, random);
   answer.left_out_blocks = chat.left_out_blocks;
-  EncodedPrompt prompt = encode_prompt(served, chat);
+  EncodedPrompt prompt = encode_prompt(
+      served, chat, [&](const std::string& text) { check_size(served, model, text, "messages"); });
   const bool has_tools = uses_tools(chat);
   GrammarPtr grammar = format_grammar(served, chat.settings.response_format, answer.ignored);
   const bool calls_are_valid = has_tools && !grammar;
@@ -248,7 +252,7 @@ PreparedAnswer prepare_completion(const ServedFolder& served, const ServedModel&
   const AnswerSetting setting{.stops = asked.settings.stops};
   for (const CompletionPrompt& prompt : asked.prompts) {
     const auto* text = std::get_if<std::string>(&prompt);
-    if (text != nullptr) check_size(served, model, *text);
+    if (text != nullptr) check_size(served, model, *text, "prompt");
     PreparedPrompt& entry = answer.prompts.emplace_back();
     entry.ids =
         text != nullptr ? served.tokenizer.encode(*text) : std::get<std::vector<int32_t>>(prompt);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -53,8 +54,9 @@ PreparedAnswer prepare_completion(const ServedFolder& served, const ServedModel&
 /// Its borders, as the engine's grid takes them.
 std::vector<PromptMark> marks_of(const EncodedPrompt& prompt);
 
-/// The prompt of a conversation. Throws ApiError: template_error, tools_unsupported, and
-/// unsupported_parameter where the model has no template.
-EncodedPrompt encode_prompt(const ServedFolder& served, const ChatRequest& chat);
+/// The prompt of a conversation; `on_text` as in PromptOptions. Throws ApiError: template_error,
+/// tools_unsupported, and unsupported_parameter where the model has no template.
+EncodedPrompt encode_prompt(const ServedFolder& served, const ChatRequest& chat,
+                            std::function<void(const std::string&)> on_text = {});
 
 }  // namespace hypenet

@@ -23,6 +23,10 @@ void put_time(Json& json, const char* key, double seconds) {
   if (seconds >= 0) json[key] = std::round(seconds * 1e6) / 1e3;
 }
 
+std::string line_of(const Json& json) {
+  return json.dump(-1, ' ', true, Json::error_handler_t::replace);
+}
+
 /// A value of a text line: as it is where it is one plain word, else as JSON writes it.
 std::string word(const Json& value) {
   if (!value.is_string()) return value.dump();
@@ -30,7 +34,7 @@ std::string word(const Json& value) {
   const bool is_plain =
       !text.empty() && text.find_first_of("\"\\= ") == std::string::npos &&
       std::ranges::all_of(text, [](unsigned char byte) { return byte > 0x20 && byte < 0x7F; });
-  return is_plain ? text : value.dump(-1, ' ', true, Json::error_handler_t::replace);
+  return is_plain ? text : line_of(value);
 }
 
 }  // namespace
@@ -61,11 +65,15 @@ std::string log_line(const RequestFigures& figures, bool as_json) {
   if (as_json) {
     Json line = {{"time", now()}};
     line.update(json);
-    return line.dump(-1, ' ', true, Json::error_handler_t::replace);
+    return line_of(line);
   }
   std::string line = now();
   for (const auto& [key, value] : json.items()) line += concat(" ", key, "=", word(value));
   return line;
+}
+
+std::string log_note(const std::string& text, bool as_json) {
+  return as_json ? line_of({{"time", now()}, {"message", text}}) : text;
 }
 
 }  // namespace hypenet

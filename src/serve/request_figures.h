@@ -28,4 +28,7 @@ Json to_json(const RequestFigures& figures);
 /// the time; with the texts where there are any. Control characters are escaped.
 std::string log_line(const RequestFigures& figures, bool as_json);
 
+/// A line about the server itself: the text, or {"time", "message"}.
+std::string log_note(const std::string& text, bool as_json);
+
 }  // namespace hypenet

@@ -6,6 +6,8 @@
 #include <random>
 #include <utility>
 
+#include "base/seconds.h"
+#include "serve/error_response.h"
 #include "serve/service_impl.h"
 #include "serve/status.h"
 
@@ -96,9 +98,12 @@ Service::Impl::Impl(ServedFolder served, std::vector<Engine> engines, ServeOptio
   for (size_t i = 0; i < engines.size(); ++i) {
     if (engines.size() > 1) stored.push_back(engines[i].stored_prompts());
     engines_.push_back(std::make_unique<EngineThread>(
-        std::move(engines[i]), [this, i](std::vector<EngineNews> news) {
-          server_.post(
-              [this, i, news = std::move(news)]() mutable { answers_.take(i, std::move(news)); });
+        std::move(engines[i]),
+        [this, i](std::vector<EngineNews> news, std::optional<StepFigures> step) {
+          server_.post([this, i, step, news = std::move(news)]() mutable {
+            if (step) count_step(metrics_, *step);
+            answers_.take(i, std::move(news));
+          });
         }));
     pointers.push_back(engines_.back().get());
   }
@@ -173,14 +178,8 @@ void Service::Impl::refuse(const CallPtr& call, const ApiError& error) {
   metrics_.count("requests_rejected_total", {{"reason", std::string(error.code())}});
   count_operation(*call, error.code());
   const bool is_anthropic = call->route.starts_with("/v1/messages");
-  HttpResponse response{
-      .status = error.status(),
-      .body = answer_body(is_anthropic ? anthropic_error(error) : openai_error(error))};
-  if (error.status() == 401) response.headers.push_back({"WWW-Authenticate", "Bearer"});
-  if (error.retry_after) {
-    response.headers.push_back({"Retry-After", std::to_string(*error.retry_after)});
-  }
-  respond(call, std::move(response));
+  const Json body = is_anthropic ? anthropic_error(error) : openai_error(error);
+  respond(call, error_response(error, answer_body(body)));
 }
 
 /// What the work throws becomes the answer. What nobody foresaw is logged; the client learns no
@@ -191,7 +190,7 @@ void Service::Impl::guarded(const CallPtr& call, const std::function<void()>& wo
   } catch (const ApiError& error) {
     refuse(call, error);
   } catch (const std::exception& error) {
-    log_(concat("error: ", call->id, ": ", Error(error.what()).what()));
+    note(concat("error: ", call->id, ": ", Error(error.what()).what()));
     refuse(call, {"internal", "the server failed; its log says why"});
   }
 }
@@ -221,6 +220,8 @@ ServedModel Service::Impl::model_for(const Call& call) const {
   return model;
 }
 
+void Service::Impl::note(const std::string& text) { log_(log_note(text, options_.logs_json)); }
+
 void Service::Impl::take_end(const RequestFigures& figures) {
   log_(log_line(figures, options_.logs_json));
   count_request(metrics_, figures);
@@ -231,8 +232,7 @@ void Service::Impl::take_end(const RequestFigures& figures) {
 void Service::Impl::sweep() {
   answers_.sweep();
   if (stopping_) {
-    const double waited = std::chrono::duration<double>(Clock::now() - *stopping_).count();
-    if (waited > options_.drain_seconds) answers_.end_all();
+    if (seconds_since(*stopping_) > options_.drain_seconds) answers_.end_all();
     if (answers_.is_empty() && !std::exchange(stores_, true)) store_kept();
   }
   server_.call_after(kSweepSeconds, [this] { sweep(); });
@@ -241,14 +241,14 @@ void Service::Impl::sweep() {
 void Service::Impl::begin_stop() {
   if (stopping_) return;
   stopping_ = Clock::now();
-  log_(concat("stopping: ", answers_.size(), " answers under way"));
+  note(concat("stopping: ", answers_.size(), " answers under way"));
 }
 
 /// Each engine's kept prompts; then the server ends.
 void Service::Impl::store_kept() {
   int64_t disk = 0;
   for (const auto& engine : engines_) disk += engine->stats().cache.disk.most_page_bytes;
-  if (disk > 0) log_("stopping: kept prompts are written to --cache-dir");
+  if (disk > 0) note("stopping: kept prompts are written to --cache-dir");
   const auto left = std::make_shared<std::atomic<size_t>>(engines_.size());
   for (const auto& engine : engines_) {
     engine->call([this, left, fails = engine->failure().has_value()](Engine& runs) {
@@ -265,9 +265,9 @@ void Service::Impl::read_keys() {
   if (options_.key_file.empty()) return;
   try {
     options_.access.keys = ApiKeys::read(options_.key_file);
-    log_("keys were read anew");
+    note("keys were read anew");
   } catch (const Error& error) {
-    log_(concat("error: keys stay as they were: ", error.what()));
+    note(concat("error: keys stay as they were: ", error.what()));
   }
 }
 

@@ -98,6 +98,7 @@ class Service::Impl {
   using Prepare = std::function<PreparedAnswer(const ServedModel&, Random&)>;
   void start_answer(const CallPtr& call, Prepare prepare);
   void begin_answer(const CallPtr& call, PreparedAnswer answer);
+  void note(const std::string& text);
   void take_end(const RequestFigures& figures);
   void sweep();
   void begin_stop();

@@ -2,15 +2,12 @@
 // the pool again.
 #include <algorithm>
 
+#include "base/seconds.h"
 #include "serve/prepare.h"
 #include "serve/service_impl.h"
 
 namespace hypenet {
 namespace {
-
-double seconds_since(std::chrono::steady_clock::time_point begin) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
 
 /// What to save: the tokens of a conversation, of a text, or of an answer that was given.
 struct Wanted {

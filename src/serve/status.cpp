@@ -120,6 +120,11 @@ void set_engine_metrics(Metrics& metrics, std::span<const EngineThread* const> e
   metrics.count_to("steps_total", as_number(stats.steps));
 }
 
+void count_step(Metrics& metrics, const StepFigures& step) {
+  metrics.observe("step_seconds", step.seconds);
+  metrics.observe("iteration_tokens_total", as_number(step.tokens));
+}
+
 void count_request(Metrics& metrics, const RequestFigures& figures) {
   const auto observe = [&](const char* name, double value) {
     if (value >= 0) metrics.observe(name, value);

@@ -20,6 +20,8 @@ void set_build_info(Metrics& metrics, const ServedFolder& served);
 /// Gauges and totals of all engines together.
 void set_engine_metrics(Metrics& metrics, std::span<const EngineThread* const> engines);
 
+void count_step(Metrics& metrics, const StepFigures& step);
+
 /// A request that is over.
 void count_request(Metrics& metrics, const RequestFigures& figures);
 

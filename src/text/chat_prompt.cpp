@@ -176,6 +176,7 @@ EncodedPrompt encode_chat(const Tokenizer& tokenizer, const ChatTemplate& chat,
   }
   EncodedPrompt result;
   result.text = join_pieces(pieces);
+  if (prompt_options.on_text) prompt_options.on_text(result.text);
   result.opens_reasoning = ends_in_reasoning(
       pieces, options.continue_final_message ? std::ssize(messages) - 1 : std::ssize(messages));
   Prompt prompt = tokenize(tokenizer, std::move(pieces), result.text, prompt_options);

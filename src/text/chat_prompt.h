@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -42,6 +43,8 @@ struct PromptOptions {
   bool specials_in_messages = false;  // special tokens are found there too, as by transformers
   std::vector<MessageMark> marks = {};
   StretchCache* known = nullptr;  // as for Tokenizer::encode_spans
+  /// Sees the text before it is tokenized; may throw to refuse it.
+  std::function<void(const std::string& text)> on_text = {};
 };
 
 /// The prompt of a conversation, as ChatTemplate::render_pieces renders it. A special token in a

@@ -42,5 +42,12 @@ TEST(RequestFiguresTest, nobody_writes_lines_of_others_into_the_log) {
   }
 }
 
+TEST(RequestFiguresTest, a_note_is_a_line_of_the_same_kind) {
+  EXPECT_EQ(log_note("keys were read anew", false), "keys were read anew");
+  const Json note = Json::parse(log_note("a \"b\"\n", true));
+  EXPECT_EQ(note["message"], "a \"b\"\n");
+  EXPECT_THAT(note["time"].get<std::string>(), EndsWith("Z"));
+}
+
 }  // namespace
 }  // namespace hypenet

@@ -149,6 +149,7 @@ TEST(ServiceTest, anthropics_form_is_answered_in_kind) {
   EXPECT_EQ(answer["type"], "message") << answer.dump();
   EXPECT_EQ(answer["stop_reason"], "max_tokens");
   EXPECT_EQ(answer["usage"]["output_tokens"], 12);
+  EXPECT_TRUE(answer["seed"].is_number_integer());
   const HttpAnswer refused = post(running.port(), "/v1/messages", {{"messages", Json::array()}});
   EXPECT_EQ(refused.status, 400);
   EXPECT_EQ(refused.json()["type"], "error");
@@ -302,6 +303,26 @@ TEST(ServiceTest, a_text_that_is_far_too_long_is_refused_before_it_is_tokenized)
                                  {{"prompt", std::string(2049 * 16, 'a')}, {"max_tokens", 1}});
   EXPECT_EQ(code_of(answer), "context_length_exceeded");
   EXPECT_THAT(answer.body, HasSubstr("found at least 2049"));
+}
+
+TEST(ServiceTest, so_is_a_conversation) {
+  const RunningService running;
+  for (const char* path : {kChat, "/v1/messages"}) {
+    const HttpAnswer answer = post(running.port(), path, chat_body(std::string(2049 * 16, 'a'), 1));
+    EXPECT_EQ(answer.status, 400);
+    EXPECT_THAT(answer.body, HasSubstr("messages: expected below 2048 tokens, found at least 20"));
+  }
+}
+
+TEST(ServiceTest, each_step_is_counted) {
+  const RunningService running;
+  post(running.port(), kChat, chat_body("hello", 12));
+  const double steps = running.metric("hypenet_step_seconds_count");
+  EXPECT_GE(steps, 11);  // the first token comes with the prompt's
+  EXPECT_EQ(running.metric("hypenet_iteration_tokens_total_count"), steps);
+  EXPECT_EQ(running.metric("hypenet_iteration_tokens_total_sum"),
+            running.metric("hypenet_prompt_tokens_computed_total") +
+                running.metric("hypenet_generation_tokens_total"));
 }
 
 TEST(ServiceTest, nobody_finds_texts_in_the_log) {

@@ -35,9 +35,14 @@ Json stop_json(const AnswerChoice& choice) {
 }
 
 Json message_json(const AnswerHead& head, const Json& content) {
-  return {{"id", head.id},           {"type", "message"},  {"role", "assistant"},
-          {"model", head.model},     {"content", content}, {"stop_reason", nullptr},
-          {"stop_sequence", nullptr}};
+  return {{"id", head.id},
+          {"type", "message"},
+          {"role", "assistant"},
+          {"model", head.model},
+          {"content", content},
+          {"stop_reason", nullptr},
+          {"stop_sequence", nullptr},
+          {"seed", head.seed}};
 }
 
 /// The input that arguments say; of a call that was cut off, what there is of it.

@@ -10,7 +10,7 @@
 namespace hypenet {
 namespace {
 
-constexpr int64_t kMostNested = 64;
+constexpr int64_t kMostNestedBody = 64;
 constexpr size_t kShown = 60;  // bytes of a text in an error
 
 bool is_name_character(char character) {
@@ -203,7 +203,7 @@ void IgnoredFields::add_others(const Field& object, std::initializer_list<std::s
 
 Json parse_body(std::string_view body) {
   Json json;
-  const std::optional<JsonFault> fault = parse_bounded_json(body, kMostNested, json);
+  const std::optional<JsonFault> fault = parse_bounded_json(body, kMostNestedBody, json);
   if (fault) throw ApiError("invalid_json", describe_json_fault(*fault, body, "body"));
   if (!json.is_object()) {
     throw ApiError("invalid_type", concat("body: expected an object, found ", json_kind(json)));

@@ -5,18 +5,11 @@
 #include <charconv>
 #include <utility>
 
+#include "base/ascii.h"
 #include "base/error.h"
 
 namespace hypenet {
 namespace {
-
-std::string in_lower_case(std::string_view text) {
-  std::string lower(text);
-  std::ranges::transform(lower, lower.begin(), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  });
-  return lower;
-}
 
 int64_t number(std::string_view digits, int base) {
   int64_t value = -1;
@@ -86,11 +79,11 @@ void AnswerReader::read_line(std::string_view line) {
 
 void AnswerReader::read_field(std::string_view line) {
   const size_t colon = std::min(line.find(':'), line.size());
-  const std::string name = in_lower_case(line.substr(0, colon));
+  const std::string name = ascii_lower_case(line.substr(0, colon));
   const std::string_view value = without_space(line.substr(std::min(colon + 1, line.size())));
   if (name == "content-length") left_ = number(value, 10);
-  if (name == "transfer-encoding") is_chunked_ = in_lower_case(value) == "chunked";
-  if (name == "connection" && in_lower_case(value) == "close") keeps_alive_ = false;
+  if (name == "transfer-encoding") is_chunked_ = ascii_lower_case(value) == "chunked";
+  if (name == "connection" && ascii_lower_case(value) == "close") keeps_alive_ = false;
 }
 
 void AnswerReader::end_head() {

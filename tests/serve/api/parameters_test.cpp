@@ -38,6 +38,7 @@ TEST(Body, nesting_is_bounded) {
   EXPECT_EQ(refused_body(nested(63)), "accepted");
   EXPECT_EQ(refused_body(nested(64)), "400 invalid_json ");
   EXPECT_EQ(refused_body(nested(100'000)), "400 invalid_json ");
+  EXPECT_ERROR(parse_body(nested(100'000)), "nesting over 64 deep at byte 69");
   EXPECT_EQ(refused_body(std::string(100'000, '{')), "400 invalid_json ");
 }
 
