@@ -24,6 +24,7 @@ build: configure  ## build/hypenet, the tests and the benchmarks
 	@ninja -C $(BUILD)
 
 test: build  ## all tests
+	@scripts/setup --tests
 	@ctest --preset cpu
 
 demo: program  ## convert the embedded teacher into a HypeNet: table and report; goes on where it was interrupted

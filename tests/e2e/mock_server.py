@@ -210,6 +210,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.wfile.write(b"0\r\n\r\n")
                 return
             if "cut" in low and tokens == 4:
+                time.sleep(1)  # a browser forgets what it has not read when a connection breaks
                 self.close_connection = True
                 self.connection.shutdown(socket.SHUT_RDWR)
                 return

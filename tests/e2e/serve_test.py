@@ -1,14 +1,11 @@
-"""hypenet serve under load, as a program: 64 clients, hang-ups, a session over a kill, the official clients where they are.
+"""hypenet serve under load, as a program: 64 clients, hang-ups, a session over a kill, the official clients.
 
     tests/e2e/serve_test.py PROGRAM MODEL [--seconds 20]
 """
 import argparse
-import http.client
 import json
 import os
 import random
-import re
-import signal
 import socket
 import subprocess
 import sys
@@ -17,60 +14,11 @@ import threading
 import time
 from pathlib import Path
 
+from served import Server
+
 HERE = Path(__file__).resolve().parent
-
-
-class Server:
-    """The program on a free port, until `stop` or `kill`."""
-
-    def __init__(self, program, model, *options):
-        self.process = subprocess.Popen(
-            [program, "serve", model, "--template", "none", "--port", "0", "--threads", "1", "--slots", "16",
-             "--memory", "256M", "--context", "8192", "--allow-cache-clear", *options],
-            stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-        self.lines = []
-        for line in self.process.stderr:
-            self.lines.append(line)
-            if found := re.search(r"listening on http://127\.0\.0\.1:(\d+)", line):
-                self.port = int(found.group(1))
-                break
-        else:
-            raise AssertionError(f"expected a server that listens, found: {''.join(self.lines)}")
-        threading.Thread(target=lambda: self.lines.extend(self.process.stderr), daemon=True).start()
-
-    def ask(self, method, path, body=None):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
-        connection.request(method, path, None if body is None else json.dumps(body))
-        answer = connection.getresponse()
-        text = answer.read().decode()
-        connection.close()
-        return answer.status, text
-
-    def complete(self, prompt, tokens, **settings):
-        status, text = self.ask("POST", "/v1/completions",
-                                {"prompt": prompt, "max_tokens": tokens, "temperature": 0, **settings})
-        assert status == 200, f"expected 200, found {status}: {text}"
-        return json.loads(text)
-
-    def metric(self, name):
-        found = re.search(rf"^hypenet_{name}{{[^}}]*}} (\S+)$", self.ask("GET", "/metrics")[1], re.MULTILINE)
-        return float(found.group(1))
-
-    def wait_until_idle(self):
-        for _ in range(500):
-            if all(self.metric(name) == 0 for name in ("num_requests_running", "num_requests_waiting", "state_slots_used")):
-                return
-            time.sleep(0.02)
-        raise AssertionError("expected an idle server, found slots in use")
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(60)
-        assert code == 0, f"expected exit code 0 after SIGTERM, found {code}"
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
+CLIENTS = HERE.parent.parent / ".venv/tests/bin/python"  # scripts/setup --tests
+SMALL = ("--tool-format", "hermes", "--slots", "16", "--memory", "256M", "--context", "8192")
 
 
 def hang_up(port, seed):
@@ -136,12 +84,12 @@ def check_session(program, model):
     with tempfile.TemporaryDirectory() as folder:
         options = ("--session-dir", folder)
         prompt = "The sun went down behind the hills. " * 60
-        first = Server(program, model, *options)
+        first = Server(program, model, *SMALL, *options)
         expected = first.complete(prompt, 24)["choices"][0]["text"]
         status, text = first.ask("POST", "/v1/sessions/hills/save", {"prompt": prompt})
         assert status == 200, text
         first.kill()
-        second = Server(program, model, *options)
+        second = Server(program, model, *SMALL, *options)
         status, text = second.ask("POST", "/v1/sessions/hills/restore")
         assert status == 200, text
         answer = second.complete(prompt, 24)
@@ -157,11 +105,11 @@ def main():
     parser.add_argument("model")
     parser.add_argument("--seconds", type=int, default=20)
     options = parser.parse_args()
-    server = Server(options.program, options.model)
+    server = Server(options.program, options.model, *SMALL)
     check_same_answer(server)
     check_load(server, options.program, options.seconds)
-    clients = [sys.executable, HERE / "clients_test.py", f"http://127.0.0.1:{server.port}"]
-    subprocess.run([*clients, "--without", "tools,schema"], check=True, timeout=300)
+    python = CLIENTS if CLIENTS.exists() else sys.executable
+    subprocess.run([python, HERE / "clients_test.py", f"http://127.0.0.1:{server.port}"], check=True, timeout=300)
     server.stop()
     check_session(options.program, options.model)
     print("passed")
