@@ -1,6 +1,5 @@
 // hypenet bench serve: load on a server of OpenAI's API, and the figures of vllm bench serve.
 #include <fmt/format.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <fstream>
@@ -10,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/descriptors.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
@@ -23,7 +23,7 @@
 namespace hypenet {
 namespace {
 
-constexpr int64_t kDefaultClients = 8, kDefaultRequests = 100;
+constexpr int64_t kDefaultClients = 8, kDefaultRequests = 100, kManyRequests = 1'000'000;
 constexpr int kNameColumns = 40, kColumns = 50;
 
 struct BenchServe {
@@ -54,18 +54,11 @@ LoadOptions load_options(const BenchServe& flags) {
   }
   if (!flags.has_clients && load.rate == 0) load.clients = kDefaultClients;
   if (!flags.has_requests) {
-    load.conversations = load.lines.empty() ? kDefaultRequests : std::ssize(load.lines);
+    const int64_t drawn = load.seconds > 0 ? kManyRequests : kDefaultRequests;
+    load.conversations = load.lines.empty() || load.seconds > 0 ? drawn : std::ssize(load.lines);
   }
   check(load);
   return load;
-}
-
-/// A connection is a descriptor; the usual soft limit ends before a thousand clients.
-void raise_descriptor_limit() {
-  rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 std::string progress_text(const LoadProgress& progress) {
@@ -154,6 +147,7 @@ void add_bench_serve_command(CLI::App& bench) {
       "--clients", flags->load.clients, "requests under way at once (8; with --rate: any number)");
   CLI::Option* requests = command->add_option("--requests", flags->load.conversations,
                                               "conversations in all (100, or a line each)");
+  command->add_option("--seconds", flags->load.seconds, "no request is sent later than this");
   command->add_option("--prompt-tokens", flags->prompt_tokens, "N, or FIRST:LAST drawn evenly")
       ->capture_default_str();
   command->add_option("--answer-tokens", flags->answer_tokens, "N, or FIRST:LAST drawn evenly")

@@ -75,6 +75,7 @@ void check(const LoadOptions& options) {
     HYPENET_CHECK(value >= least, flag, ": expected ", least, " or more, found ", value);
   };
   check_count("--requests", options.conversations, 1);
+  HYPENET_CHECK(options.seconds >= 0, "--seconds: expected over 0, found ", options.seconds);
   check_count("--turns", options.turns, 1);
   check_count("--clients", options.clients, 0);
   check_count("--shared-prefix", options.shared_prefix, 0);

@@ -39,6 +39,7 @@ struct LoadOptions {
   LoadEndpoint endpoint = LoadEndpoint::kCompletions;
   int64_t conversations = 100, turns = 1;
   int64_t clients = 0;    // requests under way at once; 0: any number
+  double seconds = 0;     // after which no request is sent; 0: all are
   double rate = 0;        // conversations begun a second; 0: as soon as a client is free
   double burstiness = 1;  // shape of the gamma distribution between two; 1: Poisson
   LengthRange prompt_tokens{512, 512}, answer_tokens{128, 128};

@@ -58,15 +58,15 @@ class Driver {
   }
 
   /// Begins conversation `first + i` at `starts[i]` seconds, or once one of `clients` is free.
-  LoadResult run(int64_t first, const std::vector<double>& starts, int64_t turns, int64_t clients,
+  LoadResult run(int64_t first, std::vector<double> starts, int64_t turns, int64_t clients,
                  const std::function<void(LoadProgress)>& watch) {
     turns_ = turns;
     records_.clear();
     begin_ = monotonic_seconds();
     LoadProgress progress;
-    progress.all = std::ssize(starts) * turns;
     for (size_t next = 0; next < starts.size() || client_.under_way() > 0;) {
       const double now = seconds();
+      if (is_over()) starts.resize(next);
       while (next < starts.size() && starts[next] <= now &&
              (clients == 0 || client_.under_way() < clients)) {
         start(std::make_unique<Conversation>(options_, ids_, first + static_cast<int64_t>(next++)));
@@ -74,6 +74,7 @@ class Driver {
       const bool waits_for_time =
           next < starts.size() && (clients == 0 || client_.under_way() < clients);
       client_.poll(waits_for_time ? starts[next] - seconds() : 1);
+      progress.all = is_over() ? std::ssize(records_) : std::ssize(starts) * turns;
       progress.ended = ended_;
       progress.failed = failed_;
       progress.under_way = client_.under_way();
@@ -92,6 +93,7 @@ class Driver {
   };
 
   double seconds() const { return monotonic_seconds() - begin_; }
+  bool is_over() const { return options_.seconds > 0 && seconds() >= options_.seconds; }
 
   void start(std::unique_ptr<Conversation> conversation) {
     const auto number = std::ssize(records_);
@@ -120,7 +122,7 @@ class Driver {
     end(part, active, record);
     const auto ended = active_.extract(part.request);
     std::unique_ptr<Conversation>& conversation = ended.mapped().conversation;
-    if (!record.error.empty() || conversation->turn() + 1 >= turns_) return;
+    if (!record.error.empty() || conversation->turn() + 1 >= turns_ || is_over()) return;
     conversation->go_on(ended.mapped().text, record.answer_tokens);
     start(std::move(conversation));
   }

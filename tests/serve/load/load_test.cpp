@@ -253,6 +253,21 @@ TEST(RunLoad, requests_come_at_their_rate) {
   EXPECT_GT(sent.back(), 0.08);
 }
 
+TEST(RunLoad, sends_nothing_when_its_time_is_over) {
+  FakeApi api;
+  LoadOptions options = small_load(api);
+  options.conversations = 1'000'000;
+  options.seconds = 0.2;
+  options.turns = 1000;
+  LoadProgress last;
+  const LoadResult result = run_load(options, [&](const LoadProgress& now) { last = now; });
+  EXPECT_GE(std::ssize(result.records), 6);
+  for (const RequestRecord& record : result.records) EXPECT_LT(record.sent, 0.3);
+  EXPECT_EQ(last.ended, std::ssize(result.records));
+  EXPECT_EQ(last.all, last.ended);
+  for (const RequestRecord& record : result.records) EXPECT_THAT(record.error, IsEmpty());
+}
+
 TEST(RunLoad, ends_where_its_watcher_throws) {
   FakeApi api;
   EXPECT_THROW(run_load(small_load(api), [](const LoadProgress&) { throw Error("enough"); }),
