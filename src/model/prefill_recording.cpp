@@ -20,7 +20,8 @@ struct Recorder : PrefillRecorder {
 
 int64_t recorded_rows(int64_t tokens) {
   // Of an eighth to a quarter more rows than tokens at most, but for the shortest.
-  constexpr std::pair<int64_t, int64_t> kSteps[] = {{512, 64}, {1024, 128}, {kMostRecordedRows, 256}};
+  constexpr std::pair<int64_t, int64_t> kSteps[] = {
+      {512, 64}, {1024, 128}, {kMostRecordedRows, 256}};
   for (const auto& [most, step] : kSteps) {
     if (tokens <= most) return (tokens + step - 1) / step * step;
   }
@@ -45,8 +46,8 @@ Tensor PrefillRecording::run(const Tensor& ids, const Prefix& prefix) {
   now_ = prefix;
   now_.tokens = T;
   if (state_.sizes.pages > 0) {  // there are attention layers
-    now_.places = places_in_pages(prefix.pages, chunk_.positions.narrow(0, 0, T),
-                                  state_.sizes.page_tokens);
+    now_.places =
+        places_in_pages(prefix.pages, chunk_.positions.narrow(0, 0, T), state_.sizes.page_tokens);
   }
   if (runs_++ == 1) record();
   if (!series_) return model_->prefill(chunk_, now_, state_);

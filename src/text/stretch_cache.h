@@ -1,5 +1,5 @@
-// What stretches of text became, so that the known beginning of a conversation is not tokenized anew
-// at every turn.
+// What stretches of text became, so that the known beginning of a conversation is not tokenized
+// anew at every turn.
 #pragma once
 
 #include <cstddef>

@@ -126,7 +126,8 @@ void Tokenizer::Impl::encode_known(std::string_view text, size_t begin, StretchC
     Encoding own(text.size());
     own.tells_begins = true;
     encode_raw(text, {}, 0, own);
-    found = std::make_shared<TokenizedText>(TokenizedText{std::move(own.ids), std::move(own.begins)});
+    found =
+        std::make_shared<TokenizedText>(TokenizedText{std::move(own.ids), std::move(own.begins)});
     known.put(text, found);
   }
   encoding.ids.insert(encoding.ids.end(), found->ids.begin(), found->ids.end());

@@ -76,8 +76,8 @@ TEST_F(RecordedPrefill, runs_of_any_number_have_the_same_bits) {
       Tensor last;
       for (const int64_t count : chunks) {
         PrefillRecording& recording = count <= 64 ? small : large;
-        last = recording.run(ids.narrow(0, past, count),
-                             {.slot = 1, .past = past, .pages = pages_});
+        last =
+            recording.run(ids.narrow(0, past, count), {.slot = 1, .past = past, .pages = pages_});
         past += count;
       }
       return last;

@@ -52,14 +52,14 @@ class SequenceRows {
     const Tensor nobodys = torch::full({rows - T}, 7, ids.options());
     const CausalLmImpl::PaddedChunk chunk{torch::cat({ids, nobodys}), positions,
                                           torch::full({1}, T - 1, ids.options())};
-    const Tensor h = model_->prefill(
-        chunk,
-        {.slot = slot,
-         .past = length,
-         .pages = pages,
-         .places = places_in_pages(pages, positions.narrow(0, 0, T), kPageTokens),
-         .tokens = T},
-        state_);
+    const Tensor h =
+        model_->prefill(chunk,
+                        {.slot = slot,
+                         .past = length,
+                         .pages = pages,
+                         .places = places_in_pages(pages, positions.narrow(0, 0, T), kPageTokens),
+                         .tokens = T},
+                        state_);
     length += T;
     return model_->step_logits(h);
   }

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "base/random.h"
-#include "text/stretch_cache.h"
 #include "tests/text/fixture.h"
+#include "text/stretch_cache.h"
 
 namespace hypenet {
 namespace {

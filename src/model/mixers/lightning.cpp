@@ -175,8 +175,8 @@ LightningMixer::Heads LightningMixer::heads(const Tensor& x, const Context& cont
 }
 
 Recurrence LightningMixer::recurrence_of(const Tensor& q, const Tensor& k, const Tensor& v) {
-  return {.q = q, .k = k, .v = v, .decay = decay_on(q.device()), .scale = scale_,
-          .needs_state = false};
+  return {
+      .q = q, .k = k, .v = v, .decay = decay_on(q.device()), .scale = scale_, .needs_state = false};
 }
 
 Tensor LightningMixer::output(const Tensor& mixed, const Tensor& gate) {

@@ -27,9 +27,8 @@ Tensor along_sequence(const Prefix& prefix, const std::vector<Tensor>& inputs,
   }
   std::vector<Tensor> views;
   for (const Tensor& x : inputs) views.push_back(unowned(x));
-  prefix.recorder->aside([y = unowned(y), views, compute](const Prefix& chunk) {
-    fill(y, views, compute, chunk);
-  });
+  prefix.recorder->aside(
+      [y = unowned(y), views, compute](const Prefix& chunk) { fill(y, views, compute, chunk); });
   return y;
 }
 

@@ -78,8 +78,8 @@ class TokenMixer : public torch::nn::Module {
   virtual StepOutput step(const Normed& x, const TokenRows& rows, LayerMemory& memory) = 0;
 };
 
-/// y [1, T, ...] of inputs [1, T, ...], the T tokens of a chunk. It may be kept and called again for
-/// other chunks, of other lengths.
+/// y [1, T, ...] of inputs [1, T, ...], the T tokens of a chunk. It may be kept and called again
+/// for other chunks, of other lengths.
 using AlongSequence = std::function<Tensor(const std::vector<Tensor>& inputs, const Prefix& chunk)>;
 
 /// compute(inputs, prefix) of the chunk's tokens in rows [1, n, ...]; y has the shape of inputs[0],

@@ -12,7 +12,8 @@ struct GraphSeries::Recording {};
 namespace {
 
 [[noreturn]] void refuse(const std::string& device) {
-  throw Error(concat("graph: expected a CUDA device and a program with device code, found ", device));
+  throw Error(
+      concat("graph: expected a CUDA device and a program with device code, found ", device));
 }
 
 }  // namespace
