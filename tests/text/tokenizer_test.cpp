@@ -13,6 +13,7 @@
 #include "base/random.h"
 #include "tests/text/fixture.h"
 #include "text/stretch_cache.h"
+#include "text/unicode.h"
 
 namespace hypenet {
 namespace {
