@@ -135,7 +135,7 @@ class PrefixCache {
     std::deque<std::pair<int64_t, DiskTier::Job>> waiting;  // for side copies of the ticket
     std::map<int64_t, Transfer> transfers;                  // by ticket
   };
-  void know(std::vector<StoredPiece> pieces);
+  void know(const std::vector<StoredPiece>& pieces);
   bool know(PrefixNode& node, const StoredPiece& piece);
   bool store(PrefixNode& node);
   StoredPiece piece_of(PrefixNode& node, bool with_states) const;

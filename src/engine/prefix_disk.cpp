@@ -24,16 +24,16 @@ std::string salt_key(const std::string& salt) {
 }
 
 void PrefixCache::use_store(std::shared_ptr<PrefixStore> store, int64_t most_bytes) {
-  auto pieces = store->list();
+  const auto pieces = store->list();
   disk_ = std::make_unique<Disk>(std::move(store), most_bytes);
-  know(std::move(pieces));
+  know(pieces);
   while (disk_->bytes > disk_->most) {
     forget_stored(*tree_.cheapest_stored([](const auto&) { return true; }));
   }
 }
 
 /// Puts each below its parent; those that have none are worth nothing.
-void PrefixCache::know(std::vector<StoredPiece> pieces) {
+void PrefixCache::know(const std::vector<StoredPiece>& pieces) {
   std::multimap<std::string, const StoredPiece*> by_parent;
   for (const StoredPiece& piece : pieces) by_parent.emplace(piece.parent, &piece);
   std::set<std::string> known;

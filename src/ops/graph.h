@@ -72,7 +72,7 @@ class GraphSeries {
   /// before and what comes now; it does not run while recording. Tensors of the recording that it
   /// reads and writes are named by views without ownership (`unowned`), so that their memory serves
   /// what is recorded later, too.
-  void aside(std::function<void()> work);
+  void aside(const std::function<void()>& work);
 
   /// Queues everything on the device's current stream.
   void replay();

@@ -9,6 +9,7 @@ namespace {
 void fill(const Tensor& y, const std::vector<Tensor>& inputs, const AlongSequence& compute,
           const Prefix& chunk) {
   std::vector<Tensor> tokens;
+  tokens.reserve(inputs.size());
   for (const Tensor& x : inputs) tokens.push_back(x.narrow(1, 0, chunk.tokens));
   y.narrow(1, 0, chunk.tokens).copy_(compute(tokens, chunk));
 }
@@ -26,6 +27,7 @@ Tensor along_sequence(const Prefix& prefix, const std::vector<Tensor>& inputs,
     return y;
   }
   std::vector<Tensor> views;
+  views.reserve(inputs.size());
   for (const Tensor& x : inputs) views.push_back(unowned(x));
   prefix.recorder->aside(
       [y = unowned(y), views, compute](const Prefix& chunk) { fill(y, views, compute, chunk); });

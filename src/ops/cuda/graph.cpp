@@ -5,7 +5,6 @@
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 
-#include <utility>
 #include <vector>
 
 namespace hypenet {
@@ -94,9 +93,9 @@ GraphSeries::GraphSeries(GraphMemory& memory, const std::function<void(GraphSeri
 
 GraphSeries::~GraphSeries() = default;
 
-void GraphSeries::aside(std::function<void()> work) {
+void GraphSeries::aside(const std::function<void()>& work) {
   recording_->graphs.back()->capture_end();
-  recording_->asides.push_back(std::move(work));
+  recording_->asides.push_back(work);
   recording_->begin_next();
 }
 

@@ -37,7 +37,7 @@ GraphSeries::GraphSeries(GraphMemory& /*memory*/,
 }
 GraphSeries::~GraphSeries() = default;
 
-void GraphSeries::aside(std::function<void()> /*work*/) {}
+void GraphSeries::aside(const std::function<void()>& /*work*/) {}
 void GraphSeries::replay() {}
 
 }  // namespace hypenet
