@@ -6,6 +6,7 @@
 
 #include <iostream>
 
+#include "base/seconds.h"
 #include "cli/numbers.h"
 
 namespace hypenet {
@@ -13,10 +14,6 @@ namespace {
 
 using std::chrono::steady_clock;
 constexpr double kLongPrefill = 1;  // seconds after which its progress is shown
-
-double seconds_since(steady_clock::time_point start) {
-  return std::chrono::duration<double>(steady_clock::now() - start).count();
-}
 
 }  // namespace
 

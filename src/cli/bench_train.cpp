@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/random.h"
+#include "base/seconds.h"
 #include "bench/kernel_timing.h"
 #include "bench/model_flops.h"
 #include "bench/shapes.h"
@@ -118,10 +119,6 @@ struct Timing {
   StepNumbers last;
   bool is_recorded = false;
 };
-
-double seconds_since(std::chrono::steady_clock::time_point begin) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
 
 /// After a number that is not finite the optimizer stands still, which would be faster.
 void check_finite(const StepNumbers& numbers, int64_t step) {

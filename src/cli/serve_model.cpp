@@ -9,6 +9,7 @@
 #include "base/version.h"
 #include "data/token_shard.h"
 #include "engine/generation_config.h"
+#include "engine/tensor_bytes.h"
 #include "serve/text/answer_text.h"
 #include "text/stop_ids.h"
 
@@ -42,8 +43,7 @@ std::string model_fingerprint(const Checkpoint& checkpoint, const ModelConfig& c
   std::string text = write_fields(config).dump();
   for (const std::string& name : checkpoint.names()) {
     const Tensor tensor = checkpoint.tensor(name).contiguous();
-    const std::span<const std::byte> bytes(static_cast<const std::byte*>(tensor.const_data_ptr()),
-                                           static_cast<size_t>(tensor.nbytes()));
+    const auto bytes = bytes_of(tensor);
     text += concat('\n', name, ' ', tensor.scalar_type(), ' ', tensor.sizes(), ' ',
                    is_whole ? crc32c(bytes) : sum_of_samples(bytes));
   }

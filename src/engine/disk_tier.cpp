@@ -5,6 +5,8 @@
 #include <exception>
 #include <utility>
 
+#include "base/seconds.h"
+
 namespace hypenet {
 namespace {
 
@@ -85,7 +87,7 @@ void DiskTier::run() {
     }
     const auto began = Clock::now();
     work(job);
-    const double seconds = std::chrono::duration<double>(Clock::now() - began).count();
+    const double seconds = seconds_since(began);
     const int64_t bytes = bytes_of(job);
     const bool is_measured = job.kind == Kind::kRead && bytes >= kLeastMeasured && seconds > 0;
     {

@@ -3,16 +3,13 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/seconds.h"
 #include "engine/core.h"
 
 namespace hypenet {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double seconds_between(PromptReport::Time begin, PromptReport::Time end) {
-  return std::chrono::duration<double>(end - begin).count();
-}
 
 /// Up to where the next piece of its prompt goes.
 int64_t end_of_piece(const Sequence& sequence) {

@@ -85,26 +85,27 @@ void EngineThread::run() {
       const std::scoped_lock lock(mutex_);
       if (ends_) break;
     }
-    std::optional<StepFigures> figures;
+    std::optional<double> seconds;
     try {
       for (Work& task : work) task(engine_);
-      if (!failure_) figures = step();
+      if (!failure_) seconds = step();
     } catch (const std::exception& error) {
       fail(error.what());
     }
-    publish();
+    const int64_t tokens = publish();
+    std::optional<StepFigures> figures;
+    if (seconds) figures = {*seconds, tokens};
     if (!news_.empty() || figures) on_news_(std::exchange(news_, {}), figures);
   }
 }
 
-std::optional<StepFigures> EngineThread::step() {
+/// The seconds that it took; none where there was nothing to run.
+std::optional<double> EngineThread::step() {
   if (engine_.is_idle()) return std::nullopt;
   steps_.fetch_add(1, std::memory_order_relaxed);
-  const int64_t tokens = tokens_of(engine_.stats());
   const auto begin = std::chrono::steady_clock::now();
   std::vector<Event> events = engine_.step();
-  const StepFigures figures{.seconds = seconds_since(begin),
-                            .tokens = tokens_of(engine_.stats()) - tokens};
+  const double seconds = seconds_since(begin);
   for (Event& event : events) {
     const auto place = tickets_.find(event.sequence);
     if (place == tickets_.end()) continue;  // cancelled
@@ -113,7 +114,7 @@ std::optional<StepFigures> EngineThread::step() {
     event.sequence = ticket;
     news_.push_back({.event = std::move(event)});
   }
-  return figures;
+  return seconds;
 }
 
 /// The device failed: what runs on it is lost, and so is what comes.
@@ -126,10 +127,11 @@ void EngineThread::fail(const std::string& reason) {
   failure_ = reason;
 }
 
-void EngineThread::publish() {
+/// Tells the stats; the tokens that came since they were told last.
+int64_t EngineThread::publish() {
   const EngineStats stats = engine_.stats();
   const std::scoped_lock lock(mutex_);
-  stats_ = stats;
+  return tokens_of(stats) - tokens_of(std::exchange(stats_, stats));
 }
 
 }  // namespace hypenet

@@ -66,9 +66,9 @@ class EngineThread {
   void push(Work work);
   std::deque<Work> take_work();
   void run();
-  std::optional<StepFigures> step();
+  std::optional<double> step();
   void fail(const std::string& reason);
-  void publish();
+  int64_t publish();
 
   Engine engine_;
   OnNews on_news_;

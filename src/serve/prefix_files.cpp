@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "engine/tensor_bytes.h"
 #include "serve/session_file.h"
 
 namespace hypenet {
@@ -47,11 +48,6 @@ PieceHead read_head(const Json& json) {
   PieceHead head;
   read_fields(json, "kept prompt: head", head);
   return head;
-}
-
-std::span<const std::byte> bytes_of(const Tensor& tensor) {
-  return {static_cast<const std::byte*>(tensor.const_data_ptr()),
-          static_cast<size_t>(tensor.nbytes())};
 }
 
 /// Row i of a part into a tensor of a row's size.

@@ -6,6 +6,7 @@
 #include <ctime>
 #include <utility>
 
+#include "engine/tensor_bytes.h"
 #include "serve/session_file.h"
 
 namespace hypenet {
@@ -65,11 +66,6 @@ SessionHead read_head(const Json& json) {
   SessionHead head;
   read_fields(json, "session: head", head);
   return head;
-}
-
-std::span<const std::byte> bytes_of(const Tensor& tensor) {
-  return {static_cast<const std::byte*>(tensor.const_data_ptr()),
-          static_cast<size_t>(tensor.nbytes())};
 }
 
 Tensor tensor_of(std::span<const std::byte> bytes) {

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/seconds.h"
 #include "train/adamw.h"
 #include "train/metrics_log.h"
 #include "train/row_ranks.h"
@@ -20,10 +21,6 @@ namespace fs = std::filesystem;
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double seconds_between(Clock::time_point begin, Clock::time_point end) {
-  return std::chrono::duration<double>(end - begin).count();
-}
 
 fs::path state_path(const fs::path& folder, const std::string& stage) {
   return folder / (stage + ".state.safetensors");

@@ -45,6 +45,14 @@ class PrefixDisk : public Reuse {
     return found;
   }
 
+  /// An engine that read one prompt, kept it, and ended.
+  void fill(const std::shared_ptr<MemoryStore>& store, const Budget& budget,
+            const Request& request) {
+    Engine engine = engine_with(store, budget);
+    ask(engine, request);
+    engine.store_kept();
+  }
+
   /// Over several engines that have one store, one after the other.
   void expect_no_difference(ReuseMode mode, int64_t one_fails_of) {
     const Budget budgets[] = {
@@ -146,11 +154,7 @@ TEST_P(PrefixDisk, other_salts_do_not_find_it) {
   const Budget budget{.pages = 60, .snapshots = 20};
   Request request = long_request(600, 1);
   request.salt = "alice";
-  {
-    Engine engine = engine_with(store, budget);
-    ask(engine, request);
-    engine.store_kept();
-  }
+  fill(store, budget, request);
   for (const StoredPiece& piece : store->list()) {
     EXPECT_EQ(piece.salt, salt_key("alice"));
     EXPECT_EQ(piece.salt.size(), 64U);
@@ -168,11 +172,7 @@ TEST_P(PrefixDisk, what_cannot_be_read_is_computed_anew_and_told) {
   const auto store = std::make_shared<MemoryStore>();
   const Budget budget{.pages = 60, .snapshots = 20};
   const Request request = long_request(600, 1);
-  {
-    Engine engine = engine_with(store, budget);
-    ask(engine, request);
-    engine.store_kept();
-  }
+  fill(store, budget, request);
   Engine engine = engine_with(store, budget);
   store->one_fails_of = 1;
   EXPECT_EQ(ask(engine, request).report->reused, 0);
@@ -204,11 +204,7 @@ TEST_P(PrefixDisk, the_budget_keeps_what_is_worth_most) {
 TEST_P(PrefixDisk, pieces_without_their_parents_are_removed) {
   const auto store = std::make_shared<MemoryStore>();
   const Budget budget{.pages = 60, .snapshots = 20};
-  {
-    Engine engine = engine_with(store, budget);
-    ask(engine, long_request(600, 1));
-    engine.store_kept();
-  }
+  fill(store, budget, long_request(600, 1));
   for (const StoredPiece& piece : store->list()) {
     if (piece.parent.empty()) store->remove(piece.id);
   }
@@ -237,11 +233,7 @@ TEST_P(PrefixDisk, a_request_that_leaves_while_it_waits_leaves_nothing) {
   const auto store = std::make_shared<MemoryStore>();
   const Budget budget{.pages = 60, .snapshots = 20};
   const Request request = long_request(600, 1);
-  {
-    Engine engine = engine_with(store, budget);
-    ask(engine, request);
-    engine.store_kept();
-  }
+  fill(store, budget, request);
   Engine engine = engine_with(store, budget);
   const int64_t number = engine.submit(request);
   engine.step();
@@ -254,11 +246,7 @@ TEST_P(PrefixDisk, a_session_is_saved_from_the_disk) {
   const auto store = std::make_shared<MemoryStore>();
   const Budget budget{.pages = 60, .snapshots = 20};
   const Request request = long_request(600, 1);
-  {
-    Engine engine = engine_with(store, budget);
-    ask(engine, request);
-    engine.store_kept();
-  }
+  fill(store, budget, request);
   Engine engine = engine_with(store, budget);
   const auto saved = engine.save_prefix(request.prompt, "");
   ASSERT_TRUE(saved);

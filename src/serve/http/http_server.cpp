@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/seconds.h"
 #include "serve/http/http.h"
 #include "serve/http/http_answer.h"
 #include "serve/http/http_exchange.h"
@@ -40,10 +41,6 @@ constexpr double kLingerSeconds = 2;
 constexpr int kKernelUnsentBytes = 128 << 10;
 /// What finished answers get to reach their clients when the server stops.
 constexpr std::chrono::seconds kFlushTime(1);
-
-double seconds_since(Clock::time_point begin) {
-  return std::chrono::duration<double>(Clock::now() - begin).count();
-}
 
 class Connection;
 
