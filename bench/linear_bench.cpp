@@ -2,7 +2,8 @@
 // plain read of them; 256 rows, beside libtorch's and oneDNN's float32 products.
 #include <ATen/Parallel.h>
 #include <benchmark/benchmark.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "base/processors.h"
 #include "kernels/read_memory.h"

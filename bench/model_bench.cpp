@@ -2,7 +2,8 @@
 // teacher, and the matrix-product rate that bounds it. Items are tokens; flops counts 6 a parameter
 // and token.
 #include <benchmark/benchmark.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "model/causal_lm.h"
 

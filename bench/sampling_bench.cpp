@@ -1,6 +1,7 @@
 // A row of logits of Qwen3's vocabulary on a CPU: what each part of choosing its token costs.
 #include <benchmark/benchmark.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "ops/top_logprobs.h"
 

@@ -11,12 +11,13 @@ include(TorchTargets)
 hypenet_torch_targets(hypenet_ ${TORCH_ROOT})
 set(CMAKE_BUILD_RPATH ${HYPENET_TORCH_RPATH})
 
-# One precompiled header for all rooms that use torch, and one for their tests: it is most of the compile time.
+# One precompiled header for all rooms that use torch, and one for their tests: it is most of the compile time. What
+# <torch/torch.h> has beyond these would be instantiated anew in every source, used or not.
 function(hypenet_precompiled_torch name)  # further headers ...
   file(WRITE ${CMAKE_BINARY_DIR}/torch_pch.cpp.in "")
   configure_file(${CMAKE_BINARY_DIR}/torch_pch.cpp.in ${CMAKE_BINARY_DIR}/torch_pch.cpp COPYONLY)
   add_library(${name} OBJECT ${CMAKE_BINARY_DIR}/torch_pch.cpp)
   target_link_libraries(${name} PRIVATE hypenet_torch)
-  target_precompile_headers(${name} PRIVATE <torch/torch.h> ${ARGN})
+  target_precompile_headers(${name} PRIVATE <torch/types.h> <torch/utils.h> <torch/autograd.h> <torch/cuda.h> <torch/nn/pimpl.h> ${ARGN})
 endfunction()
 hypenet_precompiled_torch(hypenet_pch)

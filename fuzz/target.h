@@ -53,6 +53,9 @@ void read_answer(std::string_view input);
 // serve_targets.cpp
 void read_http(std::string_view input);
 void read_request(std::string_view input);
+// session_targets.cpp
+void read_session(std::string_view input);
+void read_prefix(std::string_view input);
 // task_targets.cpp
 void read_own_task(std::string_view input);
 void read_task(std::string_view input);

@@ -2,6 +2,7 @@
 #include "bench/kernel_cases.h"
 
 #include <fmt/format.h>
+#include <torch/autograd.h>
 
 #include <algorithm>
 #include <cmath>

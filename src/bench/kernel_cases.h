@@ -1,7 +1,8 @@
 // What `hypenet bench kernels` times: each kernel at its sizes, with the least work it can be.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <functional>
 #include <string>

@@ -1,7 +1,8 @@
 // How fast this machine reads memory: the ceiling of decode on a CPU.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 namespace hypenet {
 

@@ -1,6 +1,8 @@
 // Where and in which type the subcommands compute.
 #include "cli/device.h"
 
+#include <torch/cuda.h>
+
 #include <charconv>
 #include <cstdlib>
 #include <functional>

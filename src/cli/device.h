@@ -1,7 +1,8 @@
 // --device, --dtype and --threads, alike in every subcommand that computes.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdint>

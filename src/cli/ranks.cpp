@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <sys/prctl.h>
+#include <torch/cuda.h>
 #include <unistd.h>
 
 #include <algorithm>

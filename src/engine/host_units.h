@@ -1,7 +1,8 @@
 // Host memory for what is kept of prompts: units of one size, a page's bytes or a snapshot's.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <cstdint>
 #include <optional>

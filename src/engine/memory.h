@@ -2,7 +2,8 @@
 // pages, which they share with sequences, and slots of snapshots.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <deque>
 #include <optional>

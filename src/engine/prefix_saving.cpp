@@ -74,7 +74,8 @@ int64_t PrefixCache::restore(const SavedPrefix& prefix, const std::string& salt)
   const auto sizes = tree_.sizes();
   int64_t tokens = 0;
   for (const auto& piece : prefix.pieces) {
-    HYPENET_CHECK(piece.tokens > 0, "restore: expected pieces of tokens, found one of ",
+    HYPENET_CHECK(piece.tokens > 0 && piece.tokens <= std::ssize(prefix.tokens) - tokens,
+                  "restore: expected pieces of ", prefix.tokens.size(), " tokens, found one of ",
                   piece.tokens);
     if (piece.states.defined()) check_bytes("states", piece.states, sizes.state_bytes);
     tokens += piece.tokens;

@@ -1,7 +1,8 @@
 // Where pieces of kept prompts outlive the engine: files, for instance.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <cstdint>
 #include <span>

@@ -1,7 +1,8 @@
 // From what grammars allow to what a step's sampling reads.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <span>
 

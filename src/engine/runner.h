@@ -3,7 +3,8 @@
 #pragma once
 
 #include <c10/core/Event.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <map>
 #include <optional>

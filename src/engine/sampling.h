@@ -1,7 +1,8 @@
 // The sampling settings of the sequences in the engine's slots.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <span>
 

@@ -1,7 +1,8 @@
 // A kept prompt taken out of an engine.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <cstdint>
 #include <vector>

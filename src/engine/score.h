@@ -1,7 +1,8 @@
 // Scoring rows by one model, or by several variants of it that share work (the layer sweep).
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <functional>
 #include <span>

@@ -2,7 +2,8 @@
 #pragma once
 
 #include <c10/core/Event.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <deque>
 #include <functional>

@@ -1,7 +1,8 @@
 // A tensor as the bytes that a file holds of it.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <cstddef>
 #include <span>

@@ -1,6 +1,9 @@
 // One pre-norm decoder block: h += mixer(norm(h)); h += mlp(norm(h)).
 #pragma once
 
+#include <torch/nn/module.h>
+#include <torch/nn/pimpl.h>
+
 #include "model/linear.h"
 #include "model/mixers/token_mixer.h"
 #include "model/norm.h"

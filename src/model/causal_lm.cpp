@@ -2,6 +2,8 @@
 // back.
 #include "model/causal_lm.h"
 
+#include <torch/nn/module.h>
+
 #include "model/checkpointing.h"
 #include "model/mixers/mixer_kind.h"
 #include "model/rope.h"

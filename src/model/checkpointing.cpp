@@ -1,6 +1,8 @@
 // A node of autograd that holds the block and its input; its backward runs a backward of its own.
 #include "model/checkpointing.h"
 
+#include <torch/autograd.h>
+
 namespace hypenet {
 namespace {
 

@@ -2,7 +2,8 @@
 // attention layers in pages, what recurrent layers remember in slots.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <cstdint>
 #include <span>

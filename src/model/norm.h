@@ -1,7 +1,10 @@
 // The RMSNorm module: a weight and an epsilon around the ops that normalise.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/nn/module.h>
+#include <torch/nn/pimpl.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "ops/norm.h"
 #include "ops/rope.h"

@@ -1,7 +1,8 @@
 // The RoPE frequencies that a ModelConfig asks for.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "model/config.h"
 

@@ -1,7 +1,8 @@
 // Token ids on their way into a model.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <cstdint>
 #include <span>

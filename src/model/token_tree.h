@@ -2,7 +2,8 @@
 // look at one token at a time see every node once; mixers see the rows.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <cstdint>
 #include <span>

@@ -1,7 +1,8 @@
 // Causal softmax attention with grouped key/value heads, and the s_t of HyPE (docs/halo.md).
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 namespace hypenet {
 

@@ -1,5 +1,6 @@
 // The kernels as an op: where each group of heads lies, and the two passes.
 #include <ATen/Parallel.h>
+#include <torch/autograd.h>
 
 #include <cmath>
 

@@ -1,5 +1,7 @@
 // The operators are called by name: libtorch's own choice would send every new key length of a
 // decode to cuDNN.
+#include <torch/autograd.h>
+
 #include <tuple>
 
 #include "base/error.h"

@@ -2,7 +2,8 @@
 // input of o_proj (docs/kernels.md, "Attention of a step").
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "ops/kv_pages.h"
 #include "ops/rope.h"

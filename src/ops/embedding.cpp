@@ -1,6 +1,8 @@
 // The sum over equal ids is libtorch's, which sorts them first: the same bits every time.
 #include "ops/embedding.h"
 
+#include <torch/autograd.h>
+
 namespace hypenet {
 namespace {
 

@@ -2,7 +2,8 @@
 // an input: its type, sizes and alignment. None waits for a device.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 namespace hypenet {
 

@@ -2,7 +2,8 @@
 // (docs/kernels.md, "Norms, RoPE and gates").
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 namespace hypenet {
 

@@ -1,7 +1,8 @@
 // Whether an op's backward may be asked for, so that a forward without one keeps nothing.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <initializer_list>

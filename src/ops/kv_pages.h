@@ -2,7 +2,8 @@
 // alone; all else holds pages and passes them on.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <vector>
 

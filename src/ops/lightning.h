@@ -2,7 +2,8 @@
 // decay per head, no beta and no delta rule. This is its decay.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 namespace hypenet {
 

@@ -1,6 +1,7 @@
 // The kernel as an op. The gradients are causal passes too (docs/kernels.md): dq runs forward
 // over (do, v, k), dk and dv run backward over (v, do, q) and (k, q, do).
 #include <c10/core/DeviceGuard.h>
+#include <torch/autograd.h>
 
 #include "kernels/device.h"
 #include "ops/recurrence_forms.h"

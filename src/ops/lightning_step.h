@@ -2,7 +2,8 @@
 // (docs/kernels.md, "One step").
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "ops/rope.h"
 

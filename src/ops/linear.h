@@ -3,7 +3,8 @@
 // libtorch.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <span>
 #include <vector>

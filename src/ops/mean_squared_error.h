@@ -1,7 +1,8 @@
 // The mean squared error of two tensors and its gradient, in one step and without autograd.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 namespace hypenet {
 

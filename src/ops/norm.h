@@ -2,7 +2,8 @@
 // lightning mixer. float32 inside.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 namespace hypenet {
 

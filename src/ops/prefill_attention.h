@@ -2,7 +2,8 @@
 // of a prefill").
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "ops/attention_step.h"
 

@@ -3,7 +3,8 @@
 // D_t = diag(exp(-decay_t)). What kind of decay and whether there is a delta rule choose the mixer.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 namespace hypenet {
 

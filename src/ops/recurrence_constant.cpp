@@ -1,6 +1,8 @@
 // The chunked form of a constant decay per head and its gradient, by batched products over all
 // chunks and a short scan over their states. Every power of gamma = exp(-decay) that appears is
 // non-negative: gamma^(-j) overflows for fast heads.
+#include <torch/autograd.h>
+
 #include "ops/recurrence_forms.h"
 #include "ops/types.h"
 

@@ -1,6 +1,7 @@
 // The kernels as an op: where each head lies, the two passes, and the states that forward keeps
 // for backward.
 #include <ATen/Parallel.h>
+#include <torch/autograd.h>
 
 #include "kernels/recurrence.h"
 #include "ops/recurrence_forms.h"

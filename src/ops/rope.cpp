@@ -4,6 +4,7 @@
 
 #include <ATen/Parallel.h>
 #include <c10/core/DeviceGuard.h>
+#include <torch/autograd.h>
 
 #include "kernels/device.h"
 #include "ops/form.h"

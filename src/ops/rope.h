@@ -3,7 +3,8 @@
 // 0.06 rad (docs/kernels.md, "RoPE far out").
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <cstdint>
 #include <vector>

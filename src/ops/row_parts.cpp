@@ -1,6 +1,8 @@
 // The two exchanges, each with its mirror image in backward, and the ops around them.
 #include "ops/row_parts.h"
 
+#include <torch/autograd.h>
+
 #include "ops/attention.h"
 #include "ops/recurrence_forms.h"
 #include "ops/types.h"

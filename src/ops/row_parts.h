@@ -3,7 +3,8 @@
 #pragma once
 
 #include <torch/custom_class.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "ops/recurrence.h"
 

@@ -1,7 +1,8 @@
 // Choosing the next tokens from logits, on the device that holds them.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "kernels/sampling.h"
 

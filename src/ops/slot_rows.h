@@ -2,7 +2,8 @@
 // they leave.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "ops/sampling.h"
 

@@ -2,7 +2,8 @@
 // queries' scale of each row.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "ops/rope.h"
 

@@ -2,7 +2,8 @@
 // recorded in a graph.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 namespace hypenet {
 

@@ -2,7 +2,8 @@
 // run, and what becomes of their status.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <initializer_list>
 

@@ -1,7 +1,8 @@
 // The likeliest tokens of rows of logits, beside the chosen ones.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "ops/sampling.h"
 

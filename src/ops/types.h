@@ -2,7 +2,8 @@
 // doors.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <initializer_list>

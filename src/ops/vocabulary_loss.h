@@ -2,7 +2,8 @@
 // that train/losses.h is made of (docs/kernels.md).
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 namespace hypenet {
 

@@ -1,7 +1,8 @@
 // One weight of a model, in the forms that it has.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 namespace hypenet {
 

@@ -2,7 +2,8 @@
 // GPUs, and a TCPStore where they meet and watch over each other.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <chrono>
 #include <cstdint>

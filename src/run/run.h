@@ -1,7 +1,8 @@
 // A run: stages in order, each a folder that is made once.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <atomic>
 #include <filesystem>

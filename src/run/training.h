@@ -1,7 +1,8 @@
 // One training stage of a run: what it freezes, its model, its text.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <cstdint>
 #include <filesystem>

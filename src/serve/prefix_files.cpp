@@ -78,7 +78,7 @@ StoredPiece piece_in(const SessionFile& file, PieceHead head, const fs::path& pa
                     .is_marked = head.is_marked,
                     .has_states = head.has_states,
                     .pages = head.pages,
-                    .uses = std::max<int64_t>(head.uses, 1),
+                    .uses = std::clamp<int64_t>(head.uses, 1, int64_t{1} << 40),
                     .age = head.age};
   const auto tokens = file.part("tokens");
   piece.tokens.resize(tokens.size() / sizeof(int32_t));

@@ -16,6 +16,7 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kEnding = ".session";
 constexpr size_t kMostName = 64;
+constexpr int64_t kMostTokens = int64_t{1} << 31;  // of a piece: sums stay far below 2^63
 
 /// What two engines must share even where a restored prefix need not be exact.
 constexpr const char* kExactFacts[] = {"grid", "device", "numerics"};
@@ -65,6 +66,11 @@ struct SessionHead {
 SessionHead read_head(const Json& json) {
   SessionHead head;
   read_fields(json, "session: head", head);
+  for (const PieceFacts& piece : head.pieces) {
+    HYPENET_CHECK(piece.tokens > 0 && piece.tokens <= kMostTokens,
+                  "session: pieces: expected 1 to ", kMostTokens, " tokens each, found ",
+                  piece.tokens);
+  }
   return head;
 }
 
@@ -211,7 +217,7 @@ SessionAbout Sessions::save(const std::string& name, const SavedPrefix& prefix, 
 
 void Sessions::check_facts(const Json& head, bool as_nearest) const {
   Json expected = write_fields(facts_), found = head;
-  if (as_nearest) {
+  if (as_nearest && found.is_object()) {
     for (const char* fact : kExactFacts) expected.erase(fact), found.erase(fact);
   }
   const std::string difference = first_difference(expected, found);

@@ -1,7 +1,8 @@
 // A safetensors file that several processes write side by side.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <cstdint>
 #include <filesystem>

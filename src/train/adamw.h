@@ -2,7 +2,8 @@
 // update is queued in two calls, neither of which waits for the device.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <string>
 #include <vector>

@@ -2,7 +2,8 @@
 // numbers are read while the next step runs, so that the device never waits for the host.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <atomic>
 #include <filesystem>

@@ -3,7 +3,8 @@
 // graph behind them.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "ops/linear.h"
 

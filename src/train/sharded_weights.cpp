@@ -2,6 +2,7 @@
 // autograd and recorded graphs go on reading them.
 #include "train/sharded_weights.h"
 
+#include <torch/autograd.h>
 #include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/variable.h>
 

@@ -2,6 +2,7 @@
 #include "train/state_saver.h"
 
 #include <c10/core/impl/VirtualGuardImpl.h>
+#include <torch/cuda.h>
 
 #include <algorithm>
 #include <chrono>

@@ -1,7 +1,8 @@
 // Saving beside training: a state is copied to memory at once and written while steps go on.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <filesystem>
 #include <future>

@@ -2,7 +2,8 @@
 // for the device and, after a few steps, replayed from a CUDA graph.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <array>
 #include <memory>

@@ -2,6 +2,7 @@
 #include "cli/device.h"
 
 #include <gtest/gtest.h>
+#include <torch/cuda.h>
 
 #include "engine/open.h"
 #include "tests/support/expect_error.h"

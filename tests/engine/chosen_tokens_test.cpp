@@ -1,6 +1,7 @@
 // Masks, bans, penalties of the answer and likeliest tokens: each against its definition over whole
 // forwards, and none of them shows in another sequence's answer.
 #include <gmock/gmock.h>
+#include <torch/cuda.h>
 
 #include <algorithm>
 #include <map>

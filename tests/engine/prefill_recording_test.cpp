@@ -3,6 +3,7 @@
 #include "model/prefill_recording.h"
 
 #include <gtest/gtest.h>
+#include <torch/cuda.h>
 
 #include "tests/support/tiny_model.h"
 

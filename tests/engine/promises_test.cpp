@@ -1,6 +1,7 @@
 // What a sequence gets depends on its own tokens and settings only: not on who runs beside it, when
 // it came, how its prompt is cut, how long a page is, or who had its memory before.
 #include <gmock/gmock.h>
+#include <torch/cuda.h>
 
 #include <map>
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <gmock/gmock.h>
+#include <torch/cuda.h>
 
 #include "base/random.h"
 #include "engine/engine.h"

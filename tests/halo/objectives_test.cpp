@@ -1,5 +1,6 @@
 // The objectives of stages 1 and 2 against their plain forms.
 #include <gtest/gtest.h>
+#include <torch/autograd.h>
 
 #include "halo/align.h"
 #include "halo/distill.h"

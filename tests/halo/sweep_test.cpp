@@ -2,6 +2,7 @@
 #include "halo/sweep.h"
 
 #include <gmock/gmock.h>
+#include <torch/cuda.h>
 
 #include <algorithm>
 #include <cmath>

@@ -1,6 +1,7 @@
 // Laws that hold for any weights of a model of any mixer: prefill and steps are one forward, a
 // batch is its rows, gradients are finite. Every row of the two tables is run.
 #include <gtest/gtest.h>
+#include <torch/autograd.h>
 
 #include "engine/engine.h"
 #include "halo/hybrid.h"

@@ -2,6 +2,7 @@
 #include "ops/attention.h"
 
 #include <gtest/gtest.h>
+#include <torch/autograd.h>
 
 #include <cmath>
 

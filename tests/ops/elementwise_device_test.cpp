@@ -1,6 +1,7 @@
 // Norms, RoPE and gates on every device and type that has kernels, against their definitions in
 // float64: outputs and every gradient, over sizes that take each way through the kernels.
 #include <gtest/gtest.h>
+#include <torch/autograd.h>
 
 #include "ops/gating.h"
 #include "ops/norm.h"

@@ -1,5 +1,6 @@
 // RMSNorm, RoPE and the gates against their definitions, gradients included, over the types.
 #include <gtest/gtest.h>
+#include <torch/autograd.h>
 
 #include <cmath>
 

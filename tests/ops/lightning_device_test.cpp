@@ -1,6 +1,7 @@
 // Lightning attention on every device and type it has a fast path for, against the float64
 // definition: outputs, final states and every gradient; packed sequences too.
 #include <gtest/gtest.h>
+#include <torch/autograd.h>
 
 #include <cmath>
 

@@ -3,6 +3,7 @@
 #include "ops/lightning.h"
 
 #include <gtest/gtest.h>
+#include <torch/autograd.h>
 
 #include <cmath>
 

@@ -3,6 +3,7 @@
 #include "ops/linear.h"
 
 #include <gtest/gtest.h>
+#include <torch/autograd.h>
 
 #include <functional>
 

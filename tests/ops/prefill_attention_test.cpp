@@ -2,6 +2,7 @@
 #include "ops/prefill_attention.h"
 
 #include <gtest/gtest.h>
+#include <torch/cuda.h>
 
 #include "ops/attention.h"
 #include "tests/support/compare.h"

@@ -4,6 +4,7 @@
 #include "ops/recurrence.h"
 
 #include <gtest/gtest.h>
+#include <torch/autograd.h>
 
 #include <cmath>
 #include <cstring>

@@ -3,6 +3,7 @@
 #include "ops/row_parts.h"
 
 #include <gtest/gtest.h>
+#include <torch/autograd.h>
 
 #include <functional>
 

@@ -2,6 +2,7 @@
 #include "ops/vocabulary_loss.h"
 
 #include <gtest/gtest.h>
+#include <torch/autograd.h>
 
 #include <limits>
 

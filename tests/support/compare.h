@@ -2,7 +2,9 @@
 #pragma once
 
 #include <ATen/Context.h>
-#include <torch/torch.h>
+#include <torch/cuda.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "ops/stream.h"
 

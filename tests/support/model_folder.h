@@ -1,7 +1,8 @@
 // A model folder with random weights and a token a byte, for tests of the program.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <filesystem>
 

@@ -1,7 +1,8 @@
 // Where and in which types one test body runs, and how exact it then has to be.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <ostream>
 

@@ -2,6 +2,8 @@
 #include "train/losses.h"
 
 #include <gtest/gtest.h>
+#include <torch/autograd.h>
+#include <torch/nn/functional/loss.h>
 
 #include <cmath>
 

@@ -2,6 +2,7 @@
 #include "train/step.h"
 
 #include <gtest/gtest.h>
+#include <torch/cuda.h>
 
 #include "tests/support/tiny_model.h"
 #include "train/cross_entropy.h"

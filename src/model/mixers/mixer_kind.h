@@ -2,7 +2,8 @@
 // a file here that defines its MixerKind, and a row in table.cpp.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <cstdint>
 #include <memory>

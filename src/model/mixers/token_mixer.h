@@ -1,7 +1,9 @@
 // TokenMixer: what a block calls. What else the program must know of a mixer is mixer_kind.h.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/nn/module.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <functional>
 #include <memory>

@@ -1,7 +1,8 @@
 // The defining equations of attention and log-position scaling, for tests: run them in float64.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 namespace hypenet::reference {
 
