@@ -1,37 +1,61 @@
 #!/usr/bin/env python3
-"""Which sources can be compiled as one: those within which no name of a file's own means two things.
+"""Which sources can be compiled as one: those among which no name of a file's own means another thing too.
 
     tools/source_groups.py MOST FILE ...     prints each file with the number of its group, MOST files a group at most
 """
+import functools
 import re
 import sys
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent.parent
 
-def own_names(file):
-    """What a source defines for itself alone: the names at the left edge of its unnamed namespaces."""
-    names = set()
-    for inside in re.findall(r"^namespace \{\n(.*?)^\}  // namespace$", Path(file).read_text(), re.DOTALL | re.MULTILINE):
-        names.update(re.findall(r"^(?:struct|class|enum class|using) (\w+)(?: =| \{| :|;| final)", inside, re.MULTILINE))
-        for constants in re.findall(r"^(?:constexpr|const) [^;]*", inside, re.MULTILINE):
-            names.update(re.findall(r"\b(k[A-Z]\w*)(?:\[\w*\])*(?: =|\{|$)", constants))
-        names.update(re.findall(r"^(?!struct|class|enum|using)\w[\w:<>,&*\[\] ]*? [&*]?(\w+)\(", inside, re.MULTILINE))
-    return names
+
+def names_in(text):
+    """The names that are defined or declared at the left edge."""
+    names = set(re.findall(r"^(?:struct|class|enum class|using) (\w+)(?: =| \{| :|;| final)", text, re.MULTILINE))
+    for constants in re.findall(r"^(?:inline )?(?:constexpr|const) [^;]*", text, re.MULTILINE):
+        names.update(re.findall(r"\b(k[A-Z]\w*)(?:\[\w*\])*(?: =|\{|$)", constants))
+    return names | set(re.findall(r"^(?!struct|class|enum|using)\w[\w:<>,&*\[\] ]*? [&*]?(\w+)\(", text, re.MULTILINE))
+
+
+def own_names(text):
+    """What a source defines for itself alone: in its unnamed namespaces."""
+    insides = re.findall(r"^namespace \{\n(.*?)^\}  // namespace$", text, re.DOTALL | re.MULTILINE)
+    return set().union(*map(names_in, insides))
+
+
+@functools.lru_cache(maxsize=None)
+def headers_of(file):
+    """The project's own headers that a file includes, directly or not."""
+    headers = set()
+    for name in re.findall(r'^#include "(.*)"', file.read_text(), re.MULTILINE):
+        header = next((root / name for root in (ROOT / "src", ROOT) if (root / name).is_file()), None)
+        if header is not None:
+            headers |= {header} | headers_of(header)
+    return headers
+
+
+@functools.lru_cache(maxsize=None)
+def names_of_header(header):
+    return names_in(header.read_text())
 
 
 def groups_of(files, most):
     """The files in as few groups as their names allow, each into the first that takes it."""
     groups = []
     for file in files:
-        names = own_names(file)
-        for taken, sources in groups:
-            if not taken & names and len(sources) < most:
-                taken |= names
+        own = own_names(Path(file).read_text())
+        seen = set().union(*map(names_of_header, headers_of(Path(file))))
+        for group_own, group_seen, sources in groups:
+            if len(sources) < most and not own & (group_own | group_seen) and not seen & group_own:
+                group_own |= own
+                group_seen |= seen
                 sources.append(file)
                 break
         else:
-            groups.append((names, [file]))
-    return [sources for _, sources in groups]
+            groups.append((own, seen, [file]))
+    return [sources for _, _, sources in groups]
 
 
 if __name__ == "__main__":
