@@ -292,6 +292,10 @@ TEST_P(Sharing, a_saved_prefix_goes_on_in_another_engine_with_the_same_bits) {
   EXPECT_ERROR(engine.restore_prefix(wrong, ""), "restore: expected 6 pages, found 5");
   wrong = *saved, wrong.tokens.pop_back();
   EXPECT_ERROR(engine.restore_prefix(wrong, ""), "restore: expected pieces of 383 tokens");
+  wrong = *saved;
+  wrong.pieces.resize(4, wrong.pieces.front());  // whose sum is 2^64, and looks like none
+  for (auto& piece : wrong.pieces) piece.tokens = int64_t{1} << 62;
+  EXPECT_ERROR(engine.restore_prefix(wrong, ""), "restore: expected pieces of 384 tokens");
   wrong = *saved, wrong.pages[0] = torch::zeros({3}, torch::kUInt8);
   EXPECT_ERROR(engine.restore_prefix(wrong, ""), "restore: a page: expected");
 }

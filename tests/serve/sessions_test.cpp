@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "base/files.h"
+#include "serve/session_file.h"
 #include "tests/serve/running_service.h"
 
 namespace hypenet {
@@ -100,6 +101,35 @@ TEST_F(SessionsTest, a_file_of_another_model_or_with_another_byte_is_refused) {
   EXPECT_EQ(restored(whole + "x"), "session_corrupt");
   EXPECT_EQ(restored(""), "session_corrupt");
   EXPECT_EQ(post(running.port(), kChat, long_chat()).status, 200);
+}
+
+TEST_F(SessionsTest, a_head_that_cannot_be_is_refused) {
+  const Sessions sessions(folder_.path(), {});
+  const auto code_of_load = [&](const Json& facts, const std::vector<int64_t>& tokens) {
+    Json pieces = Json::array();
+    for (const int64_t count : tokens) {
+      pieces.push_back({{"tokens", count}, {"exact", true}, {"marked", false}, {"states", false}});
+    }
+    const Json head = {{"facts", facts},     {"created", 0},     {"prompt_tokens", 0},
+                       {"page_bytes", 0},    {"state_bytes", 0}, {"pieces", pieces},
+                       {"messages", nullptr}};
+    const std::vector<SessionPart> parts = {{"tokens", {}}, {"states", {}}, {"pages", {}}};
+    write_session(folder_ / "s.session", head, parts);
+    try {
+      sessions.load("s", true);
+    } catch (const ApiError& error) {
+      return std::string(error.code());
+    }
+    return std::string();
+  };
+  const Json facts = write_fields(SessionFacts{});
+  EXPECT_EQ(code_of_load(facts, {}), "");
+  EXPECT_EQ(code_of_load(Json::array(), {}), "session_mismatch");
+  EXPECT_EQ(code_of_load(3, {}), "session_mismatch");
+  constexpr int64_t kHuge = int64_t{1} << 62;
+  EXPECT_EQ(code_of_load(facts, {kHuge}), "session_corrupt");  // times 4 bytes: none at all
+  EXPECT_EQ(code_of_load(facts, {kHuge, kHuge}), "session_corrupt");
+  EXPECT_EQ(code_of_load(facts, {3, -3}), "session_corrupt");
 }
 
 TEST_F(SessionsTest, what_is_no_file_is_no_session) {
