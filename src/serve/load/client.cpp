@@ -91,6 +91,7 @@ void LoadClient::open(Connection& connection, size_t index) {
   connection.socket =
       socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
   HYPENET_CHECK(connection.socket >= 0, "a connection to the server: ", system_error_text(errno));
+  connection.is_kept = connection.has_ended = false;
   constexpr int kOn = 1;
   setsockopt(connection.socket, IPPROTO_TCP, TCP_NODELAY, &kOn, sizeof(kOn));
   epoll_event wanted{};
@@ -121,23 +122,36 @@ size_t LoadClient::connection() {
 
 void LoadClient::send(int64_t number, std::string_view head, std::string_view fields,
                       std::string_view body, double timeout) {
-  const size_t index = connection();
-  Connection& connection = connections_[index];
   const size_t space = std::min(head.find(' '), head.size() - 1);
-  connection.unsent = concat(head.substr(0, space + 1), address_.prefix, head.substr(space + 1),
-                             " HTTP/1.1\r\nHost: ", address_.authority, "\r\n", fields);
+  std::string text = concat(head.substr(0, space + 1), address_.prefix, head.substr(space + 1),
+                            " HTTP/1.1\r\nHost: ", address_.authority, "\r\n", fields);
   if (!body.empty()) {
-    connection.unsent +=
-        concat("Content-Type: application/json\r\nContent-Length: ", body.size(), "\r\n");
+    text += concat("Content-Type: application/json\r\nContent-Length: ", body.size(), "\r\n");
   }
-  connection.unsent += "\r\n";
-  connection.unsent += body;
+  text += "\r\n";
+  text += body;
+  ++under_way_;
+  begin(connection(), number, std::move(text), monotonic_seconds() + timeout);
+}
+
+void LoadClient::begin(size_t index, int64_t number, std::string text, double deadline) {
+  Connection& connection = connections_[index];
+  connection.unsent = text;
+  connection.text = std::move(text);
   connection.request = number;
   connection.reader = {};
   connection.broken = 0;
-  connection.deadline = monotonic_seconds() + timeout;
-  ++under_way_;
+  connection.deadline = deadline;
   write(index);
+}
+
+/// A server may close a kept connection just when its next request comes: over a fresh one it goes
+/// once more (RFC 9110, 9.2.2, and RFC 9112, 9.3.1).
+void LoadClient::begin_again(size_t index) {
+  Connection& connection = connections_[index];
+  close(connection);
+  open(connection, index);
+  begin(index, connection.request, std::move(connection.text), connection.deadline);
 }
 
 void LoadClient::write(size_t index) {
@@ -155,7 +169,7 @@ void LoadClient::write(size_t index) {
 }
 
 /// Reads until nothing is left: fewer bytes than asked for say so, but for an end behind them.
-void LoadClient::read(size_t index, bool has_ended) {
+void LoadClient::read(size_t index) {
   Connection& connection = connections_[index];
   std::string body;
   for (bool has_more = true; has_more && connection.socket >= 0;) {
@@ -165,6 +179,9 @@ void LoadClient::read(size_t index, bool has_ended) {
       std::erase(idle_, index);
       closed_.push_back(index);
       return close(connection);
+    }
+    if (count <= 0 && connection.is_kept && !connection.reader.has_begun()) {
+      return begin_again(index);
     }
     const int code = count < 0 ? errno : count == 0 ? connection.broken : 0;
     std::string error = code != 0 ? system_error_text(code) : "";
@@ -178,7 +195,7 @@ void LoadClient::read(size_t index, bool has_ended) {
       error = fault.what();
     }
     if (!error.empty() || connection.reader.is_whole()) return end(index, body, error);
-    has_more = has_ended || count == std::ssize(input_);
+    has_more = connection.has_ended || count == std::ssize(input_);
   }
   if (!body.empty()) told_({connection.request, connection.reader.status(), body, false, ""});
 }
@@ -187,7 +204,9 @@ void LoadClient::end(size_t index, std::string_view body, const std::string& err
   Connection& connection = connections_[index];
   const int64_t request = std::exchange(connection.request, -1);
   const int status = connection.reader.status();
-  if (error.empty() && connection.reader.keeps_alive() && connection.unsent.empty()) {
+  connection.is_kept = error.empty() && connection.reader.keeps_alive() &&
+                       connection.unsent.empty() && !connection.has_ended;
+  if (connection.is_kept) {
     idle_.push_back(index);
   } else {
     close(connection);
@@ -206,8 +225,8 @@ void LoadClient::poll(double seconds) {
     const uint32_t flags = events[static_cast<size_t>(i)].events;
     if (connections_[index].socket < 0) continue;
     if ((flags & EPOLLOUT) != 0) write(index);
-    const bool has_ended = (flags & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
-    if ((flags & EPOLLIN) != 0 || has_ended) read(index, has_ended);
+    if ((flags & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) connections_[index].has_ended = true;
+    if ((flags & EPOLLIN) != 0 || connections_[index].has_ended) read(index);
   }
   end_late();
 }

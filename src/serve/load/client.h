@@ -52,17 +52,21 @@ class LoadClient {
  private:
   struct Connection {
     int socket = -1;
-    int64_t request = -1;  // -1: idle
-    std::string unsent;
-    int broken = 0;  // the system's code for why it cannot be written to
+    int64_t request = -1;      // -1: idle
+    std::string text, unsent;  // the request, and what is left to send of it
+    int broken = 0;            // the system's code for why it cannot be written to
+    bool is_kept = false;      // it has had an answer
+    bool has_ended = false;    // the server sends no more
     AnswerReader reader;
     double deadline = 0;
   };
 
   size_t connection();
   void open(Connection& connection, size_t index);
+  void begin(size_t index, int64_t number, std::string text, double deadline);
+  void begin_again(size_t index);
   void write(size_t index);
-  void read(size_t index, bool has_ended);
+  void read(size_t index);
   void end(size_t index, std::string_view body, const std::string& error);
   void end_late();
   void close(Connection& connection);

@@ -1,6 +1,12 @@
 // A load test's client and what it sends, against a server without a model.
+#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <thread>
 
 #include "serve/load/answer_reader.h"
 #include "serve/load/client.h"
@@ -120,6 +126,59 @@ TEST(LoadClient, a_request_ends_at_its_time) {
     FAIL();
   } catch (const Error& error) {
     EXPECT_THAT(error.what(), HasSubstr("no end in time"));
+  }
+}
+
+/// A server that says nothing of closing and closes each connection behind its first answer: at
+/// once, or when the next request comes.
+class ClosingServer {
+ public:
+  explicit ClosingServer(bool waits_for_next) {
+    socket_ = socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof(address);
+    auto* any = reinterpret_cast<sockaddr*>(&address);
+    EXPECT_EQ(bind(socket_, any, size), 0);
+    EXPECT_EQ(listen(socket_, 8), 0);
+    EXPECT_EQ(getsockname(socket_, any, &size), 0);
+    port_ = ntohs(address.sin_port);
+    thread_ = std::thread([this, waits_for_next] {
+      std::array<char, 4096> input{};
+      for (int peer = 0; (peer = accept(socket_, nullptr, nullptr)) >= 0; close(peer)) {
+        constexpr std::string_view kAnswer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        recv(peer, input.data(), input.size(), 0);
+        send(peer, kAnswer.data(), kAnswer.size(), MSG_NOSIGNAL);
+        if (waits_for_next) recv(peer, input.data(), input.size(), 0);
+      }
+    });
+  }
+  ~ClosingServer() {
+    shutdown(socket_, SHUT_RDWR);
+    thread_.join();
+    close(socket_);
+  }
+  std::string url() const { return concat("http://127.0.0.1:", port_); }
+
+ private:
+  int socket_ = -1;
+  int port_ = 0;
+  std::thread thread_;
+};
+
+TEST(LoadClient, a_server_may_close_what_it_seemed_to_keep) {
+  for (const bool waits_for_next : {false, true}) {
+    const ClosingServer server(waits_for_next);
+    std::vector<std::string> answers;
+    LoadClient client(ServerAddress::parse(server.url()), [&](const AnswerPart& part) {
+      if (part.is_last) answers.push_back(concat(part.body, part.error));
+    });
+    for (int64_t i = 0; i < 5; ++i) {
+      client.send(i, "GET /", "", "", 5);
+      while (client.under_way() > 0) client.poll(1);
+    }
+    EXPECT_THAT(answers, ElementsAre("ok", "ok", "ok", "ok", "ok")) << waits_for_next;
   }
 }
 
