@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "engine/runner.h"
+#include "model/weights.h"
 
 namespace hypenet {
 namespace {
@@ -20,7 +21,7 @@ void tell_rounding(const Checkpoint& checkpoint, torch::ScalarType type, bool is
                    const TellNote& tell) {
   std::map<torch::ScalarType, int64_t> rounded;
   for (const std::string& name : checkpoint.names()) {
-    if (name.ends_with(".inv_freq")) continue;  // which nobody reads
+    if (name.ends_with(".inv_freq") || is_mixers_own(name)) continue;  // not read; not rounded
     const torch::ScalarType stored = checkpoint.tensor(name).scalar_type();
     if (is_cuda ? stored == torch::kFloat16 : !is_exact_in(stored, type)) ++rounded[stored];
   }

@@ -21,8 +21,12 @@ constexpr Description kDescriptions[] = {
     {"tokenizer", "folder with the tokenizer.json of the new model"},
     {"model", "config.json of the new model, written out: Qwen3, Qwen2, Llama or HypeNet"},
     {"seed", "of everything that is drawn: gates, order of the text, prompts"},
-    {"gate_std", "standard deviation of the new gates' weights (z_proj, o_gate)"},
-    {"mixer", "what the recurrent layers are: lightning-attn"},
+    {"gate_std",
+     "standard deviation of the new gates' weights (z_proj, o_gate; those of gdn and kda start as "
+     "published)"},
+    {"mixer",
+     "what the recurrent layers are: lightning-attn, gdn (Gated DeltaNet) or kda (Kimi Delta "
+     "Attention)"},
     {"attn_logits_scaling",
      "of the finished model: \"hype A\" scales the queries at position t by log(t + A) / log(A); "
      "a number scales all alike; null not at all"},
@@ -100,7 +104,8 @@ constexpr Description kDescriptions[] = {
     {"stage.optimizer.beta1", "decay of the first moment"},
     {"stage.optimizer.beta2", "decay of the second moment"},
     {"stage.optimizer.epsilon", "added to the root of the second moment"},
-    {"stage.optimizer.weight_decay", "pull of every weight to zero, times the rate"},
+    {"stage.optimizer.weight_decay",
+     "pull of every weight but A_log and dt_bias to zero, times the rate"},
     {"stage.optimizer.clip", "largest norm of the whole gradient; 0: any"},
     {"stage.optimizer.rates",
      "parts of parameters' names, and what the rate is multiplied by for those: {\"mlp\": 0.1}"},

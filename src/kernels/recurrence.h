@@ -46,14 +46,14 @@ int64_t recurrence_scratch(int64_t size);
 struct RecurrenceTokensParams {
   const float *q, *k;    // [.., heads, key_size]
   const float* v;        // [.., heads, value_size]
-  const float* kept;     // [.., heads, kept_size]: the diagonal of D, or its one number
+  const float* decay;    // [.., heads, decay_size] nats: D is diag(exp(-decay)), or one number's
   const float* beta;     // [.., heads]; null: 1
   const int32_t* slots;  // [..]: the state of each row; < 0: o is zero, no state changes. Null:
                          // that of sequence first_row / rows
   float* states;         // [slots, heads, key_size, value_size], updated in place
   float* output;         // [.., heads, value_size]
   int64_t first_row, rows, heads;
-  int64_t key_size, value_size, kept_size;  // value_size a multiple of 4; kept_size 1 or key_size
+  int64_t key_size, value_size, decay_size;  // value_size a multiple of 4; decay_size 1 or key_size
   bool is_delta;
   float scale;
 };

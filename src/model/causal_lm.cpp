@@ -68,6 +68,7 @@ CausalLmImpl::CausalLmImpl(ModelConfig config, bool random_weights)
   for (Tensor& parameter : parameters()) {
     if (parameter.dim() > 1) parameter.normal_(0, 0.02);
   }
+  for (Block& block : layers_) block->mixer().draw_own_parameters();
 }
 
 void CausalLmImpl::prepare(const ComputePlan& plan) {

@@ -39,9 +39,9 @@ struct ComputePlan {
 
 class CausalLmImpl : public torch::nn::Module {
  public:
-  /// Random weights: N(0, 0.02) matrices, convolutions and embeddings, ones in norms, zero biases;
-  /// draws from torch's generator. With `random_weights` false what would be drawn holds whatever
-  /// the memory held, to be filled by the caller.
+  /// Random weights: N(0, 0.02) matrices and embeddings, ones in norms, zero biases, and what
+  /// mixers draw themselves; draws from torch's generator. With `random_weights` false what would
+  /// be drawn holds whatever the memory held, to be filled by the caller.
   explicit CausalLmImpl(ModelConfig config, bool random_weights = true);
 
   const ModelConfig& config() const { return config_; }
@@ -174,13 +174,15 @@ class CausalLmImpl : public torch::nn::Module {
 };
 TORCH_MODULE(CausalLm);
 
-/// Builds the model of a folder and fills it. `type` is the parameters' type (nullopt: as stored).
+/// Builds the model of a folder and fills it. `type` is the parameters' type (nullopt: as stored),
+/// but for those that are float32 always (is_mixers_own in model/weights.h).
 /// Throws Error naming file and tensor for a missing or unknown tensor, or a wrong shape.
 CausalLm load_model(const Checkpoint& checkpoint,
                     std::optional<torch::ScalarType> type = torch::kFloat32,
                     torch::Device device = torch::kCPU);
 
-/// The model's tensors under their published names, as `type`; lm_head is left out when tied.
+/// The model's tensors under their published names, as `type` (likewise); lm_head is left out when
+/// tied.
 NamedTensors named_weights(CausalLmImpl& model, torch::ScalarType type);
 
 /// The model's parameters that require a gradient, by published name.

@@ -18,12 +18,13 @@ constexpr Architecture kArchitectures[] = {Architecture::kQwen3, Architecture::k
                                            Architecture::kLlama, Architecture::kHypeNet};
 
 /// What the authors' code and transformers write into a HypeNet's config.json beside its own keys,
-/// and how the keys of mixers begin that exist in the authors' code and not here.
+/// and mixers that begin keys there whether the model has them or not.
 constexpr std::string_view kPassedOver[] = {"_attn_implementation",
                                             "_name_or_path",
                                             "attention_dropout",
                                             "auto_map",
                                             "fused_ce_loss",
+                                            "gdn_attn_mode",
                                             "initializer_range",
                                             "lightning_conv_size",
                                             "loss_fn",
@@ -39,7 +40,7 @@ constexpr std::string_view kPassedOver[] = {"_attn_implementation",
                                             "transformers_version",
                                             "use_cache",
                                             "use_sliding_window"};
-constexpr std::string_view kPassedOverBeginnings[] = {"gdn_", "kda_", "mamba2_"};
+constexpr std::string_view kMixersOfKeys[] = {"gdn", "kda", "mamba2"};
 
 /// The keys of one JSON object, each error with the file and the key in front.
 class Keys {
@@ -188,10 +189,13 @@ Json settle(const Keys& keys, const Json& json, Architecture architecture) {
   return keep_if(settled, [&](const std::string& key) { return !settled[key].is_null(); });
 }
 
-bool is_passed_over(const std::string& key) {
+/// `mixers` are the model's, as config.json names them.
+bool is_passed_over(const std::string& key, const Json& mixers) {
   return std::ranges::find(kPassedOver, key) != std::end(kPassedOver) ||
-         std::ranges::any_of(kPassedOverBeginnings,
-                             [&](std::string_view begin) { return key.starts_with(begin); });
+         std::ranges::any_of(kMixersOfKeys, [&](std::string_view mixer) {
+           return key.starts_with(concat(mixer, '_')) &&
+                  std::find(mixers.begin(), mixers.end(), Json(mixer)) == mixers.end();
+         });
 }
 
 void read_teacher(const Keys& keys, const Json& settled, const std::string& place,
@@ -217,7 +221,9 @@ void read_hypenet(const Json& settled, const std::string& place, ModelConfig& co
   config.attn_use_rope = false;
   config.attn_use_output_gate = config.has_qk_norm = true;
   std::vector<std::pair<const MixerKind*, Json>> of_mixers;  // the keys of each kind that are there
-  Json of_model = keep_if(settled, [](const std::string& key) { return !is_passed_over(key); });
+  const Json mixers = settled.value("mixer_types", Json::array());
+  Json of_model =
+      keep_if(settled, [&](const std::string& key) { return !is_passed_over(key, mixers); });
   for (const MixerKind* kind : mixer_kinds()) {
     if (!kind->write) continue;
     const Json known = kind->write(config);

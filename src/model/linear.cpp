@@ -39,6 +39,10 @@ std::vector<Tensor> project_step(const Normed& x, std::span<const Linear> layers
           {.x = x.h, .norm_weight = x.norm->weight, .eps = x.norm->eps(), .layers = weights}));
 }
 
+Tensor apply_step(const Tensor& x, const Linear& layer) {
+  return linear_step({.x = x, .layers = {&layer->weights, 1}}).front();
+}
+
 void add_step(const Tensor& h, const StepOutput& output) {
   LinearStepInput input{.x = output.x,
                         .gate = output.gate,

@@ -55,6 +55,9 @@ struct StepOutput {
 /// What each layer makes of an inference step's rows; undefined for an empty layer. No autograd.
 std::vector<Tensor> project_step(const Normed& x, std::span<const Linear> layers);
 
+/// layer(x) of rows x [N, in] in an inference step, by its kernels. No autograd.
+Tensor apply_step(const Tensor& x, const Linear& layer);
+
 /// h [N, D] += output, in place. No autograd.
 void add_step(const Tensor& h, const StepOutput& output);
 

@@ -61,6 +61,11 @@ std::string related_key(const std::string& name, const ModelConfig& config) {
   return "";
 }
 
+/// The type of a parameter where the others have `type`.
+torch::ScalarType parameter_type(std::string_view name, torch::ScalarType type) {
+  return is_mixers_own(name) ? torch::promote_types(type, torch::kFloat32) : type;
+}
+
 void check_names(const Checkpoint& checkpoint, const CausalLmImpl& model) {
   const ModelConfig& config = model.config();
   std::set<std::string> known;
@@ -80,6 +85,12 @@ void check_names(const Checkpoint& checkpoint, const CausalLmImpl& model) {
 }
 
 }  // namespace
+
+bool is_mixers_own(std::string_view name) {
+  constexpr std::string_view kMixer = ".self_attn.";
+  const size_t place = name.find(kMixer);
+  return place != name.npos && name.find('.', place + kMixer.size()) == name.npos;
+}
 
 ModelConfig read_model_config(const Checkpoint& checkpoint, const TellNote& tell) {
   const std::string place = (checkpoint.folder() / "config.json").string();
@@ -126,8 +137,9 @@ CausalLm load_model(const Checkpoint& checkpoint, const ModelConfig& config,
   for (auto& parameter : model->named_parameters()) {
     const Tensor stored = checkpoint.tensor(stored_name(checkpoint, parameter.key(), config),
                                             parameter.value().sizes().vec());
+    const auto own = parameter_type(parameter.key(), type.value_or(stored.scalar_type()));
     // A copy in any case: the stored tensor is a view of a read-only mapping.
-    parameter.value().set_data(stored.to(device, type.value_or(stored.scalar_type()), false, true));
+    parameter.value().set_data(stored.to(device, own, false, true));
   }
   return model;
 }
@@ -135,7 +147,8 @@ CausalLm load_model(const Checkpoint& checkpoint, const ModelConfig& config,
 NamedTensors named_weights(CausalLmImpl& model, torch::ScalarType type) {
   NamedTensors weights;
   for (const auto& parameter : model.named_parameters()) {
-    weights.emplace_back(parameter.key(), parameter.value().detach().to(type));
+    const auto own = parameter_type(parameter.key(), type);
+    weights.emplace_back(parameter.key(), parameter.value().detach().to(own));
   }
   return weights;
 }

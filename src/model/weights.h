@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "model/causal_lm.h"
 
@@ -17,6 +18,11 @@ using TellNote = std::function<void(const std::string& text)>;
 /// another head, the head counts (as in transformers 5): the config comes back untied, and `tell`
 /// hears it. Throws Error as parse_model_config does. Reads two tensors where both are stored.
 ModelConfig read_model_config(const Checkpoint& checkpoint, const TellNote& tell = {});
+
+/// Whether a parameter is a mixer's own, in none of its layers and norms: A_log, dt_bias. Such are
+/// float32 whatever type the others have, as what they are off by counts again with every token,
+/// and are not decayed in training.
+bool is_mixers_own(std::string_view name);
 
 /// Throws Error unless the folder holds the tensors of this model and, but for a tied head's second
 /// copy and old frequency tables, no others.

@@ -6,6 +6,8 @@
 #include <c10/core/DeviceGuard.h>
 #include <torch/autograd.h>
 
+#include <cmath>
+
 #include "kernels/device.h"
 #include "ops/form.h"
 #include "ops/gating.h"
@@ -229,7 +231,17 @@ Form form_of_norm(const Tensor& x, const Tensor& weight) {
 Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
   check_shape("rms_norm: weight", weight, {x.size(-1)});
   if (needs_gradient({x, weight})) return RmsNormFunction::apply(x, weight, eps);
-  return forward({.x = x.contiguous(), .weight = weight.contiguous(), .eps = eps}, false).y;
+  // float32 rows of a bfloat16 model are summed by the kernel, too: each by itself.
+  const Tensor own = suits_cpu_kernels({x}) ? weight.to(torch::kFloat32) : weight;
+  return forward({.x = x.contiguous(), .weight = own.contiguous(), .eps = eps}, false).y;
+}
+
+Tensor l2_norm(const Tensor& x) {
+  constexpr double kEps = 1e-6;
+  const int64_t n = x.size(-1);
+  const auto root = std::sqrt(static_cast<double>(n));
+  const Tensor weight = torch::full({n}, 1 / root, x.options().dtype(sum_type(x)));
+  return rms_norm(x, weight, kEps / static_cast<double>(n));
 }
 
 SumAndNorm add_rms_norm(const Tensor& x, const Tensor& delta, const Tensor& weight, double eps) {

@@ -15,6 +15,10 @@ using torch::Tensor;
 /// and gates").
 Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps);
 
+/// x / sqrt(sum(x^2) + 1e-6) over the last dimension: x [..., n] of length 1, in x's type.
+/// Differentiable; the kernels are those of rms_norm.
+Tensor l2_norm(const Tensor& x);
+
 struct SumAndNorm {
   Tensor sum, normed;  // [..., n]
 };

@@ -5,6 +5,7 @@
 #include <span>
 
 #include "ops/recurrence_forms.h"
+#include "ops/slot_states.h"
 #include "ops/types.h"
 
 namespace hypenet {
@@ -83,17 +84,13 @@ Tensor step_in_order(const Recurrence& input, const Tensor& slots) {
   return output;
 }
 
-/// Each slot once: padding reads slot 0 and writes one beyond the last.
+/// Each slot once.
 Tensor step_at_once(const Recurrence& input, const Tensor& slots) {
-  const int64_t S = input.state.size(0);
-  const Tensor places = slots.to(torch::kInt64), is_padding = slots < 0;
   Recurrence rows = input;
-  rows.state = input.state.index_select(0, places.clamp_min(0));
+  rows.state = take_states(input.state, slots);
   const RecurrenceOutput out = recurrence_recurrent(rows);
-  const Tensor states = torch::cat({input.state, input.state.narrow(0, 0, 1)});
-  states.index_copy_(0, places.masked_fill(is_padding, S), out.state);
-  input.state.copy_(states.narrow(0, 0, S));
-  return out.output.masked_fill(is_padding.view({-1, 1, 1, 1}), 0);
+  put_states(input.state, slots, out.state);
+  return out.output.masked_fill((slots < 0).view({-1, 1, 1, 1}), 0);
 }
 
 }  // namespace

@@ -144,7 +144,7 @@ Tensor recurrence_tokens_cpu(const Recurrence& input, const Tensor& states, cons
   const int64_t B = input.q.size(0), T = input.q.size(1), H = input.q.size(2);
   const int64_t dk = input.q.size(3), dv = input.v.size(3);
   const Tensor q = input.q.contiguous(), k = input.k.contiguous(), v = input.v.contiguous();
-  const Tensor kept = decay_of_tokens(input).neg().exp_().expand({B, T, H, -1}).contiguous();
+  const Tensor decay = decay_of_tokens(input).expand({B, T, H, -1}).contiguous();
   const Tensor beta = input.beta.defined() ? input.beta.to(torch::kFloat32).contiguous() : Tensor();
   const Tensor output = torch::empty_like(v);
   if (output.numel() == 0) return output;
@@ -157,7 +157,7 @@ Tensor recurrence_tokens_cpu(const Recurrence& input, const Tensor& states, cons
           {.q = q.const_data_ptr<float>(),
            .k = k.const_data_ptr<float>(),
            .v = v.const_data_ptr<float>(),
-           .kept = kept.const_data_ptr<float>(),
+           .decay = decay.const_data_ptr<float>(),
            .beta = data_or_null(beta),
            .slots = slots.defined() ? slots.const_data_ptr<int32_t>() : nullptr,
            .states = states.data_ptr<float>(),
@@ -167,7 +167,7 @@ Tensor recurrence_tokens_cpu(const Recurrence& input, const Tensor& states, cons
            .heads = H,
            .key_size = dk,
            .value_size = dv,
-           .kept_size = kept.size(3),
+           .decay_size = decay.size(3),
            .is_delta = input.is_delta,
            .scale = static_cast<float>(input.scale)},
           i % H, scratch.data_ptr<float>());

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "model/weights.h"
 
 namespace hypenet {
 
@@ -26,15 +27,19 @@ AdamW::AdamW(const NamedTensors& parameters, const OptimizerConfig& config,
   divisor_ = torch::ones({}, scalar);
   is_stopped_ = torch::zeros({}, scalar);
   for (size_t i = 0; i < items_.size(); ++i) {
-    add_to_group(rate_share(config, items_[i].part.name), i);
+    add_to_group(items_[i].part.name, i);
   }
 }
 
-void AdamW::add_to_group(double share, size_t item) {
-  auto group = std::ranges::find(groups_, share, &Group::share);
+void AdamW::add_to_group(const std::string& name, size_t item) {
+  const double share = rate_share(config_, name);
+  const double weight_decay = is_mixers_own(name) ? 0 : config_.weight_decay;
+  auto group = std::ranges::find_if(groups_, [&](const Group& other) {
+    return other.share == share && other.weight_decay == weight_decay;
+  });
   if (group == groups_.end()) {
     const Tensor rate = torch::full({}, share * config_.peak_lr, divisor_.options());
-    group = groups_.insert(group, {share, rate, {}});
+    group = groups_.insert(group, {share, weight_decay, rate, {}});
   }
   group->items.push_back(item);
 }
@@ -112,7 +117,7 @@ void AdamW::update(const Group& group) {
   if (tensors.empty()) return;  // of so few elements that other ranks have them all
   at::_foreach_add_(steps, 1 - is_stopped_);
   at::_fused_adamw_(tensors, gradients, first, second, /*max_exp_avg_sqs=*/{}, steps, group.rate,
-                    config_.beta1, config_.beta2, config_.weight_decay, config_.epsilon,
+                    config_.beta1, config_.beta2, group.weight_decay, config_.epsilon,
                     /*amsgrad=*/false, /*maximize=*/false,
                     config_.clip > 0 ? std::optional(divisor_) : std::nullopt, is_stopped_);
 }

@@ -63,14 +63,14 @@ class AdamW {
     Tensor first_moment, second_moment, updates;
   };
 
-  /// Those whose rates are the same.
+  /// Those whose rates and decays are the same.
   struct Group {
-    double share;  // of the schedule's rate
-    Tensor rate;   // a float32 scalar on the device
+    double share, weight_decay;  // share: of the schedule's rate
+    Tensor rate;                 // a float32 scalar on the device
     std::vector<size_t> items;
   };
 
-  void add_to_group(double share, size_t item);
+  void add_to_group(const std::string& name, size_t item);
   void update(const Group& group);
 
   static bool has_update(const Item& item);

@@ -13,7 +13,7 @@ struct OptimizerConfig {
   double peak_lr = 1e-3, final_lr = 1e-5;
   int64_t warmup_steps = 50;
   double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8;
-  double weight_decay = 0;
+  double weight_decay = 0;      // of all but mixers' own parameters (model/weights.h)
   double clip = 1;              // largest norm of the whole gradient; 0 turns clipping off
   Json rates = Json::object();  // of parameters with these parts of names: {"mlp": 0.1}, shares of
                                 // the schedule's rate

@@ -135,6 +135,23 @@ TEST_F(Pipeline, stage_3_alone_reads_the_text_of_its_own) {
       << "and an end of text";
 }
 
+TEST_F(Pipeline, a_recipe_names_the_recurrent_layers) {
+  for (const char* mixer : {"gdn", "kda"}) {
+    HaloRecipe recipe = conversion();
+    recipe.mixer = mixer;
+    convert_into(mixer, recipe);
+    const Checkpoint model(folder_ / mixer / "model");
+    EXPECT_EQ(model.config()["mixer_types"], Json({"attn", mixer}));
+    const std::string rates = mixer_tensor(1, "A_log");
+    EXPECT_EQ(model.tensor(rates).scalar_type(), torch::kFloat32);
+    EXPECT_EQ(model.tensor(mixer_tensor(1, "q_proj.weight")).scalar_type(), torch::kBFloat16);
+    EXPECT_FALSE(
+        torch::equal(model.tensor(rates), Checkpoint(folder_ / mixer / "1-transfer").tensor(rates)))
+        << "trained";
+    EXPECT_EQ(load_model(model)->config().mixer_types.back()->name, mixer);
+  }
+}
+
 TEST_F(Pipeline, a_head_that_config_json_ties_in_vain_is_converted) {
   const HaloRecipe recipe = conversion();
   const fs::path teacher = folder_ / "teacher/model.safetensors";

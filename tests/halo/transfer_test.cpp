@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
+
 #include "halo/hybrid.h"
 #include "model/causal_lm.h"
 #include "tests/support/expect_error.h"
@@ -106,6 +108,45 @@ TEST_F(Transfer, the_hybrid_takes_selected_layers_from_the_teacher_and_the_rest_
       folder_ / "hybrid",
       {.config = to_json(hypenet_config(teacher_config_, mixer_types(2, {1}))), .tensors = hybrid});
   load_model(Checkpoint(folder_ / "hybrid"));
+}
+
+TEST_F(Transfer, twins_of_the_delta_rule_have_the_rows_that_were_computed_elsewhere) {
+  ModelConfig config = teacher_config_;
+  config.hidden_size = 24, config.num_attention_heads = 4, config.num_key_value_heads = 2;
+  config.head_dim = 8, config.num_hidden_layers = 1, config.mixer_types.resize(1);
+  CausalLm model(config);
+  for (const char* mixer : {"gdn", "kda"}) {
+    const SafetensorsFile file(concat(HYPENET_TEST_DATA "/mixers/", mixer, "-layers.safetensors"));
+    auto weights = named_weights(*model, torch::kBFloat16);
+    for (auto& [name, tensor] : weights) {
+      const std::string prefix = mixer_tensor(0, "");
+      if (name.starts_with(prefix)) {
+        tensor = file.tensor("transfer.teacher." + name.substr(prefix.size()));
+      }
+    }
+    write_checkpoint(folder_ / mixer, {.config = to_json(config), .tensors = weights});
+    const auto twin_config = hypenet_config(config, mixer_types(1, {}, mixer));
+    const auto twins = transfer_weights(Checkpoint(folder_ / mixer), twin_config, {0.02, 7});
+    for (const std::string& name : file.names()) {
+      if (!name.starts_with("transfer.twin.")) continue;
+      const Tensor found = find(twins, mixer_tensor(0, name.substr(std::strlen("transfer.twin."))));
+      EXPECT_TRUE(torch::equal(found, file.tensor(name))) << name;
+    }
+    const Tensor rates = find(twins, mixer_tensor(0, "A_log")).exp();
+    EXPECT_EQ(rates.numel(), 4);
+    EXPECT_GT(rates.min().item<double>(), 0);
+    EXPECT_LT(rates.max().item<double>(), 16);
+    const Tensor steps = torch::softplus(find(twins, mixer_tensor(0, "dt_bias")));
+    EXPECT_GT(steps.min().item<double>(), 0.0009);
+    EXPECT_LT(steps.max().item<double>(), 0.11);
+    const auto again = transfer_weights(Checkpoint(folder_ / mixer), twin_config, {0.02, 7});
+    const auto other = transfer_weights(Checkpoint(folder_ / mixer), twin_config, {0.02, 8});
+    for (const char* name : {"A_log", "dt_bias", "b_proj.weight"}) {
+      const std::string full = mixer_tensor(0, name);
+      EXPECT_TRUE(torch::equal(find(again, full), find(twins, full))) << name;
+      EXPECT_FALSE(torch::equal(find(other, full), find(twins, full))) << name;
+    }
+  }
 }
 
 TEST_F(Transfer, layers_outside_the_model_and_a_hypenet_teacher_are_refused) {

@@ -2,8 +2,12 @@
 // end replace the program's in this test program, and all laws of this folder run for it.
 #include <gtest/gtest.h>
 
+#include "halo/twins/gdn.h"
+#include "halo/twins/kda.h"
 #include "halo/twins/lightning.h"
 #include "model/mixers/attention.h"
+#include "model/mixers/gdn.h"
+#include "model/mixers/kda.h"
 #include "model/mixers/lightning.h"
 #include "ops/gating.h"
 
@@ -148,12 +152,14 @@ TEST(DecayedMean, is_the_weighted_mean_of_what_came) {
 }  // namespace
 
 std::span<const MixerKind* const> mixer_kinds() {
-  static constexpr const MixerKind* kKinds[] = {&kAttentionMixer, &kLightningMixer, &kDecayedMean};
+  static constexpr const MixerKind* kKinds[] = {&kAttentionMixer, &kLightningMixer, &kGdnMixer,
+                                                &kKdaMixer, &kDecayedMean};
   return kKinds;
 }
 
 std::span<const TwinRule* const> twin_rules() {
-  static constexpr const TwinRule* kRules[] = {&kLightningTwin, &kDecayedMeanTwin};
+  static constexpr const TwinRule* kRules[] = {&kLightningTwin, &kGdnTwin, &kKdaTwin,
+                                               &kDecayedMeanTwin};
   return kRules;
 }
 

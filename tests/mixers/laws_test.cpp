@@ -6,6 +6,8 @@
 #include "engine/engine.h"
 #include "halo/hybrid.h"
 #include "model/causal_lm.h"
+#include "model/mixers/gdn.h"
+#include "model/mixers/kda.h"
 #include "tests/support/sequence_rows.h"
 #include "tests/support/tiny_model.h"
 
@@ -43,6 +45,16 @@ std::vector<Model> models() {
   grouped.attention_bias = grouped.attention_output_bias = true;
   grouped.attn_logits_scaling = {LogitsScaling::Kind::kConstant, 1.2};
   all.push_back({"without norms and expansion", grouped});
+  ModelConfig gdn = hybrid_of("gdn"), kda = hybrid_of("kda");
+  auto& heads = gdn.mixers.of<GdnConfig>();
+  heads.nh = heads.nkv = 2, heads.num_v_heads = 4, heads.expand_v = 2;
+  heads.use_qk_norm = heads.use_rope = false, heads.use_short_conv = true;
+  heads.activation = "silu";
+  all.push_back({"gdn with convolution", gdn});
+  auto& bounded = kda.mixers.of<KdaConfig>();
+  bounded.use_conv = bounded.use_gate_bias = true, bounded.lower_bound = -5;
+  kda.attention_bias = true;
+  all.push_back({"kda with convolution", kda});
   return all;
 }
 

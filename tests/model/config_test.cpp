@@ -6,6 +6,8 @@
 #include <cmath>
 
 #include "model/mixers/attention.h"
+#include "model/mixers/gdn.h"
+#include "model/mixers/kda.h"
 #include "model/mixers/lightning.h"
 #include "tests/support/expect_error.h"
 
@@ -275,9 +277,9 @@ TEST(ModelConfigErrors, of_hypenets_name_key_expected_and_found) {
     json[key] = value;
     return parse(json);
   };
-  EXPECT_ERROR(with("mixer_types", {"attn", "gdn", "attn"}),
-               "config.json: mixer_types[1]: expected \"attn\" or \"lightning-attn\", found "
-               "\"gdn\"");
+  EXPECT_ERROR(with("mixer_types", {"attn", "mamba2", "attn"}),
+               "config.json: mixer_types[1]: expected \"attn\", \"lightning-attn\", \"gdn\" or "
+               "\"kda\", found \"mamba2\"");
   EXPECT_ERROR(with("mixer_types", {"attn", "attn"}),
                "config.json: mixer_types has 2 entries, num_hidden_layers is 3");
   EXPECT_ERROR(with("lightning_nkv", 3),
@@ -291,6 +293,42 @@ TEST(ModelConfigErrors, of_hypenets_name_key_expected_and_found) {
   json["attn_use_rope"] = true;
   json["lightning_head_dim"] = 16;
   EXPECT_ERROR(parse(json), "lightning_head_dim: expected head_dim 32");
+}
+
+Json json_with_mixer(const char* mixer, const Json& changes = Json::object()) {
+  Json json = hypenet_json();
+  json["mixer_types"] = {mixer, "attn", mixer};
+  json.update(changes);
+  return json;
+}
+
+TEST(ModelConfigTest, sizes_of_delta_mixers_follow_from_attention_s_where_they_are_not_given) {
+  const auto gdn = parse(json_with_mixer("gdn")).mixers.of<GdnConfig>();
+  EXPECT_EQ(std::vector({gdn.nh, gdn.nkv, gdn.head_dim}), (std::vector<int64_t>{4, 2, 32}));
+  const Json published = {{"gdn_activation", nullptr}, {"gdn_attn_mode", "chunk"},
+                          {"gdn_expand_v", 1},         {"gdn_nkv", 4},
+                          {"gdn_use_gate", true},      {"kda_anything", true}};
+  EXPECT_EQ(parse(json_with_mixer("gdn", published)).mixers.of<GdnConfig>().nkv, 4);
+  const auto kda = parse(json_with_mixer("kda", {{"kda_lower_bound", -5}})).mixers.of<KdaConfig>();
+  EXPECT_EQ(std::vector({kda.num_heads, kda.head_dim}), (std::vector<int64_t>{4, 32}));
+  EXPECT_EQ(kda.lower_bound, -5);
+}
+
+TEST(ModelConfigErrors, of_delta_mixers_name_key_expected_and_found) {
+  const auto with = [](const char* mixer, const char* key, const Json& value) {
+    return parse(json_with_mixer(mixer, {{key, value}}));
+  };
+  EXPECT_ERROR(with("gdn", "gdn_nkv", 3), "gdn_nkv: expected a divisor of gdn_nh 4, found 3");
+  EXPECT_ERROR(with("gdn", "gdn_num_v_heads", 6),
+               "gdn_nh: expected a divisor of gdn_num_v_heads 6, found 4");
+  EXPECT_ERROR(with("gdn", "gdn_expand_v", 0.3),
+               "gdn_expand_v: expected a factor that makes gdn_head_dim 32 another whole number");
+  EXPECT_ERROR(with("gdn", "gdn_activation", "relu"),
+               "gdn_activation: expected null or \"silu\", found \"relu\"");
+  EXPECT_ERROR(with("gdn", "gdn_use_ropes", true), "unknown key \"gdn_use_ropes\"");
+  EXPECT_ERROR(with("kda", "kda_lower_bound", -6),
+               "kda_lower_bound: expected null, or a number from -5 to below 0, found -6");
+  EXPECT_ERROR(with("kda", "kda_num_heads", 0), "kda_num_heads: expected more than 0, found 0");
 }
 
 }  // namespace

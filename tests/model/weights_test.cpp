@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <set>
 
+#include "model/mixers/gdn.h"
+#include "model/mixers/kda.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/tiny_model.h"
@@ -98,6 +100,26 @@ TEST(Weights, loaded_parameters_are_trainable_copies_of_the_asked_type) {
     EXPECT_EQ(x.scalar_type(), torch::kFloat32);
     EXPECT_TRUE(x.grad().defined());
     x.add_(1);
+  }
+}
+
+TEST(Weights, what_decays_are_made_of_stays_float32) {
+  ModelConfig config = tiny_hypenet_config();
+  config.mixer_types = {&kGdnMixer, &kAttentionMixer, &kKdaMixer};
+  config.mixers.of<GdnConfig>() = {.nh = 4, .nkv = 4, .head_dim = 16};
+  config.mixers.of<KdaConfig>() = {.head_dim = 16, .num_heads = 4};
+  CausalLm model(config);
+  const TemporaryFolder folder;
+  save(folder.path() / "m", *model, torch::kBFloat16);
+  const auto before = model->named_parameters();
+  for (const auto type : {std::optional(torch::kBFloat16), std::optional<torch::ScalarType>()}) {
+    const CausalLm loaded = load_model(Checkpoint(folder.path() / "m"), type);
+    for (const auto& item : loaded->named_parameters()) {
+      const bool is_own = item.key().ends_with("A_log") || item.key().ends_with("dt_bias");
+      EXPECT_EQ(item.value().scalar_type(), is_own ? torch::kFloat32 : torch::kBFloat16)
+          << item.key();
+      if (is_own) EXPECT_TRUE(torch::equal(item.value(), before[item.key()])) << item.key();
+    }
   }
 }
 

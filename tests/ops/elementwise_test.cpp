@@ -64,6 +64,17 @@ TEST(RmsNorm, equals_its_definition) {
                            defined_rms_norm, {draw({2, 700, 4, 16}), draw({16})});
 }
 
+TEST(L2Norm, equals_its_definition) {
+  torch::manual_seed(1);
+  for (const int64_t n : {16, 129}) {
+    expect_equals_definition(
+        [](const Inputs& x) { return l2_norm(x[0]); },
+        [](const Inputs& x) { return x[0] / (x[0].square().sum(-1, true) + 1e-6).sqrt(); },
+        {3 * draw({3, 5, n})});
+  }
+  EXPECT_TRUE(torch::equal(l2_norm(torch::zeros({2, 16})), torch::zeros({2, 16})));
+}
+
 TEST(RmsNorm, takes_strided_input_and_gradients) {
   torch::manual_seed(2);
   expect_equals_definition(

@@ -259,6 +259,46 @@ TEST_P(RecurrenceLaws, forms_without_gradient_agree) {
 INSTANTIATE_TEST_SUITE_P(Rows, RecurrenceLaws, testing::ValuesIn(kRows),
                          [](const auto& info) { return std::string(info.param.name); });
 
+/// Keys that repeat, beta 0, 1 and 2, a head or a channel that fades at once and one that never
+/// does; T tokens.
+Recurrence make_hard_input(int64_t decay_dimensions, int64_t T, torch::ScalarType type) {
+  const int64_t H = 2, d = 8;
+  torch::manual_seed(5);
+  const auto wide = torch::TensorOptions(torch::kFloat64);
+  const auto drawn = [&] { return torch::randn({1, T, H, d}, wide); };
+  const Tensor keys = torch::randn({3, d}, wide);
+  Recurrence input{.q = drawn(), .k = drawn(), .v = drawn()};
+  input.k =
+      (keys / keys.norm(2, -1, true)).index_select(0, torch::randint(3, {T * H}, torch::kInt64));
+  input.k = input.k.view({1, T, H, d});
+  input.decay = torch::zeros({1, T, H, d}, wide);
+  if (decay_dimensions == 4) input.decay.select(3, 1).fill_(25);
+  if (decay_dimensions == 3) {
+    input.decay = input.decay.select(3, 0).clone();
+    input.decay.select(2, 1).fill_(25);
+  }
+  input.beta = torch::randint(3, {1, T, H}, wide);
+  input.is_delta = true, input.scale = 0.35;
+  for (Tensor* x : tensors_of(input)) *x = x->to(type).requires_grad_();
+  return input;
+}
+
+TEST(RecurrenceLengths, thousands_of_tokens_in_float32_stay_near_their_definition) {
+  for (const int64_t decay_dimensions : {3, 4}) {
+    for (const int64_t T : {1, 4500}) {
+      SCOPED_TRACE(c10::str("decay of ", decay_dimensions, " dimensions, T ", T));
+      const std::vector<Tensor> expected =
+          results(reference::recurrence, make_hard_input(decay_dimensions, T, torch::kFloat64));
+      const Recurrence input = make_hard_input(decay_dimensions, T, torch::kFloat32);
+      expect_close(results(kChunks64, input), expected, 1e-4);
+      expect_close(results(recurrence_chunked, input), expected, 1e-4);
+      const torch::NoGradGuard no_grad;
+      const RecurrenceOutput tokens = recurrence_recurrent(input);
+      expect_close({tokens.output, tokens.state}, {expected[0], expected[1]}, 1e-4);
+    }
+  }
+}
+
 /// The tensors "<name>.*" of a mixer's file, all float32.
 std::map<std::string, Tensor> read_case(const std::string& mixer, const std::string& name) {
   const std::string file = read_file(HYPENET_TEST_DATA "/mixers/" + mixer + ".safetensors");

@@ -91,6 +91,23 @@ TEST(AdamW, each_parameter_takes_its_share_of_the_rate) {
   }
 }
 
+TEST(AdamW, what_decays_are_made_of_is_not_decayed_itself) {
+  OptimizerConfig config;
+  config.weight_decay = 0.5, config.clip = 0;
+  NamedTensors parameters = {{"model.layers.0.self_attn.A_log", parameter({3})},
+                             {"model.layers.0.self_attn.a_proj.weight", parameter({3, 3})}};
+  std::vector<Tensor> expected;
+  for (auto& [name, w] : parameters) {
+    w.mutable_grad() = torch::zeros_like(w).detach();
+    expected.push_back(w.detach() * (expected.empty() ? 1 : 1 - 0.1 * 0.5));
+  }
+  AdamW optimizer(parameters, config);
+  update(optimizer, 0.1);
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    EXPECT_TRUE(torch::allclose(parameters[i].second, expected[i], 1e-6)) << parameters[i].first;
+  }
+}
+
 TEST(AdamW, clips_the_joint_norm_and_returns_the_one_before) {
   Tensor a = parameter({2}), b = parameter({1});
   AdamW optimizer({{"a", a}, {"b", b}}, {});

@@ -4,6 +4,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 
 #include "base/alternatives.h"
+#include "base/fnv1a.h"
 #include "base/random.h"
 
 namespace hypenet {
@@ -54,6 +55,19 @@ Tensor TeacherAttention::ones(int64_t size) const { return torch::ones({size}, t
 
 Tensor TeacherAttention::new_gate(int64_t rows) const {
   return hypenet::new_gate({rows, config_.hidden_size}, layer_, options_, type_);
+}
+
+torch::Generator TeacherAttention::generator(std::string_view tensor) const {
+  Fnv1a label;
+  label.add(tensor);
+  const auto number = static_cast<int64_t>(label.value());
+  return at::detail::createCPUGenerator(Random(options_.seed, {layer_, number}).next());
+}
+
+void TeacherAttention::draw(std::string_view projection, int64_t rows, int64_t columns,
+                            double bound, NamedTensors& to) const {
+  const Tensor unit = torch::rand({rows, columns}, generator(projection), torch::kFloat32);
+  to.emplace_back(name(concat(projection, ".weight")), ((2 * unit - 1) * bound).to(type_));
 }
 
 const TwinRule& twin_rule(std::string_view mixer, const std::string& place) {

@@ -24,8 +24,8 @@ std::string mixer_tensor(int64_t layer, std::string_view name);
 Tensor new_gate(const std::vector<int64_t>& shape, int64_t layer, const TransferOptions& options,
                 torch::ScalarType type);
 
-/// One layer's attention in the teacher's folder, from which the tensors of its twin are made, all
-/// in the type of the teacher's q_proj.
+/// One layer's attention in the teacher's folder, from which the tensors of its twin are made, in
+/// the type of the teacher's q_proj.
 class TeacherAttention {
  public:
   TeacherAttention(const Checkpoint& teacher, const ModelConfig& config, int64_t layer,
@@ -44,6 +44,13 @@ class TeacherAttention {
 
   /// N(0, gate_std) [rows, D]: the same for the same seed and layer.
   Tensor new_gate(int64_t rows) const;
+
+  /// For a new tensor: the same for the same seed, layer and tensor.
+  torch::Generator generator(std::string_view tensor) const;
+
+  /// A new projection [rows, columns], U(-bound, bound): "a_proj".
+  void draw(std::string_view projection, int64_t rows, int64_t columns, double bound,
+            NamedTensors& to) const;
 
   std::string name(std::string_view part) const { return mixer_tensor(layer_, part); }
 

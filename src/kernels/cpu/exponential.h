@@ -1,4 +1,4 @@
-// exp and the sigmoid in a form that compilers turn into vector code.
+// exp, the sigmoid and softplus in a form that compilers turn into vector code.
 #pragma once
 
 #include <bit>
@@ -30,5 +30,21 @@ HYPENET_INLINE float exponential(float x) {
 }
 
 HYPENET_INLINE float sigmoid(float x) { return 1.0F / (1.0F + exponential(-x)); }
+
+/// log(1 + exp(x)) to a few units in the last place.
+HYPENET_INLINE float softplus(float x) {
+  const float t = exponential(x < 0.0F ? x : -x);
+  // log(1 + t) = 2 artanh(s), s at most 1/3.
+  const float s = t / (2.0F + t), square = s * s;
+  float p = 1.0F / 15.0F;
+  p = p * square + 1.0F / 13.0F;
+  p = p * square + 1.0F / 11.0F;
+  p = p * square + 1.0F / 9.0F;
+  p = p * square + 1.0F / 7.0F;
+  p = p * square + 1.0F / 5.0F;
+  p = p * square + 1.0F / 3.0F;
+  p = p * square + 1.0F;
+  return (x > 0.0F ? x : 0.0F) + 2.0F * s * p;
+}
 
 }  // namespace hypenet::kernels

@@ -1,4 +1,4 @@
-// Forward and backward of each gate in one pass over its elements.
+// Forward and backward of each gate in one pass over its elements; of decays forward alone.
 #include "kernels/gating.h"
 
 #include "kernels/cpu/exponential.h"
@@ -51,6 +51,19 @@ void sigmoid_gate_backward(const GateBackwardParams &params, int64_t begin, int6
     const float s = sigmoid(gate[i]);
     dx[i] = dy[i] * s;
     dgate[i] = dy[i] * x[i] * s * (1.0F - s);
+  }
+}
+
+HYPENET_VECTORIZED
+void decay_gate(const DecayGateParams &params, int64_t begin, int64_t end) {
+  const int64_t heads = params.heads, size = params.size;
+  for (int64_t i = begin * heads; i < end * heads; ++i) {
+    const int64_t head = i % heads;
+    const float rate = params.rate[head];
+    const float *const z = params.z + i * size, *const bias = params.bias + head * size;
+    float *const y = params.y + i * size;
+#pragma omp simd
+    for (int64_t c = 0; c < size; ++c) y[c] = rate * softplus(z[c] + bias[c]);
   }
 }
 

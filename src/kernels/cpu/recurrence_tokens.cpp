@@ -1,5 +1,6 @@
 // Some columns of a head's state at a time: no column reads another, so each passes through all
 // tokens while it stays in the first-level cache, and what a token writes stays in registers.
+#include "kernels/cpu/exponential.h"
 #include "kernels/cpu/lanes.h"
 #include "kernels/recurrence.h"
 
@@ -80,11 +81,14 @@ HYPENET_INLINE void columns(const RecurrenceTokensParams& p, int64_t head, int64
       for (int64_t j = begin; j < end; ++j) o[j] = 0;
       continue;
     }
-    const float *const k = p.k + at * K, *const given = p.kept + at * p.kept_size;
-    for (int64_t i = 0; i < K; ++i) {
-      kept[i] = p.kept_size == 1 ? given[0] : given[i];
-      faded[i] = kept[i] * k[i];
+    const float *const k = p.k + at * K, *const decay = p.decay + at * p.decay_size;
+    if (p.decay_size == 1) {
+      const float all = exponential(-decay[0]);
+      for (int64_t i = 0; i < K; ++i) kept[i] = all;
+    } else {
+      for (int64_t i = 0; i < K; ++i) kept[i] = exponential(-decay[i]);
     }
+    for (int64_t i = 0; i < K; ++i) faded[i] = kept[i] * k[i];
     Token token{.q = p.q + at * K,
                 .k = k,
                 .v = p.v + at * V + begin,

@@ -37,12 +37,7 @@ void check_config(const ModelConfig& config, const std::string& place) {
   check_size(place, "lightning_head_dim", lightning.head_dim);
   HYPENET_CHECK(!lightning.use_short_conv, place,
                 ": lightning_use_short_conv: expected false, found true");
-  if (!lightning.use_rope) return;
-  HYPENET_CHECK(lightning.head_dim % 2 == 0, place,
-                ": lightning_head_dim: expected an even size (RoPE), found ", lightning.head_dim);
-  HYPENET_CHECK(!config.attn_use_rope || lightning.head_dim == config.head_dim, place,
-                ": lightning_head_dim: expected head_dim ", config.head_dim,
-                " (both kinds of layers have RoPE), found ", lightning.head_dim);
+  if (lightning.use_rope) check_rotated(config, place, "lightning_head_dim", lightning.head_dim);
 }
 
 std::shared_ptr<TokenMixer> make_lightning(const ModelConfig& config) {

@@ -18,6 +18,14 @@ const MixerKind* mixer_kind(std::string_view name, const std::string& place) {
   throw Error(concat(place, ": expected ", alternatives(names), ", found \"", name, "\""));
 }
 
+void check_rotated(const ModelConfig& config, const std::string& place, const char* key,
+                   int64_t size) {
+  HYPENET_CHECK(size % 2 == 0, place, ": ", key, ": expected an even size (RoPE), found ", size);
+  HYPENET_CHECK(!config.attn_use_rope || size == config.head_dim, place, ": ", key,
+                ": expected head_dim ", config.head_dim,
+                " (both kinds of layers have RoPE), found ", size);
+}
+
 MixerWork projection_work(const ModelConfig& config, int64_t heads, int64_t key_heads,
                           int64_t head_dim, bool has_gate) {
   const auto D = static_cast<double>(config.hidden_size);

@@ -85,6 +85,11 @@ void read_mixer_config(const Json& keys, const std::string& place, ModelConfig& 
   read_fields(keys, place, config.mixers.of<Config>());
 }
 
+/// Throws Error unless RoPE can turn heads of this size, which the key names: it is even, and that
+/// of attention's heads where RoPE turns those, too.
+void check_rotated(const ModelConfig& config, const std::string& place, const char* key,
+                   int64_t size);
+
 /// The weights of q, k, v, a gate of q's size if there is one, and o_proj: work of mixers that have
 /// these.
 MixerWork projection_work(const ModelConfig& config, int64_t heads, int64_t key_heads,

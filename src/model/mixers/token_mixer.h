@@ -78,6 +78,10 @@ class TokenMixer : public torch::nn::Module {
   /// The same for rows x [N, D] of an inference step: what the block adds to its residual. Reads
   /// and updates `memory`. No autograd.
   virtual StepOutput step(const Normed& x, const TokenRows& rows, LayerMemory& memory) = 0;
+
+  /// Draws from torch's generator what a new model's parameters start as where that is neither
+  /// N(0, 0.02) of two dimensions and more, nor what their layer or norm makes them. No autograd.
+  virtual void draw_own_parameters() {}
 };
 
 /// y [1, T, ...] of inputs [1, T, ...], the T tokens of a chunk. It may be kept and called again

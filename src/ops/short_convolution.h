@@ -1,0 +1,27 @@
+// The short convolution in front of a recurrence: depthwise and causal, a few taps a channel.
+#pragma once
+
+#include <torch/types.h>
+#include <torch/utils.h>
+
+namespace hypenet {
+
+using torch::Tensor;
+
+/// y_t = sum_{i < W} weight[c, 0, i] x_{t - W + 1 + i} in each channel c: x [B, T, C], weight [C,
+/// 1, W] of any floating type, tail [B, C, W - 1] the inputs before the first token, the oldest
+/// first (undefined: zeros). Returns x's type; sums are float32 (float64 for float64 x), the same
+/// bits however a sequence is cut. Differentiable in all three. Throws Error when shapes disagree.
+Tensor short_convolution(const Tensor& x, const Tensor& weight, const Tensor& tail = {});
+
+/// Makes tail [B, C, W - 1] that of what follows x [B, T, C], in place. No autograd.
+void advance_tail(const Tensor& tail, const Tensor& x);
+
+/// short_convolution of the rows x [N, C] of an inference step, row n a token of the sequence whose
+/// tail is tails[slots[n]], [S, C, W - 1], updated in place; slots int32 [N]. A slot < 0 is
+/// padding: zeros. On a CPU rows of one slot are tokens in order; on a GPU, which is never waited
+/// for, each slot comes at most once. No autograd.
+Tensor short_convolution_step(const Tensor& x, const Tensor& weight, const Tensor& tails,
+                              const Tensor& slots);
+
+}  // namespace hypenet
