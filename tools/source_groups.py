@@ -20,8 +20,11 @@ def names_in(text):
     return names | set(re.findall(r"^(?!struct|class|enum|using)\w[\w:<>,&*\[\] ]*? [&*]?(\w+)\(", text, re.MULTILINE))
 
 
-def own_names(text):
-    """What a source defines for itself alone: in its unnamed namespaces."""
+def own_names(file):
+    """What a source defines for itself alone: in its unnamed namespaces, and whatever other folders define too."""
+    text = file.read_text()
+    if file.parent.name in ("cuda", "no_cuda"):
+        return names_in(text)
     insides = re.findall(r"^namespace \{\n(.*?)^\}  // namespace$", text, re.DOTALL | re.MULTILINE)
     return set().union(*map(names_in, insides))
 
@@ -46,7 +49,7 @@ def groups_of(files, most):
     """The files in as few groups as their names allow, each into the first that takes it."""
     groups = []
     for file in files:
-        own = own_names(Path(file).read_text())
+        own = own_names(Path(file))
         seen = set().union(*map(names_of_header, headers_of(Path(file))))
         for group_own, group_seen, sources in groups:
             if len(sources) < most and not own & (group_own | group_seen) and not seen & group_own:

@@ -246,9 +246,9 @@ void LoadClient::close(Connection& connection) {
   connection.unsent.clear();
 }
 
-WholeAnswer ask(const ServerAddress& address, std::string_view head, std::string_view fields,
-                std::string_view body, double timeout) {
-  WholeAnswer answer;
+FetchedAnswer ask(const ServerAddress& address, std::string_view head, std::string_view fields,
+                  std::string_view body, double timeout) {
+  FetchedAnswer answer;
   std::string error;
   LoadClient client(address, [&](const AnswerPart& part) {
     answer.status = part.status;

@@ -86,13 +86,13 @@ class LoadClient {
 double monotonic_seconds();
 
 /// One request's whole answer, for what is asked beside the load.
-struct WholeAnswer {
+struct FetchedAnswer {
   int status = 0;
   std::string body;
 };
 
 /// Throws Error where there is no answer.
-WholeAnswer ask(const ServerAddress& address, std::string_view head, std::string_view fields,
-                std::string_view body, double timeout);
+FetchedAnswer ask(const ServerAddress& address, std::string_view head, std::string_view fields,
+                  std::string_view body, double timeout);
 
 }  // namespace hypenet

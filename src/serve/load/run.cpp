@@ -184,7 +184,7 @@ Json ask_json(const ServerAddress& address, const LoadOptions& options, std::str
               const std::string& body) {
   const std::string fields =
       options.api_key.empty() ? "" : concat("Authorization: Bearer ", options.api_key, "\r\n");
-  const WholeAnswer answer = ask(address, head, fields, body, kAskSeconds);
+  const FetchedAnswer answer = ask(address, head, fields, body, kAskSeconds);
   if (answer.status != 200) return nullptr;
   return try_parse_json(answer.body).value_or(nullptr);
 }
