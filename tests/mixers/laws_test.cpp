@@ -94,6 +94,21 @@ TEST_P(Laws, steps_are_one_forward_for_any_split) {
   }
 }
 
+TEST_P(Laws, steps_of_a_bfloat16_model_have_the_same_bits_for_any_split) {
+  const torch::NoGradGuard no_grad;
+  model_->to(torch::kBFloat16);
+  model_->prepare({.type = torch::kFloat32, .logits_scaling = model_->plan().logits_scaling});
+  const Tensor ids = random_ids(2, 40);
+  Tensor first;
+  for (const std::vector<int64_t>& pieces :
+       {std::vector<int64_t>{40}, {39, 1}, {1, 39}, {17, 5, 1, 1, 16}}) {
+    SequenceRows rows(model_, 2, 40);
+    const Tensor found = rows.step_in_pieces(ids, pieces);
+    if (!first.defined()) first = found;
+    EXPECT_TRUE(torch::equal(found, first)) << pieces[0];
+  }
+}
+
 TEST_P(Laws, inference_with_memory_records_no_graph) {
   SequenceRows rows(model_, 1, 8);
   EXPECT_FALSE(rows.prefill(0, random_ids(1, 4)[0]).requires_grad());
