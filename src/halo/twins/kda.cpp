@@ -17,12 +17,7 @@ void configure(const ModelConfig& teacher, ModelConfig& twin) {
 void transfer(const TeacherAttention& from, const ModelConfig& twin, NamedTensors& to) {
   const auto& kda = twin.mixers.of<KdaConfig>();
   const int64_t D = twin.hidden_size, H = kda.num_heads, d = kda.head_dim;
-  from.copy("q_proj", to);
-  from.expand("k_proj", to);
-  from.expand("v_proj", to);
-  from.copy("o_proj", to);
-  from.copy_norm("q_norm", d, to);
-  from.copy_norm("k_norm", d, to);
+  from.copy_heads(d, to);
   to.emplace_back(from.name("o_norm.weight"), from.ones(d));
   const auto draw = [&](std::string_view projection, int64_t rows, int64_t columns) {
     from.draw(projection, rows, columns, 1 / std::sqrt(static_cast<double>(columns)), to);

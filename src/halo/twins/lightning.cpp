@@ -15,12 +15,7 @@ void configure(const ModelConfig& teacher, ModelConfig& twin) {
 void transfer(const TeacherAttention& from, const ModelConfig& twin, NamedTensors& to) {
   const auto& lightning = twin.mixers.of<LightningConfig>();
   const int64_t d = lightning.head_dim, wide = lightning.nh * d;
-  from.copy("q_proj", to);
-  from.expand("k_proj", to);
-  from.expand("v_proj", to);
-  from.copy("o_proj", to);
-  from.copy_norm("q_norm", d, to);
-  from.copy_norm("k_norm", d, to);
+  from.copy_heads(d, to);
   to.emplace_back(from.name("o_norm.weight"), from.ones(wide));
   to.emplace_back(from.name("z_proj.weight"), from.new_gate(wide));
 }

@@ -51,6 +51,15 @@ void TeacherAttention::copy_norm(std::string_view norm, int64_t size, NamedTenso
   to.emplace_back(full, teacher_.contains(full) ? teacher_.tensor(full) : ones(size));
 }
 
+void TeacherAttention::copy_heads(int64_t size, NamedTensors& to) const {
+  copy("q_proj", to);
+  expand("k_proj", to);
+  expand("v_proj", to);
+  copy("o_proj", to);
+  copy_norm("q_norm", size, to);
+  copy_norm("k_norm", size, to);
+}
+
 Tensor TeacherAttention::ones(int64_t size) const { return torch::ones({size}, type_); }
 
 Tensor TeacherAttention::new_gate(int64_t rows) const {

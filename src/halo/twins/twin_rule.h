@@ -37,8 +37,9 @@ class TeacherAttention {
   /// The same for k_proj and v_proj, each key head H / G times in place: [G d, ..] -> [H d, ..].
   void expand(std::string_view projection, NamedTensors& to) const;
 
-  /// A norm's weight; ones of this size where the teacher has no such norm.
-  void copy_norm(std::string_view name, int64_t size, NamedTensors& to) const;
+  /// q, k, v and o_proj with a key head for each query head, and the q/k norms of heads of `size`,
+  /// ones where the teacher has none.
+  void copy_heads(int64_t size, NamedTensors& to) const;
 
   Tensor ones(int64_t size) const;
 
@@ -55,6 +56,9 @@ class TeacherAttention {
   std::string name(std::string_view part) const { return mixer_tensor(layer_, part); }
 
  private:
+  /// A norm's weight; ones of this size where the teacher has no such norm.
+  void copy_norm(std::string_view name, int64_t size, NamedTensors& to) const;
+
   const Checkpoint& teacher_;
   const ModelConfig& config_;
   int64_t layer_;
