@@ -136,8 +136,8 @@ void LoadClient::send(int64_t number, std::string_view head, std::string_view fi
 
 void LoadClient::begin(size_t index, int64_t number, std::string text, double deadline) {
   Connection& connection = connections_[index];
-  connection.unsent = text;
   connection.text = std::move(text);
+  connection.sent = 0;
   connection.request = number;
   connection.reader = {};
   connection.broken = 0;
@@ -156,15 +156,15 @@ void LoadClient::begin_again(size_t index) {
 
 void LoadClient::write(size_t index) {
   Connection& connection = connections_[index];
-  while (!connection.unsent.empty()) {
-    const ssize_t sent =
-        ::send(connection.socket, connection.unsent.data(), connection.unsent.size(), MSG_NOSIGNAL);
+  while (connection.sent < connection.text.size()) {
+    const std::string_view rest = std::string_view(connection.text).substr(connection.sent);
+    const ssize_t sent = ::send(connection.socket, rest.data(), rest.size(), MSG_NOSIGNAL);
     if (sent < 0) {
       // The first reason is the true one; reading tells it.
       if (errno != EAGAIN && errno != EINTR && connection.broken == 0) connection.broken = errno;
       return;
     }
-    connection.unsent.erase(0, static_cast<size_t>(sent));
+    connection.sent += static_cast<size_t>(sent);
   }
 }
 
@@ -205,7 +205,7 @@ void LoadClient::end(size_t index, std::string_view body, const std::string& err
   const int64_t request = std::exchange(connection.request, -1);
   const int status = connection.reader.status();
   connection.is_kept = error.empty() && connection.reader.keeps_alive() &&
-                       connection.unsent.empty() && !connection.has_ended;
+                       connection.sent == connection.text.size() && !connection.has_ended;
   if (connection.is_kept) {
     idle_.push_back(index);
   } else {
@@ -243,7 +243,6 @@ void LoadClient::end_late() {
 
 void LoadClient::close(Connection& connection) {
   if (connection.socket >= 0) ::close(std::exchange(connection.socket, -1));
-  connection.unsent.clear();
 }
 
 FetchedAnswer ask(const ServerAddress& address, std::string_view head, std::string_view fields,

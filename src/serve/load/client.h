@@ -52,11 +52,12 @@ class LoadClient {
  private:
   struct Connection {
     int socket = -1;
-    int64_t request = -1;      // -1: idle
-    std::string text, unsent;  // the request, and what is left to send of it
-    int broken = 0;            // the system's code for why it cannot be written to
-    bool is_kept = false;      // it has had an answer
-    bool has_ended = false;    // the server sends no more
+    int64_t request = -1;    // -1: idle
+    std::string text;        // of the request
+    size_t sent = 0;         // of its bytes
+    int broken = 0;          // the system's code for why it cannot be written to
+    bool is_kept = false;    // it has had an answer
+    bool has_ended = false;  // the server sends no more
     AnswerReader reader;
     double deadline = 0;
   };
