@@ -3,11 +3,13 @@
 #pragma once
 
 #include "kernels/attention_step.h"
+#include "kernels/cuda/delta_step.h"
 #include "kernels/cuda/join_attention.h"
 #include "kernels/cuda/lightning.h"
 #include "kernels/cuda/linear_step.h"
 #include "kernels/cuda/mean_squared_error.h"
 #include "kernels/cuda/sampling.h"
+#include "kernels/cuda/short_convolution_step.h"
 #include "kernels/cuda/slot_rows.h"
 #include "kernels/cuda/step_inputs.h"
 #include "kernels/cuda/stopwatch.h"
@@ -42,6 +44,7 @@ using DeviceKernel = Status (*)(const Params&, Stream);
 struct DeviceKernels {
   DeviceKernel<AttentionStepParams> attention_step = no_kernel;
   int64_t (*attention_step_floats)(const AttentionStepParams&) = nothing;
+  DeviceKernel<cuda::DeltaStepParams> delta_step = no_kernel;
   DeviceKernel<GateParams> swiglu = no_kernel;
   DeviceKernel<GateParams> sigmoid_gate = no_kernel;
   DeviceKernel<GateBackwardParams> swiglu_backward = no_kernel;
@@ -60,6 +63,7 @@ struct DeviceKernels {
   DeviceKernel<NormRopeBackwardParams> norm_rope_backward = no_kernel;
   int64_t (*sample_scratch_words)(int64_t rows, int64_t vocabulary) = nothing;
   Status (*sample_tokens)(const SampleParams&, uint32_t* scratch, Stream) = no_kernel;
+  DeviceKernel<cuda::ShortConvolutionStepParams> short_convolution_step = no_kernel;
   Status (*take_slot_rows)(const cuda::SlotRowsParams&, int32_t* row_tokens, int32_t* row_positions,
                            Stream) = no_kernel;
   Status (*put_slot_rows)(const cuda::SlotRowsParams&, const int32_t* ids, const float* logprobs,

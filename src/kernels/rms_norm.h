@@ -7,7 +7,7 @@
 namespace hypenet::kernels {
 
 /// y = norm(x) * weight, or with delta: sum = x + delta, y = norm(sum) * weight, or with gate: y =
-/// norm(x) * weight * sigmoid(gate). Delta and gate do not come together.
+/// norm(x) * weight * sigmoid(gate), or silu(gate). Delta and gate do not come together.
 struct RmsNormParams {
   const void* x;       // [rows, size]
   const void* delta;   // [rows, size], or null
@@ -19,6 +19,7 @@ struct RmsNormParams {
   int64_t rows, size;
   DType type, weight_type;
   float eps;
+  bool gates_by_silu = false;  // with gate
 };
 
 struct RmsNormBackwardParams {

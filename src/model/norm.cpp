@@ -18,6 +18,10 @@ Tensor RmsNormImpl::gated(const Tensor& x, const Tensor& gate) const {
   return gated_rms_norm(x, weight, gate, eps_);
 }
 
+Tensor RmsNormImpl::silu_gated(const Tensor& x, const Tensor& gate) const {
+  return silu_gated_rms_norm(x, weight, gate, eps_);
+}
+
 Tensor RmsNormImpl::rotated(const Tensor& x, const RopeAngles& angles) const {
   return norm_rope(x, weight, eps_, angles);
 }

@@ -30,6 +30,7 @@ class RmsNormImpl : public torch::nn::Module {
   /// The norm together with what stands beside it; each is one pass on a GPU.
   SumAndNorm add(const Residual& x) const;                          // x's sum, and its norm
   Tensor gated(const Tensor& x, const Tensor& gate) const;          // norm(x) * sigmoid(gate)
+  Tensor silu_gated(const Tensor& x, const Tensor& gate) const;     // norm(x) * silu(gate)
   Tensor rotated(const Tensor& x, const RopeAngles& angles) const;  // x [B, T, heads, size]
 
   double eps() const { return eps_; }

@@ -5,6 +5,7 @@
 #include <ATen/Parallel.h>
 
 #include "kernels/gating.h"
+#include "ops/gating.h"
 #include "ops/gradient.h"
 #include "ops/types.h"
 
@@ -30,7 +31,8 @@ Tensor decay_gate_cpu(const Tensor& given, const Tensor& rate, const Tensor& bia
 
 }  // namespace
 
-Tensor decay_gate(const Tensor& z, const Tensor& A_log, const Tensor& dt_bias) {
+Tensor decay_gate(const Tensor& z, const Tensor& A_log, const Tensor& dt_bias,
+                  const std::optional<double>& lower_bound) {
   const int64_t heads = A_log.numel(), width = z.size(-1);
   HYPENET_CHECK(heads > 0 && width > 0 && width % heads == 0,
                 "decay_gate: z: expected [..., H n] for H ", heads, ", found ", z.sizes());
@@ -38,11 +40,21 @@ Tensor decay_gate(const Tensor& z, const Tensor& A_log, const Tensor& dt_bias) {
   const torch::ScalarType type = sum_type(z);
   const Tensor wide = z.to(type), bias = dt_bias.to(type).contiguous();
   const Tensor rate = A_log.to(type).flatten().exp();
+  if (lower_bound) {
+    const Tensor y = (wide + bias).unflatten(-1, {heads, width / heads});
+    const Tensor scaled = (y * rate.unsqueeze(-1)).flatten(-2);
+    return sigmoid_gate(torch::full_like(scaled, -*lower_bound), scaled);
+  }
   if (suits_cpu_kernels({wide, bias, rate}) && !needs_gradient({z, A_log, dt_bias})) {
     return decay_gate_cpu(wide, rate, bias);
   }
   const Tensor steps = torch::softplus(wide + bias).unflatten(-1, {heads, width / heads});
   return (steps * rate.unsqueeze(-1)).flatten(-2);
+}
+
+Tensor beta_gate(const Tensor& b, double most) {
+  const Tensor wide = b.to(sum_type(b));
+  return sigmoid_gate(torch::full_like(wide, most), wide);
 }
 
 }  // namespace hypenet

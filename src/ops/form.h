@@ -10,6 +10,7 @@ namespace hypenet {
 using torch::Tensor;
 
 struct AttentionStepInput;
+struct DeltaStepInput;
 struct LightningStepInput;
 struct LinearStepInput;
 struct Recurrence;
@@ -23,6 +24,7 @@ enum class Form {
 
 /// The form that an op takes for an input that it accepts.
 Form form_of(const AttentionStepInput& input);
+Form form_of(const DeltaStepInput& input);  // checked by the op
 Form form_of(const LightningStepInput& input);
 Form form_of(const LinearStepInput& input);
 Form form_of(const Recurrence& input);  // of recurrence_chunked

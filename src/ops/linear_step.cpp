@@ -26,7 +26,7 @@ using kernels::kLinearUnit;
 
 // So many rows the device kernel prepares by itself, more perhaps: of very long rows not so many.
 constexpr int64_t kRowsWithoutSpace = 4;
-constexpr size_t kMostLayers = 4;
+constexpr size_t kMostLayers = 6;
 static_assert(kMostLayers <= kernels::cuda::kMostStepLayers);
 constexpr int64_t kGrain = 65536;  // products a task on a CPU: a fork and join costs about as much
 constexpr int64_t kPackGrain = 16384;  // numbers a task

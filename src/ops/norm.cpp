@@ -32,6 +32,7 @@ void* mutable_or_null(const Tensor& x) { return x.defined() ? x.mutable_data_ptr
 struct Inputs {
   Tensor x, delta = {}, gate = {}, weight;
   double eps;
+  bool gates_by_silu = false;
 };
 
 struct Outputs {
@@ -66,7 +67,8 @@ Outputs forward(const Inputs& in, bool keeps_inverse) {
       .size = n,
       .type = kernel_type(x),
       .weight_type = kernel_type(in.weight),
-      .eps = static_cast<float>(in.eps)};
+      .eps = static_cast<float>(in.eps),
+      .gates_by_silu = in.gates_by_silu};
   if (x.is_cuda()) {
     throw_unless_ok("rms_norm", kernels::device_kernels().rms_norm(params, current_stream(x)));
     return out;
@@ -272,6 +274,20 @@ Tensor gated_rms_norm(const Tensor& x, const Tensor& weight, const Tensor& gate,
   if (needs_gradient({x, weight, gate})) return GatedRmsNormFunction::apply(x, weight, gate, eps);
   const Inputs in{
       .x = x.contiguous(), .gate = gate.contiguous(), .weight = weight.contiguous(), .eps = eps};
+  return forward(in, false).y;
+}
+
+Tensor silu_gated_rms_norm(const Tensor& x, const Tensor& weight, const Tensor& gate, double eps) {
+  check_shape("silu_gated_rms_norm: gate", gate, x.sizes());
+  check_alike("silu_gated_rms_norm: gate", gate, x);
+  if (form_of_norm(x, weight) != Form::kDevice || needs_gradient({x, weight, gate})) {
+    return swiglu(gate, rms_norm(x, weight, eps));
+  }
+  const Inputs in{.x = x.contiguous(),
+                  .gate = gate.contiguous(),
+                  .weight = weight.contiguous(),
+                  .eps = eps,
+                  .gates_by_silu = true};
   return forward(in, false).y;
 }
 

@@ -31,4 +31,7 @@ SumAndNorm add_rms_norm(const Tensor& x, const Tensor& delta, const Tensor& weig
 /// Differentiable in all three. Throws Error when shapes or types differ.
 Tensor gated_rms_norm(const Tensor& x, const Tensor& weight, const Tensor& gate, double eps);
 
+/// rms_norm(x) * silu(gate), likewise; two ops where a gradient is wanted.
+Tensor silu_gated_rms_norm(const Tensor& x, const Tensor& weight, const Tensor& gate, double eps);
+
 }  // namespace hypenet

@@ -1,8 +1,15 @@
-// Products and sums are passes of their own, each rounded once, so that bits do not depend on how
-// many tokens go through together.
+// In tensor code products and sums are passes of their own, each rounded once, so that bits do not
+// depend on how many tokens go through together.
 #include "ops/short_convolution.h"
 
+#include <c10/core/DeviceGuard.h>
+
+#include <algorithm>
+
+#include "kernels/device.h"
+#include "ops/gating.h"
 #include "ops/slot_states.h"
+#include "ops/stream.h"
 #include "ops/types.h"
 
 namespace hypenet {
@@ -41,6 +48,61 @@ Tensor step_at_once(const Tensor& x, const Tensor& weight, const Tensor& tails,
   return y.masked_fill((slots < 0).unsqueeze(1), 0);
 }
 
+void check_step(const Tensor& x, const Tensor& weight, const Tensor& tails, const Tensor& slots) {
+  HYPENET_CHECK(x.dim() == 2 && tails.dim() == 3,
+                "short_convolution_step: expected x [N, C] and tails [S, C, W - 1], found ",
+                x.sizes(), " and ", tails.sizes());
+  check_shape("short_convolution_step: weight", weight, {x.size(1), 1, tails.size(2) + 1});
+  check_shape("short_convolution_step: tails", tails, {tails.size(0), x.size(1), tails.size(2)});
+  check_shape("short_convolution_step: slots", slots, {x.size(0)});
+  HYPENET_CHECK(slots.scalar_type() == torch::kInt32 && slots.is_contiguous(),
+                "short_convolution_step: slots: expected contiguous Int, found ",
+                slots.scalar_type());
+}
+
+/// Whether one launch takes all of them.
+bool suits_device(const std::vector<StepConvolution>& convolutions, const Tensor& slots) {
+  if (convolutions.empty() || convolutions.size() > kernels::cuda::kMostConvolutions) return false;
+  const StepConvolution& first = convolutions.front();
+  return std::ranges::all_of(convolutions, [&](const StepConvolution& one) {
+    return suits_cuda_kernels({one.x, one.weight, one.tails}) && one.x.device() == slots.device() &&
+           one.x.scalar_type() == first.x.scalar_type() &&
+           one.weight.scalar_type() == first.weight.scalar_type() &&
+           one.tails.scalar_type() == torch::kFloat32 && one.tails.is_contiguous() &&
+           one.tails.size(2) == first.tails.size(2) && one.tails.size(2) < kMostStepTaps;
+  });
+}
+
+std::vector<Tensor> steps_by_kernel(const std::vector<StepConvolution>& convolutions,
+                                    const Tensor& slots, bool has_silu) {
+  static_assert(kMostStepTaps == kernels::cuda::kMostTaps);
+  const StepConvolution& first = convolutions.front();
+  kernels::cuda::ShortConvolutionStepParams params{
+      .convolutions = {},
+      .count = static_cast<int64_t>(convolutions.size()),
+      .slots = slots.const_data_ptr<int32_t>(),
+      .rows = slots.size(0),
+      .taps = first.tails.size(2) + 1,
+      .has_silu = has_silu,
+      .type = kernel_type(first.x),
+      .weight_type = kernel_type(first.weight)};
+  std::vector<Tensor> outputs, kept;  // kept: what the pointers point into
+  for (size_t i = 0; i < convolutions.size(); ++i) {
+    const Tensor x = convolutions[i].x.contiguous(), weight = convolutions[i].weight.contiguous();
+    kept.insert(kept.end(), {x, weight});
+    outputs.push_back(torch::empty_like(x));
+    params.convolutions[i] = {.x = x.const_data_ptr(),
+                              .weight = weight.const_data_ptr(),
+                              .tails = convolutions[i].tails.mutable_data_ptr<float>(),
+                              .y = outputs.back().mutable_data_ptr(),
+                              .channels = x.size(1)};
+  }
+  const c10::DeviceGuard on_device(slots.device());
+  throw_unless_ok("short_convolution_step",
+                  kernels::device_kernels().short_convolution_step(params, current_stream(slots)));
+  return outputs;
+}
+
 }  // namespace
 
 Tensor short_convolution(const Tensor& x, const Tensor& weight, const Tensor& tail) {
@@ -66,15 +128,22 @@ void advance_tail(const Tensor& tail, const Tensor& x) {
 Tensor short_convolution_step(const Tensor& x, const Tensor& weight, const Tensor& tails,
                               const Tensor& slots) {
   const torch::NoGradGuard no_grad;
-  HYPENET_CHECK(x.dim() == 2 && tails.dim() == 3,
-                "short_convolution_step: expected x [N, C] and tails [S, C, W - 1], found ",
-                x.sizes(), " and ", tails.sizes());
-  check_shape("short_convolution_step: slots", slots, {x.size(0)});
-  HYPENET_CHECK(slots.scalar_type() == torch::kInt32 && slots.is_contiguous(),
-                "short_convolution_step: slots: expected contiguous Int, found ",
-                slots.scalar_type());
+  check_step(x, weight, tails, slots);
   return slots.is_cpu() ? step_by_runs(x, weight, tails, slots)
                         : step_at_once(x, weight, tails, slots);
+}
+
+std::vector<Tensor> short_convolution_steps(const std::vector<StepConvolution>& convolutions,
+                                            const Tensor& slots, bool has_silu) {
+  const torch::NoGradGuard no_grad;
+  for (const auto& [x, weight, tails] : convolutions) check_step(x, weight, tails, slots);
+  if (suits_device(convolutions, slots)) return steps_by_kernel(convolutions, slots, has_silu);
+  std::vector<Tensor> outputs;
+  for (const auto& [x, weight, tails] : convolutions) {
+    const Tensor y = short_convolution_step(x, weight, tails, slots);
+    outputs.push_back(has_silu ? sigmoid_gate(y, y) : y);
+  }
+  return outputs;
 }
 
 }  // namespace hypenet

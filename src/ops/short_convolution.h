@@ -4,6 +4,8 @@
 #include <torch/types.h>
 #include <torch/utils.h>
 
+#include <vector>
+
 namespace hypenet {
 
 using torch::Tensor;
@@ -23,5 +25,18 @@ void advance_tail(const Tensor& tail, const Tensor& x);
 /// for, each slot comes at most once. No autograd.
 Tensor short_convolution_step(const Tensor& x, const Tensor& weight, const Tensor& tails,
                               const Tensor& slots);
+
+/// One of the convolutions of a layer, as short_convolution_step has it.
+struct StepConvolution {
+  Tensor x, weight, tails;
+};
+
+/// short_convolution_step of each, and x sigmoid(x) after it if has_silu. On a GPU bfloat16 and
+/// float32 rows have a kernel for up to kMostStepTaps taps: one launch takes three of them, rounds
+/// once, and reads and writes the tails alone.
+std::vector<Tensor> short_convolution_steps(const std::vector<StepConvolution>& convolutions,
+                                            const Tensor& slots, bool has_silu);
+
+inline constexpr int64_t kMostStepTaps = 8;
 
 }  // namespace hypenet

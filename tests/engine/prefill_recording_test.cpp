@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 #include <torch/cuda.h>
 
+#include "model/mixers/gdn.h"
+#include "model/mixers/kda.h"
 #include "tests/support/tiny_model.h"
 
 namespace hypenet {
@@ -20,7 +22,8 @@ TEST(PrefillRecording, rows_are_a_function_of_the_tokens) {
   EXPECT_EQ(recorded_rows(2049), 0);
 }
 
-class RecordedPrefill : public testing::Test {
+/// With lightning attention, or these in its place.
+class RecordedPrefill : public testing::TestWithParam<const MixerKind*> {
  protected:
   void SetUp() override {
     if (!torch::cuda::is_available()) GTEST_SKIP() << "no CUDA device";
@@ -30,11 +33,20 @@ class RecordedPrefill : public testing::Test {
     config.num_attention_heads = 4, config.num_key_value_heads = 2, config.head_dim = 64;
     config.mixers.of<LightningConfig>() = {.nh = 4, .nkv = 2, .head_dim = 64};
     config.attn_logits_scaling = {LogitsScaling::Kind::kLogPosition, 40};
+    config.mixers.of<GdnConfig>() = {.nh = 2,
+                                     .nkv = 2,
+                                     .head_dim = 64,
+                                     .num_v_heads = 4,
+                                     .use_gate = true,
+                                     .use_short_conv = true,
+                                     .activation = "silu"};
+    config.mixers.of<KdaConfig>() = {.head_dim = 64, .num_heads = 4, .use_rope = true};
+    std::ranges::replace(config.mixer_types, &kLightningMixer, GetParam());
     model_ = CausalLm(config);
     {
       const torch::NoGradGuard no_grad;
       for (Tensor& parameter : model_->parameters()) {
-        if (parameter.dim() > 1) parameter.mul_(6);
+        if (parameter.dim() == 2) parameter.mul_(6);
       }
     }
     model_->to(torch::kCUDA, torch::kBFloat16);
@@ -67,7 +79,7 @@ class RecordedPrefill : public testing::Test {
   Tensor pages_;
 };
 
-TEST_F(RecordedPrefill, runs_of_any_number_have_the_same_bits) {
+TEST_P(RecordedPrefill, runs_of_any_number_have_the_same_bits) {
   const torch::NoGradGuard no_grad;
   PrefillRecording small(model_, *state_, *memory_, 64), large(model_, *state_, *memory_, 128);
   const Tensor ids = torch::randint(0, 500, {600}, options_);
@@ -98,7 +110,7 @@ TEST_F(RecordedPrefill, runs_of_any_number_have_the_same_bits) {
   }
 }
 
-TEST_F(RecordedPrefill, it_is_the_prefill) {
+TEST_P(RecordedPrefill, it_is_the_prefill) {
   const torch::NoGradGuard no_grad;
   PrefillRecording recording(model_, *state_, *memory_, 128);
   const Tensor ids = torch::randint(0, 500, {300}, options_);
@@ -121,6 +133,12 @@ TEST_F(RecordedPrefill, it_is_the_prefill) {
     EXPECT_LT(error / size, 2e-2) << "run " << i;
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(mixers, RecordedPrefill,
+                         testing::Values(&kLightningMixer, &kGdnMixer, &kKdaMixer),
+                         [](const auto& info) {
+                           return std::string(info.param->name.substr(0, 3));
+                         });
 
 }  // namespace
 }  // namespace hypenet

@@ -109,6 +109,13 @@ const Op kDefinedGated = [](const Tensors& x) -> Tensors {
   return {defined_norm(x[0], x[1]) * torch::sigmoid(x[2])};
 };
 
+const Op kSiluGated = [](const Tensors& x) -> Tensors {
+  return {silu_gated_rms_norm(x[0], x[1], x[2], kEps)};
+};
+const Op kDefinedSiluGated = [](const Tensors& x) -> Tensors {
+  return {defined_norm(x[0], x[1]) * x[2] * torch::sigmoid(x[2])};
+};
+
 // Rows and their size: lanes of a warp, a whole warp, a block; whole and broken packs of 16 bytes;
 // few rows and many.
 const std::vector<std::pair<int64_t, int64_t>> kRows = {
@@ -140,6 +147,19 @@ TEST_P(Elementwise, gated_rms_norm_equals_its_definition) {
   for (const auto& [rows, n] : kRows) {
     const Tensor x = 2 * draw({rows, n});
     expect_equals(kGated, kDefinedGated, {x, draw_weight(n), 2 * draw({rows, n})}, shape_text(x));
+  }
+}
+
+TEST_P(Elementwise, silu_gated_rms_norm_equals_its_definition) {
+  for (const auto& [rows, n] :
+       {std::pair<int64_t, int64_t>{5, 8}, {37, 64}, {301, 776}, {3, 129}}) {
+    const Tensor x = 2 * draw({rows, n}), weight = draw_weight(n), gate = 2 * draw({rows, n});
+    expect_equals(kSiluGated, kDefinedSiluGated, {x, weight, gate}, shape_text(x));
+    const torch::NoGradGuard no_grad;  // one pass
+    const Tensors wide = {x.to(torch::kFloat64), weight.to(torch::kFloat64),
+                          gate.to(torch::kFloat64)};
+    const Tensor found = silu_gated_rms_norm(x, weight, gate, kEps);
+    EXPECT_LT(relative_rms(found, kDefinedSiluGated(wide)[0]), GetParam().tolerance) << n;
   }
 }
 

@@ -219,7 +219,7 @@ TEST(LinearStepChecks, rejects_other_shapes_and_types) {
   EXPECT_ERROR(linear_step(bad), "expected one layer and no float32 output with a residual");
   bad = drawn.rows(0, 2);
   bad.layers = {};
-  EXPECT_ERROR(linear_step(bad), "expected 1 to 4 layers, found 0");
+  EXPECT_ERROR(linear_step(bad), "expected 1 to 6 layers, found 0");
   bad = drawn.rows(0, 2);
   bad.is_swiglu = true;
   EXPECT_ERROR(linear_step(bad), "expected two layers and no residual with SwiGLU, found 1");

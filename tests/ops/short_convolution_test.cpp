@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 #include <torch/autograd.h>
 
+#include "tests/support/compare.h"
 #include "tests/support/expect_error.h"
+#include "tests/support/target.h"
 
 namespace hypenet {
 namespace {
@@ -75,6 +77,81 @@ TEST(ShortConvolution, steps_read_and_change_the_tails_of_their_slots) {
   EXPECT_TRUE(torch::equal(tails[0].select(1, W - 2), x[3]));
 }
 
+constexpr Target kTargets[] = {
+    {"cpu_float32", torch::kCPU, torch::kFloat32, torch::kFloat32, 1e-6},
+    {"cuda_float32", torch::kCUDA, torch::kFloat32, torch::kFloat32, 1e-6},
+    {"cuda_bfloat16", torch::kCUDA, torch::kBFloat16, torch::kBFloat16, 3e-3},
+    {"cuda_bfloat16_float32_weight", torch::kCUDA, torch::kBFloat16, torch::kFloat32, 3e-3}};
+
+class ShortConvolutionSteps : public testing::TestWithParam<Target> {
+ protected:
+  void SetUp() override {
+    if (GetParam().device == torch::kCUDA) HYPENET_SKIP_WITHOUT_GPU();
+    torch::manual_seed(5);
+  }
+
+  /// Of so many channels and taps, for N rows and S slots.
+  static StepConvolution draw_convolution(int64_t N, int64_t S, int64_t channels, int64_t taps) {
+    const auto& target = GetParam();
+    return {torch::randn({N, channels}).to(target.device, target.type),
+            torch::randn({channels, 1, taps}).to(target.device, target.weight_type),
+            torch::randn({S, channels, taps - 1}).to(target.device)};
+  }
+};
+
+Tensor wide(const Tensor& x) { return x.to(torch::kCPU, torch::kFloat64); }
+
+TEST_P(ShortConvolutionSteps, are_their_definition_row_by_row) {
+  const NanFilledMemory nan_filled;
+  const std::vector<int32_t> slot_of_row = {4, 0, -1, 2};
+  const Tensor slots = torch::tensor(slot_of_row, torch::kInt32).to(GetParam().device);
+  for (const int64_t taps : {1, 2, 4, 8, 9}) {
+    for (const bool has_silu : {false, true}) {
+      std::vector<StepConvolution> convolutions;
+      for (const int64_t channels : {64, 300, 5}) {
+        convolutions.push_back(draw_convolution(4, 5, channels, taps));
+      }
+      std::vector<Tensor> before;
+      for (const auto& one : convolutions) before.push_back(one.tails.clone());
+      const auto found = short_convolution_steps(convolutions, slots, has_silu);
+      for (size_t i = 0; i < found.size(); ++i) {
+        SCOPED_TRACE(c10::str("taps ", taps, ", convolution ", i, has_silu ? " silu" : ""));
+        const auto& [x, weight, tails] = convolutions[i];
+        Tensor expected = torch::zeros(x.sizes(), torch::kFloat64);
+        Tensor expected_tails = wide(before[i]);
+        for (int64_t n = 0; n < 4; ++n) {
+          if (slot_of_row[n] < 0) continue;
+          const Tensor tail = expected_tails[slot_of_row[n]];
+          const Tensor inputs = torch::cat({tail, wide(x)[n].unsqueeze(1)}, 1);
+          expected[n] = (inputs * wide(weight).squeeze(1)).sum(1);
+          tail.copy_(inputs.narrow(1, 1, taps - 1));
+        }
+        if (has_silu) expected = expected * torch::sigmoid(expected);
+        EXPECT_LT(relative_rms(found[i], expected), GetParam().tolerance);
+        EXPECT_TRUE(torch::equal(wide(tails), expected_tails));
+        EXPECT_EQ(found[i].scalar_type(), GetParam().type);
+      }
+    }
+  }
+}
+
+TEST_P(ShortConvolutionSteps, a_rows_bits_are_its_own) {
+  const StepConvolution all = draw_convolution(33, 33, 70, 4);
+  const Tensor slots = torch::randperm(33).to(GetParam().device, torch::kInt32);
+  const Tensor tails = all.tails.clone();
+  const Tensor together = short_convolution_steps({all}, slots, true).front();
+  for (int64_t n = 0; n < 33; ++n) {
+    const Tensor alone = short_convolution_steps({{all.x.narrow(0, n, 1), all.weight, tails}},
+                                                 slots.narrow(0, n, 1), true)
+                             .front();
+    EXPECT_TRUE(torch::equal(alone[0], together[n])) << n;
+  }
+  EXPECT_TRUE(torch::equal(tails, all.tails));
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, ShortConvolutionSteps, testing::ValuesIn(kTargets),
+                         [](const auto& info) { return std::string(info.param.name); });
+
 TEST(ShortConvolution, refuses_other_shapes) {
   const Tensor x = torch::zeros({B, T, C});
   EXPECT_ERROR(short_convolution(x, torch::zeros({C + 1, 1, W})),
@@ -82,6 +159,10 @@ TEST(ShortConvolution, refuses_other_shapes) {
                "[6, 1, 4]");
   EXPECT_ERROR(short_convolution(x, torch::zeros({C, 1, W}), torch::zeros({B, C, W})),
                "short_convolution: tail: expected shape [2, 5, 3], found [2, 5, 4]");
+  const Tensor slots = torch::zeros({B}, torch::kInt32), weight = torch::zeros({C, 1, W});
+  EXPECT_ERROR(short_convolution_steps({{x.select(1, 0), weight, torch::zeros({1, C, W})}}, slots,
+                                       /*has_silu=*/false),
+               "short_convolution_step: weight: expected shape [5, 1, 5], found [5, 1, 4]");
 }
 
 }  // namespace

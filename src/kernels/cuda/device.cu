@@ -8,6 +8,7 @@ DeviceKernels full_table() {
   DeviceKernels table;
   table.attention_step = cuda::attention_step;
   table.attention_step_floats = cuda::attention_step_floats;
+  table.delta_step = cuda::delta_step;
   table.swiglu = cuda::swiglu;
   table.sigmoid_gate = cuda::sigmoid_gate;
   table.swiglu_backward = cuda::swiglu_backward;
@@ -26,6 +27,7 @@ DeviceKernels full_table() {
   table.norm_rope_backward = cuda::norm_rope_backward;
   table.sample_scratch_words = cuda::sample_scratch_words;
   table.sample_tokens = cuda::sample_tokens;
+  table.short_convolution_step = cuda::short_convolution_step;
   table.take_slot_rows = cuda::take_slot_rows;
   table.put_slot_rows = cuda::put_slot_rows;
   table.step_inputs = cuda::step_inputs;

@@ -1,6 +1,6 @@
 // The state goes through memory once: a block takes 32 of its columns, asks for all of them first,
 // and makes q and k ready while they come.
-#include "kernels/cuda/pack.cuh"
+#include "kernels/cuda/head_row.cuh"
 #include "kernels/lightning_step.h"
 
 namespace hypenet::kernels::cuda {
@@ -11,60 +11,6 @@ constexpr int kColumns = 32;                    // of the state, a block
 constexpr int kLanes = kColumns / 4;            // threads side by side in a row of the state
 constexpr int kRowsAtOnce = kThreads / kLanes;  // rows that the block reads at once
 constexpr int kMaxSize = 128;
-
-struct Vector {
-  const void* x;       // [rows, d]
-  const void* weight;  // [d], or null
-  int64_t row;
-};
-
-/// What a lane needs beside x for its pairs: known before x is.
-template <int d>
-struct PairConstants {
-  float weight_low[d / 64][1], weight_high[d / 64][1];
-
-  __device__ PairConstants(const LightningStepParams& p, const void* weight) {
-#pragma unroll
-    for (int j = 0; j < d / 64; ++j) {
-      const int i = threadIdx.x % 32 + 32 * j;
-      weight_low[j][0] = weight_high[j][0] = 1;
-      if (weight == nullptr) continue;
-      load_floats(weight, p.weight_type, i, weight_low[j]);
-      load_floats(weight, p.weight_type, i + d / 2, weight_high[j]);
-    }
-  }
-};
-
-/// One warp: a row of q or k, normed and rotated, into shared memory.
-template <class T, int d>
-__device__ void prepare(const Vector& vector, const PairConstants<d>& constants,
-                        const LightningStepParams& p, float* out) {
-  constexpr int kPairs = d / 64, kHalf = d / 2;
-  const int lane = threadIdx.x % 32;
-  const T* const x = static_cast<const T*>(vector.x) + vector.row * d;
-  const int64_t angles = blockIdx.z * p.angle_row;
-  float a[kPairs], b[kPairs], cos[kPairs], sin[kPairs];
-#pragma unroll
-  for (int j = 0; j < kPairs; ++j) {
-    cos[j] = p.cos != nullptr ? __ldcg(p.cos + angles + lane + 32 * j) : 1;
-    sin[j] = p.cos != nullptr ? __ldcg(p.sin + angles + lane + 32 * j) : 0;
-    a[j] = static_cast<float>(__ldcg(x + lane + 32 * j));  // as load_pack
-    b[j] = static_cast<float>(__ldcg(x + lane + 32 * j + kHalf));
-  }
-  float squares = 0;
-#pragma unroll
-  for (int j = 0; j < kPairs; ++j) squares += a[j] * a[j] + b[j] * b[j];
-  squares = lanes_sum(squares, 32);
-  const float inverse = vector.weight != nullptr ? rsqrtf(squares / d + p.eps) : 1;
-#pragma unroll
-  for (int j = 0; j < kPairs; ++j) {
-    const int i = lane + 32 * j;
-    const float low = a[j] * inverse * constants.weight_low[j][0];
-    const float high = b[j] * inverse * constants.weight_high[j][0];
-    out[i] = low * cos[j] - high * sin[j];
-    out[i + kHalf] = high * cos[j] + low * sin[j];
-  }
-}
 
 template <class T, int d>
 __global__ void __launch_bounds__(kThreads, 8) step_kernel(LightningStepParams p, bool is_settled) {
@@ -91,14 +37,17 @@ __global__ void __launch_bounds__(kThreads, 8) step_kernel(LightningStepParams p
 #pragma unroll
   for (int j = 0; j < kRows; ++j) s[j] = state[(row + j * kRowsAtOnce) * (d / 4)];
   const float gamma = expf(-p.decay[blockIdx.y]);
-  const PairConstants<d> constants(p, warp == 0 ? p.q_weight : p.k_weight);
+  const PairConstants<d> constants(warp == 0 ? p.q_weight : p.k_weight, p.weight_type);
   if (is_settled) wait_for_earlier_kernels();
   const unsigned group = static_cast<unsigned>(p.heads) / static_cast<unsigned>(p.key_heads);
   const int64_t key_head = blockIdx.z * p.key_heads + blockIdx.y / group;
   float v[4];
   unpack(load_pack<T, 4>(p.v, (key_head * d + column) / 4), v);
-  if (warp == 0) prepare<T, d>({p.q, p.q_weight, head}, constants, p, q);
-  if (warp == 1) prepare<T, d>({p.k, p.k_weight, key_head}, constants, p, k);
+  const int64_t angles = blockIdx.z * p.angle_row;
+  const HeadRowForm form{p.cos != nullptr ? p.cos + angles : nullptr, p.sin + angles, p.weight_type,
+                         p.eps};
+  if (warp == 0) prepare<T, d, false>({p.q, p.q_weight, head}, constants, form, q);
+  if (warp == 1) prepare<T, d, false>({p.k, p.k_weight, key_head}, constants, form, k);
   __syncthreads();
 
   float o[4] = {};

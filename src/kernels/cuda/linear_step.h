@@ -6,7 +6,7 @@
 
 namespace hypenet::kernels::cuda {
 
-constexpr int kMostStepLayers = 4;
+constexpr int kMostStepLayers = 6;
 constexpr int64_t kFewStepRows = 8;  // so many rows of x are held in shared memory
 
 struct LinearStepLayer {

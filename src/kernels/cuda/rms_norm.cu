@@ -64,7 +64,9 @@ __global__ void __launch_bounds__(Layout::kMaxThreads) forward_kernel(RmsNormPar
       float gate[kWidth];
       unpack(other[j], gate);
 #pragma unroll
-      for (int i = 0; i < kWidth; ++i) values[i] *= sigmoid(gate[i]);
+      for (int i = 0; i < kWidth; ++i) {
+        values[i] *= (p.gates_by_silu ? gate[i] : 1) * sigmoid(gate[i]);
+      }
     }
     store_pack(p.y, first + index, pack_of<T>(values));
   }

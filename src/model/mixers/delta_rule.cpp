@@ -7,7 +7,6 @@
 #include "ops/gating.h"
 #include "ops/norm.h"
 #include "ops/short_convolution.h"
-#include "ops/types.h"
 
 namespace hypenet {
 namespace {
@@ -28,6 +27,10 @@ std::vector<StatePart> delta_parts(const DeltaForm& form) {
     parts.push_back({kConvolutions[i], {form.channels()[i], form.taps - 1}});
   }
   return parts;
+}
+
+bool has_delta_step_kernels(const DeltaForm& form) {
+  return is_delta_step_head(form.key_size, form.value_size) && form.taps <= kMostStepTaps;
 }
 
 MixerWork delta_work(const ModelConfig& config, const DeltaForm& form, double context) {
@@ -129,21 +132,33 @@ Tensor DeltaMixer::prefill(const Tensor& x, const Context& context, const Prefix
 
 StepOutput DeltaMixer::step(const Normed& x, const TokenRows& rows, LayerMemory& memory) {
   const std::vector<Tensor>& parts = std::get<RecurrentStates>(memory).parts;
-  Brought in = project_rows(x);
-  for (size_t i = 0; i < in.qkv.size(); ++i) {
-    Tensor& y = in.qkv[i];
-    if (convolutions_[i]) {
-      y = short_convolution_step(y, convolutions_[i]->weight, parts[1 + i], rows.slots);
-    }
-    y = activated(y).unsqueeze(1);  // each row a sequence of one token
+  auto [input, gate] = project_rows(x);
+  convolve_step(input, rows, parts);
+  if (q_norm_) {
+    input.q_weight = q_norm_->weight, input.k_weight = k_norm_->weight;
+    input.eps = q_norm_->eps();
   }
-  in.decay = in.decay.unsqueeze(1), in.beta = in.beta.unsqueeze(1);
-  Recurrence input =
-      recurrence_of(in, {rows.angles.cos.unsqueeze(1), rows.angles.sin.unsqueeze(1)});
-  input.state = parts[0];
-  const Tensor o = recurrence_step(input, rows.slots).squeeze(1);  // [N, H, dv]
-  return {.x = gated(o, in.gate), .projection = o_proj_};
+  if (form_.has_rope) input.angles = rows.angles;
+  input.scale = scale(), input.state = parts[0], input.slots = rows.slots;
+  return {.x = gated(delta_step(input), gate), .projection = o_proj_};
 }
+
+void DeltaMixer::convolve_step(DeltaStepInput& input, const TokenRows& rows,
+                               const std::vector<Tensor>& parts) const {
+  const std::array<Tensor*, 3> qkv = {&input.q, &input.k, &input.v};
+  if (form_.taps == 0) {
+    for (Tensor* y : qkv) *y = activated(*y);
+    return;
+  }
+  std::vector<StepConvolution> convolutions;
+  for (size_t i = 0; i < qkv.size(); ++i) {
+    convolutions.push_back({*qkv[i], convolutions_[i]->weight, parts[1 + i]});
+  }
+  const auto outputs = short_convolution_steps(convolutions, rows.slots, form_.has_silu);
+  for (size_t i = 0; i < qkv.size(); ++i) *qkv[i] = outputs[i];
+}
+
+double DeltaMixer::scale() const { return 1 / std::sqrt(static_cast<double>(form_.key_size)); }
 
 Recurrence DeltaMixer::recurrence_of(const Brought& in, const RopeAngles& angles) {
   const int64_t H = form_.heads;
@@ -157,17 +172,12 @@ Recurrence DeltaMixer::recurrence_of(const Brought& in, const RopeAngles& angles
           .decay = in.decay.size(-1) == H ? in.decay : split_heads(in.decay, H),
           .beta = in.beta,
           .is_delta = true,
-          .scale = 1 / std::sqrt(static_cast<double>(form_.key_size)),
+          .scale = scale(),
           .needs_state = false};
 }
 
 Tensor DeltaMixer::activated(const Tensor& x) const {
   return form_.has_silu ? sigmoid_gate(x, x) : x;
-}
-
-Tensor DeltaMixer::beta_of(const Tensor& b, double most) {
-  const Tensor wide = b.to(sum_type(b));
-  return sigmoid_gate(torch::full_like(wide, most), wide);
 }
 
 Tensor new_log_rates(torch::IntArrayRef shape, double least,

@@ -14,6 +14,7 @@
 #include "model/mixers/mixer_kind.h"
 #include "model/mixers/token_mixer.h"
 #include "model/norm.h"
+#include "ops/delta_step.h"
 #include "ops/recurrence.h"
 
 namespace hypenet {
@@ -37,6 +38,9 @@ std::vector<StatePart> delta_parts(const DeltaForm& form);
 
 /// What a token costs beside the projections of decay, beta and gate.
 MixerWork delta_work(const ModelConfig& config, const DeltaForm& form, double context);
+
+/// MixerKind::has_step_kernels.
+bool has_delta_step_kernels(const DeltaForm& form);
 
 /// The weight [channels, 1, taps] of ops/short_convolution.h.
 class ShortConvolutionImpl : public torch::nn::Module {
@@ -65,13 +69,16 @@ class DeltaMixer : public TokenMixer {
     Tensor gate;                // [.., H dv] of the output, or undefined
   };
   virtual Brought project_tokens(const Tensor& x) = 0;
-  virtual Brought project_rows(const Normed& x) = 0;
+
+  /// The same of an inference step: q, k, v, decay and beta as the step takes them.
+  struct BroughtRows {
+    DeltaStepInput input;
+    Tensor gate;
+  };
+  virtual BroughtRows project_rows(const Normed& x) = 0;
 
   /// The input of o_proj [.., H dv] from what the recurrence gave, [.., H, dv].
   virtual Tensor gated(const Tensor& o, const Tensor& gate) = 0;
-
-  /// `most` sigmoid(b), in the type of sums.
-  static Tensor beta_of(const Tensor& b, double most);
 
   DeltaForm form_;
   Linear q_proj_{nullptr}, k_proj_{nullptr}, v_proj_{nullptr}, o_proj_{nullptr};
@@ -79,6 +86,9 @@ class DeltaMixer : public TokenMixer {
 
  private:
   Recurrence recurrence_of(const Brought& in, const RopeAngles& angles);
+  void convolve_step(DeltaStepInput& input, const TokenRows& rows,
+                     const std::vector<Tensor>& parts) const;
+  double scale() const;
   Tensor activated(const Tensor& x) const;
 
   RmsNorm q_norm_{nullptr}, k_norm_{nullptr};  // empty without q/k norm

@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "ops/decay_gate.h"
-#include "ops/gating.h"
 
 namespace hypenet {
 namespace {
@@ -40,7 +39,9 @@ std::vector<StatePart> parts_of(const ModelConfig& config) {
   return delta_parts(config.mixers.of<GdnConfig>().form());
 }
 
-bool has_step_kernels(const ModelConfig& /*config*/) { return false; }
+bool has_step_kernels(const ModelConfig& config) {
+  return has_delta_step_kernels(config.mixers.of<GdnConfig>().form());
+}
 
 int64_t rope_size(const ModelConfig& config) {
   const auto& gdn = config.mixers.of<GdnConfig>();
@@ -106,18 +107,26 @@ void GdnMixer::draw_own_parameters() {
 DeltaMixer::Brought GdnMixer::project_tokens(const Tensor& x) {
   const auto [q, k, v, a, b, gate] =
       project(x, {q_proj_, k_proj_, v_proj_, a_proj_, b_proj_, g_proj_});
-  return {{q, k, v}, decay_gate(a, A_log_, dt_bias_), beta_of(b, most_beta_), gate};
+  return {{q, k, v}, decay_gate(a, A_log_, dt_bias_), beta_gate(b, most_beta_), gate};
 }
 
-DeltaMixer::Brought GdnMixer::project_rows(const Normed& x) {
-  const auto [q, k, v, gate] = project_step(x, {q_proj_, k_proj_, v_proj_, g_proj_});
-  const auto [a, b] = project_step(x, {a_proj_, b_proj_});
-  return {{q, k, v}, decay_gate(a, A_log_, dt_bias_), beta_of(b, most_beta_), gate};
+DeltaMixer::BroughtRows GdnMixer::project_rows(const Normed& x) {
+  const auto [q, k, v, a, b, gate] =
+      project_step(x, {q_proj_, k_proj_, v_proj_, a_proj_, b_proj_, g_proj_});
+  return {{.q = q,
+           .k = k,
+           .v = v,
+           .z = a,
+           .A_log = A_log_,
+           .dt_bias = dt_bias_,
+           .b = b,
+           .most_beta = most_beta_},
+          gate};
 }
 
 Tensor GdnMixer::gated(const Tensor& o, const Tensor& gate) {
-  const Tensor y = o_norm_(o).flatten(-2);
-  return g_proj_ ? swiglu(gate, y) : y;
+  if (!g_proj_) return o_norm_(o).flatten(-2);
+  return o_norm_->silu_gated(o, split_heads(gate, form_.heads)).flatten(-2);
 }
 
 }  // namespace hypenet

@@ -54,7 +54,7 @@ class GdnMixer : public DeltaMixer {
 
  private:
   Brought project_tokens(const Tensor& x) override;
-  Brought project_rows(const Normed& x) override;
+  BroughtRows project_rows(const Normed& x) override;
   Tensor gated(const Tensor& o, const Tensor& gate) override;
 
   double most_beta_;

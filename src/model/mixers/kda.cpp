@@ -2,8 +2,6 @@
 #include "model/mixers/kda.h"
 
 #include "ops/decay_gate.h"
-#include "ops/gating.h"
-#include "ops/types.h"
 
 namespace hypenet {
 namespace {
@@ -33,7 +31,9 @@ std::vector<StatePart> parts_of(const ModelConfig& config) {
   return delta_parts(config.mixers.of<KdaConfig>().form());
 }
 
-bool has_step_kernels(const ModelConfig& /*config*/) { return false; }
+bool has_step_kernels(const ModelConfig& config) {
+  return has_delta_step_kernels(config.mixers.of<KdaConfig>().form());
+}
 
 int64_t rope_size(const ModelConfig& config) {
   const auto& kda = config.mixers.of<KdaConfig>();
@@ -105,24 +105,25 @@ void KdaMixer::draw_own_parameters() {
 DeltaMixer::Brought KdaMixer::project_tokens(const Tensor& x) {
   const auto [q, k, v, b, f, g] =
       project(x, {q_proj_, k_proj_, v_proj_, b_proj_, f_a_proj_, g_a_proj_});
-  return {{q, k, v}, decay_of(f_b_proj_(f)), beta_of(b, most_beta_), g_b_proj_(g)};
-}
-
-DeltaMixer::Brought KdaMixer::project_rows(const Normed& x) {
-  const auto [q, k, v, b] = project_step(x, {q_proj_, k_proj_, v_proj_, b_proj_});
-  const auto [f, g] = project_step(x, {f_a_proj_, g_a_proj_});
   return {{q, k, v},
-          decay_of(apply_step(f, f_b_proj_)),
-          beta_of(b, most_beta_),
-          apply_step(g, g_b_proj_)};
+          decay_gate(f_b_proj_(f), A_log_, dt_bias_, lower_bound_),
+          beta_gate(b, most_beta_),
+          g_b_proj_(g)};
 }
 
-Tensor KdaMixer::decay_of(const Tensor& f) {
-  if (!lower_bound_) return decay_gate(f, A_log_, dt_bias_);
-  const torch::ScalarType type = sum_type(f);
-  const Tensor z = split_heads(f.to(type) + dt_bias_.to(type), form_.heads);
-  const Tensor scaled = (z * A_log_.to(type).view({-1, 1}).exp()).flatten(-2);
-  return sigmoid_gate(torch::full_like(scaled, -*lower_bound_), scaled);
+DeltaMixer::BroughtRows KdaMixer::project_rows(const Normed& x) {
+  const auto [q, k, v, b, f, g] =
+      project_step(x, {q_proj_, k_proj_, v_proj_, b_proj_, f_a_proj_, g_a_proj_});
+  return {{.q = q,
+           .k = k,
+           .v = v,
+           .z = apply_step(f, f_b_proj_),
+           .A_log = A_log_,
+           .dt_bias = dt_bias_,
+           .lower_bound = lower_bound_,
+           .b = b,
+           .most_beta = most_beta_},
+          apply_step(g, g_b_proj_)};
 }
 
 Tensor KdaMixer::gated(const Tensor& o, const Tensor& gate) {

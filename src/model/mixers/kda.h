@@ -52,9 +52,8 @@ class KdaMixer : public DeltaMixer {
 
  private:
   Brought project_tokens(const Tensor& x) override;
-  Brought project_rows(const Normed& x) override;
+  BroughtRows project_rows(const Normed& x) override;
   Tensor gated(const Tensor& o, const Tensor& gate) override;
-  Tensor decay_of(const Tensor& f);
 
   std::optional<double> lower_bound_;
   double most_beta_;
