@@ -84,24 +84,27 @@ CausalLm random_model(const ModelConfig& config, torch::ScalarType type, torch::
 
 ModelConfig inference_shape(const std::string& name) {
   const auto transformer = [&](const char* pair) { return bench_shape(pair).teacher; };
-  const auto hypenet = [&](const char* pair) {
+  const auto hypenet = [&](const char* pair, const char* mixer = "lightning-attn") {
     const BenchShape shape = bench_shape(pair);
     ModelConfig config = hypenet_config(
-        shape.teacher, mixer_types(shape.teacher.num_hidden_layers, shape.attention_layers));
+        shape.teacher,
+        mixer_types(shape.teacher.num_hidden_layers, shape.attention_layers, mixer));
     config.attn_logits_scaling = {LogitsScaling::Kind::kLogPosition, 500};
     return config;
   };
   if (name == "qwen3-1.7b") return transformer("hypenet-2b");
   if (name == "smollm2-135m" || name == "tiny") return transformer(name.c_str());
   if (name == "hypenet-2b") return hypenet("hypenet-2b");
+  if (name == "hypenet-2b-gdn") return hypenet("hypenet-2b", "gdn");
+  if (name == "hypenet-2b-kda") return hypenet("hypenet-2b", "kda");
   if (name == "hypenet-smollm2-135m") return hypenet("smollm2-135m");
   if (name == "hypenet-tiny") return hypenet("tiny");
   const std::filesystem::path config = std::filesystem::path(name) / "config.json";
   if (std::filesystem::exists(config))
     return parse_model_config(read_json(config), config.string());
   throw Error(
-      concat("--shape: expected hypenet-2b, qwen3-1.7b, hypenet-smollm2-135m, smollm2-135m, "
-             "hypenet-tiny, tiny or a model folder, found \"",
+      concat("--shape: expected hypenet-2b, hypenet-2b-gdn, hypenet-2b-kda, qwen3-1.7b, "
+             "hypenet-smollm2-135m, smollm2-135m, hypenet-tiny, tiny or a model folder, found \"",
              name, "\""));
 }
 

@@ -22,9 +22,10 @@ BenchShape bench_shape(const std::string& name);
 /// Random weights made on the device: a CPU would take its time over two billion of them.
 CausalLm random_model(const ModelConfig& config, torch::ScalarType type, torch::Device device);
 
-/// A model to run: a HypeNet ("hypenet-2b", "hypenet-smollm2-135m", "hypenet-tiny", logits scaling
-/// "hype 500") or the Transformer that it comes from ("qwen3-1.7b", "smollm2-135m", "tiny"), or
-/// what the config.json of a folder says. Throws Error naming these for another word.
+/// A model to run: a HypeNet ("hypenet-2b", also with other mixers, "hypenet-2b-gdn" and
+/// "hypenet-2b-kda", "hypenet-smollm2-135m", "hypenet-tiny", logits scaling "hype 500") or the
+/// Transformer that it comes from ("qwen3-1.7b", "smollm2-135m", "tiny"), or what the config.json
+/// of a folder says. Throws Error naming these for another word.
 ModelConfig inference_shape(const std::string& name);
 
 }  // namespace hypenet

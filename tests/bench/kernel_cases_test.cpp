@@ -27,6 +27,8 @@ TEST(KernelCases, count_the_floors_of_the_derivations) {
   EXPECT_NEAR(bytes_us("lightning attention + backward", lightning), 172, 0.5);
   EXPECT_NEAR(bytes_us("lightning attention + backward", "1 x 131072, H 16, d 128"), 1373, 1);
   EXPECT_NEAR(bytes_us("lightning step", "B 32, H 16, d 128"), 15.6, 0.05);
+  EXPECT_NEAR(bytes_us("delta step", "B 32, H 16, d 128, by channel"), 15.6, 0.05);
+  EXPECT_NEAR(bytes_us("short convolution step", "N 32, 3 x 2048, 4 taps"), 1.28, 0.01);
   EXPECT_NEAR(bytes_us("rms_norm", rows), 31, 0.5);
   EXPECT_NEAR(bytes_us("gated_rms_norm + backward", rows), 47 + 78, 1);
   EXPECT_NEAR(bytes_us("norm_rope", "[32, 512, 16, 128]"), 33, 0.5);

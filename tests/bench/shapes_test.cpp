@@ -24,6 +24,17 @@ TEST(BenchShapes, keep_a_quarter_of_the_layers_spread_evenly) {
       "--shape: expected hypenet-2b, hypenet-5b, hypenet-9b, smollm2-135m or tiny, found \"huge\"");
 }
 
+TEST(BenchShapes, have_other_mixers_at_the_same_places) {
+  for (const char* mixer : {"gdn", "kda"}) {
+    const std::string name = concat("hypenet-2b-", mixer);
+    const ModelConfig config = inference_shape(name);
+    check_model_config(config, name);
+    EXPECT_EQ(config.mixer_types[0]->name, "attn");
+    for (const int64_t layer : {1, 2, 3}) EXPECT_EQ(config.mixer_types[layer]->name, mixer);
+    for (const MixerKind* kind : kinds_of(config)) EXPECT_TRUE(kind->has_step_kernels(config));
+  }
+}
+
 TEST(BenchShapes, a_model_folder_gives_its_own_sizes) {
   const ModelConfig config = inference_shape(concat(HYPENET_SOURCE, "/models/tiny-teacher"));
   EXPECT_EQ(config.num_hidden_layers, 8);
