@@ -38,9 +38,12 @@ struct DeltaStepInput {
 /// does not depend, bit for bit, on the others. Throws Error when shapes or types disagree.
 Tensor delta_step(const DeltaStepInput& input);
 
-/// The heads that the kernel takes.
+/// The heads that the kernel takes; beyond kMostDeltaValueSize the norm behind it would go by the
+/// number of rows, and their bits with it.
+inline constexpr int64_t kMostDeltaValueSize = 512;
 constexpr bool is_delta_step_head(int64_t key_size, int64_t value_size) {
-  return (key_size == 64 || key_size == 128 || key_size == 256) && value_size % 32 == 0;
+  return (key_size == 64 || key_size == 128 || key_size == 256) && value_size % 32 == 0 &&
+         value_size <= kMostDeltaValueSize;
 }
 
 }  // namespace hypenet
