@@ -87,8 +87,7 @@ ModelConfig inference_shape(const std::string& name) {
   const auto hypenet = [&](const char* pair, const char* mixer = "lightning-attn") {
     const BenchShape shape = bench_shape(pair);
     ModelConfig config = hypenet_config(
-        shape.teacher,
-        mixer_types(shape.teacher.num_hidden_layers, shape.attention_layers, mixer));
+        shape.teacher, mixer_types(shape.teacher.num_hidden_layers, shape.attention_layers, mixer));
     config.attn_logits_scaling = {LogitsScaling::Kind::kLogPosition, 500};
     return config;
   };

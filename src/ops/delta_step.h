@@ -42,7 +42,7 @@ Tensor delta_step(const DeltaStepInput& input);
 /// number of rows, and their bits with it.
 inline constexpr int64_t kMostDeltaValueSize = 512;
 constexpr bool is_delta_step_head(int64_t key_size, int64_t value_size) {
-  return (key_size == 64 || key_size == 128 || key_size == 256) && value_size % 32 == 0 &&
+  return (key_size == 64 || key_size == 128 || key_size == 256) && value_size % 64 == 0 &&
          value_size <= kMostDeltaValueSize;
 }
 

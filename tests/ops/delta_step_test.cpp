@@ -34,12 +34,12 @@ const Case kCases[] = {
     {.N = 40, .H = 16, .dk = 128, .dv = 128},
     {.N = 3, .H = 4, .dk = 128, .dv = 256, .of_q = 2, .of_k = 2, .has_qk_norm = false},
     {.N = 2, .H = 2, .dk = 256, .dv = 512, .has_rope = false},
-    {.N = 3, .H = 3, .dk = 64, .dv = 96, .of_v = 1, .is_per_channel = true, .has_rope = false},
+    {.N = 3, .H = 3, .dk = 64, .dv = 192, .of_v = 1, .is_per_channel = true, .has_rope = false},
     {.N = 2, .H = 2, .dk = 128, .dv = 128, .is_per_channel = true, .has_qk_norm = false},
     {.N = 2, .H = 2, .dk = 128, .dv = 128, .is_per_channel = true, .lower_bound = -5},
     {.N = 2, .H = 2, .dk = 64, .dv = 64, .lower_bound = -2},
     {.N = 2, .H = 4, .dk = 16, .dv = 32, .of_k = 2, .is_per_channel = true},
-    {.N = 2, .H = 2, .dk = 64, .dv = 80}};
+    {.N = 2, .H = 2, .dk = 64, .dv = 96}};
 
 std::string text(const Case& c) {
   return c10::str("N ", c.N, " H ", c.H, " dk ", c.dk, " dv ", c.dv,

@@ -1,4 +1,4 @@
-// The state goes through memory once: a block takes 32 of its columns and asks for all of them
+// The state goes through memory once: a block takes 64 of its columns and asks for all of them
 // first. k S' and q S' are one sum over the rows: then o = q S' + (q k) u needs no second one.
 #include "kernels/cuda/delta_step.h"
 #include "kernels/cuda/head_row.cuh"
@@ -6,8 +6,8 @@
 namespace hypenet::kernels::cuda {
 namespace {
 
-constexpr int kThreads = 128, kWarps = kThreads / 32;
-constexpr int kColumns = 32;                    // of the state, a block
+constexpr int kThreads = 256, kWarps = kThreads / 32;
+constexpr int kColumns = 64;                    // of the state, a block
 constexpr int kLanes = kColumns / 4;            // threads side by side in a row of the state
 constexpr int kRowsAtOnce = kThreads / kLanes;  // rows that the block reads at once
 
@@ -112,7 +112,7 @@ struct Sums {
 };
 
 template <class T, int dk>
-__global__ void __launch_bounds__(kThreads, dk <= 128 ? 8 : 4)
+__global__ void __launch_bounds__(kThreads, dk <= 128 ? 4 : 2)
     step_kernel(DeltaStepParams p, bool is_settled) {
   constexpr int kRows = dk / kRowsAtOnce;  // of a thread
   __shared__ float q[dk], k[dk], kept[dk];
@@ -212,7 +212,7 @@ Status launch_size(const DeltaStepParams& p, Stream stream) {
 }  // namespace
 
 Status delta_step(const DeltaStepParams& params, Stream stream) {
-  if (params.value_size % kColumns != 0) return {"a value size that is not a multiple of 32"};
+  if (params.value_size % kColumns != 0) return {"a value size that is not a multiple of 64"};
   if (params.rows > 65535 || params.heads.all > 65535) return {"more than 65535 rows or heads"};
   if (params.rows == 0) return {};
   return params.type == DType::kBFloat16 ? launch_size<__nv_bfloat16>(params, stream)

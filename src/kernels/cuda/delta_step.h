@@ -44,7 +44,7 @@ struct DeltaStepParams {
   float most_beta, scale, eps;
 };
 
-/// dk 64, 128 or 256, dv a multiple of 32. Pointers are multiples of 16 bytes. On a settled stream
+/// dk 64, 128 or 256, dv a multiple of 64. Pointers are multiples of 16 bytes. On a settled stream
 /// slots and state are read ahead.
 Status delta_step(const DeltaStepParams& params, Stream stream);
 
