@@ -4,6 +4,7 @@
 
 #include "kernels/attention_step.h"
 #include "kernels/cuda/delta_step.h"
+#include "kernels/cuda/delta_rule.h"
 #include "kernels/cuda/join_attention.h"
 #include "kernels/cuda/lightning.h"
 #include "kernels/cuda/linear_step.h"
@@ -49,6 +50,10 @@ struct DeviceKernels {
   DeviceKernel<GateParams> sigmoid_gate = no_kernel;
   DeviceKernel<GateBackwardParams> swiglu_backward = no_kernel;
   DeviceKernel<GateBackwardParams> sigmoid_gate_backward = no_kernel;
+  DeviceKernel<cuda::DeltaRuleParams> delta_rule = no_kernel;
+  DeviceKernel<cuda::DeltaRuleBackwardParams> delta_rule_backward = no_kernel;
+  int64_t (*delta_rule_bytes)(const cuda::DeltaRuleParams&, bool is_backward) = nothing;
+  bool (*has_delta_rule)(int64_t size, bool is_per_channel) = nothing;
   DeviceKernel<cuda::JoinAttentionParams> join_attention = no_kernel;
   DeviceKernel<cuda::LightningParams> lightning = no_kernel;
   bool (*has_lightning)(int64_t size) = nothing;

@@ -206,7 +206,9 @@ Tensor recurrence_step(const Recurrence& input, const Tensor& slots) {
 RecurrenceOutput recurrence(const Recurrence& input) {
   const bool few =
       input.q.dim() == 4 && input.q.size(1) <= kRecurrentTokens && !input.offsets.defined();
-  return few && !wants_gradient(input) ? recurrence_recurrent(input) : recurrence_chunked(input);
+  if (!few || wants_gradient(input)) return recurrence_chunked(input);
+  check_recurrence(input);
+  return suits_delta_rule_cuda(input) ? delta_rule_cuda(input) : recurrence_recurrent(input);
 }
 
 }  // namespace hypenet

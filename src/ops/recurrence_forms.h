@@ -30,7 +30,14 @@ RecurrenceOutput recurrence_constant(const Recurrence& input);
 bool suits_lightning_cuda(const Recurrence& input);
 RecurrenceOutput lightning_cuda(const Recurrence& input);
 
-/// The same by the kernels of kernels/cpu, for float32 on the CPU with dk = dv a multiple of 16.
+/// The delta rule by the kernels of kernels/cuda, for bfloat16 tensors with dk = dv of 64 or 128
+/// (what the device has), with any decay and beta, without packed sequences (by_sequence hands them
+/// over one by one). Products are of bfloat16 factors, sums and the state on its way float32.
+/// Forward it takes scratch memory of 1 (per channel: 2.5) times q, backward of 7 (10) times q.
+bool suits_delta_rule_cuda(const Recurrence& input);
+RecurrenceOutput delta_rule_cuda(const Recurrence& input);
+
+/// recurrence_constant's row by the kernels of kernels/cpu, for float32 on the CPU with dk = dv a multiple of 16.
 /// The chunk is the kernels' own.
 bool suits_recurrence_cpu(const Recurrence& input);
 RecurrenceOutput recurrence_cpu(const Recurrence& input);

@@ -13,6 +13,10 @@ DeviceKernels full_table() {
   table.sigmoid_gate = cuda::sigmoid_gate;
   table.swiglu_backward = cuda::swiglu_backward;
   table.sigmoid_gate_backward = cuda::sigmoid_gate_backward;
+  table.delta_rule = cuda::delta_rule;
+  table.delta_rule_backward = cuda::delta_rule_backward;
+  table.delta_rule_bytes = cuda::delta_rule_bytes;
+  table.has_delta_rule = cuda::has_delta_rule;
   table.join_attention = cuda::join_attention;
   table.lightning = cuda::lightning;
   table.has_lightning = cuda::has_lightning;

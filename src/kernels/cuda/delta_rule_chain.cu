@@ -1,0 +1,272 @@
+// The chunks of a head one after the other. All products are transposed, so that a warp's state,
+// S^T, and what it makes of it are left factors as they lie in its registers.
+#include "kernels/cuda/delta_rule_chain.cuh"
+
+namespace hypenet::kernels::cuda {
+namespace {
+
+template <int kSize, bool kChannels, bool kLeaves, int kRows, int kSplit>
+__global__ void __launch_bounds__(32 * kRows* kSplit, 1)
+    chain_kernel(const __grid_constant__ DeltaRuleWork work, const int stages) {
+  using G = Geometry<kSize, kChannels, kLeaves, kRows, kSplit>;
+  extern __shared__ __align__(128) char shared[];
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, t = lane % 4;
+  const int group = warp / kSplit, part = warp % kSplit;
+  const int64_t head = blockIdx.y;
+  const int slab = static_cast<int>(blockIdx.x) * G::kColumns, column = slab + 16 * group;
+  const int first_channel = 16 * part * G::kOwnChannels;
+  const uint32_t base = shared_address(shared);
+  uint4* const told = reinterpret_cast<uint4*>(shared + stages * G::kStage) +
+                      group * (G::kStateParts + 3 * G::kTokenParts) * 32;
+  Told<G::kStateParts, kSplit> states{.all = told};
+  Told<G::kTokenParts, kSplit> values{.all = told + G::kStateParts * 32};
+  Told<G::kTokenParts, kSplit> rows{.all = values.all + G::kTokenParts * 32};
+  Told<G::kTokenParts, kSplit> tails{.all = rows.all + G::kTokenParts * 32};
+
+  float state[2 * G::kOwnChannels][4] = {};  // S^T, [16 columns, channels]
+  const int64_t matrix = head * kSize * kSize;
+  if (work.p.given != nullptr) {
+    for_each_element(state, first_channel, column, [&](float& x, int row, int col) {
+      x = work.p.given[matrix + row * kSize + col];
+    });
+  }
+  for (int ahead = 0; ahead < stages - 1; ++ahead) {
+    ask_chunk<G, kSize, kChannels, kLeaves>(work, base + ahead * G::kStage, head, ahead,
+                                            work.p.v, slab);
+  }
+  int stage = 0;
+  for (int64_t chunk = 0; chunk < work.scratch.chunks; ++chunk) {
+#pragma unroll
+    for (int i = 0; i < G::kOwnChannels; ++i) {
+      left_from(states.own[i], state[2 * i], state[2 * i + 1]);
+    }
+    states.tell(part);
+    if (stages == 3) {
+      wait_copies<1>();
+    } else {
+      wait_copies<0>();
+    }
+    __syncthreads();
+    const int free = stage == 0 ? stages - 1 : stage - 1;
+    ask_chunk<G, kSize, kChannels, kLeaves>(work, base + free * G::kStage, head,
+                                            chunk + stages - 1, work.p.v, slab);
+    const uint32_t at = base + stage * G::kStage;
+    const float* const factors =
+        reinterpret_cast<const float*>(shared + stage * G::kStage + G::kFactorsAt);
+    stage = stage + 1 == stages ? 0 : stage + 1;
+    const int64_t piece = head * work.scratch.chunks + chunk;
+    const HeadTokens tokens = tokens_of(work.p, head, chunk);
+    const auto factor = [&](int which, int token) {
+      return *reinterpret_cast<const float2*>(factors + which * kChunk + token + 2 * t);
+    };
+    if constexpr (kLeaves) {
+      char* const to = work.scratch.states + piece * (2 * kSize * kSize) + 2 * first_channel;
+#pragma unroll
+      for (int i = 0; i < G::kOwnChannels; ++i) {
+        char* const row = to + (column + lane / 4) * (2 * kSize) + 32 * i;
+        store_halves(row, states.own[i][0], states.own[i][2], true);
+        store_halves(row + 8 * (2 * kSize), states.own[i][1], states.own[i][3], true);
+      }
+    }
+
+    // What the state says of keys and queries.
+    float predicted[2 * G::kOwnTokens][4] = {}, output[2 * G::kOwnTokens][4] = {};
+#pragma unroll
+    for (int d = 0; d < kSize / 16; ++d) {
+      uint32_t a[4], b[4];
+      states.get(a, d);
+#pragma unroll
+      for (int i = 0; i < G::kOwnTokens; ++i) {
+        const int block = part * G::kOwnTokens + i;
+        right_by_rows<kSize>(b, at + G::kKeys, block, d);
+        multiply_pair(predicted[2 * i], predicted[2 * i + 1], a, b);
+        if constexpr (!kLeaves) {
+          right_by_rows<kSize>(b, at + G::kQueries, block, d);
+          multiply_pair(output[2 * i], output[2 * i + 1], a, b);
+        }
+      }
+    }
+    // beta (v - k S')
+#pragma unroll
+    for (int i = 0; i < G::kOwnTokens; ++i) {
+      const int token = 16 * (part * G::kOwnTokens + i);
+      uint32_t v[4];
+      load_transposed(v, at + G::kValues + (token + lane % 8 + lane / 16 * 8) * G::kValueRow +
+                             2 * (16 * group + lane / 8 % 2 * 8));
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const float2 beta = factor(kBeta, token + 8 * half);
+        float2 gate = make_float2(1, 1);
+        if constexpr (!kChannels) gate = factor(kGate, token + 8 * half);
+        auto& x = predicted[2 * i + half];
+        const float2 first = pair_of(v[2 * half]), second = pair_of(v[2 * half + 1]);
+        x[0] = beta.x * (first.x - gate.x * x[0]), x[1] = beta.y * (first.y - gate.y * x[1]);
+        x[2] = beta.x * (second.x - gate.x * x[2]), x[3] = beta.y * (second.y - gate.y * x[3]);
+      }
+      left_from(values.own[i], predicted[2 * i], predicted[2 * i + 1]);
+    }
+    values.tell(part);
+    meet<kSplit>(group);
+
+    // U, the rows that are written.
+    float written[2 * G::kOwnTokens][4] = {};
+#pragma unroll
+    for (int j = 0; j < kChunk / 16; ++j) {
+      uint32_t a[4], b[4];
+      values.get(a, j);
+#pragma unroll
+      for (int i = 0; i < G::kOwnTokens; ++i) {
+        const int block = part * G::kOwnTokens + i;
+        if (block < j) continue;
+        right_by_rows<kChunk>(b, at + G::kInverse, block, j);
+        multiply_pair(written[2 * i], written[2 * i + 1], a, b);
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < G::kOwnTokens; ++i) {
+      left_from(rows.own[i], written[2 * i], written[2 * i + 1]);
+      if constexpr (kChannels) continue;
+      const int token = 16 * (part * G::kOwnTokens + i);
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const float2 tail = factor(kTail, token + 8 * half);
+        auto& x = written[2 * i + half];
+        x[0] *= tail.x, x[1] *= tail.y, x[2] *= tail.x, x[3] *= tail.y;
+      }
+      left_from(tails.own[i], written[2 * i], written[2 * i + 1]);
+    }
+    rows.tell(part);
+    if constexpr (!kChannels) tails.tell(part);
+    meet<kSplit>(group);
+    if constexpr (kLeaves) {
+      char* const to = work.scratch.rows + piece * G::kTile + 2 * column;
+#pragma unroll
+      for (int i = 0; i < G::kOwnTokens; ++i) {
+        const int token = 16 * (part * G::kOwnTokens + i);
+        store_by_token(to + token * (2 * kSize), 2 * kSize, rows.own[i], kChunk);
+      }
+    } else {
+      // o = scale q S' + P U
+#pragma unroll
+      for (int i = 0; i < G::kOwnTokens; ++i) {
+        if constexpr (kChannels) break;
+        const int token = 16 * (part * G::kOwnTokens + i);
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const float2 gate = factor(kGate, token + 8 * half);
+          const float low = gate.x * work.p.scale, high = gate.y * work.p.scale;
+          auto& x = output[2 * i + half];
+          x[0] *= low, x[1] *= high, x[2] *= low, x[3] *= high;
+        }
+      }
+#pragma unroll
+      for (int j = 0; j < kChunk / 16; ++j) {
+        uint32_t a[4], b[4];
+        rows.get(a, j);
+#pragma unroll
+        for (int i = 0; i < G::kOwnTokens; ++i) {
+          const int block = part * G::kOwnTokens + i;
+          if (block < j) continue;
+          right_by_rows<kChunk>(b, at + G::kScores, block, j);
+          multiply_pair(output[2 * i], output[2 * i + 1], a, b);
+        }
+      }
+    }
+
+    // S <- diag(e^(G_C)) S + E^T U
+#pragma unroll
+    for (int n = 0; n < 2 * G::kOwnChannels; ++n) {
+      float2 across;
+      if constexpr (kChannels) {
+        across = *reinterpret_cast<const float2*>(factors + kFactors * kChunk + first_channel +
+                                                  8 * n + 2 * t);
+      } else {
+        across.x = across.y = factors[kGate * kChunk + kChunk - 1];
+      }
+      state[n][0] *= across.x, state[n][1] *= across.y;
+      state[n][2] *= across.x, state[n][3] *= across.y;
+    }
+#pragma unroll
+    for (int j = 0; j < kChunk / 16; ++j) {
+      uint32_t a[4], b[4];
+      if constexpr (kChannels) {
+        rows.get(a, j);
+      } else {
+        tails.get(a, j);
+      }
+#pragma unroll
+      for (int i = 0; i < G::kOwnChannels; ++i) {
+        right_by_columns<kSize>(b, at + (kChannels ? G::kTails : G::kKeys),
+                                part * G::kOwnChannels + i, j);
+        multiply_pair(state[2 * i], state[2 * i + 1], a, b);
+      }
+    }
+    if constexpr (!kLeaves) {
+      char* const to = static_cast<char*>(work.p.output) + (tokens.first * kSize + column) * 2;
+      const int64_t stride = tokens.stride * kSize * 2;
+#pragma unroll
+      for (int i = 0; i < G::kOwnTokens; ++i) {
+        const int token = 16 * (part * G::kOwnTokens + i);
+        uint32_t x[4];
+        left_from(x, output[2 * i], output[2 * i + 1]);
+        store_by_token(to + token * stride, stride, x, tokens.rows - token);
+      }
+    }
+  }
+  if (!kLeaves && work.p.final_state != nullptr) {
+    for_each_element(state, first_channel, column, [&](float& x, int row, int col) {
+      work.p.final_state[matrix + row * kSize + col] = x;
+    });
+  }
+}
+
+template <int kSize, bool kChannels, bool kLeaves, int kRows, int kSplit>
+Status launch(const DeltaRuleWork& work, Stream stream) {
+  using G = Geometry<kSize, kChannels, kLeaves, kRows, kSplit>;
+  const int stages = shared_of_block() >= G::bytes(3) ? 3 : 2;
+  const auto kernel = chain_kernel<kSize, kChannels, kLeaves, kRows, kSplit>;
+  const cudaError_t error = cudaFuncSetAttribute(
+      kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, G::bytes(stages));
+  if (error != cudaSuccess) return status_of(error);
+  const dim3 blocks(kSize / G::kColumns, static_cast<unsigned>(work.p.batch * work.p.heads));
+  kernel<<<blocks, G::kThreads, G::bytes(stages), cuda_stream(stream)>>>(work, stages);
+  return launch_status();
+}
+
+template <int kSize, bool kChannels, bool kLeaves>
+Status launch_slabs(const DeltaRuleWork& work, Stream stream) {
+  switch (slab_columns(work.p)) {
+    case 16: return launch<kSize, kChannels, kLeaves, 1, 4>(work, stream);
+    case 32: return launch<kSize, kChannels, kLeaves, 2, 4>(work, stream);
+    case 64: return launch<kSize, kChannels, kLeaves, 4, 2>(work, stream);
+    default: return launch<kSize, kChannels, kLeaves, kSize / 16, 1>(work, stream);
+  }
+}
+
+template <int kSize, bool kChannels>
+Status launch_ends(const DeltaRuleWork& work, bool leaves_states, Stream stream) {
+  return leaves_states ? launch_slabs<kSize, kChannels, true>(work, stream)
+                       : launch_slabs<kSize, kChannels, false>(work, stream);
+}
+
+}  // namespace
+
+int64_t chain_delta_rule_bytes(int64_t size, bool is_per_channel) {
+  if (is_per_channel) {
+    return size == 64 ? Geometry<64, true, false, 4, 2>::bytes(2)
+                      : Geometry<128, true, false, 8, 1>::bytes(2);
+  }
+  return size == 64 ? Geometry<64, false, false, 4, 2>::bytes(2)
+                    : Geometry<128, false, false, 8, 1>::bytes(2);
+}
+
+Status chain_delta_rule(const DeltaRuleWork& work, bool leaves_states, Stream stream) {
+  if (work.p.is_per_channel) {
+    return work.p.size == 64 ? launch_ends<64, true>(work, leaves_states, stream)
+                             : launch_ends<128, true>(work, leaves_states, stream);
+  }
+  return work.p.size == 64 ? launch_ends<64, false>(work, leaves_states, stream)
+                           : launch_ends<128, false>(work, leaves_states, stream);
+}
+
+}  // namespace hypenet::kernels::cuda
