@@ -196,17 +196,20 @@ Tensor packed_rows(const LinearStepInput& input, DType weight_type) {
   const Tensor x = with_whole_rows(input.x), gate = with_whole_rows(input.gate);
   const Tensor norm = input.norm_weight.defined() ? input.norm_weight.contiguous() : Tensor();
   const int64_t N = x.size(0), K = x.size(1);
-  const Tensor packed = torch::empty({N, kernels::packed_size(K)}, x.options());
+  const DType type = kernels::packed_type(weight_type);
+  const auto options = type == DType::kBFloat16 ? x.options().dtype(torch::kBFloat16) : x.options();
+  const Tensor packed = torch::empty({N, kernels::packed_size(K)}, options);
   const kernels::PackRowsParams params{
       .x = x.const_data_ptr<float>(),
       .norm_weight = data_or_null(norm),
       .gate = gate.defined() ? gate.const_data_ptr<float>() : nullptr,
-      .y = packed.mutable_data_ptr<float>(),
+      .y = packed.mutable_data_ptr(),
       .size = K,
       .x_row = x.stride(0),
       .gate_row = gate.defined() ? gate.stride(0) : 0,
       .norm_type = norm.defined() ? kernel_type(norm) : DType::kFloat32,
       .weight_type = weight_type,
+      .y_type = type,
       .eps = static_cast<float>(input.eps)};
   at::parallel_for(0, N, kPackGrain / (K + 1) + 1,
                    [&](int64_t begin, int64_t end) { kernels::pack_rows(params, begin, end); });
@@ -252,7 +255,7 @@ Products products_into(const LinearStepInput& input, const std::vector<Tensor>& 
     if (bias.defined()) bias = bias.to(weight.scalar_type()).contiguous();
     Tensor& rows = packed[type == DType::kBFloat16 ? 1 : 0];
     if (!rows.defined()) rows = packed_rows(input, type);
-    products.layers.push_back({.x = rows.const_data_ptr<float>(),
+    products.layers.push_back({.x = rows.const_data_ptr(),
                                .weight = weight.const_data_ptr(),
                                .bias = data_or_null(bias),
                                .y = outputs[i].mutable_data_ptr<float>(),
@@ -260,6 +263,7 @@ Products products_into(const LinearStepInput& input, const std::vector<Tensor>& 
                                .size = input.x.size(1),
                                .out = weight.size(0),
                                .y_row = outputs[i].stride(0),
+                               .x_type = kernel_type(rows),
                                .weight_type = type,
                                .adds = adds});
     products.kept.insert(products.kept.end(), {weight, bias, rows});

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/cpu/lanes.h"
 #include "tests/support/compare.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/target.h"
@@ -66,6 +67,13 @@ std::string text(const Case& c) {
 torch::ScalarType cache_type(const Case& c, const Target& target) {
   const bool is_narrow = c.has_narrow_cache && target.type == torch::kFloat32;
   return is_narrow ? torch::kBFloat16 : target.type;
+}
+
+/// Queries and weights are rounded where they meet a bfloat16 cache on a CPU with vdpbf16ps.
+double tolerance(const Case& c, const Target& target) {
+  const bool is_rounded = c.has_narrow_cache && target.device == torch::kCPU &&
+                          target.type == torch::kFloat32 && kernels::has_bfloat16_dots();
+  return is_rounded ? 4e-3 : target.tolerance;
 }
 
 /// The pages of all sequences in no order, with random keys and values before each position. Page 0
@@ -211,7 +219,7 @@ TEST_P(AttentionStep, equals_its_definition_over_the_cache) {
     const AttentionStepInput input = make_input(c, GetParam());
     const Tensor y = attention_step(input);
     ASSERT_EQ(y.scalar_type(), GetParam().type) << text(c);
-    EXPECT_LT(relative_rms(y, defined_step(input)), GetParam().tolerance) << text(c);
+    EXPECT_LT(relative_rms(y, defined_step(input)), tolerance(c, GetParam())) << text(c);
   }
 }
 
@@ -312,7 +320,7 @@ TEST(AttentionStepPrefill, rows_of_a_sequence_equal_rows_one_by_one) {
       const AttentionStepInput input = prefill_input(c, first, count);
       const AttentionStepInput other = with_own_cache(input);
       const Tensor y = attention_step(input);
-      EXPECT_LT(relative_rms(y, defined_step(input)), 1e-5);
+      EXPECT_LT(relative_rms(y, defined_step(input)), tolerance(c, kTargets[1]));
       for (int64_t n = 0; n < count; ++n) {
         ASSERT_TRUE(torch::equal(attention_step(row_of(other, n))[0], y[n])) << first << ": " << n;
       }

@@ -1,114 +1,24 @@
 // Scores by columns of keys: the dot product runs over the head's elements in order, for any number
-// of queries alike. A bfloat16 cache is widened block by block.
+// of queries alike. A bfloat16 cache meets rounded queries and weights where the machine has
+// vdpbf16ps; elsewhere it is widened block by block.
 #include "kernels/attention_step.h"
 
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
 
+#include "kernels/cpu/bfloat16.h"
 #include "kernels/cpu/exponential.h"
+#include "kernels/cpu/key_blocks.h"
+#include "kernels/cpu/multiply_pairs.h"
 #include "kernels/cpu/tile.h"
 
 namespace hypenet::kernels {
 namespace {
 
-constexpr int64_t kKeys = 64;  // a block
 constexpr float kLowest = std::numeric_limits<float>::lowest();
 
-/// Eight words in memory at any word's address.
-typedef uint32_t Words __attribute__((vector_size(32), aligned(4), may_alias));
-
 HYPENET_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-
-HYPENET_INLINE uint16_t rounded(float x) {
-  const uint32_t bits = std::bit_cast<uint32_t>(x);
-  const uint32_t up = bits + 0x7FFFU + (bits >> 16 & 1U);
-  return static_cast<uint16_t>((x == x ? up : bits | 0x400000U) >> 16);
-}
-
-/// In place: words[i] lane j becomes words[j] lane i.
-HYPENET_INLINE void transpose_words(Words (&words)[8]) {
-  Words pairs[8], quads[8];
-  for (int i = 0; i < 8; i += 2) {
-    const Words a = words[i], b = words[i + 1];
-    pairs[i] = __builtin_shufflevector(a, b, 0, 8, 1, 9, 4, 12, 5, 13);
-    pairs[i + 1] = __builtin_shufflevector(a, b, 2, 10, 3, 11, 6, 14, 7, 15);
-  }
-  for (int i = 0; i < 8; i += 4) {
-    for (int half = 0; half < 2; ++half) {
-      const Words a = pairs[i + half], b = pairs[i + 2 + half];
-      quads[i + 2 * half] = __builtin_shufflevector(a, b, 0, 1, 8, 9, 4, 5, 12, 13);
-      quads[i + 2 * half + 1] = __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15);
-    }
-  }
-  for (int i = 0; i < 4; ++i) {
-    const Words a = quads[i], b = quads[i + 4];
-    words[i] = __builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11);
-    words[i + 4] = __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15);
-  }
-}
-
-/// Keys or values of a block, and where those of the next one lie: they are asked for meanwhile,
-/// since no hardware guesses a stride of all key heads.
-struct Rows {
-  HYPENET_INLINE const uint32_t* at(int64_t row) const {
-    return reinterpret_cast<const uint32_t*>(data + row * row_bytes);
-  }
-  HYPENET_INLINE void prefetch(int64_t row) const {
-    constexpr int64_t kLine = 64;
-    for (int64_t byte = 0; byte < bytes; byte += kLine) {
-      __builtin_prefetch(next + row * row_bytes + byte, 0, 2);
-    }
-  }
-  const char *data, *next;
-  int64_t row_bytes, bytes, count;  // from a row to the next, of a row's head, rows
-};
-
-/// to [size, kKeys] float32 = the transpose of the keys; zeros on the right. A word is one element
-/// of a float32 cache or two of a bfloat16 one.
-HYPENET_INLINE void transpose_keys(const Rows& keys, bool is_narrow, float* to) {
-  const int64_t words = keys.bytes / 4;
-  for (int64_t key = 0; key < kKeys; key += 8) {
-    for (int64_t i = 0; i < 8; ++i) keys.prefetch(key + i);
-    for (int64_t word = 0; word < words; word += 8) {
-      Words block[8];
-      for (int64_t i = 0; i < 8; ++i) {
-        block[i] = Words{};
-        if (key + i < keys.count) {
-          block[i] = *reinterpret_cast<const Words*>(keys.at(key + i) + word);
-        }
-      }
-      transpose_words(block);
-      for (int64_t i = 0; i < 8; ++i) {
-        if (is_narrow) {
-          float* const pair = to + 2 * (word + i) * kKeys + key;
-          *reinterpret_cast<Words*>(pair) = block[i] << 16;
-          *reinterpret_cast<Words*>(pair + kKeys) = block[i] & 0xFFFF0000U;
-        } else {
-          *reinterpret_cast<Words*>(to + (word + i) * kKeys + key) = block[i];
-        }
-      }
-    }
-  }
-}
-
-/// to [count, size] float32 = the values.
-HYPENET_INLINE void widen_values(const Rows& values, bool is_narrow, int64_t size, float* to) {
-  for (int64_t i = 0; i < values.count; ++i) {
-    values.prefetch(i);
-    float* const line = to + i * size;
-    if (!is_narrow) {
-      std::memcpy(line, values.at(i), static_cast<size_t>(size) * sizeof(float));
-      continue;
-    }
-    const uint16_t* const narrow = reinterpret_cast<const uint16_t*>(values.at(i));
-#pragma omp simd
-    for (int64_t j = 0; j < size; ++j) {
-      line[j] = std::bit_cast<float>(static_cast<uint32_t>(narrow[j]) << 16);
-    }
-  }
-}
 
 /// Scores of a block become weights under the new largest one, 0 from `seen` on. Returns what to
 /// multiply by what is there so far; every row takes the same steps whatever it sees.
@@ -204,6 +114,62 @@ HYPENET_INLINE void store_elements(const float* x, int64_t count, DType type, in
   for (int64_t i = 0; i < count; ++i) to[i] = rounded(x[i]);
 }
 
+/// The same numbers as bfloat16 from the same address on, two a word.
+HYPENET_INLINE void round_in_place(float* x, int64_t count) {
+  for (int64_t i = 0; i < count; i += kLanes) {
+    BFloat16 narrow[kLanes];
+#pragma omp simd
+    for (int64_t j = 0; j < kLanes; ++j) narrow[j] = rounded(x[i + j]);
+    std::memcpy(reinterpret_cast<BFloat16*>(x) + i, narrow, sizeof narrow);
+  }
+}
+
+/// What a block of keys is worked on in: its queries, keys and values are float32, or with pairs
+/// bfloat16 in words of two.
+struct Block {
+  HYPENET_INLINE Block(float* scratch, int64_t queries, int64_t size, bool is_narrow)
+      : queries(queries),
+        size(size),
+        is_narrow(is_narrow),
+        has_pairs(is_narrow && has_bfloat16_dots()),
+        q(scratch),
+        keys(q + queries * size),
+        values(keys + kKeys * size),
+        weights(values + kKeys * size) {}
+
+  /// weights [queries, kKeys] = q k^T.
+  HYPENET_INLINE void score(const Rows& rows) const {
+    transpose_keys(rows, is_narrow && !has_pairs, keys);
+#ifdef HYPENET_BFLOAT16_DOTS
+    if (has_pairs) {
+      return multiply_pairs(queries, kKeys, size / 2, words(q), size / 2, words(keys), weights,
+                            false);
+    }
+#endif
+    multiply(queries, kKeys, size, {q, size, 1}, keys, kKeys, weights, kKeys, false);
+  }
+
+  /// o [queries, size] += weights v; rounds the weights.
+  HYPENET_INLINE void add_values(const Rows& rows, float* o) const {
+#ifdef HYPENET_BFLOAT16_DOTS
+    if (has_pairs) {
+      pair_values(rows, size, words(values));
+      round_in_place(weights, queries * kKeys);
+      return multiply_pairs(queries, size, (rows.count + 1) / 2, words(weights), kKeys / 2,
+                            words(values), o, true);
+    }
+#endif
+    widen_values(rows, is_narrow, size, values);
+    multiply(queries, size, rows.count, {weights, kKeys, 1}, values, size, o, size, true);
+  }
+
+  HYPENET_INLINE static uint32_t* words(float* x) { return reinterpret_cast<uint32_t*>(x); }
+
+  int64_t queries, size;
+  bool is_narrow, has_pairs;
+  float *q, *keys, *values, *weights;
+};
+
 }  // namespace
 
 HYPENET_VECTORIZED
@@ -251,18 +217,18 @@ void attention_step_split(const AttentionStepParams& params, const AttentionStep
   const int64_t queries = queries_of(params, task), size = pages.size, group = group_of(params);
   const int32_t* const positions = params.positions + task.first_row;
   const int64_t slot = params.slots[task.first_row];
+  const bool is_narrow = pages.type == DType::kBFloat16;
   const Part part(memory, queries, size);
-  float *const q = scratch, *const keys = q + queries * size, *const values = keys + kKeys * size;
-  float* const weights = values + kKeys * size;  // [queries, kKeys]
+  const Block block(scratch, queries, size, is_narrow);
   for (int64_t row = 0; row < task.rows; ++row) {
     pack_rows(static_cast<const float*>(params.q) + row_at(params, task, row), size, group, group,
-              size, 1.0F, q + row * group * size);
+              size, 1.0F, block.q + row * group * size);
   }
-  for (int64_t i = task.rows * group * size; i < queries * size; ++i) q[i] = 0;
+  for (int64_t i = task.rows * group * size; i < queries * size; ++i) block.q[i] = 0;
+  if (block.has_pairs) round_in_place(block.q, queries * size);
   for (int64_t i = 0; i < queries * size; ++i) part.o[i] = 0;
   for (int64_t i = 0; i < queries; ++i) part.largest[i] = kLowest, part.sums[i] = 0;
 
-  const bool is_narrow = pages.type == DType::kBFloat16;
   const int64_t bytes = is_narrow ? 2 : 4;  // of an element
   const int64_t next_head = smaller(task.key_head + 1, pages.heads - 1);
   const int64_t begin = split * kSplitTokens;
@@ -278,19 +244,18 @@ void attention_step_split(const AttentionStepParams& params, const AttentionStep
       const char* const data = static_cast<const char*>(cache);
       return Rows{data + place, data + next_place, pages.heads * size * bytes, size * bytes, count};
     };
-    transpose_keys(rows_of(pages.keys), is_narrow, keys);
-    widen_values(rows_of(pages.values), is_narrow, size, values);
-    multiply(queries, kKeys, size, {q, size, 1}, keys, kKeys, weights, kKeys, false);
+    block.score(rows_of(pages.keys));
     for (int64_t i = 0; i < queries; ++i) {
       const int64_t row = smaller(i / group, task.rows - 1);
       const int64_t seen = smaller(positions[row] + 1 - first, kKeys);
-      const float factor = weigh(weights + i * kKeys, static_cast<int32_t>(seen < 0 ? 0 : seen),
-                                 part.largest + i, part.sums + i);
+      const float factor =
+          weigh(block.weights + i * kKeys, static_cast<int32_t>(seen < 0 ? 0 : seen),
+                part.largest + i, part.sums + i);
       float* const o = part.o + i * size;
 #pragma omp simd
       for (int64_t j = 0; j < size; ++j) o[j] *= factor;
     }
-    multiply(queries, size, count, {weights, kKeys, 1}, values, size, part.o, size, true);
+    block.add_values(rows_of(pages.values), part.o);
   }
 }
 

@@ -1,20 +1,13 @@
-// A dot product is a register of sums side by side along the row, whatever tile it is part of, so
-// an output's bits depend on its own row and weights alone. The weights go through memory once.
+// Float32 rows. A dot product is a register of sums side by side along the row, whatever tile it is
+// part of, so an output's bits depend on its own row and weights alone. The weights go through
+// memory once.
 #include "kernels/linear.h"
 
-#include <cmath>
-
-#include "kernels/cpu/bfloat16.h"
-#include "kernels/cpu/exponential.h"
-#include "kernels/cpu/lanes.h"
-#include "kernels/cpu/vectorize.h"
+#include "kernels/cpu/linear_dots.h"
+#include "kernels/cpu/linear_outputs.h"
 
 namespace hypenet::kernels {
 namespace {
-
-constexpr int kTile = 4;                     // outputs of a tile
-constexpr int64_t kAhead = 6144;             // bytes: how early weights are asked for
-constexpr int64_t kPanelBytes = 384 * 1024;  // of weights: stay in L2 while all rows meet them
 
 /// 2 L weights as two vectors. A word of two bfloat16 numbers is one by a shift, the other by a
 /// mask: that is why packed rows have even places first.
@@ -100,31 +93,14 @@ HYPENET_INLINE Quad sums_of(const Vector<L>* v) {
 }
 
 /// Outputs o .. o + 3, or up to `end`, of R rows from `row`: the tile that keeps the arithmetic
-/// units busy. Rows of weights beyond the end are the last one again.
+/// units busy.
 template <int L, int R, class W>
 HYPENET_INLINE void tile(const LinearParams& p, int64_t row, int64_t o, int64_t end) {
-  const W* const weight = static_cast<const W*>(p.weight);
-  const W* const bias = static_cast<const W*>(p.bias);
-  const W* w[kTile];
-  for (int c = 0; c < kTile; ++c) w[c] = weight + (o + c < end ? o + c : end - 1) * p.size;
+  const TileWeights<W> tile(p, o, end);
   Vector<L> sums[R][kTile] = {};
-  multiply<L, R, kTile>(p.x + row * packed_size(p.size), w, p.size,
-                        w[0] + kTile * p.size + kAhead / sizeof(W), sums);
-  Quad biases = {};
-  const int count = end - o < kTile ? static_cast<int>(end - o) : kTile;
-  for (int c = 0; bias != nullptr && c < count; ++c) biases[c] = wide(bias[o + c]);
+  multiply<L, R, kTile>(packed_row<float>(p, row), tile.rows, p.size, tile.next, sums);
 #pragma GCC unroll 4
-  for (int r = 0; r < R; ++r) {
-    float* const y = p.y + (row + r) * p.y_row + o;
-    const Quad products = sums_of<L>(sums[r]) + biases;
-    if (count == kTile) {
-      Quad four = {};
-      if (p.adds) load(y, four);
-      store(four + products, y);
-    } else {
-      for (int c = 0; c < count; ++c) y[c] = p.adds ? y[c] + products[c] : products[c];
-    }
-  }
+  for (int r = 0; r < R; ++r) tile.put(p, row + r, sums_of<L>(sums[r]));
 }
 
 /// Outputs begin .. end - 1 of one row, one after the other: the weights are read in the order they
@@ -136,7 +112,7 @@ HYPENET_INLINE void stream(const LinearParams& p, int64_t row, int64_t begin, in
   for (int64_t o = begin; o < end; ++o) {
     const W* const w = static_cast<const W*>(p.weight) + o * p.size;
     Vector<L> sums[1][1] = {};
-    multiply<L, 1, 1>(p.x + row * packed_size(p.size), &w, p.size, w + kAhead / sizeof(W), sums);
+    multiply<L, 1, 1>(packed_row<float>(p, row), &w, p.size, w + kAhead / sizeof(W), sums);
     const float product = sum_of<L>(sums[0][0]) + (bias != nullptr ? wide(bias[o]) : 0.0F);
     y[o] = p.adds ? y[o] + product : product;
   }
@@ -150,8 +126,7 @@ HYPENET_INLINE void tiles(const LinearParams& p, int64_t row, int64_t begin, int
 template <int L, class W>
 HYPENET_INLINE void outputs(const LinearParams& p, int64_t begin, int64_t end) {
   constexpr int kRows = L == 16 ? 4 : 2;  // a tile's sums fill half of 32 or 16 registers
-  const int64_t row_bytes = p.size * static_cast<int64_t>(sizeof(W));
-  const int64_t panel = (kPanelBytes / row_bytes / kTile + 1) * kTile;
+  const int64_t panel = panel_of<W>(p.size);
   for (int64_t first = begin; first < end; first += panel) {
     const int64_t last = first + panel < end ? first + panel : end;
     int64_t row = 0;
@@ -176,55 +151,12 @@ HYPENET_8_LANES void linear_8(const LinearParams& p, int64_t begin, int64_t end)
   outputs<8>(p, begin, end);
 }
 
-template <class W>
-HYPENET_INLINE void norm_row(const float* x, const W* weight, int64_t size, float eps, float* y) {
-  float sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t i = 0; i < size; ++i) sum += x[i] * x[i];
-  const float inverse = 1.0F / std::sqrt(sum / static_cast<float>(size) + eps);
-#pragma omp simd
-  for (int64_t i = 0; i < size; ++i) y[i] = x[i] * inverse * wide(weight[i]);
-}
-
-/// Of each 2 L numbers those of even place, then those of odd place.
-template <int L>
-HYPENET_INLINE void part_places(float* y, int64_t size) {
-  for (int64_t block = 0; block < size; block += 2 * L) {
-    float even[L], odd[L];
-    for (int i = 0; i < L; ++i) even[i] = y[block + 2 * i], odd[i] = y[block + 2 * i + 1];
-    for (int i = 0; i < L; ++i) y[block + i] = even[i], y[block + L + i] = odd[i];
-  }
-}
-
 }  // namespace
 
-HYPENET_VECTORIZED
-void pack_rows(const PackRowsParams& p, int64_t begin, int64_t end) {
-  const int64_t size = p.size, y_row = packed_size(size);
-  for (int64_t row = begin; row < end; ++row) {
-    const float* const x = p.x + row * p.x_row;
-    float* const y = p.y + row * y_row;
-    if (p.norm_weight == nullptr) {
-      for (int64_t i = 0; i < size; ++i) y[i] = x[i];
-    } else if (p.norm_type == DType::kBFloat16) {
-      norm_row(x, static_cast<const BFloat16*>(p.norm_weight), size, p.eps, y);
-    } else {
-      norm_row(x, static_cast<const float*>(p.norm_weight), size, p.eps, y);
-    }
-    if (p.gate != nullptr) {
-      const float* const gate = p.gate + row * p.gate_row;
-#pragma omp simd
-      for (int64_t i = 0; i < size; ++i) y[i] *= sigmoid(gate[i]);
-    }
-    for (int64_t i = size; i < y_row; ++i) y[i] = 0;
-    if (p.weight_type != DType::kBFloat16) continue;
-    if (lanes() == 16) part_places<16>(y, y_row);
-    if (lanes() == 8) part_places<8>(y, y_row);
-    if (lanes() == 4) part_places<4>(y, y_row);
-  }
-}
-
 void linear(const LinearParams& params, int64_t begin, int64_t end) {
+#ifdef HYPENET_BFLOAT16_DOTS
+  if (params.x_type == DType::kBFloat16) return linear_dots(params, begin, end);
+#endif
   if (lanes() == 16) return linear_16(params, begin, end);
   if (lanes() == 8) return linear_8(params, begin, end);
   outputs<4>(params, begin, end);
