@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -28,6 +29,9 @@ namespace {
 
 constexpr int64_t kMostHostCache = int64_t{64} << 30;
 constexpr int64_t kAutomatic = -1;
+// On a CPU a step of one answer takes almost as long as one of many: the sooner prompts are read,
+// the more answers share a step.
+constexpr double kGpuDecodeShare = 0.5, kCpuDecodeShare = 0;
 
 struct ServeCommand {
   ServeModelOptions model;
@@ -40,6 +44,7 @@ struct ServeCommand {
   int64_t cache_device = kAutomatic, cache_host = kAutomatic, cache_disk = kAutomatic;
   std::filesystem::path cache_folder;  // empty: nothing outlives the server
   double request_timeout = 600;
+  std::optional<double> decode_share;  // nullopt: by the device
 };
 
 ReuseMode reuse_mode(const std::string& name) {
@@ -77,6 +82,8 @@ EngineOptions serve_engine_options(const ServeCommand& command) {
   options.memory_bytes = memory.memory_bytes;
   options.max_context = memory.max_context;
   options.max_sequences = memory.max_sequences;
+  options.decode_share =
+      command.decode_share.value_or(is_gpu(command) ? kGpuDecodeShare : kCpuDecodeShare);
   if (!command.reuse.empty()) options.reuse = reuse_mode(command.reuse);
   const bool is_off = options.reuse == ReuseMode::kOff;
   options.cache_bytes = is_off ? 0 : command.cache_device;
@@ -239,11 +246,9 @@ void add_engine_flags(CLI::App& command, ServeCommand& options) {
       .add_option("--grid-min", options.model.engine.grid_min,
                   "tokens of a piece that ends where a turn begins, at least")
       ->capture_default_str();
-  options.model.engine.decode_share = 0.5;
-  command
-      .add_option("--decode-share", options.model.engine.decode_share,
-                  "of the time, for answers under way while prompts wait")
-      ->capture_default_str();
+  command.add_option("--decode-share", options.decode_share,
+                     "of the time, for answers under way while prompts wait (0.5 on a GPU; 0 on a "
+                     "CPU: a step after each piece of a prompt)");
 }
 
 void add_access_flags(CLI::App& command, ServeCommand& options) {
