@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 # Writes tests/data/chat/cases.json: chat templates, and what transformers' apply_chat_template makes of conversations.
 # Needs the packages transformers, jinja2 and gguf. Qwen3's, Qwen2.5-Coder's and SmolLM2's templates are the real ones; the
-# others are this file's own, those of Llama print the same as Llama's (--template compares with real ones that may not be
-# kept here).
+# others are this file's own, those of Llama print the same as Llama's (--template adds others, and compares with real ones
+# that may not be kept here).
 import argparse
 import json
 from datetime import datetime
 from pathlib import Path
 
+import jinja2
 from gguf import GGUFReader
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
@@ -16,6 +17,7 @@ from transformers.utils import chat_template_utils
 BOS = "<|begin_of_text|>"
 DATE = "05 Mar 2026"
 FEW = [2, 3, 7, 17]  # conversations for templates that are here for one condition
+FEW_TEMPLATES = ["qwen25_half", "qwen3_5_nothink", "qwen3_instruct_2507"]  # nearly those of others
 
 QWEN25_LIKE = """{%- if messages[0]['role'] == 'system' %}
     {{- '<|im_start|>system\\n' + messages[0]['content'] + '<|im_end|>\\n' }}
@@ -177,6 +179,14 @@ def tool_cases(template: str, tokenizer: PreTrainedTokenizerFast) -> list[dict]:
     return result
 
 
+def rendered(tokenizer: PreTrainedTokenizerFast, messages: list[dict], **arguments) -> dict:
+    """The text, or why the template refuses the conversation."""
+    try:
+        return {"text": tokenizer.apply_chat_template(messages, tokenize=False, **arguments)}
+    except jinja2.exceptions.TemplateError as error:
+        return {"refused": str(error)}
+
+
 def cases(template: str, tokenizer: PreTrainedTokenizerFast, few: bool) -> list[dict]:
     """What the template makes of each conversation, which is named by its number."""
     result = []
@@ -188,8 +198,8 @@ def cases(template: str, tokenizer: PreTrainedTokenizerFast, few: bool) -> list[
                 arguments = {"add_generation_prompt": prompt}
                 if not thinking:
                     arguments["enable_thinking"] = False
-                text = tokenizer.apply_chat_template(messages, tokenize=False, **arguments)
-                result.append({"conversation": number, "add_generation_prompt": prompt, "enable_thinking": thinking, "text": text})
+                case = {"conversation": number, "add_generation_prompt": prompt, "enable_thinking": thinking}
+                result.append(case | rendered(tokenizer, messages, **arguments))
     return result
 
 
@@ -226,7 +236,7 @@ def main() -> None:
         tokenizer.chat_template = template
         tokens = {key: token for key, token in [("bos_token", bos), ("eos_token", "<|eos|>")] if token is not None}
         fixtures.append({"name": name, "template": template, "tokens": tokens,
-                         "cases": cases(template, tokenizer, name in CONDITIONS or name == "qwen25_half"), "tool_cases": tool_cases(template, tokenizer)})
+                         "cases": cases(template, tokenizer, name in CONDITIONS or name in FEW_TEMPLATES), "tool_cases": tool_cases(template, tokenizer)})
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     value = {"date": DATE, "conversations": talks, "tools": TOOLS, "tool_conversations": tool_conversations(), "templates": fixtures}
     arguments.out.write_text(json.dumps(value, separators=(",", ":"), ensure_ascii=False) + "\n", encoding="utf-8")

@@ -17,11 +17,12 @@ bool is_exact_in(torch::ScalarType type, torch::ScalarType other) {
 
 /// How the files of some weights are rounded, a note a type; weights of a GPU that are wider than
 /// its bfloat16 are what ModelSpec::type says.
-void tell_rounding(const Checkpoint& checkpoint, torch::ScalarType type, bool is_cuda,
-                   const TellNote& tell) {
+void tell_rounding(const Checkpoint& checkpoint, const ModelConfig& config, torch::ScalarType type,
+                   bool is_cuda, const TellNote& tell) {
   std::map<torch::ScalarType, int64_t> rounded;
   for (const std::string& name : checkpoint.names()) {
-    if (name.ends_with(".inv_freq") || is_mixers_own(name)) continue;  // not read; not rounded
+    if (name.ends_with(".inv_freq") || is_float_always(name, config))
+      continue;  // not read; not rounded
     const torch::ScalarType stored = checkpoint.tensor(name).scalar_type();
     if (is_cuda ? stored == torch::kFloat16 : !is_exact_in(stored, type)) ++rounded[stored];
   }
@@ -50,7 +51,7 @@ CausalLm open_model(const Checkpoint& checkpoint, const ModelSpec& spec, const T
   const ModelConfig config = open_config(checkpoint, spec, tell);
   const torch::ScalarType type = spec.type ? *spec.type : automatic_type(checkpoint, spec.device);
   const bool is_cuda = spec.device.is_cuda();
-  if (!spec.type && tell) tell_rounding(checkpoint, type, is_cuda, tell);
+  if (!spec.type && tell) tell_rounding(checkpoint, config, type, is_cuda, tell);
   CausalLm model = load_model(checkpoint, config, type, spec.device);
   model->prepare({.type = type == torch::kBFloat16 && !is_cuda ? torch::kFloat32 : type});
   model->begin_inference();

@@ -11,8 +11,9 @@ bool is_mixer_tensor(const std::string& name) {
 }  // namespace
 
 ModelConfig hypenet_config(const ModelConfig& teacher, std::vector<const MixerKind*> mixer_types) {
-  HYPENET_CHECK(teacher.architecture != Architecture::kHypeNet,
-                "teacher: expected a Transformer (Qwen3, Qwen2 or Llama), found a HypeNet");
+  HYPENET_CHECK(is_transformer(teacher.architecture),
+                "teacher: expected a Transformer (Qwen3, Qwen2 or Llama), found a ",
+                architecture_name(teacher.architecture));
   ModelConfig config = teacher;
   config.architecture = Architecture::kHypeNet;
   config.mixer_types = std::move(mixer_types);

@@ -6,7 +6,9 @@
 #include <array>
 #include <functional>
 
+#include "model/config_keys.h"
 #include "model/mixers/mixer_kind.h"
+#include "model/published_config.h"
 
 namespace hypenet {
 namespace {
@@ -42,47 +44,6 @@ constexpr std::string_view kPassedOver[] = {"_attn_implementation",
                                             "use_sliding_window"};
 constexpr std::string_view kMixersOfKeys[] = {"gdn", "kda", "mamba2"};
 
-/// The keys of one JSON object, each error with the file and the key in front.
-class Keys {
- public:
-  Keys(const Json& json, std::string place) : json_(json), place_(std::move(place)) {
-    HYPENET_CHECK(json.is_object(), place_, ": expected an object, found ", json_kind(json));
-  }
-
-  bool has(const char* key) const { return json_.contains(key) && !json_.at(key).is_null(); }
-
-  std::string at(const char* key) const { return place_ + ": " + key; }
-
-  const Json& json(const char* key) const {
-    HYPENET_CHECK(json_.contains(key), at(key), ": expected a value, found no such key");
-    return json_.at(key);
-  }
-
-  template <class T>
-  T get(const char* key) const {
-    T value{};
-    read_fields(json(key), at(key), value);
-    return value;
-  }
-
-  template <class T>
-  T get(const char* key, T fallback) const {
-    return has(key) ? get<T>(key) : fallback;
-  }
-
-  /// The value may be absent; when it is there, it must be this one.
-  template <class T>
-  void require(const char* key, const T& only) const {
-    const T found = get<T>(key, only);
-    HYPENET_CHECK(found == only, at(key), ": expected ", Json(only).dump(), ", found ",
-                  Json(found).dump());
-  }
-
- private:
-  const Json& json_;
-  std::string place_;
-};
-
 template <class Predicate>
 Json keep_if(const Json& json, const Predicate& is_kept) {
   Json kept = Json::object();
@@ -102,21 +63,21 @@ std::string model_type(Architecture architecture) {
   return name;
 }
 
-Architecture read_architecture(const Keys& keys) {
+Architecture read_architecture(const ConfigKeys& keys) {
   const auto names = keys.get<std::vector<std::string>>("architectures");
   const std::string name = names.empty() ? "nothing" : names.front();
   for (const Architecture architecture : kArchitectures) {
     if (name == class_name(architecture)) return architecture;
   }
   throw Error(concat(keys.at("architectures"),
-                     ": expected Qwen3ForCausalLM, Qwen2ForCausalLM, LlamaForCausalLM or "
-                     "HypeNetForCausalLM, found ",
+                     ": expected Qwen3ForCausalLM, Qwen2ForCausalLM, LlamaForCausalLM, "
+                     "HypeNetForCausalLM or a published hybrid (docs/formats.md), found ",
                      name));
 }
 
 /// rope_scaling (or rope_parameters): null, type "default", or "llama3".
 std::optional<Llama3RopeScaling> read_rope_scaling(const Json& json, const std::string& place) {
-  const Keys keys(json, place);
+  const ConfigKeys keys(json, place);
   for (const auto& [key, value] : json.items()) {
     HYPENET_CHECK(!value.is_object(), place,
                   ": expected one set of values for all layers, found one of its own for ", key);
@@ -139,20 +100,20 @@ std::optional<Llama3RopeScaling> read_rope_scaling(const Json& json, const std::
 }
 
 /// The three forms that published folders have, as rope_theta and rope_scaling.
-void settle_rope(const Keys& keys, bool is_hypenet, Json& settled) {
+void settle_rope(const ConfigKeys& keys, bool is_hypenet, Json& settled) {
   keys.require("partial_rotary_factor", 1.0);
   settled.erase("rope_scaling");
   for (const char* key : {"rope_parameters", "rope_scaling", "lightning_rope_scaling"}) {
     if (!keys.has(key) || (!is_hypenet && key[0] == 'l')) continue;
     const Json& rope = keys.json(key);
     settled["rope_scaling"] = write_fields(read_rope_scaling(rope, keys.at(key)));
-    if (const Keys inner(rope, keys.at(key)); inner.has("rope_theta"))
+    if (const ConfigKeys inner(rope, keys.at(key)); inner.has("rope_theta"))
       settled["rope_theta"] = inner.get<double>("rope_theta");
   }
 }
 
 /// Sizes that follow from others where they are not given, and the first of several end tokens.
-void settle_sizes(const Keys& keys, Architecture architecture, Json& settled) {
+void settle_sizes(const ConfigKeys& keys, Architecture architecture, Json& settled) {
   const auto H = keys.get<int64_t>("num_attention_heads");
   HYPENET_CHECK(H > 0, keys.at("num_attention_heads"), ": expected more than 0, found ", H);
   if (!keys.has("num_key_value_heads")) settled["num_key_value_heads"] = H;
@@ -172,7 +133,7 @@ void settle_sizes(const Keys& keys, Architecture architecture, Json& settled) {
 }
 
 /// The config's keys as ModelConfig lists them; what is null or absent is left to the defaults.
-Json settle(const Keys& keys, const Json& json, Architecture architecture) {
+Json settle(const ConfigKeys& keys, const Json& json, Architecture architecture) {
   const bool is_hypenet = architecture == Architecture::kHypeNet;
   Json settled = json;
   for (const char* key : {"hidden_size", "intermediate_size", "num_hidden_layers", "vocab_size"}) {
@@ -198,7 +159,7 @@ bool is_passed_over(const std::string& key, const Json& mixers) {
          });
 }
 
-void read_teacher(const Keys& keys, const Json& settled, const std::string& place,
+void read_teacher(const ConfigKeys& keys, const Json& settled, const std::string& place,
                   ModelConfig& config) {
   const Json known = write_fields(config);
   const auto is_known = [&](const std::string& key) { return known.contains(key); };
@@ -277,7 +238,14 @@ void check_model_config(const ModelConfig& config, const std::string& place) {
 }
 
 ModelConfig parse_model_config(const Json& json, const std::string& place) {
-  const Keys keys(json, place);
+  if (const auto published = read_published_config(json, place)) {
+    ModelConfig config = parse_model_config(published->keys, published->place);
+    config.architecture = published->architecture;
+    config.turned_size = published->turned_size;
+    config.has_float_norms = published->has_float_norms;
+    return config;
+  }
+  const ConfigKeys keys(json, place);
   ModelConfig config;
   config.architecture = read_architecture(keys);
   Json settled = settle(keys, json, config.architecture);
@@ -291,7 +259,15 @@ ModelConfig parse_model_config(const Json& json, const std::string& place) {
   return config;
 }
 
+void check_is_written(const ModelConfig& config, const std::string& place) {
+  HYPENET_CHECK(
+      config.architecture <= Architecture::kHypeNet, place,
+      ": architectures: expected one that is written (Qwen3, Qwen2, Llama, HypeNet), found ",
+      architecture_name(config.architecture), ", which is only read");
+}
+
 Json to_json(const ModelConfig& config) {
+  check_is_written(config, "config.json");
   Json json = {{"architectures", {class_name(config.architecture)}},
                {"model_type", model_type(config.architecture)}};
   json.update(write_fields(config));

@@ -1,4 +1,5 @@
-// ModelConfig: config.json of Qwen3, Qwen2, Llama and HypeNet, in the published keys.
+// ModelConfig: config.json of Qwen3, Qwen2, Llama and HypeNet, in the published keys; published
+// hybrids (model/published_config.h) are read into the same struct.
 #pragma once
 
 #include <any>
@@ -16,7 +17,23 @@ namespace hypenet {
 
 struct MixerKind;  // model/mixers/mixer_kind.h
 
-enum class Architecture { kQwen3, kQwen2, kLlama, kHypeNet };
+/// Those behind HypeNet are only read.
+enum class Architecture {
+  kQwen3,
+  kQwen2,
+  kLlama,
+  kHypeNet,
+  kQwen3Next,
+  kQwen35,
+  kGatedDeltaNet,
+  kKda,
+  kKimiLinear
+};
+
+/// Whether it is a Transformer, which a conversion may begin with.
+constexpr bool is_transformer(Architecture architecture) {
+  return architecture < Architecture::kHypeNet;
+}
 
 /// attn_logits_scaling: what multiplies an attention layer's queries at inference (s_t of HyPE,
 /// docs/halo.md).
@@ -83,12 +100,16 @@ struct ModelConfig {
   std::optional<int64_t> bos_token_id, eos_token_id;
   std::string hidden_act = "silu", torch_dtype = "bfloat16";
 
-  // HypeNet only; a teacher has mixer_types all "attn", rope in attention, no gate.
+  // Hybrids only; a teacher has mixer_types all "attn", rope in attention, no gate.
   std::vector<const MixerKind*> mixer_types;  // [L]
   bool attn_use_rope = true;
   bool attn_use_output_gate = false;
   LogitsScaling attn_logits_scaling;
   MixerConfigs mixers;  // keys of their own in config.json
+
+  // Hybrids of other projects only.
+  int64_t turned_size = 0;       // of a head of attention, what RoPE turns; 0: all of it
+  bool has_float_norms = false;  // norms' weights are float32, whatever type the others have
 
   /// The keys of config.json but for the architecture's name and the mixers' own.
   template <class Visitor>
@@ -110,7 +131,7 @@ struct ModelConfig {
     field("tie_word_embeddings", tie_word_embeddings);
     field("torch_dtype", torch_dtype);
     field("vocab_size", vocab_size);
-    if (architecture != Architecture::kHypeNet) return;
+    if (is_transformer(architecture)) return;
     field("attention_output_bias", attention_output_bias);
     field("attn_logits_scaling", attn_logits_scaling);
     field("attn_use_output_gate", attn_use_output_gate);
@@ -141,13 +162,16 @@ void check_divides(const std::string& place, const char* heads_key, int64_t head
                    int64_t groups);
 void check_size(const std::string& place, const char* key, int64_t value);
 
+/// Throws Error for an architecture that is only read.
+void check_is_written(const ModelConfig& config, const std::string& place);
+
 /// Reads config.json (rope_theta or rope_parameters, torch_dtype or dtype). Throws Error naming
 /// key, expected, found for an unknown architecture, a missing or impossible size, heads that do
 /// not divide, an unsupported value, and, in a HypeNet's, a key that nobody knows.
 ModelConfig parse_model_config(const Json& json, const std::string& place);
 
 /// config.json of this model in the published keys of its architecture; transformers reads it back
-/// where it knows the architecture.
+/// where it knows the architecture. Throws Error as check_is_written.
 Json to_json(const ModelConfig& config);
 
 }  // namespace hypenet

@@ -30,6 +30,16 @@ std::string_view architecture_name(Architecture architecture) {
       return "Llama";
     case Architecture::kHypeNet:
       return "HypeNet";
+    case Architecture::kQwen3Next:
+      return "Qwen3-Next";
+    case Architecture::kQwen35:
+      return "Qwen3.5";
+    case Architecture::kGatedDeltaNet:
+      return "Gated DeltaNet";
+    case Architecture::kKda:
+      return "KDA";
+    case Architecture::kKimiLinear:
+      return "Kimi Linear";
   }
   throw Error("config: unknown architecture");
 }

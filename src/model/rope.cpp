@@ -1,4 +1,5 @@
-// Llama 3's scaling, in terms of how many turns a frequency makes in the original context.
+// Llama 3's scaling, in terms of how many turns a frequency makes in the original context; and
+// heads of which RoPE turns a part: the pairs that do not turn have frequency 0.
 #include "model/rope.h"
 
 #include <algorithm>
@@ -25,7 +26,10 @@ Tensor scale_as_llama3(const Tensor& frequencies, const Llama3RopeScaling& scali
 Tensor model_rope_frequencies(const ModelConfig& config) {
   int64_t d = 0;  // all kinds that turn have heads of one size
   for (const MixerKind* kind : kinds_of(config)) d = std::max(d, kind->rope_size(config));
-  const Tensor frequencies = rope_frequencies(d > 0 ? d : config.head_dim, config.rope_theta);
+  if (d == 0) d = config.head_dim;
+  const int64_t turned = config.turned_size > 0 ? config.turned_size : d;
+  const Tensor frequencies =
+      torch::constant_pad_nd(rope_frequencies(turned, config.rope_theta), {0, (d - turned) / 2});
   return config.rope_scaling ? scale_as_llama3(frequencies, *config.rope_scaling) : frequencies;
 }
 

@@ -1,5 +1,5 @@
 // Between a model's parameters and the tensors of a checkpoint folder: the names are the same on
-// both sides.
+// both sides (those of other projects' folders: store/published_names.h).
 #include "model/weights.h"
 
 #include <algorithm>
@@ -58,12 +58,14 @@ std::string related_key(const std::string& name, const ModelConfig& config) {
   if (name.find("q_norm") != name.npos || name.find("k_norm") != name.npos) {
     return key("architectures", config.has_qk_norm ? "one with such norms" : "one without them");
   }
+  if (config.architecture > Architecture::kHypeNet) return " (named as docs/formats.md says)";
   return "";
 }
 
 /// The type of a parameter where the others have `type`.
-torch::ScalarType parameter_type(std::string_view name, torch::ScalarType type) {
-  return is_mixers_own(name) ? torch::promote_types(type, torch::kFloat32) : type;
+torch::ScalarType parameter_type(std::string_view name, const ModelConfig& config,
+                                 torch::ScalarType type) {
+  return is_float_always(name, config) ? torch::promote_types(type, torch::kFloat32) : type;
 }
 
 void check_names(const Checkpoint& checkpoint, const CausalLmImpl& model) {
@@ -90,6 +92,10 @@ bool is_mixers_own(std::string_view name) {
   constexpr std::string_view kMixer = ".self_attn.";
   const size_t place = name.find(kMixer);
   return place != name.npos && name.find('.', place + kMixer.size()) == name.npos;
+}
+
+bool is_float_always(std::string_view name, const ModelConfig& config) {
+  return is_mixers_own(name) || (config.has_float_norms && name.ends_with("norm.weight"));
 }
 
 ModelConfig read_model_config(const Checkpoint& checkpoint, const TellNote& tell) {
@@ -137,7 +143,7 @@ CausalLm load_model(const Checkpoint& checkpoint, const ModelConfig& config,
   for (auto& parameter : model->named_parameters()) {
     const Tensor stored = checkpoint.tensor(stored_name(checkpoint, parameter.key(), config),
                                             parameter.value().sizes().vec());
-    const auto own = parameter_type(parameter.key(), type.value_or(stored.scalar_type()));
+    const auto own = parameter_type(parameter.key(), config, type.value_or(stored.scalar_type()));
     // A copy in any case: the stored tensor is a view of a read-only mapping.
     parameter.value().set_data(stored.to(device, own, false, true));
   }
@@ -147,7 +153,7 @@ CausalLm load_model(const Checkpoint& checkpoint, const ModelConfig& config,
 NamedTensors named_weights(CausalLmImpl& model, torch::ScalarType type) {
   NamedTensors weights;
   for (const auto& parameter : model.named_parameters()) {
-    const auto own = parameter_type(parameter.key(), type);
+    const auto own = parameter_type(parameter.key(), model.config(), type);
     weights.emplace_back(parameter.key(), parameter.value().detach().to(own));
   }
   return weights;

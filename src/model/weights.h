@@ -24,6 +24,9 @@ ModelConfig read_model_config(const Checkpoint& checkpoint, const TellNote& tell
 /// and are not decayed in training.
 bool is_mixers_own(std::string_view name);
 
+/// Whether a parameter stays float32 at least: a mixer's own, and norms where config says so.
+bool is_float_always(std::string_view name, const ModelConfig& config);
+
 /// Throws Error unless the folder holds the tensors of this model and, but for a tied head's second
 /// copy and old frequency tables, no others.
 void check_tensors(const Checkpoint& checkpoint, const ModelConfig& config);

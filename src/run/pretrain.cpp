@@ -128,6 +128,7 @@ void evaluate_once(const PretrainRecipe& recipe, const Stage& finished, const To
 
 fs::path pretrain(const PretrainRecipe& recipe, const RunOptions& options) {
   const ModelConfig config = parse_model_config(recipe.model, recipe.name + ": model");
+  check_is_written(config, recipe.name + ": model");
   const Tokenizer tokenizer = Tokenizer::load(recipe.tokenizer);
   check_vocabulary(tokenizer, config, recipe.tokenizer);
   torch::manual_seed(recipe.seed);

@@ -129,6 +129,9 @@ Checkpoint::Checkpoint(fs::path folder) : folder_(std::move(folder)) {
   } else {
     open_shards();
   }
+  std::vector<std::string> stored;
+  for (const auto& [name, unused] : where_) stored.push_back(name);
+  parts_ = stored_parts(config_, stored);
 }
 
 void Checkpoint::open_shards() {
@@ -163,17 +166,18 @@ void Checkpoint::open_shards() {
 
 std::vector<std::string> Checkpoint::names() const {
   std::vector<std::string> names;
-  for (const auto& [name, unused] : where_) names.push_back(name);
+  for (const auto& [name, unused] : parts_) names.push_back(name);
   return names;
 }
 
 Tensor Checkpoint::tensor(const std::string& name,
                           std::optional<std::vector<int64_t>> shape) const {
-  const auto found = where_.find(name);
-  HYPENET_CHECK(found != where_.end(), folder_.string(), ": tensor ", name,
+  const auto found = parts_.find(name);
+  HYPENET_CHECK(found != parts_.end(), folder_.string(), ": tensor ", name,
                 ": expected in the checkpoint, found none");
-  const SafetensorsFile& file = files_[found->second];
-  Tensor tensor = file.tensor(name);
+  const std::string& stored = found->second.name;
+  const SafetensorsFile& file = files_[where_.at(stored)];
+  const Tensor tensor = take_part(file.tensor(stored), found->second, file.path().string());
   HYPENET_CHECK(!shape || tensor.sizes() == *shape, file.path().string(), ": tensor ", name,
                 ": expected shape ", torch::IntArrayRef(*shape), ", found ", tensor.sizes());
   return tensor;

@@ -10,11 +10,13 @@
 
 #include "base/folder_writer.h"
 #include "base/json.h"
+#include "store/published_names.h"
 #include "store/safetensors.h"
 
 namespace hypenet {
 
-/// An opened model folder: its config and a view of its tensors, whichever file each lies in.
+/// An opened model folder: its config and a view of its tensors, whichever file each lies in. Those
+/// of other projects' folders have the model's names (store/published_names.h).
 class Checkpoint {
  public:
   /// Opens config.json and either model.safetensors or model.safetensors.index.json with its
@@ -25,10 +27,11 @@ class Checkpoint {
   const std::filesystem::path& folder() const { return folder_; }
   const Json& config() const { return config_; }
   std::vector<std::string> names() const;
-  bool contains(const std::string& name) const { return where_.contains(name); }
+  bool contains(const std::string& name) const { return parts_.contains(name); }
 
-  /// The tensor, on the CPU, sharing the file's mapping. Throws Error for a missing name, or
-  /// another shape when one is given: `<file>: tensor <name>: expected shape [..], found [..]`.
+  /// The tensor, on the CPU, sharing the file's mapping where it is as stored. Throws Error for a
+  /// missing name, or another shape when one is given: `<file>: tensor <name>: expected shape [..],
+  /// found [..]`.
   Tensor tensor(const std::string& name,
                 std::optional<std::vector<int64_t>> shape = std::nullopt) const;
 
@@ -38,7 +41,8 @@ class Checkpoint {
   std::filesystem::path folder_;
   Json config_;
   std::vector<SafetensorsFile> files_;
-  std::map<std::string, size_t> where_;
+  std::map<std::string, size_t> where_;      // of stored tensors, by their names there
+  std::map<std::string, StoredPart> parts_;  // by the names that the model has
 };
 
 /// What a model folder holds besides its weights.

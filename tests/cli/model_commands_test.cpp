@@ -79,6 +79,16 @@ TEST_F(ModelCommands, inspect_reads_well) {
                                 HasSubstr("all layers attention"), HasSubstr("model.safetensors")));
 }
 
+TEST_F(ModelCommands, inspect_tells_the_layers_of_a_published_hybrid) {
+  const std::string hybrid = HYPENET_TEST_DATA "/models/qwen3.5";
+  const ProgramResult result = run_program({"inspect", hybrid});
+  ASSERT_EQ(result.code, 0) << result.error;
+  EXPECT_EQ(result.error, "");
+  EXPECT_THAT(result.out,
+              AllOf(HasSubstr("Qwen3.5: 4 layers, hidden size 48, 4 heads (2 for keys"),
+                    HasSubstr("mixers: 0-2 gdn, 3 attn"), HasSubstr("in 3 gdn mixers")));
+}
+
 TEST_F(ModelCommands, inspect_counts_the_cache_in_the_types_that_run) {
   const std::string teacher = HYPENET_SOURCE "/models/tiny-teacher";  // bfloat16
   const ProgramResult result = run_program({"inspect", teacher, "--json"});

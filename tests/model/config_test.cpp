@@ -219,9 +219,11 @@ TEST(ModelConfigErrors, name_key_expected_and_found) {
     return parse(json);
   };
   const Json teacher = teacher_json("Qwen2ForCausalLM");
-  EXPECT_ERROR(with(teacher, "architectures", {"GPT2LMHeadModel"}),
-               "config.json: architectures: expected Qwen3ForCausalLM, Qwen2ForCausalLM, "
-               "LlamaForCausalLM or HypeNetForCausalLM, found GPT2LMHeadModel");
+  EXPECT_ERROR(
+      with(teacher, "architectures", {"GPT2LMHeadModel"}),
+      "config.json: architectures: expected Qwen3ForCausalLM, Qwen2ForCausalLM, "
+      "LlamaForCausalLM, HypeNetForCausalLM or a published hybrid (docs/formats.md), found "
+      "GPT2LMHeadModel");
   EXPECT_ERROR(with(teacher, "hidden_act", "gelu"),
                "config.json: hidden_act: expected \"silu\", found \"gelu\"");
   EXPECT_ERROR(with(teacher, "num_key_value_heads", 3),

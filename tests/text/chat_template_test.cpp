@@ -56,6 +56,10 @@ TEST_P(ChatTemplateFixture, renders_as_transformers_does) {
       if (!item["enable_thinking"].get<bool>()) options.enable_thinking = false;
       options.date = fixtures()["date"].get<std::string>();
       const Json& talk = talks[item["conversation"].get<size_t>()];
+      if (item.contains("refused")) {
+        EXPECT_ERROR(chat.render(conversation(talk), options), item["refused"].get<std::string>());
+        continue;
+      }
       EXPECT_EQ(chat.render(conversation(talk), options), item["text"].get<std::string>())
           << talk.dump() << (options.add_generation_prompt ? ", prompt" : "");
     }

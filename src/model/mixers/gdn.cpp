@@ -21,7 +21,8 @@ void check_config(const ModelConfig& config, const std::string& place) {
   if (gdn.num_v_heads) check_divides(place, "gdn_num_v_heads", *gdn.num_v_heads, "gdn_nh", gdn.nh);
   check_size(place, "gdn_head_dim", gdn.head_dim);
   const double dv = gdn.expand_v * static_cast<double>(gdn.head_dim);
-  HYPENET_CHECK(dv >= 1 && dv <= 1 << 20 && dv == std::floor(dv), place,
+  // A published factor is a quotient of sizes, rounded.
+  HYPENET_CHECK(dv > 0.5 && dv <= 1 << 20 && std::abs(dv - std::round(dv)) < 1e-6, place,
                 ": gdn_expand_v: expected a factor that makes gdn_head_dim ", gdn.head_dim,
                 " another whole number, found ", gdn.expand_v);
   check_size(place, "gdn_conv_size", gdn.conv_size);
