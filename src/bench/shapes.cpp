@@ -1,12 +1,14 @@
 // The sizes, as their teachers' config.json has them.
 #include "bench/shapes.h"
 
+#include <algorithm>
 #include <filesystem>
 
 #include "base/error.h"
 #include "halo/hybrid.h"
 #include "halo/transfer.h"
 #include "model/mixers/attention.h"
+#include "model/weights.h"
 
 namespace hypenet {
 namespace {
@@ -53,9 +55,7 @@ ModelConfig tiny() {
   return config;
 }
 
-}  // namespace
-
-BenchShape bench_shape(const std::string& name) {
+BenchShape shape_of_sizes(const std::string& name) {
   if (name == "hypenet-2b") {
     return with_attention_spread({qwen3(2048, 6144, 28, 16), {}, 32, 512, 2, 16384});
   }
@@ -72,38 +72,53 @@ BenchShape bench_shape(const std::string& name) {
              name, "\""));
 }
 
+}  // namespace
+
+ModelConfig BenchShape::student(const std::vector<int64_t>& attention) const {
+  return hypenet_config(teacher, mixer_types(teacher.num_hidden_layers, attention, mixer));
+}
+
+BenchShape bench_shape(const std::string& name) {
+  const size_t colon = name.find(':');
+  BenchShape shape = shape_of_sizes(name.substr(0, colon));
+  if (colon != std::string::npos)
+    shape.mixer = twin_rule(name.substr(colon + 1), "--shape: mixer").mixer->name;
+  return shape;
+}
+
 CausalLm random_model(const ModelConfig& config, torch::ScalarType type, torch::Device device) {
   CausalLm model(config, /*random_weights=*/false);
   model->to(device, type);
   const torch::NoGradGuard no_grad;
-  for (Tensor& parameter : model->parameters()) {
+  for (auto& item : model->named_parameters()) {
+    Tensor& parameter = item.value();
     if (parameter.dim() > 1) parameter.normal_(0, 0.02);
+    if (is_mixers_own(item.key())) parameter.set_data(parameter.to(torch::kFloat32));
   }
   return model;
 }
 
 ModelConfig inference_shape(const std::string& name) {
   const auto transformer = [&](const char* pair) { return bench_shape(pair).teacher; };
-  const auto hypenet = [&](const char* pair, const char* mixer = "lightning-attn") {
-    const BenchShape shape = bench_shape(pair);
-    ModelConfig config = hypenet_config(
-        shape.teacher, mixer_types(shape.teacher.num_hidden_layers, shape.attention_layers, mixer));
+  const size_t colon = std::min(name.find(':'), name.size());
+  const std::string sizes = name.substr(0, colon), mixer = name.substr(colon);  // ":gdn", or none
+  const auto hypenet = [&](const char* pair) {
+    const BenchShape shape = bench_shape(pair + mixer);
+    ModelConfig config = shape.student(shape.attention_layers);
     config.attn_logits_scaling = {LogitsScaling::Kind::kLogPosition, 500};
     return config;
   };
   if (name == "qwen3-1.7b") return transformer("hypenet-2b");
   if (name == "smollm2-135m" || name == "tiny") return transformer(name.c_str());
-  if (name == "hypenet-2b") return hypenet("hypenet-2b");
-  if (name == "hypenet-2b-gdn") return hypenet("hypenet-2b", "gdn");
-  if (name == "hypenet-2b-kda") return hypenet("hypenet-2b", "kda");
-  if (name == "hypenet-smollm2-135m") return hypenet("smollm2-135m");
-  if (name == "hypenet-tiny") return hypenet("tiny");
+  if (sizes == "hypenet-2b") return hypenet("hypenet-2b");
+  if (sizes == "hypenet-smollm2-135m") return hypenet("smollm2-135m");
+  if (sizes == "hypenet-tiny") return hypenet("tiny");
   const std::filesystem::path config = std::filesystem::path(name) / "config.json";
   if (std::filesystem::exists(config))
     return parse_model_config(read_json(config), config.string());
   throw Error(
-      concat("--shape: expected hypenet-2b, hypenet-2b-gdn, hypenet-2b-kda, qwen3-1.7b, "
-             "hypenet-smollm2-135m, smollm2-135m, hypenet-tiny, tiny or a model folder, found \"",
+      concat("--shape: expected hypenet-2b, qwen3-1.7b, hypenet-smollm2-135m, smollm2-135m, "
+             "hypenet-tiny, tiny or a model folder, found \"",
              name, "\""));
 }
 

@@ -49,7 +49,8 @@ std::vector<Series> series_of(const BenchInference& options,
 void add_inference_options(CLI::App& command, BenchInference& options) {
   command
       .add_option("--shape", options.shapes,
-                  "models by name, or model folders (their sizes alone count), separated by commas")
+                  "models by name (with another mixer: hypenet-2b:gdn), or model folders (their "
+                  "sizes alone count), separated by commas")
       ->delimiter(',')
       ->capture_default_str();
   command.add_option("--context", options.contexts, "tokens, separated by commas")

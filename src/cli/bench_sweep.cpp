@@ -14,8 +14,6 @@
 #include "cli/interrupt.h"
 #include "cli/progress.h"
 #include "engine/score.h"
-#include "halo/hybrid.h"
-#include "halo/transfer.h"
 #include "halo/variant_answers.h"
 #include "report/table.h"
 
@@ -42,10 +40,9 @@ std::vector<int32_t> random_ids(Random& random, int64_t count, int64_t vocab_siz
 
 LayerVariants random_variants(const BenchSweep& options, torch::Device device) {
   const torch::ScalarType type = parse_type(options.type);
-  const ModelConfig config = bench_shape(options.shape).teacher;
-  CausalLm teacher = random_model(config, type, device);
-  CausalLm twins =
-      random_model(hypenet_config(config, mixer_types(config.num_hidden_layers, {})), type, device);
+  const BenchShape shape = bench_shape(options.shape);
+  CausalLm teacher = random_model(shape.teacher, type, device);
+  CausalLm twins = random_model(shape.student({}), type, device);
   const auto shared = teacher->named_parameters();
   for (auto& item : twins->named_parameters()) {
     if (item.key().find(".self_attn.") == std::string::npos) {
@@ -149,7 +146,7 @@ void bench_sweep(const BenchSweep& options) {
 void add_bench_sweep_command(CLI::App& bench) {
   const auto options = std::make_shared<BenchSweep>();
   CLI::App* command = bench.add_subcommand("sweep", "seconds an item of the layer sweep");
-  command->add_option("--shape", options->shape, "hypenet-2b, smollm2-135m or tiny")
+  command->add_option("--shape", options->shape, "hypenet-2b, smollm2-135m or tiny; with another mixer: tiny:gdn")
       ->capture_default_str();
   command->add_option("--dtype", options->type, "float32 or bfloat16")->capture_default_str();
   command->add_option("--items", options->items, "prompts to answer")->capture_default_str();

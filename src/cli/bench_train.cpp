@@ -20,7 +20,6 @@
 #include "cli/run_progress.h"
 #include "halo/align.h"
 #include "halo/distill.h"
-#include "halo/hybrid.h"
 #include "report/table.h"
 #include "run/training.h"
 #include "train/cross_entropy.h"
@@ -222,10 +221,9 @@ void bench_train(const BenchTrain& options, torch::Device device,
   config.sequences *= row_groups(config, ranks).count;
   check_row_ranks(config, ranks, {}, "bench train");
   const double ceiling = product_rate(device, config.compute_type());
-  const int64_t L = shape.teacher.num_hidden_layers;
   const std::vector<int64_t> kept =
       options.stage == 1 ? std::vector<int64_t>() : shape.attention_layers;
-  const ModelConfig student = hypenet_config(shape.teacher, mixer_types(L, kept));
+  const ModelConfig student = shape.student(kept);
   torch::manual_seed(0);
   Trainee trainee =
       make_trainee(options.stage, shape.teacher, student, config, device, communicator);
@@ -278,7 +276,7 @@ void bench_train(const BenchTrain& options, torch::Device device,
 void add_bench_train_command(CLI::App& bench) {
   const auto options = std::make_shared<BenchTrain>();
   CLI::App* command = bench.add_subcommand("train", "tokens/s of a training stage of HALO");
-  command->add_option("--shape", options->shape, "hypenet-2b, -5b or -9b, smollm2-135m or tiny")
+  command->add_option("--shape", options->shape, "hypenet-2b, -5b or -9b, smollm2-135m or tiny; with another mixer: tiny:gdn")
       ->capture_default_str();
   command->add_option("--stage", options->stage, "1 (align), 2 (distill) or 3 (finetune)")
       ->capture_default_str();

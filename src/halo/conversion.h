@@ -30,10 +30,13 @@ struct Conversion {
   uint64_t seed(SeedOf part) const;
   TransferOptions transfer_options() const { return {recipe.gate_std, seed(SeedOf::kGates)}; }
 
-  /// The hybrid's config with attention in these layers. Throws Error as hypenet_config does.
+  /// What each layer is where it becomes recurrent, by the recipe. Throws Error where that names
+  /// more or fewer than the teacher has layers.
+  std::vector<std::string> mixers() const;
+
+  /// The hybrid's config with attention in these layers. Throws Error as hypenet_config and mixers.
   ModelConfig hybrid_config(const std::vector<int64_t>& attention_layers) const {
-    return hypenet_config(teacher_config, mixer_types(teacher_config.num_hidden_layers,
-                                                      attention_layers, recipe.mixer));
+    return hypenet_config(teacher_config, mixer_types(mixers(), attention_layers));
   }
   std::filesystem::path folder(ConversionStep step) const {
     return options.out / about_step(step).folder;

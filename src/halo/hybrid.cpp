@@ -7,17 +7,34 @@
 #include "model/weights.h"
 
 namespace hypenet {
+namespace {
 
-std::vector<const MixerKind*> mixer_types(int64_t layers,
-                                          const std::vector<int64_t>& attention_layers,
-                                          std::string_view mixer) {
-  std::vector types(static_cast<size_t>(layers), twin_rule(mixer, "mixer").mixer);
+std::vector<const MixerKind*> with_attention(std::vector<const MixerKind*> types,
+                                             const std::vector<int64_t>& attention_layers) {
+  const int64_t layers = std::ssize(types);
   for (const int64_t layer : attention_layers) {
     HYPENET_CHECK(layer >= 0 && layer < layers, "attention layers: expected layers from 0 to ",
                   layers - 1, ", found ", layer);
     types[static_cast<size_t>(layer)] = &kAttentionMixer;
   }
   return types;
+}
+
+}  // namespace
+
+std::vector<const MixerKind*> mixer_types(int64_t layers,
+                                          const std::vector<int64_t>& attention_layers,
+                                          std::string_view mixer) {
+  const MixerKind* const kind = twin_rule(mixer, "mixer").mixer;
+  return with_attention(std::vector(static_cast<size_t>(layers), kind), attention_layers);
+}
+
+std::vector<const MixerKind*> mixer_types(const std::vector<std::string>& mixers,
+                                          const std::vector<int64_t>& attention_layers) {
+  std::vector<const MixerKind*> types;
+  types.reserve(mixers.size());
+  for (const std::string& mixer : mixers) types.push_back(twin_rule(mixer, "mixers").mixer);
+  return with_attention(std::move(types), attention_layers);
 }
 
 NamedTensors hybrid_weights(const Checkpoint& teacher, const Checkpoint& aligned,

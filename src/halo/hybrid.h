@@ -20,4 +20,8 @@ std::vector<const MixerKind*> mixer_types(int64_t layers,
                                           const std::vector<int64_t>& attention_layers,
                                           std::string_view mixer = twin_rules()[0]->mixer->name);
 
+/// The same with a twin of its own name for each layer.
+std::vector<const MixerKind*> mixer_types(const std::vector<std::string>& mixers,
+                                          const std::vector<int64_t>& attention_layers);
+
 }  // namespace hypenet

@@ -1,6 +1,7 @@
 // The stages of a conversion as data, and what is looked at before the first of them.
 #include "halo/pipeline.h"
 
+#include <algorithm>
 #include <numeric>
 
 #include "base/files.h"
@@ -126,6 +127,15 @@ std::string way_out(const fs::path& out, ConversionStep step) {
                 join(made_from(out, step), ", "));
 }
 
+/// Runs older than these keys have neither, and the default's mixer in every layer.
+void add_mixers(Json& settings, const std::vector<std::string>& mixers) {
+  if (std::ranges::count(mixers, mixers.front()) < std::ssize(mixers)) {
+    settings["mixers"] = mixers;
+  } else if (mixers.front() != twin_rules()[0]->mixer->name) {
+    settings["mixer"] = mixers.front();
+  }
+}
+
 /// The stages in the order of conversion_steps. The settings of each are those of the stages before
 /// it, and its own.
 std::vector<Stage> stages_of(const Conversion& conversion) {
@@ -134,7 +144,7 @@ std::vector<Stage> stages_of(const Conversion& conversion) {
                    {"seed", recipe.seed},
                    {"gate_std", recipe.gate_std},
                    {"training_tokens", corpus.train->tokens()}};
-  if (recipe.mixer != HaloRecipe().mixer) settings["mixer"] = recipe.mixer;
+  add_mixers(settings, conversion.mixers());
   std::vector<Stage> stages;
   using Make = std::function<void(const Conversion&, const Stage&)>;
   const auto add = [&](ConversionStep step, std::vector<fs::path> parents, const Make& make) {
@@ -322,7 +332,8 @@ ConversionResult evaluate_and_report(const Conversion& conversion, const Stage& 
   } else {
     const EvaluationInputs inputs{recipe.evaluate, tokenizer, corpus.held_out,
                                   conversion.seed(SeedOf::kEvaluate)};
-    record = {settings, read_selection(conversion.folder(ConversionStep::kSelect)),
+    const auto layers = read_selection(conversion.folder(ConversionStep::kSelect));
+    record = {settings, layers, conversion.hybrid_config(layers).mixer_types,
               evaluate(teacher.folder(), "teacher", inputs, options),
               evaluate(finished.folder, "HypeNet", inputs, options)};
     if (!is_first) return {};

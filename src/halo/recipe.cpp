@@ -89,6 +89,16 @@ PretrainRecipe parse_pretrain_recipe(const Json& json, const RecipeSource& sourc
   return recipe;
 }
 
+/// How many there are to be is known once the teacher is read (halo/conversion.h).
+void check_mixers(const HaloRecipe& recipe, const std::string& place) {
+  HYPENET_CHECK(!recipe.mixer || !recipe.mixers, place,
+                ": mixer, mixers: expected one of the two, found both");
+  if (recipe.mixer) twin_rule(*recipe.mixer, place + ": mixer");
+  if (!recipe.mixers) return;
+  for (size_t i = 0; i < recipe.mixers->size(); ++i)
+    twin_rule((*recipe.mixers)[i], concat(place, ": mixers[", i, "]"));
+}
+
 void check_no_objective(const StageConfig& stage, const std::string& place) {
   HYPENET_CHECK(stage.objective.empty(), place,
                 ": objective: expected none, as this stage has no choice, found \"",
@@ -180,7 +190,7 @@ HaloRecipe read_halo_recipe(const RecipeSource& source) {
   HYPENET_CHECK(recipe.select.pilot.steps > 0 && recipe.select.pilot.candidates > 0, place,
                 ": select: pilot: expected at least 1 step and candidate, found ",
                 recipe.select.pilot.steps, " and ", recipe.select.pilot.candidates);
-  twin_rule(recipe.mixer, place + ": mixer");
+  check_mixers(recipe, place);
   HYPENET_CHECK(recipe.gate_std >= 0, place, ": gate_std: expected 0 or more, found ",
                 recipe.gate_std);
   parse_selection_rule(recipe.select.rule);

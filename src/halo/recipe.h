@@ -82,7 +82,8 @@ struct HaloRecipe {
   std::string teacher;
   DataConfig data;
   int64_t seed = 0;
-  std::string mixer{twin_rules()[0]->mixer->name};  // of the recurrent layers
+  std::optional<std::string> mixer;                // of the recurrent layers; none: lightning-attn
+  std::optional<std::vector<std::string>> mixers;  // instead: of each layer that becomes recurrent
   double gate_std = 0.02;  // of the new z_proj and o_gate weights: N(0, gate_std)
   StageConfig align, distill, finetune;
   SweepConfig sweep;
@@ -96,6 +97,7 @@ struct HaloRecipe {
     field("data", data);
     field("seed", seed);
     field("mixer", mixer);
+    field("mixers", mixers);
     field("gate_std", gate_std);
     field("align", align);
     field("sweep", sweep);

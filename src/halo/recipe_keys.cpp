@@ -25,8 +25,10 @@ constexpr Description kDescriptions[] = {
      "standard deviation of the new gates' weights (z_proj, o_gate; those of gdn and kda start as "
      "published)"},
     {"mixer",
-     "what the recurrent layers are: lightning-attn, gdn (Gated DeltaNet) or kda (Kimi Delta "
-     "Attention)"},
+     "what the recurrent layers are: lightning-attn (so is null), gdn (Gated DeltaNet) or kda (Kimi "
+     "Delta Attention)"},
+    {"mixers",
+     "instead of mixer, a name for each layer of the teacher: what it is if it becomes recurrent"},
     {"attn_logits_scaling",
      "of the finished model: \"hype A\" scales the queries at position t by log(t + A) / log(A); "
      "a number scales all alike; null not at all"},
@@ -142,6 +144,10 @@ std::string_view kind_of() {
   if constexpr (std::is_same_v<T, std::vector<int64_t>>) return "list of integers";
   if constexpr (std::is_same_v<T, std::optional<std::vector<int64_t>>>) {
     return "list of integers, or null";
+  }
+  if constexpr (std::is_same_v<T, std::optional<std::string>>) return "string, or null";
+  if constexpr (std::is_same_v<T, std::optional<std::vector<std::string>>>) {
+    return "list of strings, or null";
   }
   return "JSON";
 }

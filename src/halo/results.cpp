@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "base/files.h"
 #include "eval/model_report.h"
@@ -62,6 +63,21 @@ std::vector<ReportPart> selection_parts(const HaloRecipe& recipe, const Conversi
   parts.emplace_back(std::move(chart));
   if (!scores.pilots.empty()) parts.emplace_back(pilots_table(scores.pilots));
   return parts;
+}
+
+/// "gdn in the others", or "gdn in layers [0,3], kda in layers [1]".
+std::string recurrent_layers(const ConversionRecord& record) {
+  std::map<std::string_view, std::vector<int64_t>> layers;
+  for (size_t i = 0; i < record.mixer_types.size(); ++i) {
+    const MixerKind& kind = *record.mixer_types[i];
+    if (kind.is_recurrent) layers[kind.name].push_back(static_cast<int64_t>(i));
+  }
+  std::string text;
+  for (const auto& [mixer, own] : layers) {
+    text += concat(", ", mixer, " in ",
+                   layers.size() == 1 ? "the others" : concat("layers ", Json(own).dump()));
+  }
+  return text;
 }
 
 Series recall_series(const std::string& name, const Evaluation& evaluation) {
@@ -142,7 +158,8 @@ Report conversion_report(const HaloRecipe& recipe, const ConversionRecord& recor
   Report report;
   report.title = "HypeNet from " + fs::path(recipe.teacher).filename().string();
   report.subtitle =
-      "recipe " + recipe.name + ", attention in layers " + Json(record.attention_layers).dump();
+      concat("recipe ", recipe.name, ", attention in layers ",
+             Json(record.attention_layers).dump(), recurrent_layers(record));
   report.parts.emplace_back(conversion_table(record));
   report.parts.emplace_back(Chart{.title = "Recall over context length",
                                   .x_label = "context, tokens",

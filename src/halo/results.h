@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "halo/recipe.h"
 #include "halo/select.h"
+#include "model/mixers/mixer_kind.h"
 #include "report/page.h"
 #include "run/evaluate.h"
 
@@ -16,11 +17,13 @@ namespace hypenet {
 struct ConversionRecord {
   Json settings;  // that led to it
   std::vector<int64_t> attention_layers;
+  std::vector<const MixerKind*> mixer_types;  // of the HypeNet; none in older programs' records
   Evaluation teacher, hypenet;
   template <class Visitor>
   void visit(Visitor&& field) {
     field("settings", settings);
     field("attention_layers", attention_layers);
+    field("mixer_types", mixer_types);
     field("teacher", teacher);
     field("hypenet", hypenet);
   }

@@ -3,6 +3,7 @@
 #include "halo/variant_answers.h"
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 #include <optional>
 #include <utility>
@@ -52,6 +53,11 @@ class Generation {
   Tensor prefill_variant(const Prompt& prompt, int64_t variant);
   void answer(std::span<Prompt> batch, int64_t variant);
   void decode(std::span<Prompt* const> prompts, int64_t variant, const Tensor& residual);
+  /// Of the layer that a variant replaces.
+  LayerMemory& states_of(int64_t variant) {
+    const auto& kinds = variants_.twins()->config().mixer_types;
+    return states_.at(kinds[static_cast<size_t>(variant - 1)]);
+  }
   bool goes_on(size_t request, int64_t variant, int32_t id, std::vector<int32_t>& answer) const;
 
   LayerVariants& variants_;
@@ -59,7 +65,7 @@ class Generation {
   std::span<const Request> requests_;
   const AnswerUse& use_;
   std::optional<Memory> memory_;  // the teacher's keys and values
-  LayerMemory states_;            // of the one layer that is replaced
+  std::map<const MixerKind*, LayerMemory> states_;  // of the one layer that is replaced, by kind
 };
 
 Generation::Generation(LayerVariants& variants, int64_t memory_bytes,
@@ -75,8 +81,9 @@ void Generation::take_memory(int64_t bytes) {
   const ModelConfig& config = teacher_->config();
   const ModelConfig& twins = variants_.twins()->config();
   const auto types = teacher_->memory_types();
-  const int64_t state =
-      slot_bytes(twins, variants_.twins()->memory_types()) / twins.num_hidden_layers;
+  ModelConfig one_of_each = twins;
+  one_of_each.mixer_types = kinds_of(twins);
+  const int64_t state = slot_bytes(one_of_each, variants_.twins()->memory_types());
   const int64_t inputs = config.num_hidden_layers * kPage * config.hidden_size *
                          static_cast<int64_t>(c10::elementSize(teacher_->compute_type()));
   const int64_t cache = page_bytes(config, types, kPage);
@@ -93,8 +100,10 @@ void Generation::take_memory(int64_t bytes) {
   memory_.emplace(
       teacher_,
       EngineOptions{.memory_bytes = pages * cache, .max_sequences = slots, .page_tokens = kPage});
-  states_ = new_states(*twins.mixer_types.front(), twins, slots,
-                       torch::TensorOptions(types.state).device(teacher_->head_weight().device()));
+  const auto options =
+      torch::TensorOptions(types.state).device(teacher_->head_weight().device());
+  for (const MixerKind* const kind : one_of_each.mixer_types)
+    states_.emplace(kind, new_states(*kind, twins, slots, options));
 }
 
 Generation::Prompt Generation::place(size_t request, Lease lease) {
@@ -123,10 +132,11 @@ Tensor Generation::prefill_teacher(Prompt& prompt) {
 
 Tensor Generation::prefill_variant(const Prompt& prompt, int64_t variant) {
   const int64_t replaced = variant - 1;
-  std::get<RecurrentStates>(states_).clear(prompt.lease.slot);
+  LayerMemory& states = states_of(variant);
+  std::get<RecurrentStates>(states).clear(prompt.lease.slot);
   Residual h = {prompt.inputs[static_cast<size_t>(replaced)]};
   for (int64_t i = replaced; i < variants_.layers(); ++i) {
-    LayerMemory& memory = i == replaced ? states_ : memory_->state().layers[static_cast<size_t>(i)];
+    LayerMemory& memory = i == replaced ? states : memory_->state().layers[static_cast<size_t>(i)];
     h = variants_.block(variant, i)->prefill(h, prompt.context, prompt.prefix, memory);
   }
   return last_row(h);
@@ -188,7 +198,7 @@ void Generation::answer(std::span<Prompt> batch, int64_t variant) {
   if (wanted.empty()) return;
   auto& layers = memory_->state().layers;
   const auto swap_in = [&] {
-    if (variant > 0) std::swap(layers[static_cast<size_t>(variant - 1)], states_);
+    if (variant > 0) std::swap(layers[static_cast<size_t>(variant - 1)], states_of(variant));
   };
   swap_in();
   decode(wanted, variant, torch::cat(last));

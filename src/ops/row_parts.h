@@ -47,8 +47,15 @@ using RowPartsPointer = c10::intrusive_ptr<RowParts>;
 Tensor row_attention(const Tensor& q, const Tensor& k, const Tensor& v, const RowPartsPointer& row);
 
 /// The output of a recurrence over whole rows from a zero state at a part's tokens: `input` holds
-/// those, with a constant decay per head [H], no beta, no delta rule, no offsets and no state.
-/// Returns [B, n, H, dv]. Differentiable in q, k and v; all parts have to run backward.
+/// those, without offsets and state. Returns [B, n, H, dv]. Differentiable in q, k, v, decay and
+/// beta; all parts have to run backward. Unless the decay is constant (lightning attention), it
+/// costs a second recurrence with values of dk channels.
 Tensor row_recurrence(const Recurrence& input, const RowPartsPointer& row);
+
+/// What short convolutions of a part's inputs [B, n, C] find before them (ops/short_convolution.h):
+/// of each the row's last `count` > 0 tokens before the part, [B, C, count], zeros before the row's
+/// first. Differentiable; all parts have to run backward. One exchange.
+std::vector<Tensor> row_tails(const std::vector<Tensor>& inputs, int64_t count,
+                              const RowPartsPointer& row);
 
 }  // namespace hypenet

@@ -26,13 +26,22 @@ TEST(BenchShapes, keep_a_quarter_of_the_layers_spread_evenly) {
 
 TEST(BenchShapes, have_other_mixers_at_the_same_places) {
   for (const char* mixer : {"gdn", "kda"}) {
-    const std::string name = concat("hypenet-2b-", mixer);
+    const std::string name = concat("hypenet-2b:", mixer);
     const ModelConfig config = inference_shape(name);
     check_model_config(config, name);
     EXPECT_EQ(config.mixer_types[0]->name, "attn");
     for (const int64_t layer : {1, 2, 3}) EXPECT_EQ(config.mixer_types[layer]->name, mixer);
     for (const MixerKind* kind : kinds_of(config)) EXPECT_TRUE(kind->has_step_kernels(config));
   }
+}
+
+TEST(BenchShapes, a_mixer_behind_a_colon_is_that_of_the_recurrent_layers) {
+  const BenchShape shape = bench_shape("tiny:kda");
+  EXPECT_EQ(shape.student({0}).mixer_types, mixer_types(4, {0}, "kda"));
+  EXPECT_EQ(inference_shape("hypenet-tiny:gdn").mixer_types, mixer_types(4, {0}, "gdn"));
+  EXPECT_EQ(inference_shape("hypenet-tiny").mixer_types, mixer_types(4, {0}));
+  EXPECT_ERROR(bench_shape("tiny:attn"), "--shape: mixer: expected \"lightning-attn\", ");
+  EXPECT_ERROR(inference_shape("tiny:gdn"), "or a model folder, found \"tiny:gdn\"");
 }
 
 TEST(BenchShapes, a_model_folder_gives_its_own_sizes) {

@@ -38,14 +38,25 @@ INSTANTIATE_TEST_SUITE_P(
                     std::vector<std::string>{"--stage", "3", "--activation-checkpointing"}),
     [](const auto& info) { return "case" + std::to_string(info.index); });
 
+TEST(BenchTrain, counts_the_work_of_the_mixer_behind_the_shape) {
+  const ProgramResult result =
+      run_program({"bench", "train", "--shape", "tiny:gdn", "--stage", "2", "--steps", "1",
+                   "--batch", "2", "--context", "16", "--threads", "1"});
+  EXPECT_EQ(result.code, 0) << result.error;
+  EXPECT_THAT(result.out, AllOf(HasSubstr("tiny:gdn, stage 2"), HasSubstr("student Gated DeltaNet"),
+                                ContainsRegex("tokens/s +[1-9]")));
+}
+
 TEST(BenchInference, has_floors_at_rates_that_it_measured_itself) {
   for (const char* bench : {"prefill", "decode"}) {
     const ProgramResult result = run_program(
-        {"bench", bench, "--shape", "hypenet-tiny", "--context", "32", "--threads", "1"});
+        {"bench", bench, "--shape", "hypenet-tiny,hypenet-tiny:gdn,hypenet-tiny:kda", "--context",
+         "32", "--threads", "1"});
     EXPECT_EQ(result.code, 0) << result.error;
     EXPECT_THAT(result.out,
                 ContainsRegex("at [0-9.e+-]+ (GB/s|TFLOP/s), a[^\n]* rate in this run"));
-    EXPECT_THAT(result.out, ContainsRegex("hypenet-tiny +32 +[0-9.]+"));
+    for (const char* shape : {"hypenet-tiny", "hypenet-tiny:gdn", "hypenet-tiny:kda"})
+      EXPECT_THAT(result.out, ContainsRegex(concat(shape, " +32 +[0-9.]+")));
   }
 }
 

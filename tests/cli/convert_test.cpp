@@ -109,6 +109,35 @@ TEST_F(Convert, its_twins_can_be_swept_and_selected_by_hand) {
   EXPECT_NE(refused.error.find("every layer is recurrent"), std::string::npos) << refused.error;
 }
 
+TEST_F(Convert, gives_each_layer_the_mixer_that_the_recipe_names) {
+  const std::vector<std::string> mixers = {"gdn", "kda", "lightning-attn", "gdn",
+                                           "kda", "gdn", "lightning-attn", "kda"};
+  auto arguments = command("out");
+  arguments.insert(arguments.end(),
+                   {"--set", concat("mixers=", Json(mixers).dump()), "--until", "align"});
+  ASSERT_EQ(run_program(arguments).code, 0);
+  EXPECT_EQ(Checkpoint(folder_ / "out/2-align").config()["mixer_types"], Json(mixers));
+  const ProgramResult result =
+      run_program({"convert", "--resume", (folder_ / "out").string(), "--threads", "1"});
+  ASSERT_EQ(result.code, 0) << result.error;
+  Json expected = mixers;
+  const Json chosen = read_json(folder_ / "out/3-select/selection.json")["layers"];
+  for (const Json& layer : chosen) expected[layer.get<size_t>()] = "attn";
+  for (const char* folder : {"4-hybrid", "5-distill", "6-finetune", "model"})
+    EXPECT_EQ(Checkpoint(folder_ / "out" / folder).config()["mixer_types"], expected) << folder;
+  EXPECT_EQ(read_json(folder_ / "out/results.json")["mixer_types"], expected);
+  EXPECT_NE(read_file(folder_ / "out/report.html").find(", gdn in layers ["), std::string::npos);
+
+  const std::string teacher = HYPENET_SOURCE "/models/tiny-teacher";
+  const std::string scores = (folder_ / "scores.csv").string();
+  const ProgramResult sweep = run_program(
+      {"sweep", teacher, "--aligned", (folder_ / "out/2-align").string(), "--data",
+       (folder_ / "text.txt").string(), "--scores", scores, "--context", "128", "--needles", "2",
+       "--prompts", "4", "--windows", "4", "--threads", "1"});
+  ASSERT_EQ(sweep.code, 0) << sweep.error;
+  EXPECT_EQ(run_program({"select", "--scores", scores, "--keep", "3"}).code, 0);
+}
+
 TEST_F(Convert, chooses_layers_by_pilots_when_the_recipe_says_so) {
   auto arguments = command("out");
   for (const std::string setting :

@@ -152,6 +152,21 @@ TEST_F(Pipeline, a_recipe_names_the_recurrent_layers) {
   }
 }
 
+TEST_F(Pipeline, a_list_of_equal_mixers_is_that_mixer_and_another_list_another_run) {
+  HaloRecipe recipe = conversion();
+  recipe.mixer = "gdn";
+  const ConversionPlan plan{.until = ConversionStep::kTransfer};
+  convert_into("out", recipe, plan);
+  recipe.mixer.reset(), recipe.mixers = {"gdn", "gdn"};
+  EXPECT_NO_THROW(convert_into("out", recipe, plan));
+  recipe.mixers = {"gdn", "kda"};
+  EXPECT_ERROR(convert_into("out", recipe, plan), "mixer");
+  convert_into("out", recipe, {.from = ConversionStep::kTransfer, .until = plan.until});
+  EXPECT_EQ(Checkpoint(folder_ / "out/1-transfer").config()["mixer_types"], Json({"gdn", "kda"}));
+  recipe.mixers = {"kda", "gdn"};
+  EXPECT_ERROR(convert_into("out", recipe, plan), "mixers");
+}
+
 TEST_F(Pipeline, a_head_that_config_json_ties_in_vain_is_converted) {
   const HaloRecipe recipe = conversion();
   const fs::path teacher = folder_ / "teacher/model.safetensors";
@@ -319,6 +334,8 @@ TEST_F(Pipeline, what_could_only_fail_later_is_found_before_any_step) {
          [](HaloRecipe& recipe) { recipe.finetune.context = 100000; });
   refuse("evaluate: held-out text: text windows: expected a text of at least 100001",
          [](HaloRecipe& recipe) { recipe.evaluate.context = 100000; });
+  refuse("mixers: expected one for each of the teacher's 2 layers, found 3",
+         [](HaloRecipe& recipe) { recipe.mixers = {"gdn", "gdn", "gdn"}; });
   refuse("select: layers: expected layers of 0 to 1, found 2",
          [](HaloRecipe& recipe) { recipe.select.layers = {2}; });
   refuse("finetune: mixture: expected shares that add up to 1",

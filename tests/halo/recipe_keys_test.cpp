@@ -27,6 +27,8 @@ TEST(RecipeKeys, hold_paths_kinds_and_defaults) {
   EXPECT_EQ(found("align.optimizer.peak_lr"), "number 0.001");
   EXPECT_EQ(found("select.layers"), "list of integers, or null null");
   EXPECT_EQ(found("sweep.tasks"), R"(list of strings ["recall","text"])");
+  EXPECT_EQ(found("mixer"), "string, or null null");
+  EXPECT_EQ(found("mixers"), "list of strings, or null null");
   EXPECT_EQ(found("sweep.lazy"), "section null");
 }
 

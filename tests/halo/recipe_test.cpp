@@ -83,6 +83,27 @@ TEST(Recipe, set_changes_a_key_and_refuses_unknown_ones) {
   EXPECT_ERROR(with("attn_logits_scaling=hyper"), "attn_logits_scaling");
 }
 
+TEST(Recipe, layers_have_one_mixer_or_each_its_own) {
+  const auto with = [](const std::vector<std::string>& settings) {
+    return read_halo_recipe({.path = recipe_path("tiny"), .settings = settings});
+  };
+  const std::string two = R"(mixers=["gdn","kda"])";
+  EXPECT_EQ(with({}).mixer, std::nullopt);
+  EXPECT_EQ(with({"mixer=kda"}).mixer, "kda");
+  EXPECT_EQ(with({two}).mixers, (std::vector<std::string>{"gdn", "kda"}));
+  EXPECT_EQ(with({two, "mixers.1=lightning-attn"}).mixers->back(), "lightning-attn");
+  EXPECT_EQ(with({"mixer=kda", two, "mixer=null"}).mixers->size(), 2U);
+  EXPECT_ERROR(with({"mixer=kda", two}), "mixer, mixers: expected one of the two, found both");
+  EXPECT_ERROR(with({"mixer=mamba"}), "mixer: expected \"lightning-attn\", ");
+  EXPECT_ERROR(with({two, "mixers.1=attn"}), "mixers[1]: expected \"lightning-attn\", ");
+  EXPECT_ERROR(with({"mixers=gdn"}), "mixers: expected an array, found a string");
+
+  const TemporaryFolder folder;
+  const Json kept = resolved_recipe({.path = recipe_path("tiny"), .settings = {two}});
+  write_json(folder / "recipe.json", {{"command", "convert"}, {"recipe", kept}});
+  EXPECT_EQ(read_halo_recipe({.path = folder / "recipe.json"}).mixers->size(), 2U);
+}
+
 TEST(Recipe, a_recipe_that_a_run_kept_is_read_and_changed_like_another) {
   const TemporaryFolder folder;
   const Json recipe = resolved_recipe({.path = recipe_path("tiny")});

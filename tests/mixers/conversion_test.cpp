@@ -46,6 +46,36 @@ std::vector<double> losses(Objective& objective, CausalLm& trained, double rate)
   return found;
 }
 
+/// Of each variant's every answer and score: those of the model with that layer replaced.
+void expect_sweep_of_replaced_layers(const CausalLm& teacher, CausalLm twins) {
+  LayerVariants variants(teacher, twins);
+  const std::vector<ScoredRow> rows = {{{1, 2, 3, 4, 5, 6, 7}, 3}, {{1, 2, 3, 9, 8}, 3}};
+  std::vector<Request> requests = {{{5, 6, 7, 8}, {}}, {{9, 1}, {}}};
+  for (Request& request : requests) request.options.max_tokens = 5;
+  const auto scores =
+      score_variants(variants.teacher(), rows, variants.hidden(), {.batch_tokens = 64});
+  std::vector answers(4, std::vector<std::vector<int32_t>>(requests.size()));
+  AnswerUse use;
+  use.on_answer = [&](size_t variant, size_t request, const std::vector<int32_t>& ids) {
+    answers[variant][request] = ids;
+  };
+  VariantRespondent(variants).generate(requests, use);
+  for (int64_t variant = 0; variant <= 3; ++variant) {
+    const auto v = static_cast<size_t>(variant);
+    Engine engine(replaced_model(teacher, twins, variant - 1));
+    const RowScores expected = engine.score(rows);
+    for (size_t row = 0; row < rows.size(); ++row) {
+      for (size_t i = 0; i < expected[row].size(); ++i) {
+        EXPECT_NEAR(scores[v][row][i].logprob, expected[row][i].logprob, 1e-4) << variant;
+      }
+    }
+    const auto expected_answers = engine.generate(requests);
+    for (size_t i = 0; i < requests.size(); ++i) {
+      EXPECT_EQ(answers[v][i], expected_answers[i].ids) << variant << " " << i;
+    }
+  }
+}
+
 class Conversion : public testing::TestWithParam<const TwinRule*> {
  protected:
   void SetUp() override {
@@ -118,32 +148,7 @@ TEST_P(Conversion, what_is_saved_is_what_is_loaded) {
 }
 
 TEST_P(Conversion, the_sweep_scores_and_answers_as_models_with_one_layer_replaced) {
-  CausalLm twins = testing_support::new_twins(teacher_, 6, mixer());
-  LayerVariants variants(teacher_, twins);
-  const std::vector<ScoredRow> rows = {{{1, 2, 3, 4, 5, 6, 7}, 3}, {{1, 2, 3, 9, 8}, 3}};
-  std::vector<Request> requests = {{{5, 6, 7, 8}, {}}, {{9, 1}, {}}};
-  for (Request& request : requests) request.options.max_tokens = 5;
-  const auto scores = score_variants(teacher_, rows, variants.hidden(), {.batch_tokens = 64});
-  std::vector answers(4, std::vector<std::vector<int32_t>>(requests.size()));
-  AnswerUse use;
-  use.on_answer = [&](size_t variant, size_t request, const std::vector<int32_t>& ids) {
-    answers[variant][request] = ids;
-  };
-  VariantRespondent(variants).generate(requests, use);
-  for (int64_t variant = 0; variant <= 3; ++variant) {
-    const auto v = static_cast<size_t>(variant);
-    Engine engine(replaced_model(teacher_, twins, variant - 1));
-    const RowScores expected = engine.score(rows);
-    for (size_t row = 0; row < rows.size(); ++row) {
-      for (size_t i = 0; i < expected[row].size(); ++i) {
-        EXPECT_NEAR(scores[v][row][i].logprob, expected[row][i].logprob, 1e-4) << variant;
-      }
-    }
-    const auto expected_answers = engine.generate(requests);
-    for (size_t i = 0; i < requests.size(); ++i) {
-      EXPECT_EQ(answers[v][i], expected_answers[i].ids) << variant << " " << i;
-    }
-  }
+  expect_sweep_of_replaced_layers(teacher_, testing_support::new_twins(teacher_, 6, mixer()));
 }
 
 TEST_P(Conversion, flops_count_every_weight_of_the_mixers_twice) {
@@ -158,6 +163,12 @@ TEST_P(Conversion, flops_count_every_weight_of_the_mixers_twice) {
   EXPECT_EQ(parts[0].forward, 2 * weights);
   EXPECT_EQ(parts[1].name, concat("model ", GetParam()->mixer->title));
   EXPECT_GT(parts[1].forward, 0);
+}
+
+TEST(MixedConversion, the_sweep_scores_and_answers_as_models_with_one_layer_replaced) {
+  const CausalLm teacher = spread_model(teacher_config(), 5);
+  const auto kinds = mixer_types({"kda", "lightning-attn", "gdn"}, {});
+  expect_sweep_of_replaced_layers(teacher, testing_support::new_twins(teacher, 6, kinds));
 }
 
 INSTANTIATE_TEST_SUITE_P(mixers, Conversion,

@@ -9,11 +9,14 @@
 #include "model/mixers/gdn.h"
 #include "model/mixers/kda.h"
 #include "tests/support/sequence_rows.h"
+#include "tests/support/shared_memory_ranks.h"
 #include "tests/support/tiny_model.h"
+#include "train/row_ranks.h"
 
 namespace hypenet {
 namespace {
 
+using testing_support::run_ranks;
 using testing_support::SequenceRows;
 using testing_support::tiny_hypenet_config;
 using testing_support::tiny_teacher_config;
@@ -210,6 +213,75 @@ TEST_P(Laws, every_parameter_has_a_finite_gradient) {
     ASSERT_TRUE(gradient.defined()) << parameter.key();
     EXPECT_TRUE(gradient.isfinite().all().item<bool>()) << parameter.key();
     EXPECT_GT(gradient.abs().max().item<float>(), 0) << parameter.key();
+  }
+}
+
+std::vector<Tensor> gradients_of_hidden(CausalLm& model, const Tensor& ids) {
+  model->zero_grad();
+  model->hidden(ids).square().sum().backward();
+  std::vector<Tensor> gradients;
+  for (const Tensor& parameter : model->parameters()) gradients.push_back(parameter.grad());
+  return gradients;
+}
+
+/// Some are zero but for rounding.
+void expect_gradients(const CausalLm& model, const std::vector<Tensor>& found,
+                      const std::vector<Tensor>& expected, double tolerance) {
+  const auto names = model->named_parameters().keys();
+  for (size_t i = 0; i < names.size(); ++i) {
+    const double scale = expected[i].abs().max().item<double>();
+    const double error = (found[i] - expected[i]).abs().max().item<double>();
+    EXPECT_LT(error, tolerance * (scale + 1)) << names[i];
+  }
+}
+
+/// In float64, with the weights of another.
+CausalLm wide_copy(const CausalLm& model) {
+  CausalLm copy(model->config(), /*random_weights=*/false);
+  copy->to(torch::kFloat64);
+  copy->prepare({.type = torch::kFloat64, .logits_scaling = model->plan().logits_scaling});
+  const torch::NoGradGuard no_grad;
+  const auto weights = model->named_parameters();
+  for (auto& item : copy->named_parameters()) item.value().copy_(weights[item.key()]);
+  return copy;
+}
+
+/// In float64: in float32 rounding shows, as forwards without gradients have kernels of their own.
+TEST_P(Laws, blocks_that_run_again_in_backward_have_the_gradients_of_plain_ones) {
+  const Tensor ids = random_ids(2, 70);
+  CausalLm model = wide_copy(model_);
+  const auto expected = gradients_of_hidden(model, ids);
+  ComputePlan plan = model->plan();
+  plan.checkpoints_activations = true;
+  model->prepare(plan);
+  expect_gradients(model, gradients_of_hidden(model, ids), expected, 1e-9);
+}
+
+TEST_P(Laws, rows_whose_tokens_ranks_share_have_the_gradients_of_whole_ones) {
+  if (!std::ranges::all_of(model_->config().mixer_types, &MixerKind::splits_rows))
+    GTEST_SKIP() << "a mixer that reads whole rows";
+  for (const int64_t tokens : {7, 70}) {
+    const Tensor ids = random_ids(2, tokens);
+    CausalLm whole = wide_copy(model_);
+    const auto expected = gradients_of_hidden(whole, ids);
+    for (const int64_t count : {2, 3, 4}) {
+      StageConfig stage;
+      stage.context = tokens, stage.row_ranks = count;
+      std::vector<CausalLm> models;
+      for (int64_t i = 0; i < count; ++i) models.push_back(wide_copy(model_));
+      std::vector<Tensor> found;
+      run_ranks(count, [&](const std::shared_ptr<Communicator>& communicator) {
+        const RowPartsPointer row = new_row_parts(stage, *communicator);
+        CausalLm& model = models[static_cast<size_t>(row->index())];
+        model->split_rows(row);
+        const auto own = gradients_of_hidden(
+            model, ids.narrow(1, row->first_token(row->index()), row->tokens_of(row->index())));
+        communicator->sum(own);
+        if (row->index() == 0) found = own;
+      });
+      SCOPED_TRACE(concat(tokens, " tokens, ", count, " ranks"));
+      expect_gradients(whole, found, expected, 1e-9);
+    }
   }
 }
 

@@ -10,6 +10,7 @@
 #include "ops/lightning.h"
 #include "ops/reference/attention.h"
 #include "ops/reference/recurrence.h"
+#include "ops/short_convolution.h"
 #include "tests/support/compare.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/target.h"
@@ -57,15 +58,15 @@ class TakingTurns : public RowParts {
   Given& now_;
 };
 
-using Op = std::function<Tensor(const Tensor& q, const Tensor& k, const Tensor& v,
-                                const RowPartsPointer& row)>;
+/// Of a part's inputs [B, n, ...]; without a row, of whole ones.
+using Op = std::function<Tensor(const std::vector<Tensor>& inputs, const RowPartsPointer& row)>;
 
-/// The output and the gradients of q, k and v for dL/doutput.
+/// The output and the gradients of the inputs for dL/doutput.
 std::vector<Tensor> output_and_gradients(const Op& op, const std::vector<Tensor>& inputs,
                                          const Tensor& gradient, const RowPartsPointer& row) {
   std::vector<Tensor> leaves;
   for (const Tensor& x : inputs) leaves.push_back(x.detach().clone().requires_grad_());
-  const Tensor output = op(leaves[0], leaves[1], leaves[2], row);
+  const Tensor output = op(leaves, row);
   std::vector<Tensor> found = torch::autograd::grad({output}, leaves, {gradient});
   found.insert(found.begin(), output.detach());
   return found;
@@ -79,14 +80,15 @@ std::vector<Tensor> by_parts(const Op& op, const std::vector<Tensor>& inputs,
   std::vector<std::vector<Tensor>> pieces;
   for (int turn = 0; turn < 3; ++turn) {  // to give, forward, and backward after a right forward
     Given now(static_cast<size_t>(count));
-    pieces.assign(4, {});
+    pieces.assign(1 + inputs.size(), {});
     for (int64_t p = 0; p < count; ++p) {
       const auto row = c10::make_intrusive<TakingTurns>(p, count, tokens, before, now);
       const auto own = [&](const Tensor& x) {
         return x.narrow(1, row->first_token(p), row->tokens_of(p));
       };
-      const auto found = output_and_gradients(op, {own(inputs[0]), own(inputs[1]), own(inputs[2])},
-                                              own(gradient), row);
+      std::vector<Tensor> own_inputs;
+      for (const Tensor& x : inputs) own_inputs.push_back(own(x));
+      const auto found = output_and_gradients(op, own_inputs, own(gradient), row);
       for (size_t i = 0; i < found.size(); ++i) pieces[i].push_back(found[i]);
     }
     before = std::move(now);
@@ -98,21 +100,28 @@ std::vector<Tensor> by_parts(const Op& op, const std::vector<Tensor>& inputs,
 
 class SharedRows : public testing::TestWithParam<Target> {
  protected:
+  static int64_t head_size() { return GetParam().device == torch::kCUDA ? 64 : 16; }
+
+  static Tensor random(int64_t tokens, int64_t heads) {
+    return torch::randn({2, tokens, heads, head_size()}).to(GetParam().device, GetParam().type);
+  }
+
+  /// Queries, keys and values.
+  static std::vector<Tensor> random_heads(int64_t tokens, int64_t key_heads) {
+    return {random(tokens, kHeads), random(tokens, key_heads), random(tokens, key_heads)};
+  }
+
   /// Compares the op by parts with the definition of the whole, both on inputs as the target has
-  /// them.
-  void expect_like(const Op& op, const Op& definition, int64_t key_heads) {
+  /// them; make(tokens) is these.
+  void expect_like(const Op& op, const Op& definition,
+                   const std::function<std::vector<Tensor>(int64_t)>& make) {
     const Target& target = GetParam();
     if (target.device == torch::kCUDA) HYPENET_SKIP_WITHOUT_GPU();
     torch::manual_seed(1);
-    const int64_t B = 2, d = target.device == torch::kCUDA ? 64 : 16;
-    const auto random = [&](int64_t tokens, int64_t heads) {
-      return torch::randn({B, tokens, heads, d}).to(target.device, target.type);
-    };
     std::vector<int64_t> lengths = {7, 33, 129};
     if (target.device == torch::kCUDA) lengths.push_back(2048);  // by whole blocks: cuDNN
     for (const int64_t tokens : lengths) {
-      const std::vector<Tensor> inputs = {random(tokens, kHeads), random(tokens, key_heads),
-                                          random(tokens, key_heads)};
+      const std::vector<Tensor> inputs = make(tokens);
       const Tensor gradient = random(tokens, kHeads);
       std::vector<Tensor> exact;
       for (const Tensor& x : inputs) exact.push_back(x.to(torch::kCPU, torch::kFloat64));
@@ -132,26 +141,96 @@ class SharedRows : public testing::TestWithParam<Target> {
 };
 
 TEST_P(SharedRows, attention_is_that_of_whole_rows) {
-  expect_like(
-      row_attention,
-      [](const Tensor& q, const Tensor& k, const Tensor& v, const RowPartsPointer&) {
-        return reference::causal_attention(q, k, v);
-      },
-      2);
+  expect_like([](const std::vector<Tensor>& x,
+                 const RowPartsPointer& row) { return row_attention(x[0], x[1], x[2], row); },
+              [](const std::vector<Tensor>& x, const RowPartsPointer&) {
+                return reference::causal_attention(x[0], x[1], x[2]);
+              },
+              [](int64_t tokens) { return random_heads(tokens, 2); });
 }
 
-Recurrence lightning(const Tensor& q, const Tensor& k, const Tensor& v) {
-  return {
-      .q = q, .k = k, .v = v, .decay = lightning_decay(q.size(2)).to(q.device()), .scale = 0.25};
+Tensor shared(const Recurrence& input, const RowPartsPointer& row) {
+  return row ? row_recurrence(input, row) : reference::recurrence(input).output;
+}
+
+Recurrence lightning(const std::vector<Tensor>& x) {
+  return {.q = x[0],
+          .k = x[1],
+          .v = x[2],
+          .decay = lightning_decay(x[0].size(2)).to(x[0].device()),
+          .scale = 0.25};
 }
 
 TEST_P(SharedRows, lightning_attention_is_that_of_whole_rows) {
-  expect_like([](const Tensor& q, const Tensor& k, const Tensor& v,
-                 const RowPartsPointer& row) { return row_recurrence(lightning(q, k, v), row); },
-              [](const Tensor& q, const Tensor& k, const Tensor& v, const RowPartsPointer&) {
-                return reference::recurrence(lightning(q, k, v)).output;
-              },
-              kHeads);
+  const auto op = [](const std::vector<Tensor>& x, const RowPartsPointer& row) {
+    return shared(lightning(x), row);
+  };
+  expect_like(op, op, [](int64_t tokens) { return random_heads(tokens, kHeads); });
+}
+
+/// The decay and beta of inputs [B, T, H, d] are their first number of a head, or all of them.
+Recurrence varying(const std::vector<Tensor>& x, bool is_by_channel, bool is_delta) {
+  const Tensor decay = x[3].abs() * 0.2;
+  return {.q = x[0],
+          .k = x[1],
+          .v = x[2],
+          .decay = is_by_channel ? decay : decay.select(3, 0),
+          .beta = is_delta ? x[4].select(3, 0).sigmoid() * 2 : Tensor(),
+          .is_delta = is_delta,
+          .scale = 0.25};
+}
+
+/// Queries, unit keys and values, and what `varying` makes its decay and beta of.
+std::vector<Tensor> with_unit_keys(std::vector<Tensor> heads, const std::vector<Tensor>& more) {
+  heads[1] = heads[1] / heads[1].norm(2, -1, true);
+  heads.insert(heads.end(), more.begin(), more.end());
+  return heads;
+}
+
+TEST_P(SharedRows, the_delta_rule_with_a_decay_a_head_is_that_of_whole_rows) {
+  const auto op = [](const std::vector<Tensor>& x, const RowPartsPointer& row) {
+    return shared(varying(x, false, true), row);
+  };
+  expect_like(op, op, [](int64_t T) {
+    return with_unit_keys(random_heads(T, kHeads), {random(T, kHeads), random(T, kHeads)});
+  });
+}
+
+TEST_P(SharedRows, the_delta_rule_with_a_decay_a_channel_is_that_of_whole_rows) {
+  const auto op = [](const std::vector<Tensor>& x, const RowPartsPointer& row) {
+    return shared(varying(x, true, true), row);
+  };
+  expect_like(op, op, [](int64_t T) {
+    return with_unit_keys(random_heads(T, kHeads), {random(T, kHeads), random(T, kHeads)});
+  });
+}
+
+TEST_P(SharedRows, decays_that_vary_alone_are_those_of_whole_rows) {
+  const auto op = [](const std::vector<Tensor>& x, const RowPartsPointer& row) {
+    return shared(varying(x, true, false), row);
+  };
+  expect_like(op, op, [](int64_t T) {
+    return with_unit_keys(random_heads(T, kHeads), {random(T, kHeads)});
+  });
+}
+
+TEST_P(SharedRows, short_convolutions_go_on_from_the_parts_before) {
+  torch::manual_seed(2);
+  constexpr int64_t kTaps = 4;
+  const Tensor taps = torch::randn({kHeads * head_size(), 1, kTaps}).to(GetParam().type);
+  const auto op = [&](const std::vector<Tensor>& x, const RowPartsPointer& row) {
+    const Tensor a = x[0].flatten(2), b = x[1].flatten(2);  // of one head, and of three
+    const Tensor weight = taps.to(x[0].options());
+    std::vector<Tensor> tails(2);
+    if (row) tails = row_tails({a, b}, kTaps - 1, row);
+    return torch::cat({short_convolution(a, weight.narrow(0, 0, a.size(2)), tails[0]),
+                       short_convolution(b, weight.narrow(0, a.size(2), b.size(2)), tails[1])},
+                      2)
+        .unflatten(2, {kHeads, head_size()});
+  };
+  expect_like(op, op, [](int64_t tokens) {
+    return std::vector<Tensor>{random(tokens, 1), random(tokens, 3)};
+  });
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -177,13 +256,15 @@ TEST(RowPartsTest, parts_cover_a_row_and_differ_by_a_token_at_most) {
   }
 }
 
-TEST(RowPartsTest, other_recurrences_are_refused) {
+TEST(RowPartsTest, rows_that_go_on_or_are_packed_are_refused) {
   Given none(1);
   const auto row = c10::make_intrusive<TakingTurns>(0, 1, 5, none, none);
-  Recurrence input =
-      lightning(torch::ones({1, 5, 2, 16}), torch::ones({1, 5, 2, 16}), torch::ones({1, 5, 2, 16}));
-  input.beta = torch::ones({1, 5, 2});
-  EXPECT_ERROR(row_recurrence(input, row), "expected a constant decay per head and no state");
+  const Tensor ones = torch::ones({1, 5, 2, 16});
+  Recurrence input = lightning({ones, ones, ones});
+  input.state = torch::zeros({1, 2, 16, 16});
+  EXPECT_ERROR(row_recurrence(input, row), "expected neither offsets nor a state, found a state");
+  input.offsets = torch::tensor({0, 5}), input.state = Tensor();
+  EXPECT_ERROR(row_recurrence(input, row), "found offsets");
 }
 
 }  // namespace

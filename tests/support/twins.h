@@ -28,14 +28,16 @@ inline void copy_weights(CausalLm& to, const CausalLm& from, const std::string& 
   }
 }
 
-/// Twins with mixers of their own and all else the teacher's.
+/// Twins with mixers of their own, of these kinds, and all else the teacher's.
 inline CausalLm new_twins(const CausalLm& teacher, uint64_t seed,
-                          std::string_view mixer = "lightning-attn") {
-  const auto& config = teacher->config();
-  CausalLm twins =
-      spread_model(hypenet_config(config, mixer_types(config.num_hidden_layers, {}, mixer)), seed);
+                          const std::vector<const MixerKind*>& kinds) {
+  CausalLm twins = spread_model(hypenet_config(teacher->config(), kinds), seed);
   copy_weights(twins, teacher, ".self_attn.", false);
   return twins;
+}
+inline CausalLm new_twins(const CausalLm& teacher, uint64_t seed,
+                          std::string_view mixer = "lightning-attn") {
+  return new_twins(teacher, seed, mixer_types(teacher->config().num_hidden_layers, {}, mixer));
 }
 
 /// The teacher with layer `replaced` of the twins, built from scratch; -1: the teacher.
@@ -44,7 +46,7 @@ inline CausalLm replaced_model(const CausalLm& teacher, const CausalLm& twins, i
   const auto& other = twins->config();
   config.mixers = other.mixers;
   if (replaced >= 0) {
-    config.mixer_types[static_cast<size_t>(replaced)] = other.mixer_types.front();
+    config.mixer_types[static_cast<size_t>(replaced)] = other.mixer_types[static_cast<size_t>(replaced)];
   }
   CausalLm model(config);
   const std::string layer = concat("model.layers.", replaced, ".self_attn.");

@@ -84,14 +84,23 @@ void DeltaMixer::draw_own_parameters() {
 
 Tensor DeltaMixer::forward(const Tensor& x, const Context& context) {
   Brought in = project_tokens(x);
-  for (size_t i = 0; i < in.qkv.size(); ++i) {
-    Tensor y = context.to_rows(in.qkv[i]);
+  for (Tensor& y : in.qkv) {
+    y = context.to_rows(y);
     if (context.valid.defined()) y = y * context.valid;
-    if (convolutions_[i]) y = short_convolution(y, convolutions_[i]->weight);
-    in.qkv[i] = activated(y);
+  }
+  std::vector<Tensor> tails(in.qkv.size());
+  if (context.row && form_.taps > 1) {
+    tails = row_tails({in.qkv.begin(), in.qkv.end()}, form_.taps - 1, context.row);
+  }
+  for (size_t i = 0; i < in.qkv.size(); ++i) {
+    Tensor& y = in.qkv[i];
+    if (convolutions_[i]) y = short_convolution(y, convolutions_[i]->weight, tails[i]);
+    y = activated(y);
   }
   in.decay = context.to_rows(in.decay), in.beta = context.to_rows(in.beta);
-  const Tensor o = recurrence(recurrence_of(in, context.angles)).output;  // [B, T, H, dv]
+  const Recurrence input = recurrence_of(in, context.angles);
+  const Tensor o =  // [B, T, H, dv]
+      context.row ? row_recurrence(input, context.row) : recurrence(input).output;
   const Tensor of_nodes = context.from_rows(o.flatten(2));
   return o_proj_(gated(split_heads(of_nodes, form_.heads), in.gate));
 }

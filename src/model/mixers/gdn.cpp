@@ -63,6 +63,7 @@ MixerWork work_of(const ModelConfig& config, double context) {
 const MixerKind kGdnMixer = {.name = "gdn",
                              .title = "Gated DeltaNet",
                              .is_recurrent = true,
+                             .splits_rows = true,
                              .make = make_gdn,
                              .parts = parts_of,
                              .has_step_kernels = has_step_kernels,

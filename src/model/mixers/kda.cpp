@@ -53,6 +53,7 @@ MixerWork work_of(const ModelConfig& config, double context) {
 const MixerKind kKdaMixer = {.name = "kda",
                              .title = "Kimi Delta Attention",
                              .is_recurrent = true,
+                             .splits_rows = true,
                              .make = make_kda,
                              .parts = parts_of,
                              .has_step_kernels = has_step_kernels,
