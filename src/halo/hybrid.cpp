@@ -55,7 +55,8 @@ NamedTensors hybrid_weights(const Checkpoint& teacher, const Checkpoint& aligned
   const std::vector<int64_t> shape = {config.num_attention_heads * config.head_dim,
                                       config.hidden_size};
   for (const int64_t layer : attention_layers) {
-    const auto type = aligned.tensor(mixer_tensor(layer, "o_proj.weight")).scalar_type();
+    const std::string norm = concat("model.layers.", layer, ".input_layernorm.weight");
+    const auto type = aligned.tensor(norm).scalar_type();
     tensors.emplace_back(mixer_tensor(layer, "o_gate.weight"),
                          new_gate(shape, layer, options, type));
   }

@@ -22,11 +22,11 @@ constexpr Description kDescriptions[] = {
     {"model", "config.json of the new model, written out: Qwen3, Qwen2, Llama or HypeNet"},
     {"seed", "of everything that is drawn: gates, order of the text, prompts"},
     {"gate_std",
-     "standard deviation of the new gates' weights (z_proj, o_gate; those of gdn and kda start as "
-     "published)"},
+     "standard deviation of the new gates' weights (z_proj, o_gate; those of other mixers than "
+     "lightning-attn start as docs/mixers.md says)"},
     {"mixer",
-     "what the recurrent layers are: lightning-attn (so is null), gdn (Gated DeltaNet) or kda (Kimi "
-     "Delta Attention)"},
+     "what the recurrent layers are: lightning-attn (so is null), gdn (Gated DeltaNet), kda (Kimi "
+     "Delta Attention), mamba2, nha (Native Hybrid Attention), rwkv7 or supra"},
     {"mixers",
      "instead of mixer, a name for each layer of the teacher: what it is if it becomes recurrent"},
     {"attn_logits_scaling",

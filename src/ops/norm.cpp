@@ -238,12 +238,11 @@ Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
   return forward({.x = x.contiguous(), .weight = own.contiguous(), .eps = eps}, false).y;
 }
 
-Tensor l2_norm(const Tensor& x) {
-  constexpr double kEps = 1e-6;
+Tensor l2_norm(const Tensor& x, double eps) {
   const int64_t n = x.size(-1);
   const auto root = std::sqrt(static_cast<double>(n));
   const Tensor weight = torch::full({n}, 1 / root, x.options().dtype(sum_type(x)));
-  return rms_norm(x, weight, kEps / static_cast<double>(n));
+  return rms_norm(x, weight, eps / static_cast<double>(n));
 }
 
 SumAndNorm add_rms_norm(const Tensor& x, const Tensor& delta, const Tensor& weight, double eps) {

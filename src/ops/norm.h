@@ -15,9 +15,9 @@ using torch::Tensor;
 /// and gates").
 Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps);
 
-/// x / sqrt(sum(x^2) + 1e-6) over the last dimension: x [..., n] of length 1, in x's type.
+/// x / sqrt(sum(x^2) + eps) over the last dimension: x [..., n] of length 1, in x's type.
 /// Differentiable; the kernels are those of rms_norm.
-Tensor l2_norm(const Tensor& x);
+Tensor l2_norm(const Tensor& x, double eps = 1e-6);
 
 struct SumAndNorm {
   Tensor sum, normed;  // [..., n]

@@ -1,8 +1,7 @@
 // Which chunked form, and the one for decays that vary and for the delta rule: tensor code that
 // autograd differentiates. No exponent is positive: exp(-G) overflows, and what is not used is
 // masked before it is formed.
-#include <limits>
-
+#include "ops/chunks.h"
 #include "ops/form.h"
 #include "ops/recurrence_forms.h"
 #include "ops/types.h"
@@ -11,22 +10,6 @@ namespace hypenet {
 namespace {
 
 constexpr int64_t kBlock = 16;  // tokens that are compared channel by channel
-
-/// [B, T, H, d] in chunks of C tokens, [B, H, N, C, d]. The zeros after the last token fade nothing
-/// and add nothing.
-Tensor split(const Tensor& x, int64_t C, torch::ScalarType type) {
-  const int64_t T = x.size(1), N = (T + C - 1) / C;
-  const Tensor wide = at::constant_pad_nd(x.to(type).transpose(1, 2), {0, 0, 0, N * C - T});
-  return wide.unflatten(2, {N, C});
-}
-
-/// exp(G_i - G_j) for j <= i, else 0: [.., C, c] -> [.., C, C, c].
-Tensor kept_between(const Tensor& G) {
-  const int64_t C = G.size(-2);
-  const Tensor later = torch::ones({C, C}, G.options().dtype(torch::kBool)).triu_(1).unsqueeze(-1);
-  const Tensor lag = G.unsqueeze(-2) - G.unsqueeze(-3);
-  return lag.masked_fill(later, -std::numeric_limits<double>::infinity()).exp();
-}
 
 /// x [.., n, s, d] times y [.., m, d]: [.., n, s, m].
 Tensor products(const Tensor& x, const Tensor& y) {
@@ -60,16 +43,16 @@ struct Chunks {
     const torch::ScalarType type = sum_type(input.q);
     const int64_t B = input.q.size(0), T = input.q.size(1), H = input.q.size(2);
     const Tensor decay = decay_of_tokens(input).expand({B, T, H, -1});
-    const Tensor G = -split(decay, C, type).cumsum(3), last = G.narrow(3, C - 1, 1);
-    const Tensor q = split(input.q, C, type) * input.scale, k = split(input.k, C, type);
+    const Tensor G = -in_chunks(decay, C, type).cumsum(3), last = G.narrow(3, C - 1, 1);
+    const Tensor q = in_chunks(input.q, C, type) * input.scale, k = in_chunks(input.k, C, type);
     const Tensor readers = input.is_delta ? torch::stack({q, k}, 4) : q.unsqueeze(4);
     const Tensor scores = decayed_products(readers, k, G);
     within = scores.select(4, 0);
     queries = q * G.exp();
     keys = k * (last - G).exp();
     across = last.exp().transpose(3, 4);
-    values = split(input.v, C, type);
-    const Tensor beta = input.beta.defined() ? split(input.beta.unsqueeze(-1), C, type) : Tensor();
+    values = in_chunks(input.v, C, type);
+    const Tensor beta = input.beta.defined() ? in_chunks(input.beta.unsqueeze(-1), C, type) : Tensor();
     if (beta.defined()) values = values * beta;
     if (!input.is_delta) return;
     forgotten = k * G.exp();

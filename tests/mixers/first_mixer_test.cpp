@@ -5,10 +5,18 @@
 #include "halo/twins/gdn.h"
 #include "halo/twins/kda.h"
 #include "halo/twins/lightning.h"
+#include "halo/twins/mamba2.h"
+#include "halo/twins/nha.h"
+#include "halo/twins/rwkv7.h"
+#include "halo/twins/supra.h"
 #include "model/mixers/attention.h"
 #include "model/mixers/gdn.h"
 #include "model/mixers/kda.h"
 #include "model/mixers/lightning.h"
+#include "model/mixers/mamba2.h"
+#include "model/mixers/nha.h"
+#include "model/mixers/rwkv7.h"
+#include "model/mixers/supra.h"
 #include "ops/gating.h"
 
 namespace hypenet {
@@ -153,13 +161,15 @@ TEST(DecayedMean, is_the_weighted_mean_of_what_came) {
 
 std::span<const MixerKind* const> mixer_kinds() {
   static constexpr const MixerKind* kKinds[] = {&kAttentionMixer, &kLightningMixer, &kGdnMixer,
-                                                &kKdaMixer, &kDecayedMean};
+                                                &kKdaMixer,       &kMamba2Mixer,    &kNhaMixer,
+                                                &kRwkv7Mixer,     &kSupraMixer,     &kDecayedMean};
   return kKinds;
 }
 
 std::span<const TwinRule* const> twin_rules() {
-  static constexpr const TwinRule* kRules[] = {&kLightningTwin, &kGdnTwin, &kKdaTwin,
-                                               &kDecayedMeanTwin};
+  static constexpr const TwinRule* kRules[] = {&kLightningTwin, &kGdnTwin,        &kKdaTwin,
+                                               &kMamba2Twin,    &kNhaTwin,        &kRwkv7Twin,
+                                               &kSupraTwin,     &kDecayedMeanTwin};
   return kRules;
 }
 

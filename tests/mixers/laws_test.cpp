@@ -8,6 +8,9 @@
 #include "model/causal_lm.h"
 #include "model/mixers/gdn.h"
 #include "model/mixers/kda.h"
+#include "model/mixers/mamba2.h"
+#include "model/mixers/nha.h"
+#include "model/mixers/rwkv7.h"
 #include "tests/support/sequence_rows.h"
 #include "tests/support/shared_memory_ranks.h"
 #include "tests/support/tiny_model.h"
@@ -30,7 +33,9 @@ struct Model {
 ModelConfig hybrid_of(std::string_view mixer) {
   ModelConfig teacher = tiny_teacher_config();
   teacher.num_hidden_layers = 3;
-  return hypenet_config(teacher, mixer_types(3, {1}, mixer));
+  ModelConfig config = hypenet_config(teacher, mixer_types(3, {1}, mixer));
+  config.mixers.of<NhaConfig>().window_size = 8;  // that tokens leave
+  return config;
 }
 
 std::vector<Model> models() {
@@ -58,6 +63,17 @@ std::vector<Model> models() {
   bounded.use_conv = bounded.use_gate_bias = true, bounded.lower_bound = -5;
   kda.attention_bias = true;
   all.push_back({"kda with convolution", kda});
+  ModelConfig mamba = hybrid_of("mamba2"), rwkv = hybrid_of("rwkv7");
+  auto& published = mamba.mixers.of<Mamba2Config>();
+  published.conv_init = "random", published.hidden_act = "silu";
+  published.use_qk_norm = published.use_rope = published.use_z_bias = false;
+  mamba.attention_bias = true;
+  all.push_back({"mamba2 as published", mamba});
+  auto& shifted = rwkv.mixers.of<Rwkv7Config>();
+  shifted.use_tokenshift = shifted.use_bonus = shifted.balance_state = true;
+  shifted.use_rope = shifted.use_qk_norm = shifted.groupnorm_att = false;
+  shifted.num_key_value_heads = 4, shifted.gate_rank_type = 1;
+  all.push_back({"rwkv7 with token shift", rwkv});
   return all;
 }
 

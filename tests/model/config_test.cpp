@@ -9,6 +9,10 @@
 #include "model/mixers/gdn.h"
 #include "model/mixers/kda.h"
 #include "model/mixers/lightning.h"
+#include "model/mixers/mamba2.h"
+#include "model/mixers/nha.h"
+#include "model/mixers/rwkv7.h"
+#include "model/mixers/supra.h"
 #include "tests/support/expect_error.h"
 
 namespace hypenet {
@@ -279,9 +283,9 @@ TEST(ModelConfigErrors, of_hypenets_name_key_expected_and_found) {
     json[key] = value;
     return parse(json);
   };
-  EXPECT_ERROR(with("mixer_types", {"attn", "mamba2", "attn"}),
-               "config.json: mixer_types[1]: expected \"attn\", \"lightning-attn\", \"gdn\" or "
-               "\"kda\", found \"mamba2\"");
+  EXPECT_ERROR(with("mixer_types", {"attn", "rwkv4", "attn"}),
+               "config.json: mixer_types[1]: expected \"attn\", \"lightning-attn\", \"gdn\", "
+               "\"kda\", \"mamba2\", \"nha\", \"rwkv7\" or \"supra\", found \"rwkv4\"");
   EXPECT_ERROR(with("mixer_types", {"attn", "attn"}),
                "config.json: mixer_types has 2 entries, num_hidden_layers is 3");
   EXPECT_ERROR(with("lightning_nkv", 3),
@@ -331,6 +335,49 @@ TEST(ModelConfigErrors, of_delta_mixers_name_key_expected_and_found) {
   EXPECT_ERROR(with("kda", "kda_lower_bound", -6),
                "kda_lower_bound: expected null, or a number from -5 to below 0, found -6");
   EXPECT_ERROR(with("kda", "kda_num_heads", 0), "kda_num_heads: expected more than 0, found 0");
+}
+
+TEST(ModelConfigTest, sizes_of_further_mixers_follow_from_attention_s_where_they_are_not_given) {
+  const auto mamba = parse(json_with_mixer("mamba2")).mixers.of<Mamba2Config>();
+  EXPECT_EQ(std::vector({mamba.num_heads, mamba.num_key_value_heads, mamba.head_dim}),
+            (std::vector<int64_t>{4, 2, 32}));
+  const auto nha = parse(json_with_mixer("nha", {{"nha_num_slots", 8}})).mixers.of<NhaConfig>();
+  EXPECT_EQ(std::vector({nha.num_heads, nha.num_key_value_heads, nha.head_dim, nha.num_slots}),
+            (std::vector<int64_t>{4, 2, 32, 8}));
+  const auto rwkv = parse(json_with_mixer("rwkv7")).mixers.of<Rwkv7Config>();
+  EXPECT_EQ(std::vector({rwkv.num_heads, rwkv.num_key_value_heads, rwkv.head_size}),
+            (std::vector<int64_t>{4, 2, 32}));
+  Rwkv7Config ranks;
+  ranks.use_ranks_of(2048);
+  EXPECT_EQ(std::vector({ranks.lora_rank_decay, ranks.lora_rank_iclr, ranks.lora_rank_gate}),
+            (std::vector<int64_t>{96, 96, 256}));
+  const auto supra = parse(json_with_mixer("supra")).mixers.of<SupraConfig>();
+  EXPECT_EQ(std::vector({supra.n_heads, supra.n_heads_kv, supra.qk_head_dim}),
+            (std::vector<int64_t>{4, 2, 32}));
+}
+
+TEST(ModelConfigErrors, of_further_mixers_name_key_expected_and_found) {
+  const auto with = [](const char* mixer, const char* key, const Json& value) {
+    return parse(json_with_mixer(mixer, {{key, value}}));
+  };
+  EXPECT_ERROR(with("mamba2", "mamba2_num_key_value_heads", 3),
+               "mamba2_num_key_value_heads: expected a divisor of mamba2_num_heads 4, found 3");
+  EXPECT_ERROR(with("mamba2", "mamba2_conv_init", "zero"),
+               "mamba2_conv_init: expected \"random\" or \"identity\", found \"zero\"");
+  EXPECT_ERROR(with("mamba2", "mamba2_hidden_act", "relu"),
+               "mamba2_hidden_act: expected null or \"silu\", found \"relu\"");
+  EXPECT_ERROR(with("nha", "nha_num_slots", 0), "nha_num_slots: expected more than 0, found 0");
+  EXPECT_ERROR(with("nha", "nha_gate_logit_normalizer", 0),
+               "nha_gate_logit_normalizer: expected more than 0, found 0");
+  EXPECT_ERROR(with("nha", "nha_head_dim", 7), "nha_head_dim: expected an even size (RoPE), found 7");
+  EXPECT_ERROR(with("rwkv7", "rwkv7_use_v_first", true), "rwkv7_use_v_first: expected false");
+  EXPECT_ERROR(with("rwkv7", "rwkv7_gate_rank_type", 3),
+               "rwkv7_gate_rank_type: expected 1 or 2, found 3");
+  EXPECT_ERROR(with("rwkv7", "rwkv7_group_norm_eps", -1),
+               "rwkv7_group_norm_eps: expected null or more than 0, found -1");
+  EXPECT_ERROR(with("supra", "supra_qk_norm", true), "supra_qk_norm: expected false, found true");
+  EXPECT_ERROR(with("supra", "supra_n_heads_kv", 3),
+               "supra_n_heads_kv: expected a divisor of supra_n_heads 4, found 3");
 }
 
 }  // namespace

@@ -2,28 +2,19 @@
 // (tests/data/mixers). The laws that hold for any weights are in tests/mixers.
 #include "model/mixers/delta_rule.h"
 
-#include <gtest/gtest.h>
-#include <torch/autograd.h>
-
 #include <cmath>
 
 #include "model/mixers/gdn.h"
 #include "model/mixers/kda.h"
-#include "store/safetensors.h"
+#include "tests/support/mixer_layers.h"
 
 namespace hypenet {
 namespace {
 
-struct Layer {
-  const char* name;
-  const MixerKind* kind;
-  const char* fixture;
-  void (*configure)(ModelConfig& config);
-};
+using testing_support::MixerLayer;
+using testing_support::StoredMixer;
 
-void PrintTo(const Layer& layer, std::ostream* out) { *out << layer.name; }
-
-const Layer kLayers[] = {
+const MixerLayer kLayers[] = {
     {"gdn_of_hypenet", &kGdnMixer, "layer0",
      [](ModelConfig& config) {
        config.mixers.of<GdnConfig>() = {.nh = 4,
@@ -66,62 +57,29 @@ const Layer kLayers[] = {
                                         .use_gate_bias = true};
      }}};
 
-/// The name in the file; layer2 of kda has those of flash-linear-attention.
-std::string stored_name(std::string name, const SafetensorsFile& file, const std::string& prefix) {
-  if (file.contains(prefix + name)) return prefix + name;
-  for (const auto& [own, other] :
-       {std::pair{"_a_proj", "_proj.0"}, std::pair{"_b_proj", "_proj.1"}}) {
-    if (const size_t place = name.find(own); place != name.npos) {
-      name.replace(place, std::string_view(own).size(), other);
-      break;
-    }
+/// flash-linear-attention's names of kda's low-rank parts.
+void use_published_names(TokenMixer& mixer, const StoredMixer& stored) {
+  auto own = mixer.named_parameters();
+  for (const auto& [name, published] :
+       {std::pair{"f_a_proj.weight", "p.f_proj.0.weight"},
+        std::pair{"f_b_proj.weight", "p.f_proj.1.weight"},
+        std::pair{"g_a_proj.weight", "p.g_proj.0.weight"},
+        std::pair{"g_b_proj.weight", "p.g_proj.1.weight"},
+        std::pair{"g_b_proj.bias", "p.g_proj.1.bias"}}) {
+    if (!stored.contains(published)) continue;
+    own[name].set_data(stored.tensor(published, own[name].scalar_type()));
   }
-  return prefix + name;
 }
 
-/// What a context of these positions holds.
-Context context_of(int64_t begin, int64_t count) {
-  Context context;
-  context.positions = torch::arange(begin, begin + count);
-  context.angles = rope_angles(context.positions, rope_frequencies(16, 10000));
-  return context;
-}
-
-double relative_error(const Tensor& found, const Tensor& expected) {
-  const Tensor wide = expected.to(torch::kFloat64);
-  return ((found.to(torch::kFloat64) - wide).abs().max() / wide.abs().max()).item<double>();
-}
-
-class DeltaLayers : public testing::TestWithParam<Layer> {
+class DeltaLayers : public testing::TestWithParam<MixerLayer> {
  protected:
-  DeltaLayers() : file_(HYPENET_TEST_DATA "/mixers/" + file_name()) {
-    config_.hidden_size = 32, config_.num_attention_heads = config_.num_key_value_heads = 4;
-    config_.head_dim = 16, config_.attn_use_rope = false;
-    config_.mixer_types = {GetParam().kind};
-    GetParam().configure(config_);
-  }
-
-  static std::string file_name() {
-    return std::string(GetParam().kind->name) + "-layers.safetensors";
-  }
-
-  Tensor tensor(const std::string& name, torch::ScalarType type) const {
-    return file_.tensor(concat(GetParam().fixture, ".", name)).to(type, false, /*copy=*/true);
-  }
-
-  /// With the file's parameters.
   std::shared_ptr<TokenMixer> mixer(torch::ScalarType type) const {
-    const auto mixer = GetParam().kind->make(config_);
-    for (auto& item : mixer->named_parameters()) {
-      const std::string prefix = concat(GetParam().fixture, ".p.");
-      const Tensor stored = file_.tensor(stored_name(item.key(), file_, prefix));
-      item.value().set_data(stored.to(type, false, true).view(item.value().sizes()));
-    }
+    const auto mixer = stored_.mixer(type);
+    use_published_names(*mixer, stored_);
     return mixer;
   }
 
-  SafetensorsFile file_;
-  ModelConfig config_;
+  StoredMixer stored_{GetParam()};
 };
 
 TEST_P(DeltaLayers, give_the_outputs_and_gradients_that_were_computed_elsewhere) {
@@ -129,52 +87,18 @@ TEST_P(DeltaLayers, give_the_outputs_and_gradients_that_were_computed_elsewhere)
        {std::pair{torch::kFloat64, 1e-6}, std::pair{torch::kFloat32, 2e-5}}) {
     SCOPED_TRACE(torch::toString(type));
     const auto mixer = this->mixer(type);
-    const Tensor x = tensor("x", type).requires_grad_();
-    const Tensor y = mixer->forward(x, context_of(0, x.size(1)));
-    EXPECT_LT(relative_error(y, tensor("y", torch::kFloat64)), tolerance);
-    std::vector<Tensor> leaves = {x}, expected = {tensor("grad.x", torch::kFloat64)};
-    for (const auto& item : mixer->named_parameters()) {
-      const std::string name = concat("grad.p.", item.key());
-      if (!file_.contains(concat(GetParam().fixture, ".", name))) continue;
-      leaves.push_back(item.value());
-      expected.push_back(tensor(name, torch::kFloat64));
-    }
-    const auto found = torch::autograd::grad({y}, leaves, {tensor("d_y", type)});
-    for (size_t i = 0; i < found.size(); ++i) {
-      EXPECT_LT(relative_error(found[i], expected[i]), tolerance) << i;
-    }
-    EXPECT_EQ(found.size() > 1, std::string_view(GetParam().fixture) == "layer0");
+    stored_.expect_results(*mixer, type, tolerance);
   }
 }
 
 TEST_P(DeltaLayers, prefill_and_steps_go_on_as_one_forward_in_every_type) {
-  const torch::NoGradGuard no_grad;
   for (const auto& [type, tolerance] :
        {std::pair{torch::kFloat64, 1e-6}, std::pair{torch::kFloat32, 1e-5},
         std::pair{torch::kBFloat16, 3e-2}}) {
-    torch::manual_seed(3);
     const auto mixer = this->mixer(type);
-    const auto states = type == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;
-    RmsNorm norm(32, 1e-6);
-    norm->to(type);
-    const Tensor h = torch::randn({1, 9, 32}).to(type), x = norm(h);
-    const Tensor expected = mixer->forward(x, context_of(0, 9))[0];
     for (int64_t cut = 1; cut <= 9; ++cut) {
       SCOPED_TRACE(c10::str(torch::toString(type), ", cut at ", cut));
-      LayerMemory memory = new_states(*GetParam().kind, config_, 1, states);
-      std::vector<Tensor> rows = {
-          mixer->prefill(x.narrow(1, 0, cut), context_of(0, cut), {.slot = 0}, memory)[0]};
-      for (int64_t t = cut; t < 9; ++t) {
-        const StepOutput output = mixer->step({h[0].narrow(0, t, 1), norm},
-                                              {.slots = torch::zeros({1}, torch::kInt32),
-                                               .positions = torch::full({1}, t, torch::kInt32),
-                                               .page_table = {},
-                                               .angles = context_of(t, 1).angles},
-                                              memory);
-        rows.push_back(torch::zeros({1, 32}, h.options()));
-        add_step(rows.back(), output);
-      }
-      EXPECT_LT(relative_error(torch::cat(rows), expected), tolerance);
+      stored_.expect_any_cut(*mixer, cut, type, tolerance);
     }
   }
 }

@@ -71,6 +71,9 @@ TEST(L2Norm, equals_its_definition) {
         [](const Inputs& x) { return l2_norm(x[0]); },
         [](const Inputs& x) { return x[0] / (x[0].square().sum(-1, true) + 1e-6).sqrt(); },
         {3 * draw({3, 5, n})});
+    expect_equals_definition([](const Inputs& x) { return l2_norm(x[0], 1e-24); },
+                             [](const Inputs& x) { return x[0] / x[0].norm(2, -1, true); },
+                             {1e-3 * draw({3, 5, n})});
   }
   EXPECT_TRUE(torch::equal(l2_norm(torch::zeros({2, 16})), torch::zeros({2, 16})));
 }

@@ -33,5 +33,17 @@ TEST(SlotStates, padding_changes_nothing) {
   }
 }
 
+TEST(StepRows, rows_of_a_slot_follow_each_other_and_padding_is_zero) {
+  const Tensor states = torch::arange(4).view({4, 1}).to(torch::kFloat32);
+  const Tensor x = torch::tensor({10.0F, 20.0F, 30.0F, 40.0F}).view({4, 1});
+  const auto add = [](const std::vector<Tensor>& inputs, const std::vector<Tensor>& own) {
+    const Tensor sum = own[0] + inputs[0];
+    return SteppedRows{sum, {sum}};
+  };
+  const Tensor y = step_rows(slots_of({2, -1, 2, 0}), {x}, {states}, add);
+  EXPECT_TRUE(torch::equal(y.flatten(), torch::tensor({12.0F, 0.0F, 42.0F, 40.0F})));
+  EXPECT_TRUE(torch::equal(states.flatten(), torch::tensor({40.0F, 1.0F, 42.0F, 3.0F})));
+}
+
 }  // namespace
 }  // namespace hypenet

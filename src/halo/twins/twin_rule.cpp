@@ -75,8 +75,28 @@ torch::Generator TeacherAttention::generator(std::string_view tensor) const {
 
 void TeacherAttention::draw(std::string_view projection, int64_t rows, int64_t columns,
                             double bound, NamedTensors& to) const {
+  to.emplace_back(name(concat(projection, ".weight")), drawn(projection, rows, columns, bound));
+}
+
+Tensor TeacherAttention::drawn(std::string_view projection, int64_t rows, int64_t columns,
+                               double bound) const {
   const Tensor unit = torch::rand({rows, columns}, generator(projection), torch::kFloat32);
-  to.emplace_back(name(concat(projection, ".weight")), ((2 * unit - 1) * bound).to(type_));
+  return ((2 * unit - 1) * bound).to(type_);
+}
+
+Tensor TeacherAttention::tensor(std::string_view part) const {
+  const std::string full = name(part);
+  return teacher_.contains(full) ? teacher_.tensor(full) : Tensor();
+}
+
+Tensor TeacherAttention::stacked(std::initializer_list<std::string_view> projections,
+                                 std::string_view part) const {
+  std::vector<Tensor> parts;
+  for (const std::string_view projection : projections) {
+    parts.push_back(tensor(concat(projection, part)));
+    if (!parts.back().defined()) return {};
+  }
+  return torch::cat(parts);
 }
 
 const TwinRule& twin_rule(std::string_view mixer, const std::string& place) {

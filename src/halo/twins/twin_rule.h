@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <span>
 #include <string>
 #include <string_view>
@@ -46,6 +47,16 @@ class TeacherAttention {
   /// N(0, gate_std) [rows, D]: the same for the same seed and layer.
   Tensor new_gate(int64_t rows) const;
 
+  /// A tensor as the teacher has it, "q_proj.weight"; undefined where it has none.
+  Tensor tensor(std::string_view part) const;
+
+  /// The same tensor of several projections, one below the other; undefined where the teacher's
+  /// have none: stacked({"q_proj", "k_proj"}, ".bias").
+  Tensor stacked(std::initializer_list<std::string_view> projections, std::string_view part) const;
+
+  /// A norm's weight; ones of this size where the teacher has no such norm.
+  void copy_norm(std::string_view name, int64_t size, NamedTensors& to) const;
+
   /// For a new tensor: the same for the same seed, layer and tensor.
   torch::Generator generator(std::string_view tensor) const;
 
@@ -53,12 +64,14 @@ class TeacherAttention {
   void draw(std::string_view projection, int64_t rows, int64_t columns, double bound,
             NamedTensors& to) const;
 
+  /// Its numbers, in the type of the teacher's q_proj.
+  Tensor drawn(std::string_view projection, int64_t rows, int64_t columns, double bound) const;
+
   std::string name(std::string_view part) const { return mixer_tensor(layer_, part); }
+  int64_t layer() const { return layer_; }
+  torch::ScalarType type() const { return type_; }
 
  private:
-  /// A norm's weight; ones of this size where the teacher has no such norm.
-  void copy_norm(std::string_view name, int64_t size, NamedTensors& to) const;
-
   const Checkpoint& teacher_;
   const ModelConfig& config_;
   int64_t layer_;

@@ -13,11 +13,6 @@ namespace {
 
 constexpr std::array<const char*, 3> kConvolutions = {"q_conv1d", "k_conv1d", "v_conv1d"};
 
-/// [B, T, heads, d] with each head `all` / heads times in place.
-Tensor repeated(const Tensor& x, int64_t all) {
-  return x.size(2) == all ? x : x.repeat_interleave(all / x.size(2), 2);
-}
-
 }  // namespace
 
 std::vector<StatePart> delta_parts(const DeltaForm& form) {
@@ -51,8 +46,9 @@ MixerWork delta_work(const ModelConfig& config, const DeltaForm& form, double co
           .backward = 11 * within + 14 * across + 2 * taps};
 }
 
-ShortConvolutionImpl::ShortConvolutionImpl(int64_t channels, int64_t taps) {
+ShortConvolutionImpl::ShortConvolutionImpl(int64_t channels, int64_t taps, bool has_bias) {
   weight = register_parameter("weight", torch::empty({channels, 1, taps}));
+  if (has_bias) bias = register_parameter("bias", torch::zeros({channels}));
 }
 
 DeltaMixer::DeltaMixer(const ModelConfig& config, const DeltaForm& form) : form_(form) {
@@ -173,11 +169,11 @@ Recurrence DeltaMixer::recurrence_of(const Brought& in, const RopeAngles& angles
   const int64_t H = form_.heads;
   const auto unit = [&](const Tensor& x, int64_t heads, const RmsNorm& norm) {
     const Tensor y = norm_and_rotate(split_heads(x, heads), norm, form_.has_rope, angles);
-    return repeated(l2_norm(y), H);
+    return repeat_heads(l2_norm(y), H);
   };
   return {.q = unit(in.qkv[0], form_.query_heads, q_norm_),
           .k = unit(in.qkv[1], form_.key_heads, k_norm_),
-          .v = repeated(split_heads(in.qkv[2], form_.value_heads), H),
+          .v = repeat_heads(split_heads(in.qkv[2], form_.value_heads), H),
           .decay = in.decay.size(-1) == H ? in.decay : split_heads(in.decay, H),
           .beta = in.beta,
           .is_delta = true,

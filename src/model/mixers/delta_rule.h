@@ -42,11 +42,11 @@ MixerWork delta_work(const ModelConfig& config, const DeltaForm& form, double co
 /// MixerKind::has_step_kernels.
 bool has_delta_step_kernels(const DeltaForm& form);
 
-/// The weight [channels, 1, taps] of ops/short_convolution.h.
+/// The weight [channels, 1, taps] of ops/short_convolution.h, and a bias [channels] or none.
 class ShortConvolutionImpl : public torch::nn::Module {
  public:
-  ShortConvolutionImpl(int64_t channels, int64_t taps);
-  Tensor weight;
+  ShortConvolutionImpl(int64_t channels, int64_t taps, bool has_bias = false);
+  Tensor weight, bias;
 };
 TORCH_MODULE(ShortConvolution);
 

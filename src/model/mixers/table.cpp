@@ -4,13 +4,18 @@
 #include "model/mixers/gdn.h"
 #include "model/mixers/kda.h"
 #include "model/mixers/lightning.h"
+#include "model/mixers/mamba2.h"
 #include "model/mixers/mixer_kind.h"
+#include "model/mixers/nha.h"
+#include "model/mixers/rwkv7.h"
+#include "model/mixers/supra.h"
 
 namespace hypenet {
 
 std::span<const MixerKind* const> mixer_kinds() {
   static constexpr const MixerKind* kKinds[] = {&kAttentionMixer, &kLightningMixer, &kGdnMixer,
-                                                &kKdaMixer};
+                                                &kKdaMixer,       &kMamba2Mixer,    &kNhaMixer,
+                                                &kRwkv7Mixer,     &kSupraMixer};
   return kKinds;
 }
 

@@ -38,6 +38,10 @@ Tensor split_heads(const Tensor& x, int64_t heads) {
   return x.unflatten(-1, {heads, x.size(-1) / heads});
 }
 
+Tensor repeat_heads(const Tensor& x, int64_t heads) {
+  return x.size(2) == heads ? x : x.repeat_interleave(heads / x.size(2), 2);
+}
+
 Tensor norm_and_rotate(const Tensor& x, const RmsNorm& norm, bool rotates,
                        const RopeAngles& angles) {
   if (norm) return rotates ? norm->rotated(x, angles) : norm->forward(x);

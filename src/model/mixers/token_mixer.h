@@ -96,6 +96,9 @@ Tensor along_sequence(const Prefix& prefix, const std::vector<Tensor>& inputs,
 /// [B, T, heads d] -> [B, T, heads, d], a view.
 Tensor split_heads(const Tensor& x, int64_t heads);
 
+/// x [B, T, G, d] with each head `heads` / G times in place, [B, T, heads, d].
+Tensor repeat_heads(const Tensor& x, int64_t heads);
+
 /// x [B, T, heads, d], queries or keys, normed unless `norm` is empty and then rotated if
 /// `rotates`.
 Tensor norm_and_rotate(const Tensor& x, const RmsNorm& norm, bool rotates,

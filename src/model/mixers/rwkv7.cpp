@@ -1,0 +1,313 @@
+// Token shift is a short convolution of two taps, 1 and 0. Low-rank parts are published as plain
+// matrices that tokens are multiplied by from the left.
+#include "model/mixers/rwkv7.h"
+
+#include <cmath>
+
+#include "ops/gating.h"
+#include "ops/linear_step.h"
+#include "ops/norm.h"
+#include "ops/short_convolution.h"
+#include "ops/types.h"
+
+namespace hypenet {
+namespace {
+
+constexpr double kUnitEps = 1e-24;  // of a length squared
+
+void read_config(const Json& keys, const std::string& place, ModelConfig& config) {
+  auto& rwkv = config.mixers.of<Rwkv7Config>();
+  rwkv.num_heads = config.num_attention_heads;
+  rwkv.num_key_value_heads = config.num_key_value_heads;
+  rwkv.head_size = config.head_dim;
+  rwkv.use_ranks_of(config.hidden_size);
+  read_fields(keys, place, rwkv);
+}
+
+void check_config(const ModelConfig& config, const std::string& place) {
+  const auto& rwkv = config.mixers.of<Rwkv7Config>();
+  check_divides(place, "rwkv7_num_heads", rwkv.num_heads, "rwkv7_num_key_value_heads",
+                rwkv.num_key_value_heads);
+  check_size(place, "rwkv7_head_size", rwkv.head_size);
+  check_size(place, "rwkv7_lora_rank_decay", rwkv.lora_rank_decay);
+  check_size(place, "rwkv7_lora_rank_iclr", rwkv.lora_rank_iclr);
+  check_size(place, "rwkv7_lora_rank_gate", rwkv.lora_rank_gate);
+  HYPENET_CHECK(rwkv.gate_rank_type == 1 || rwkv.gate_rank_type == 2, place,
+                ": rwkv7_gate_rank_type: expected 1 or 2, found ", rwkv.gate_rank_type);
+  HYPENET_CHECK(rwkv.group_norm_eps.value_or(1) > 0, place,
+                ": rwkv7_group_norm_eps: expected null or more than 0, found ",
+                rwkv.group_norm_eps.value_or(1));
+  HYPENET_CHECK(!rwkv.use_v_first, place,
+                ": rwkv7_use_v_first: expected false (layers share no values here), found true");
+  if (rwkv.use_rope) check_rotated(config, place, "rwkv7_head_size", rwkv.head_size);
+}
+
+std::shared_ptr<TokenMixer> make_rwkv7(const ModelConfig& config) {
+  return std::make_shared<Rwkv7Mixer>(config);
+}
+
+std::vector<StatePart> parts_of(const ModelConfig& config) {
+  const auto& rwkv = config.mixers.of<Rwkv7Config>();
+  std::vector<StatePart> parts = {{"state", {rwkv.num_heads, rwkv.head_size, rwkv.head_size}}};
+  if (rwkv.use_tokenshift) parts.push_back({"shift", {config.hidden_size, 1}});
+  return parts;
+}
+
+bool has_step_kernels(const ModelConfig& /*config*/) { return false; }
+
+int64_t rope_size(const ModelConfig& config) {
+  const auto& rwkv = config.mixers.of<Rwkv7Config>();
+  return rwkv.use_rope ? rwkv.head_size : 0;
+}
+
+/// Of a chunk of C: four products of scores, what they weigh, and the solution; of the state what
+/// is read and written by three factors.
+MixerWork work_of(const ModelConfig& config, double context) {
+  constexpr double kChunk = 16;
+  const auto& rwkv = config.mixers.of<Rwkv7Config>();
+  const int64_t H = rwkv.num_heads, N = rwkv.head_size, D = config.hidden_size;
+  MixerWork work = projection_work(config, H, rwkv.num_key_value_heads, N, rwkv.has_gate_matrix());
+  const int64_t ranks = rwkv.lora_rank_decay + rwkv.lora_rank_iclr +
+                        (rwkv.has_gate_matrix() ? 0 : rwkv.lora_rank_gate);
+  work.input_weights += static_cast<double>(ranks * (D + H * N));
+  const auto d = static_cast<double>(N), C = std::min<double>(kChunk, context);
+  work.forward = static_cast<double>(H) * (16 * C * d + 8 * d * d);
+  work.backward = 2.2 * work.forward;
+  return work;
+}
+
+/// x [.., in] times [in, out]; rows of a step by its kernels, which give each row the same bits.
+Tensor times(const Tensor& x, const Tensor& matrix) {
+  const Tensor own = matrix.to(x.scalar_type());
+  if (x.dim() > 2) return torch::matmul(x, own);
+  const LinearWeights weights{.weight = Weight(own.t().contiguous())};
+  return linear_step({.x = x, .layers = {&weights, 1}}).front();
+}
+
+Tensor times(const Tensor& x, const Linear& layer) {
+  return x.dim() > 2 ? layer->forward(x) : apply_step(x, layer);
+}
+
+/// most sigmoid(x), in the type of sums.
+Tensor sigmoid_up_to(double most, const Tensor& x) {
+  const Tensor wide = x.to(sum_type(x));
+  return sigmoid_gate(torch::full_like(wide, most), wide);
+}
+
+/// libtorch's tanh has other last bits in the tail of a tensor than in vectors.
+Tensor tanh_of(const Tensor& x) { return (sigmoid_up_to(2, 2 * x) - 1).to(x.scalar_type()); }
+
+}  // namespace
+
+const MixerKind kRwkv7Mixer = {.name = "rwkv7",
+                               .title = "RWKV-7",
+                               .is_recurrent = true,
+                               .make = make_rwkv7,
+                               .parts = parts_of,
+                               .has_step_kernels = has_step_kernels,
+                               .rope_size = rope_size,
+                               .work = work_of,
+                               .write = write_mixer_config<Rwkv7Config>,
+                               .read = read_config,
+                               .check = check_config};
+
+void Rwkv7Config::use_ranks_of(int64_t hidden_size) {
+  const auto D = static_cast<double>(hidden_size);
+  const auto rank = [](double wanted) {
+    return 32 * std::max<int64_t>(1, std::llround(wanted / 32));
+  };
+  lora_rank_decay = lora_rank_iclr = rank(1.8 * std::sqrt(D));
+  lora_rank_gate = rank(0.6 * std::pow(D, 0.8));
+}
+
+Tensor new_rwkv7_decays(int64_t channels, double depth) {
+  const Tensor place = torch::linspace(0, 1, channels);
+  return 0.5 - 7 + 5 * place.pow(0.85 + std::sqrt(depth));
+}
+
+HeadNormImpl::HeadNormImpl(int64_t heads, int64_t size, double eps) : heads_(heads), eps_(eps) {
+  weight_ = register_parameter("weight", torch::ones({heads * size}));
+  bias_ = register_parameter("bias", torch::zeros({heads * size}));
+}
+
+Tensor HeadNormImpl::forward(const Tensor& x) const {
+  const auto own = [&](const Tensor& y) { return split_heads(y.to(x.scalar_type()), heads_); };
+  return torch::layer_norm(x, {x.size(-1)}, {}, {}, eps_) * own(weight_) + own(bias_);
+}
+
+Rwkv7Mixer::Rwkv7Mixer(const ModelConfig& config) : config_(config.mixers.of<Rwkv7Config>()) {
+  const int64_t D = config.hidden_size, H = config_.num_heads, N = config_.head_size;
+  const int64_t wide = H * N, narrow = config_.num_key_value_heads * N;
+  const bool bias = config.attention_bias;
+  q_proj_ = register_module("q_proj", Linear(D, wide, bias));
+  k_proj_ = register_module("k_proj", Linear(D, narrow, bias));
+  v_proj_ = register_module("v_proj", Linear(D, narrow, bias));
+  o_proj_ = register_module("o_proj", Linear(wide, D, config.attention_output_bias));
+  if (config_.use_qk_norm) {
+    q_norm_ = register_module("q_norm", RmsNorm(N, config.rms_norm_eps));
+    k_norm_ = register_module("k_norm", RmsNorm(N, config.rms_norm_eps));
+  }
+  const auto own = [this](const char* name, torch::IntArrayRef shape) {
+    return register_parameter(name, torch::zeros(shape));
+  };
+  const auto low_rank = [&](const char* first, const char* second, int64_t rank) {
+    return std::pair{own(first, {D, rank}), own(second, {rank, wide})};
+  };
+  w0_ = own("w0", {1, 1, wide}), a0_ = own("a0", {1, 1, wide});
+  std::tie(w1_, w2_) = low_rank("w1", "w2", config_.lora_rank_decay);
+  std::tie(a1_, a2_) = low_rank("a1", "a2", config_.lora_rank_iclr);
+  if (config_.has_gate_matrix()) {
+    gate_ = register_module("gate", Linear(D, wide, false));
+  } else {
+    std::tie(g1_, g2_) = low_rank("g1", "g2", config_.lora_rank_gate);
+  }
+  if (!config_.balance_state) k_k_ = own("k_k", {1, 1, wide}), k_a_ = own("k_a", {1, 1, wide});
+  if (config_.use_bonus) r_k_ = own("r_k", {H, N});
+  if (config_.groupnorm_att) {
+    const double eps = config_.group_norm_eps.value_or(1e-5 * static_cast<double>(N));
+    ln_x_ = register_module("ln_x", HeadNorm(H, N, eps));
+  }
+  if (!config_.use_tokenshift) return;
+  const std::vector<int64_t> share = {1, 1, D};
+  x_ = {own("x_r", share), own("x_w", share), own("x_k", share),
+        own("x_v", share), own("x_a", share), own("x_g", share)};
+}
+
+void Rwkv7Mixer::draw_own_parameters() {
+  w0_.copy_(new_rwkv7_decays(w0_.numel(), 0.5).view_as(w0_));
+  a0_.zero_();
+  if (k_k_.defined()) k_k_.fill_(0.85), k_a_.fill_(1);
+  if (r_k_.defined()) r_k_.fill_(-0.04);
+  for (const Tensor& share : {x_.r, x_.w, x_.k, x_.v, x_.a, x_.g}) {
+    if (share.defined()) share.fill_(0.5);
+  }
+}
+
+Tensor Rwkv7Mixer::forward(const Tensor& x, const Context& context) {
+  Tensor previous;
+  if (config_.use_tokenshift) {
+    Tensor rows = context.to_rows(x);
+    if (context.valid.defined()) rows = rows * context.valid;
+    previous = context.from_rows(short_convolution(rows, shift(rows)));
+  }
+  Brought in = bring(x, previous);
+  for (Tensor* y : {&in.r, &in.k, &in.v, &in.decay, &in.rate}) *y = context.to_rows(*y);
+  const DplrRecurrence tokens = recurrence_of(in, context.angles, context.valid);
+  const Tensor y = normed(dplr_recurrence(tokens).output, tokens);
+  return o_proj_(gated(context.from_rows(y), in.gate));
+}
+
+Tensor Rwkv7Mixer::prefill(const Tensor& x, const Context& context, const Prefix& prefix,
+                           LayerMemory& memory) {
+  const auto part = [&memory](size_t i, const Prefix& chunk) {
+    return std::get<RecurrentStates>(memory).parts[i].narrow(0, chunk.slot, 1);
+  };
+  Tensor previous;
+  if (config_.use_tokenshift) {
+    const auto move = [this, part](const std::vector<Tensor>& inputs, const Prefix& chunk) {
+      const Tensor tail = part(shift_part(), chunk);
+      const Tensor y = short_convolution(inputs[0], shift(inputs[0]), tail);
+      advance_tail(tail, inputs[0]);
+      return y;
+    };
+    previous = along_sequence(prefix, {x}, move);
+  }
+  const Brought in = bring(x, previous);
+  const DplrRecurrence tokens = recurrence_of(in, context.angles, {});
+  const auto mix = [part](const std::vector<Tensor>& inputs, const Prefix& chunk) {
+    const Tensor state = part(0, chunk);
+    const RecurrenceOutput found = dplr_recurrence({.r = inputs[1],
+                                                    .k = inputs[2],
+                                                    .a = inputs[3],
+                                                    .b = inputs[4],
+                                                    .v = inputs[0],
+                                                    .decay = inputs[5],
+                                                    .state = state});
+    state.copy_(found.state);
+    return found.output;
+  };
+  const Tensor o =
+      along_sequence(prefix, {tokens.v, tokens.r, tokens.k, tokens.a, tokens.b, tokens.decay}, mix);
+  return o_proj_(gated(normed(o, tokens), in.gate));
+}
+
+StepOutput Rwkv7Mixer::step(const Normed& x, const TokenRows& rows, LayerMemory& memory) {
+  const std::vector<Tensor>& parts = std::get<RecurrentStates>(memory).parts;
+  const Tensor h = x.value();
+  Tensor previous;
+  if (config_.use_tokenshift) {
+    previous = short_convolution_step(h, shift(h), parts[shift_part()], rows.slots);
+  }
+  Brought in = bring(h, previous);
+  for (Tensor* y : {&in.r, &in.k, &in.v, &in.decay, &in.rate}) *y = y->unsqueeze(1);
+  DplrRecurrence tokens =
+      recurrence_of(in, {rows.angles.cos.unsqueeze(1), rows.angles.sin.unsqueeze(1)}, {});
+  tokens.state = parts[0];
+  const Tensor y = normed(dplr_step(tokens, rows.slots), tokens);  // [N, 1, H N]
+  return {.x = gated(y.squeeze(1), in.gate), .projection = o_proj_};
+}
+
+Rwkv7Mixer::Brought Rwkv7Mixer::bring(const Tensor& x, const Tensor& previous) {
+  const auto mixed = [&](const Tensor& share) {
+    return previous.defined() ? x + (previous - x) * share.to(x.scalar_type()).flatten() : x;
+  };
+  const auto with = [](const Tensor& y, const Tensor& start) {
+    return y.to(sum_type(y)) + start.to(sum_type(y)).flatten();
+  };
+  const Tensor of_decay = times(tanh_of(times(mixed(x_.w), w1_)), w2_);
+  const Tensor of_rate = times(times(mixed(x_.a), a1_), a2_), of_gate = mixed(x_.g);
+  const auto low_rank_gate = [&] {
+    const Tensor inner = times(of_gate, g1_);
+    return times(sigmoid_up_to(1, inner).to(x.scalar_type()), g2_);
+  };
+  return {.r = times(mixed(x_.r), q_proj_),
+          .k = times(mixed(x_.k), k_proj_),
+          .v = times(mixed(x_.v), v_proj_),
+          .decay = sigmoid_up_to(std::exp(-0.5), with(of_decay, w0_)),
+          .rate = sigmoid_up_to(1, with(of_rate, a0_)),
+          .gate = gate_ ? times(of_gate, gate_) : low_rank_gate()};
+}
+
+DplrRecurrence Rwkv7Mixer::recurrence_of(const Brought& in, const RopeAngles& angles,
+                                         const Tensor& valid) {
+  const int64_t H = config_.num_heads, G = config_.num_key_value_heads;
+  const torch::ScalarType type = in.decay.scalar_type();
+  const auto heads = [&](const Tensor& x, int64_t count, const RmsNorm& norm) {
+    return norm_and_rotate(split_heads(x, count), norm, config_.use_rope, angles);
+  };
+  const auto own = [&](const Tensor& x) { return split_heads(x.to(type).flatten(), H); };
+  const Tensor decay = split_heads(in.decay, H), rate = split_heads(in.rate, H);
+  Tensor k = repeat_heads(heads(in.k, G, k_norm_), H).to(type);
+  Tensor v = repeat_heads(split_heads(in.v, G), H);
+  Tensor kappa = l2_norm(config_.balance_state ? k : k * own(k_k_), kUnitEps);
+  k = config_.balance_state ? k * (1 - (-decay).exp() + rate) : k * (1 + (rate - 1) * own(k_a_));
+  if (valid.defined()) {
+    const Tensor token = valid.unsqueeze(-1);  // [B, T, 1, 1]
+    k = k * token, v = v * token, kappa = kappa * token;
+  }
+  return {
+      .r = heads(in.r, H, q_norm_), .k = k, .a = -kappa, .b = kappa * rate, .v = v, .decay = decay};
+}
+
+Tensor Rwkv7Mixer::normed(const Tensor& o, const DplrRecurrence& tokens) const {
+  const auto N = static_cast<double>(config_.head_size);
+  Tensor y = ln_x_ ? ln_x_->forward(o) : o * (1 / std::sqrt(N));
+  if (r_k_.defined()) {
+    const torch::ScalarType type = tokens.k.scalar_type();
+    const Tensor bonus = (tokens.r.to(type) * tokens.k * r_k_.to(type)).sum(-1, true);
+    y = y + (bonus * tokens.v).to(y.scalar_type());
+  }
+  return y.flatten(-2);
+}
+
+Tensor Rwkv7Mixer::gated(const Tensor& y, const Tensor& gate) const {
+  return gate_ ? sigmoid_gate(y, gate) : y * gate;
+}
+
+Tensor Rwkv7Mixer::shift(const Tensor& x) const {
+  const Tensor taps = torch::zeros({x.size(-1), 1, 2}, x.options());
+  taps.select(2, 0).fill_(1);
+  return taps;
+}
+
+}  // namespace hypenet

@@ -1,0 +1,118 @@
+// RWKV-7 (arXiv 2503.14456) as a token mixer: the form that RADLADS (arXiv 2505.03005) makes of
+// attention, and with its keys set the layer of RWKV itself.
+#pragma once
+
+#include <optional>
+
+#include "model/linear.h"
+#include "model/mixers/mixer_kind.h"
+#include "model/mixers/token_mixer.h"
+#include "model/norm.h"
+#include "ops/dplr.h"
+
+namespace hypenet {
+
+/// "rwkv7"
+extern const MixerKind kRwkv7Mixer;
+
+/// Its keys of config.json, after rwkv7_ those of RADLADS' folders and our own. Sizes that
+/// config.json leaves out are those of the attention layers; ranks follow from hidden_size.
+struct Rwkv7Config {
+  int64_t num_heads = 0, num_key_value_heads = 0, head_size = 0;  // N
+  int64_t lora_rank_decay = 0, lora_rank_iclr = 0, lora_rank_gate = 0;
+  int64_t gate_rank_type = 2;  // of the output gate: 1 a whole matrix, 2 of lora_rank_gate
+  bool balance_state = false;  // keys shrink by what decay and rate leave
+  bool groupnorm_att = true;   // else outputs are divided by sqrt(N)
+  std::optional<double> group_norm_eps = {};  // N 1e-5
+  bool use_qk_norm = false, use_rope = true;
+  bool use_tokenshift = false;  // inputs are mixed with those of the token before
+  bool use_bonus = false;       // r_k: what a token itself adds to its output
+  bool use_v_first = false;     // true is refused
+  template <class Visitor>
+  void visit(Visitor&& field) {
+    field("rwkv7_balance_state", balance_state);
+    field("rwkv7_gate_rank_type", gate_rank_type);
+    field("rwkv7_group_norm_eps", group_norm_eps);
+    field("rwkv7_groupnorm_att", groupnorm_att);
+    field("rwkv7_head_size", head_size);
+    field("rwkv7_lora_rank_decay", lora_rank_decay);
+    field("rwkv7_lora_rank_gate", lora_rank_gate);
+    field("rwkv7_lora_rank_iclr", lora_rank_iclr);
+    field("rwkv7_num_heads", num_heads);
+    field("rwkv7_num_key_value_heads", num_key_value_heads);
+    field("rwkv7_use_bonus", use_bonus);
+    field("rwkv7_use_qk_norm", use_qk_norm);
+    field("rwkv7_use_rope", use_rope);
+    field("rwkv7_use_tokenshift", use_tokenshift);
+    field("rwkv7_use_v_first", use_v_first);
+  }
+
+  /// Sets the ranks that RADLADS has for this hidden size.
+  void use_ranks_of(int64_t hidden_size);
+  bool has_gate_matrix() const { return gate_rank_type == 1; }
+};
+
+/// How w0, the decay before its sigmoid, starts: [H N] float32 from long to short memory; depth 0
+/// is the first layer, 1 the last.
+Tensor new_rwkv7_decays(int64_t channels, double depth);
+
+/// The norm of each head, weight and bias [H N].
+class HeadNormImpl : public torch::nn::Module {
+ public:
+  HeadNormImpl(int64_t heads, int64_t size, double eps);
+
+  /// x [.., H, N] -> [.., H, N]
+  Tensor forward(const Tensor& x) const;
+
+ private:
+  int64_t heads_;
+  double eps_;
+  Tensor weight_, bias_;
+};
+TORCH_MODULE(HeadNorm);
+
+/// With r, k, v = q_proj x, k_proj x, v_proj x: decay = e^-0.5 sigmoid(w0 + tanh(x w1) w2), rate a
+/// = sigmoid(a0 + (x a1) a2), kappa = unit(k .* k_k), k = k .* (1 + (a - 1) .* k_a); o by
+/// ops/dplr.h with a = -kappa, b = kappa .* a; y = o_proj(norm of each head(o) .* g), g =
+/// sigmoid(x g1) g2.
+class Rwkv7Mixer : public TokenMixer {
+ public:
+  explicit Rwkv7Mixer(const ModelConfig& config);
+  Tensor forward(const Tensor& x, const Context& context) override;
+  Tensor prefill(const Tensor& x, const Context& context, const Prefix& prefix,
+                 LayerMemory& memory) override;
+  StepOutput step(const Normed& x, const TokenRows& rows, LayerMemory& memory) override;
+  void draw_own_parameters() override;
+
+ private:
+  /// What tokens bring before anything looks along the sequence, [.., W] for tokens [.., D].
+  struct Brought {
+    Tensor r, k, v;      // as projected
+    Tensor decay, rate;  // [.., H N] in the type of sums
+    Tensor gate;         // [.., H N] that multiplies the output, or goes through a sigmoid
+  };
+  Brought bring(const Tensor& x, const Tensor& previous);
+  DplrRecurrence recurrence_of(const Brought& in, const RopeAngles& angles, const Tensor& valid);
+
+  /// [.., H N] of what the recurrence gave, [.., H, N].
+  Tensor normed(const Tensor& o, const DplrRecurrence& tokens) const;
+  Tensor gated(const Tensor& y, const Tensor& gate) const;
+
+  /// The taps of a convolution that gives each channel's number of the token before.
+  Tensor shift(const Tensor& x) const;
+  size_t shift_part() const { return 1; }
+
+  Rwkv7Config config_;
+  Linear q_proj_{nullptr}, k_proj_{nullptr}, v_proj_{nullptr}, o_proj_{nullptr};
+  Linear gate_{nullptr};                          // of gate_rank_type 1
+  RmsNorm q_norm_{nullptr}, k_norm_{nullptr};     // empty without q/k norm
+  HeadNorm ln_x_{nullptr};                        // empty without groupnorm_att
+  Tensor w0_, w1_, w2_, a0_, a1_, a2_, g1_, g2_;  // [1, 1, H N], [D, rank], [rank, H N]
+  Tensor k_k_, k_a_;                              // [1, 1, H N]; undefined with balance_state
+  Tensor r_k_;                                    // [H, N], or undefined
+  struct Shares {                                 // of the token before, [1, 1, D] or undefined
+    Tensor r, w, k, v, a, g;
+  } x_;
+};
+
+}  // namespace hypenet
