@@ -1,37 +1,32 @@
-// A row's context is cut into splits, a block each for every key head; warps go through tiles of
-// keys on their own, and a second kernel joins the splits. Nothing here depends on other rows.
+// A row's context is cut into splits, and blocks take the splits of all rows in turn; warps go
+// through tiles of keys on their own, and a second kernel joins the splits. What is computed does
+// not depend on other rows.
 #include <algorithm>
 
 #include "kernels/cuda/attention_step.cuh"
+#include "kernels/cuda/attention_step_items.cuh"
 #include "kernels/cuda/pack.cuh"
 
 namespace hypenet::kernels::cuda {
 namespace {
 
 using attention::exp2_fast;
+using attention::Item;
+using attention::Items;
 using attention::kHeads;
+using attention::kSplitTokens;
+using attention::kSplitUnit;
 using attention::kWarps;
 using attention::Layout;
 using attention::Softmax;
+using attention::Splits;
 using attention::Tiles;
 using Element = __nv_bfloat16;
 
 constexpr int kThreads = 32 * kWarps;
 constexpr int kBlocksAProcessor = 2;
-constexpr int kSplitTokens = 128;  // of a split at least
-constexpr int kSplitUnit = 64;     // splits begin at multiples of this
 constexpr int kJoinThreads = 256;
 constexpr float kLog2E = 1.4426950408889634F;
-
-/// How the `tokens` of a row that are in the cache are cut: by their number and the device alone.
-struct Splits {
-  __device__ Splits(int tokens, int most) {
-    const int even = (tokens + most - 1) / most;
-    length = max(kSplitTokens, (even + kSplitUnit - 1) / kSplitUnit * kSplitUnit);
-    count = max(1, (tokens + length - 1) / length);
-  }
-  int length, count;
-};
 
 constexpr int kResultPad = 8;  // floats a row, so that eight rows of one column meet eight banks
 
@@ -60,12 +55,12 @@ struct Halves {
 /// One warp: vector number `index` of x, normed and rotated by the row's angles. What it needs is
 /// asked for before the first of it is used.
 template <int d>
-__device__ Halves<d> ready_vector(const void* x, int64_t index, const void* weight,
+__device__ Halves<d> ready_vector(const void* x, int64_t index, const void* weight, int row,
                                   const AttentionStepParams& p) {
   constexpr int kPairs = d / 64, kHalf = d / 2;
   const int lane = threadIdx.x % 32;
   const Element* const from = static_cast<const Element*>(x) + index * d;
-  const int64_t angles = blockIdx.z * int64_t{kHalf};
+  const int64_t angles = row * int64_t{kHalf};
   Halves<d> y;
   float cos[kPairs], sin[kPairs], weight_low[kPairs][1], weight_high[kPairs][1];
 #pragma unroll
@@ -103,12 +98,12 @@ __device__ __forceinline__ Element* query_element(Shared<d>& shared, int head, i
 
 /// Puts the group's queries into shared memory, zeros below them.
 template <int d>
-__device__ void ready_queries(const AttentionStepParams& p, int group, Shared<d>& shared) {
+__device__ void ready_queries(const AttentionStepParams& p, int group, int row, Shared<d>& shared) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const int64_t first = blockIdx.z * p.heads + blockIdx.x * group;
-  const float scale = p.query_scale != nullptr ? p.query_scale[blockIdx.z] : 1;
+  const int64_t first = row * p.heads + blockIdx.x * group;
+  const float scale = p.query_scale != nullptr ? p.query_scale[row] : 1;
   for (int head = warp; head < group; head += kWarps) {
-    const Halves<d> q = ready_vector<d>(p.q, first + head, p.q_weight, p);
+    const Halves<d> q = ready_vector<d>(p.q, first + head, p.q_weight, row, p);
     const auto put = [&](int i, float x) {
       *query_element<d>(shared, head, i) = __float2bfloat16_rn(x);
     };
@@ -125,17 +120,17 @@ __device__ void ready_queries(const AttentionStepParams& p, int group, Shared<d>
 
 /// Puts the row's own key and value into its page and into shared memory; a warp each.
 template <int d>
-__device__ void ready_token(const AttentionStepParams& p, const int32_t* table, int position,
+__device__ void ready_token(const AttentionStepParams& p, const int32_t* table, const Item& item,
                             Shared<d>& shared) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   if (warp < kWarps - 2) return;
   const auto page_tokens = static_cast<unsigned>(p.pages.page_tokens);
-  const unsigned token = position;
+  const unsigned token = item.position;
   const int64_t place = table[token / page_tokens] * p.pages.page_tokens + token % page_tokens;
   const int64_t to = (place * p.pages.heads + blockIdx.x) * d;
-  const int64_t from = blockIdx.z * p.pages.heads + blockIdx.x;
+  const int64_t from = item.row * p.pages.heads + blockIdx.x;
   if (warp == kWarps - 2) {
-    const Halves<d> k = ready_vector<d>(p.k, from, p.k_weight, p);
+    const Halves<d> k = ready_vector<d>(p.k, from, p.k_weight, item.row, p);
     const auto put = [&](int i, float x) {
       const Element rounded = __float2bfloat16_rn(x);
       static_cast<Element*>(p.pages.keys)[to + i] = rounded;
@@ -200,11 +195,11 @@ __device__ __forceinline__ void add_scaled(float4& sum, float factor, float4 x) 
 /// Joins the warps' results, in order, the row's own token first, and writes the split's: of each
 /// head `largest`, the sum of the weights under it, and the weighted values.
 template <int d>
-__device__ void join_warps(const AttentionStepParams& p, int group, bool has_token,
-                           const float* results, const Shared<d>& shared) {
+__device__ void join_warps(const AttentionStepParams& p, int group, const Item& item, int places,
+                           bool has_token, const float* results, const Shared<d>& shared) {
   constexpr int kQuads = d / 4;
-  const int64_t splits = gridDim.y, first = blockIdx.z * p.heads + blockIdx.x * group;
-  float2* const sums = reinterpret_cast<float2*>(p.parts + p.rows * p.heads * splits * d);
+  const int64_t first = item.row * p.heads + blockIdx.x * group;
+  float2* const sums = reinterpret_cast<float2*>(p.parts + p.rows * p.heads * places * d);
   for (int i = threadIdx.x; i < group * kQuads; i += kThreads) {
     const int head = i / kQuads, column = i % kQuads * 4;
     float largest = has_token ? shared.scores[head] : -INFINITY;
@@ -223,62 +218,50 @@ __device__ void join_warps(const AttentionStepParams& p, int group, bool has_tok
       sum += factor * shared.sums[w][head];
       add_scaled(o, factor, *reinterpret_cast<const float4*>(row + column));
     }
-    const int64_t part = (first + head) * splits + blockIdx.y;
+    const int64_t part = (first + head) * places + item.split;
     *reinterpret_cast<float4*>(p.parts + part * d + column) = o;
     if (column == 0) sums[part] = make_float2(largest, sum);
   }
 }
 
-/// Block (key head, split, row).
+/// An item and the pages of its first tiles. (The row's own token is at its position; the ones
+/// before it are in the cache.)
 template <int d, int kStages>
-__global__ void __launch_bounds__(kThreads, kBlocksAProcessor)
-    split_kernel(AttentionStepParams p, int most_splits, bool is_settled) {
-  using L = Layout<d>;
-  extern __shared__ __align__(128) unsigned char memory[];
-  Shared<d>& shared = *reinterpret_cast<Shared<d>*>(memory + kWarps * kWarpBytes<d, kStages>);
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, split = blockIdx.y;
+struct Place {
+  __device__ Place(const AttentionStepParams& params, int most_splits)
+      : p(params), most(most_splits) {}
 
-  if (!is_settled) wait_for_earlier_kernels();
-  let_next_kernel_start();
-  // The row's own token is at `position`; the ones before it are in the cache.
-  const int position = p.positions[blockIdx.z], slot = p.slots[blockIdx.z];
-  const Splits splits(position, most_splits);
-  if (slot < 0 || split >= splits.count) {
-    // No kernel may end before the one ahead of it: later ones wait for their neighbour alone.
-    if (is_settled) wait_for_earlier_kernels();
-    return;
+  __device__ bool find(Items& items, int index) {
+    if (!items.find(index, item)) return false;
+    const Tiles<d> found = tiles();
+#pragma unroll
+    for (int i = 0; i < kStages; ++i) pages[i] = found.page(i);
+    return true;
   }
-  const int32_t* const table = p.page_table + slot * p.table_width;
-  const bool has_token = split == splits.count - 1;
-  const Tiles<d> tiles(p, table, split * splits.length,
-                       has_token ? position : (split + 1) * splits.length);
-  const int count = tiles.count();
-  const uint32_t stages = shared_address(memory + warp * kWarpBytes<d, kStages>);
+
+  /// The split that has the row's own token is its last.
+  __device__ bool has_token() const { return item.split == Splits(item.position, most).count - 1; }
+
+  __device__ Tiles<d> tiles() const {
+    const int length = Splits(item.position, most).length;
+    return Tiles<d>(p, p.page_table + item.slot * p.table_width, item.split * length,
+                    has_token() ? item.position : (item.split + 1) * length);
+  }
+
+  const AttentionStepParams& p;
+  int most;
+  Item item = {};
   int pages[kStages];
-#pragma unroll
-  for (int i = 0; i < kStages; ++i) pages[i] = tiles.page(i);
-#pragma unroll
-  for (int i = 0; i < kStages - 1; ++i) {
-    if (i < count) tiles.copy(i, pages[i], stages + i * L::kStageBytes);
-    commit_copies();
-  }
-  int page = pages[kStages - 1];  // of the next tile to ask for
-  if (is_settled) wait_for_earlier_kernels();
+};
 
-  const int group = static_cast<int>(p.heads / p.pages.heads);
+/// Softmax over the tiles of one warp; the first kStages - 1 are asked for, and `page` is that of
+/// the next.
+template <int d, int kStages>
+__device__ void take_tiles(const Tiles<d>& tiles, int page, uint32_t stages,
+                           const uint32_t (&q)[d / 16][4], Softmax<d>& softmax) {
+  using L = Layout<d>;
   const float scale = kLog2E * rsqrtf(static_cast<float>(d));
-  if (has_token) ready_token<d>(p, table, position, shared);
-  ready_queries<d>(p, group, shared);
-  __syncthreads();
-  if (has_token) score_token<d>(group, scale, shared);
-  uint32_t q[d / 16][4];
-#pragma unroll
-  for (int step = 0; step < d / 16; ++step) {
-    load_matrices(q[step], shared_address(shared.queries) +
-                               swizzled<L::kRowBytes>(lane % 16, 2 * step + lane / 16));
-  }
-
-  Softmax<d> softmax;
+  const int count = tiles.count();
   int stage = 0, next_stage = kStages - 1;
   for (int i = 0; i < count; ++i) {
     wait_copies<kStages - 2>();
@@ -296,15 +279,63 @@ __global__ void __launch_bounds__(kThreads, kBlocksAProcessor)
     stage = stage + 1 < kStages ? stage + 1 : 0;
     next_stage = next_stage + 1 < kStages ? next_stage + 1 : 0;
   }
-
   wait_copies<0>();
-  __syncthreads();  // the results go where the tiles were
-  static_assert(kWarps * kHeads * (d + kResultPad) * 4 <= kWarps * kWarpBytes<d, kStages>,
-                "the results do not fit");
-  float* const results = reinterpret_cast<float*>(memory);
-  put_result<d>(softmax, group, results, shared);
-  __syncthreads();
-  join_warps<d>(p, group, has_token, results, shared);
+}
+
+/// Block (key head, number): the items number, number + gridDim.y, ..
+template <int d, int kStages>
+__global__ void __launch_bounds__(kThreads, kBlocksAProcessor)
+    split_kernel(AttentionStepParams p, int most_splits, int places, bool is_settled) {
+  using L = Layout<d>;
+  extern __shared__ __align__(128) unsigned char memory[];
+  Shared<d>& shared = *reinterpret_cast<Shared<d>*>(memory + kWarps * kWarpBytes<d, kStages>);
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int group = static_cast<int>(p.heads / p.pages.heads);
+  const uint32_t stages = shared_address(memory + warp * kWarpBytes<d, kStages>);
+
+  if (!is_settled) wait_for_earlier_kernels();
+  let_next_kernel_start();
+  bool waits = is_settled;
+  Items items(p, most_splits);
+  Place<d, kStages> place(p, most_splits);
+  bool is_item = place.find(items, blockIdx.y);
+  for (int index = blockIdx.y; is_item;) {
+    const Item item = place.item;
+    const Tiles<d> tiles = place.tiles();
+    const bool has_token = place.has_token();
+#pragma unroll
+    for (int i = 0; i < kStages - 1; ++i) {
+      if (i < tiles.count()) tiles.copy(i, place.pages[i], stages + i * L::kStageBytes);
+      commit_copies();
+    }
+    const int page = place.pages[kStages - 1];
+    is_item = place.find(items, index += gridDim.y);  // the next one, while the tiles come
+    if (waits) wait_for_earlier_kernels();
+    waits = false;
+
+    if (has_token) ready_token<d>(p, tiles.table, item, shared);
+    ready_queries<d>(p, group, item.row, shared);
+    __syncthreads();
+    if (has_token) score_token<d>(group, kLog2E * rsqrtf(static_cast<float>(d)), shared);
+    uint32_t q[d / 16][4];
+#pragma unroll
+    for (int step = 0; step < d / 16; ++step) {
+      load_matrices(q[step], shared_address(shared.queries) +
+                                 swizzled<L::kRowBytes>(lane % 16, 2 * step + lane / 16));
+    }
+    Softmax<d> softmax;
+    take_tiles<d, kStages>(tiles, page, stages, q, softmax);
+    __syncthreads();  // the results go where the tiles were
+    static_assert(kWarps * kHeads * (d + kResultPad) * 4 <= kWarps * kWarpBytes<d, kStages>,
+                  "the results do not fit");
+    float* const results = reinterpret_cast<float*>(memory);
+    put_result<d>(softmax, group, results, shared);
+    __syncthreads();
+    join_warps<d>(p, group, item, places, has_token, results, shared);
+    __syncthreads();  // the next item's tiles go where the results are
+  }
+  // No kernel may end before the one ahead of it: later ones wait for their neighbour alone.
+  if (waits) wait_for_earlier_kernels();
 }
 
 /// Block (head, row). Teams of threads take every kTeams-th split each.
@@ -378,6 +409,12 @@ int64_t split_places(const AttentionStepParams& p) {
   return std::max<int64_t>(1, std::min(most_splits(p), (tokens + kSplitTokens - 1) / kSplitTokens));
 }
 
+/// As many as the device holds at once. A row that has the most splits gives each of them one; a
+/// block for every split that there might be would mostly find nothing to do.
+int64_t blocks_of_key_head(const AttentionStepParams& p) {
+  return std::min(most_splits(p), p.rows * split_places(p));
+}
+
 template <int d, int kStages>
 Status launch(const AttentionStepParams& p, Stream stream) {
   constexpr int kBytes = kBlockBytes<d, kStages>;
@@ -387,9 +424,10 @@ Status launch(const AttentionStepParams& p, Stream stream) {
   if (error != cudaSuccess) return status_of(error);
   const int most = static_cast<int>(most_splits(p)), places = static_cast<int>(split_places(p));
   const auto rows = static_cast<unsigned>(p.rows), heads = static_cast<unsigned>(p.heads);
-  const dim3 blocks(static_cast<unsigned>(p.pages.heads), static_cast<unsigned>(places), rows);
+  const dim3 blocks(static_cast<unsigned>(p.pages.heads),
+                    static_cast<unsigned>(blocks_of_key_head(p)));
   const Status status = launch_early(kernel, blocks, dim3(kThreads), size_t{kBytes}, stream, p,
-                                     most, stream.is_settled);
+                                     most, places, stream.is_settled);
   if (!status.ok()) return status;
   return launch_early(join_kernel<d>, dim3(heads, rows), dim3(kJoinThreads), stream, p, most,
                       places);
