@@ -228,29 +228,25 @@ __device__ void join_warps(const AttentionStepParams& p, int group, const Item& 
 /// before it are in the cache.)
 template <int d, int kStages>
 struct Place {
-  __device__ Place(const AttentionStepParams& params, int most_splits)
-      : p(params), most(most_splits) {}
-
-  __device__ bool find(Items& items, int index) {
+  __device__ bool find(Items& items, int index, const AttentionStepParams& p, int most_splits) {
     if (!items.find(index, item)) return false;
-    const Tiles<d> found = tiles();
+    const Splits splits(item.position, most_splits);
+    has_token = item.split == splits.count - 1;
+    begin = item.split * splits.length;
+    end = has_token ? item.position : begin + splits.length;
+    const Tiles<d> found = tiles(p);
 #pragma unroll
     for (int i = 0; i < kStages; ++i) pages[i] = found.page(i);
     return true;
   }
 
-  /// The split that has the row's own token is its last.
-  __device__ bool has_token() const { return item.split == Splits(item.position, most).count - 1; }
-
-  __device__ Tiles<d> tiles() const {
-    const int length = Splits(item.position, most).length;
-    return Tiles<d>(p, p.page_table + item.slot * p.table_width, item.split * length,
-                    has_token() ? item.position : (item.split + 1) * length);
+  __device__ Tiles<d> tiles(const AttentionStepParams& p) const {
+    return Tiles<d>(p, p.page_table + item.slot * p.table_width, begin, end);
   }
 
-  const AttentionStepParams& p;
-  int most;
-  Item item = {};
+  Item item;
+  bool has_token;  // of the row itself: its last split
+  int begin, end;  // tokens in the cache
   int pages[kStages];
 };
 
@@ -297,19 +293,20 @@ __global__ void __launch_bounds__(kThreads, kBlocksAProcessor)
   let_next_kernel_start();
   bool waits = is_settled;
   Items items(p, most_splits);
-  Place<d, kStages> place(p, most_splits);
-  bool is_item = place.find(items, blockIdx.y);
+  Place<d, kStages> place;
+  bool is_item = place.find(items, blockIdx.y, p, most_splits);
   for (int index = blockIdx.y; is_item;) {
     const Item item = place.item;
-    const Tiles<d> tiles = place.tiles();
-    const bool has_token = place.has_token();
+    const Tiles<d> tiles = place.tiles(p);
+    const bool has_token = place.has_token;
 #pragma unroll
     for (int i = 0; i < kStages - 1; ++i) {
       if (i < tiles.count()) tiles.copy(i, place.pages[i], stages + i * L::kStageBytes);
       commit_copies();
     }
     const int page = place.pages[kStages - 1];
-    is_item = place.find(items, index += gridDim.y);  // the next one, while the tiles come
+    index += gridDim.y;
+    is_item = place.find(items, index, p, most_splits);  // the next one, while the tiles come
     if (waits) wait_for_earlier_kernels();
     waits = false;
 

@@ -24,68 +24,75 @@ struct Item {
   int row, split, position, slot;
 };
 
-/// The splits of all rows in order. A warp finds one by counting those of 128 rows at a time; each
-/// lane has four neighbours.
+/// The splits of all rows in order. A warp counts those of 128 rows at a time, four neighbours a
+/// lane, and keeps the counts: finding one among them takes a few shuffles.
 class Items {
  public:
   __device__ Items(const AttentionStepParams& p, int most_splits)
-      : slots_(p.slots),
-        positions_(p.positions),
+      : all_slots_(p.slots),
+        all_positions_(p.positions),
         rows_(static_cast<int>(p.rows)),
-        most_(most_splits) {}
+        most_(most_splits) {
+    count();
+  }
 
   /// Whether there is an item of this index, which is not below the one before.
   __device__ bool find(int index, Item& item) {
-    const int lane = threadIdx.x % 32;
-    for (; first_ < rows_; first_ += 32 * kRows) {
-      int slots[kRows], positions[kRows], counts[kRows], own = 0;
-#pragma unroll
-      for (int i = 0; i < kRows; ++i) {
-        const int row = first_ + lane * kRows + i;
-        slots[i] = row < rows_ ? slots_[row] : -1;
-        positions[i] = row < rows_ ? positions_[row] : 0;
-      }
-#pragma unroll
-      for (int i = 0; i < kRows; ++i) {
-        counts[i] = slots[i] >= 0 ? Splits(positions[i], most_).count : 0;
-        own += counts[i];
-      }
-      int upto = own;
-#pragma unroll
-      for (int step = 1; step < 32; step *= 2) {
-        const int left = __shfl_up_sync(~0U, upto, step);
-        if (lane >= step) upto += left;
-      }
-      const int all = __shfl_sync(~0U, upto, 31);
-      if (index >= before_ + all) {
-        before_ += all;
-        continue;
-      }
-      const int owner = __ffs(__ballot_sync(~0U, before_ + upto > index)) - 1;
-      int split = index - before_ - (upto - own), place = 0;
-#pragma unroll
-      for (int i = 0; i + 1 < kRows; ++i) {
-        if (place == i && split >= counts[i]) split -= counts[i], place = i + 1;
-      }
-      int position = positions[0], slot = slots[0];
-#pragma unroll
-      for (int i = 1; i < kRows; ++i) {
-        if (place == i) position = positions[i], slot = slots[i];
-      }
-      item.row = first_ + owner * kRows + __shfl_sync(~0U, place, owner);
-      item.split = __shfl_sync(~0U, split, owner);
-      item.position = __shfl_sync(~0U, position, owner);
-      item.slot = __shfl_sync(~0U, slot, owner);
-      return true;
+    while (index >= before_ + all_) {
+      if (first_ + kRowsOfWarp >= rows_) return false;
+      before_ += all_, first_ += kRowsOfWarp;
+      count();
     }
-    return false;
+    const int owner = __ffs(__ballot_sync(~0U, before_ + upto_ > index)) - 1;
+    int split = index - before_ - upto_, place = 0;
+#pragma unroll
+    for (int i = 0; i < kRows; ++i) split += counts_[i];
+#pragma unroll
+    for (int i = 0; i + 1 < kRows; ++i) {
+      if (place == i && split >= counts_[i]) split -= counts_[i], place = i + 1;
+    }
+    int position = positions_[0], slot = slots_[0];
+#pragma unroll
+    for (int i = 1; i < kRows; ++i) {
+      if (place == i) position = positions_[i], slot = slots_[i];
+    }
+    item.row = first_ + owner * kRows + __shfl_sync(~0U, place, owner);
+    item.split = __shfl_sync(~0U, split, owner);
+    item.position = __shfl_sync(~0U, position, owner);
+    item.slot = __shfl_sync(~0U, slot, owner);
+    return true;
   }
 
  private:
-  static constexpr int kRows = 4;
-  const int32_t *slots_, *positions_;
+  static constexpr int kRows = 4, kRowsOfWarp = 32 * kRows;
+
+  __device__ void count() {
+    const int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int i = 0; i < kRows; ++i) {
+      const int row = first_ + lane * kRows + i;
+      slots_[i] = row < rows_ ? all_slots_[row] : -1;
+      positions_[i] = row < rows_ ? all_positions_[row] : 0;
+    }
+    upto_ = 0;
+#pragma unroll
+    for (int i = 0; i < kRows; ++i) {
+      counts_[i] = slots_[i] >= 0 ? Splits(positions_[i], most_).count : 0;
+      upto_ += counts_[i];
+    }
+#pragma unroll
+    for (int step = 1; step < 32; step *= 2) {
+      const int left = __shfl_up_sync(~0U, upto_, step);
+      if (lane >= step) upto_ += left;
+    }
+    all_ = __shfl_sync(~0U, upto_, 31);
+  }
+
+  const int32_t *all_slots_, *all_positions_;
   int rows_, most_;
-  int first_ = 0, before_ = 0;  // rows that are counted, and their splits
+  int first_ = 0, before_ = 0;  // of the rows that are counted; splits before
+  int slots_[kRows], positions_[kRows], counts_[kRows];  // of this lane's rows
+  int upto_, all_;  // splits of the lanes up to this one; of all
 };
 
 }  // namespace hypenet::kernels::cuda::attention
