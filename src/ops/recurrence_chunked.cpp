@@ -52,7 +52,8 @@ struct Chunks {
     keys = k * (last - G).exp();
     across = last.exp().transpose(3, 4);
     values = in_chunks(input.v, C, type);
-    const Tensor beta = input.beta.defined() ? in_chunks(input.beta.unsqueeze(-1), C, type) : Tensor();
+    const Tensor beta =
+        input.beta.defined() ? in_chunks(input.beta.unsqueeze(-1), C, type) : Tensor();
     if (beta.defined()) values = values * beta;
     if (!input.is_delta) return;
     forgotten = k * G.exp();

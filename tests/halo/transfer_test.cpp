@@ -177,8 +177,9 @@ TEST_F(Transfer, twins_with_one_projection_have_the_rows_that_were_computed_else
     const bool is_mamba = std::string_view(mixer) == "mamba2";
     Tensor rows = find(twins, mixer_tensor(0, "in_proj.weight"));
     if (is_mamba) rows = rows.narrow(0, 32, 64);  // behind z
-    EXPECT_TRUE(torch::equal(rows, file.tensor(is_mamba ? "transfer.twin.in_proj.weight.rows_of_x_B_C"
-                                                        : "transfer.twin.in_proj.weight")));
+    EXPECT_TRUE(
+        torch::equal(rows, file.tensor(is_mamba ? "transfer.twin.in_proj.weight.rows_of_x_B_C"
+                                                : "transfer.twin.in_proj.weight")));
     EXPECT_TRUE(torch::equal(find(twins, mixer_tensor(0, "out_proj.weight")),
                              file.tensor("transfer.twin.out_proj.weight")));
   }
@@ -214,7 +215,8 @@ TEST_F(Transfer, rwkv7_starts_with_open_gates_and_longer_memory_in_deeper_layers
   EXPECT_EQ(find(twins, mixer_tensor(0, "g1")).abs().max().item<float>(), 0);
   const Tensor w2 = 10 * find(twins, mixer_tensor(0, "w2"));  // [32, 64]
   EXPECT_TRUE(torch::allclose(w2.matmul(w2.t()), torch::eye(32), 1e-4, 1e-5));
-  const Tensor first = find(twins, mixer_tensor(0, "w0")), last = find(twins, mixer_tensor(1, "w0"));
+  const Tensor first = find(twins, mixer_tensor(0, "w0")),
+               last = find(twins, mixer_tensor(1, "w0"));
   EXPECT_LT(last.mean().item<float>(), first.mean().item<float>());
 }
 
@@ -226,8 +228,8 @@ TEST_F(Transfer, biases_go_along_with_their_rows) {
   CausalLm model(config);
   const torch::NoGradGuard no_grad;
   for (Tensor& parameter : model->parameters()) parameter.normal_();
-  write_checkpoint(folder_ / "qwen2", {.config = to_json(config),
-                                       .tensors = named_weights(*model, torch::kFloat32)});
+  write_checkpoint(folder_ / "qwen2",
+                   {.config = to_json(config), .tensors = named_weights(*model, torch::kFloat32)});
   const Checkpoint teacher(folder_ / "qwen2");
   for (const char* mixer : {"mamba2", "nha", "rwkv7", "supra"}) {
     const auto twin_config = hypenet_config(config, mixer_types(2, {}, mixer));
@@ -237,8 +239,9 @@ TEST_F(Transfer, biases_go_along_with_their_rows) {
     load_model(twins);
     const bool is_stacked = !twins.contains(mixer_tensor(0, "v_proj.bias"));
     const int64_t place = std::string_view(mixer) == "mamba2" ? 64 : 96;  // of v's rows in in_proj
-    const Tensor found = is_stacked ? twins.tensor(mixer_tensor(0, "in_proj.bias")).narrow(0, place, 32)
-                                    : twins.tensor(mixer_tensor(0, "v_proj.bias"));
+    const Tensor found = is_stacked
+                             ? twins.tensor(mixer_tensor(0, "in_proj.bias")).narrow(0, place, 32)
+                             : twins.tensor(mixer_tensor(0, "v_proj.bias"));
     EXPECT_TRUE(torch::equal(found, teacher.tensor(mixer_tensor(0, "v_proj.bias")))) << mixer;
   }
 }

@@ -369,7 +369,8 @@ TEST(ModelConfigErrors, of_further_mixers_name_key_expected_and_found) {
   EXPECT_ERROR(with("nha", "nha_num_slots", 0), "nha_num_slots: expected more than 0, found 0");
   EXPECT_ERROR(with("nha", "nha_gate_logit_normalizer", 0),
                "nha_gate_logit_normalizer: expected more than 0, found 0");
-  EXPECT_ERROR(with("nha", "nha_head_dim", 7), "nha_head_dim: expected an even size (RoPE), found 7");
+  EXPECT_ERROR(with("nha", "nha_head_dim", 7),
+               "nha_head_dim: expected an even size (RoPE), found 7");
   EXPECT_ERROR(with("rwkv7", "rwkv7_use_v_first", true), "rwkv7_use_v_first: expected false");
   EXPECT_ERROR(with("rwkv7", "rwkv7_gate_rank_type", 3),
                "rwkv7_gate_rank_type: expected 1 or 2, found 3");

@@ -60,12 +60,11 @@ const MixerLayer kLayers[] = {
 /// flash-linear-attention's names of kda's low-rank parts.
 void use_published_names(TokenMixer& mixer, const StoredMixer& stored) {
   auto own = mixer.named_parameters();
-  for (const auto& [name, published] :
-       {std::pair{"f_a_proj.weight", "p.f_proj.0.weight"},
-        std::pair{"f_b_proj.weight", "p.f_proj.1.weight"},
-        std::pair{"g_a_proj.weight", "p.g_proj.0.weight"},
-        std::pair{"g_b_proj.weight", "p.g_proj.1.weight"},
-        std::pair{"g_b_proj.bias", "p.g_proj.1.bias"}}) {
+  for (const auto& [name, published] : {std::pair{"f_a_proj.weight", "p.f_proj.0.weight"},
+                                        std::pair{"f_b_proj.weight", "p.f_proj.1.weight"},
+                                        std::pair{"g_a_proj.weight", "p.g_proj.0.weight"},
+                                        std::pair{"g_b_proj.weight", "p.g_proj.1.weight"},
+                                        std::pair{"g_b_proj.bias", "p.g_proj.1.bias"}}) {
     if (!stored.contains(published)) continue;
     own[name].set_data(stored.tensor(published, own[name].scalar_type()));
   }

@@ -1,12 +1,13 @@
 // Mamba-2, Native Hybrid Attention, RWKV-7 and SUPRA, whole, with the numbers of other code
 // (tests/data/mixers). The laws that hold for any weights are in tests/mixers.
+#include "tests/support/mixer_layers.h"
+
 #include <cmath>
 
 #include "model/mixers/mamba2.h"
 #include "model/mixers/nha.h"
 #include "model/mixers/rwkv7.h"
 #include "model/mixers/supra.h"
-#include "tests/support/mixer_layers.h"
 
 namespace hypenet {
 namespace {
@@ -21,11 +22,8 @@ void configure_mamba2(ModelConfig& config) {
 }
 
 void configure_nha(ModelConfig& config) {
-  config.mixers.of<NhaConfig>() = {.num_heads = 4,
-                                   .num_key_value_heads = 2,
-                                   .head_dim = 16,
-                                   .num_slots = 8,
-                                   .window_size = 16};
+  config.mixers.of<NhaConfig>() = {
+      .num_heads = 4, .num_key_value_heads = 2, .head_dim = 16, .num_slots = 8, .window_size = 16};
 }
 
 /// The layer of RWKV itself.
@@ -97,8 +95,8 @@ void mix_in_first_values(TokenMixer& mixer, const StoredMixer& stored) {
   const Tensor x = stored.tensor("x", torch::kFloat64)[0];  // [T, D]
   Tensor xs = x, v;
   if (is_official) {
-    const Tensor previous = torch::cat({torch::zeros_like(x.narrow(0, 0, 1)),
-                                        x.narrow(0, 0, x.size(0) - 1)});
+    const Tensor previous =
+        torch::cat({torch::zeros_like(x.narrow(0, 0, 1)), x.narrow(0, 0, x.size(0) - 1)});
     xs = x + (previous - x) * p("x_v").flatten();
     v = xs.matmul(p("value.weight").t());
   } else {
@@ -118,10 +116,10 @@ void mix_in_first_values(TokenMixer& mixer, const StoredMixer& stored) {
 /// RWKV's own names.
 void use_published_names(TokenMixer& mixer, const StoredMixer& stored) {
   auto own = mixer.named_parameters();
-  for (const auto& [name, published] : {std::pair{"q_proj.weight", "p.receptance.weight"},
-                                        std::pair{"k_proj.weight", "p.key.weight"},
-                                        std::pair{"v_proj.weight", "p.value.weight"},
-                                        std::pair{"o_proj.weight", "p.output.weight"}}) {
+  for (const auto& [name, published] :
+       {std::pair{"q_proj.weight", "p.receptance.weight"},
+        std::pair{"k_proj.weight", "p.key.weight"}, std::pair{"v_proj.weight", "p.value.weight"},
+        std::pair{"o_proj.weight", "p.output.weight"}}) {
     if (!stored.contains(published)) continue;
     own[name].set_data(stored.tensor(published, own[name].scalar_type()));
   }

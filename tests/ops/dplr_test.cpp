@@ -1,5 +1,5 @@
 // RWKV-7's recurrence: every form is the definition, token by token in float64, and comes out as
-// computed elsewhere (tests/data/mixers). So does Mamba-2's, which is one of ops/recurrence.h.
+// computed elsewhere (tests/data/mixers).
 #include "ops/dplr.h"
 
 #include <gtest/gtest.h>
@@ -8,7 +8,6 @@
 #include <cmath>
 #include <functional>
 
-#include "ops/decay_gate.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/mixer_case.h"
 
@@ -21,8 +20,8 @@ using DplrForm = std::function<RecurrenceOutput(const DplrRecurrence&)>;
 /// As it is defined: the transition is a matrix.
 RecurrenceOutput by_definition(const DplrRecurrence& in) {
   const int64_t B = in.r.size(0), T = in.r.size(1), H = in.r.size(2), d = in.r.size(3);
-  Tensor state = in.state.defined() ? in.state
-                                    : torch::zeros({B, H, d, in.v.size(3)}, in.r.options());
+  Tensor state =
+      in.state.defined() ? in.state : torch::zeros({B, H, d, in.v.size(3)}, in.r.options());
   std::vector<Tensor> outputs;
   for (int64_t t = 0; t < T; ++t) {
     const auto row = [t](const Tensor& x) { return x.select(1, t).unsqueeze(-2); };
@@ -44,17 +43,15 @@ RecurrenceOutput quadratic(const DplrRecurrence& in) {
     return (x.unsqueeze(3) * y.unsqueeze(2) * lag.exp()).sum(-1).tril(diagonal);
   };
   const Tensor before = G + decay, last = G.narrow(2, G.size(2) - 1, 1);
-  const Tensor state = in.state.defined()
-                           ? in.state
-                           : torch::zeros({r.size(0), r.size(1), r.size(3), v.size(3)}, r.options());
+  const Tensor state =
+      in.state.defined() ? in.state
+                         : torch::zeros({r.size(0), r.size(1), r.size(3), v.size(3)}, r.options());
   const Tensor identity = torch::eye(r.size(2), r.options());
-  const Tensor read =
-      torch::matmul(torch::linalg_inv(identity - scores(a, before, b, -1)),
-                    torch::matmul(scores(a, before, k, -1), v) +
-                        torch::matmul(a * before.exp(), state));
+  const Tensor read = torch::matmul(
+      torch::linalg_inv(identity - scores(a, before, b, -1)),
+      torch::matmul(scores(a, before, k, -1), v) + torch::matmul(a * before.exp(), state));
   const Tensor output = torch::matmul(scores(r, G, k, 0), v) +
-                        torch::matmul(scores(r, G, b, 0), read) +
-                        torch::matmul(r * G.exp(), state);
+                        torch::matmul(scores(r, G, b, 0), read) + torch::matmul(r * G.exp(), state);
   const Tensor fade = (last - G).exp();
   return {by_head(output), last.exp().transpose(2, 3) * state +
                                torch::matmul((k * fade).transpose(2, 3), v) +
@@ -185,8 +182,12 @@ TEST(Dplr, comes_out_as_computed_elsewhere) {
     for (const char* name : {"op0", "op1", "op2"}) {
       SCOPED_TRACE(c10::str(name, " ", type));
       MixerCase x("rwkv7", name, type);
-      DplrRecurrence in{.r = x.leaf("r"), .k = x.leaf("k"), .a = x.leaf("a"), .b = x.leaf("b"),
-                        .v = x.leaf("v"), .decay = -x.leaf("log_w")};
+      DplrRecurrence in{.r = x.leaf("r"),
+                        .k = x.leaf("k"),
+                        .a = x.leaf("a"),
+                        .b = x.leaf("b"),
+                        .v = x.leaf("v"),
+                        .decay = -x.leaf("log_w")};
       in.state = x.leaf("state_in");
       const RecurrenceOutput out = dplr_chunked(in);
       x.expect({{"o", out.output}, {"state_out", out.state}}, tolerance);
@@ -197,32 +198,15 @@ TEST(Dplr, comes_out_as_computed_elsewhere) {
   }
 }
 
-TEST(Dplr, mamba2_s_recurrence_comes_out_as_computed_elsewhere) {
-  for (const auto& [type, tolerance] :
-       {std::pair{torch::kFloat64, 1e-6}, std::pair{torch::kFloat32, 2e-5}}) {
-    for (const char* name : {"op0", "op1", "op2"}) {
-      SCOPED_TRACE(c10::str(name, " ", type));
-      MixerCase x("mamba2", name, type);
-      const Tensor v = x.leaf("x"), A_log = x.leaf("A_log");
-      const Tensor steps = decay_gate(x.leaf("dt"), torch::zeros_like(A_log), x.leaf("dt_bias"));
-      Recurrence in{.q = x.leaf("Cm"), .k = x.leaf("Bm"), .v = v, .decay = steps * A_log.exp(),
-                    .beta = steps};
-      in.chunk = 64;
-      in.state = x.leaf("state_in");
-      const RecurrenceOutput out = recurrence_chunked(in);
-      const Tensor skip = v * x.leaf("D").unsqueeze(-1);
-      x.expect({{"o", out.output + skip}, {"state_out", out.state}}, tolerance);
-    }
-  }
-}
-
 TEST(Dplr, names_tensor_expected_and_found) {
   DplrRecurrence bad = make_dplr(5, true);
   bad.decay = bad.decay.narrow(3, 0, 6);
-  EXPECT_ERROR(dplr_recurrence(bad), "dplr: decay: expected shape [2, 5, 2, 8], found [2, 5, 2, 6]");
+  EXPECT_ERROR(dplr_recurrence(bad),
+               "dplr: decay: expected shape [2, 5, 2, 8], found [2, 5, 2, 6]");
   bad = make_dplr(5, true);
   bad.state = bad.state.narrow(3, 0, 5);
-  EXPECT_ERROR(dplr_recurrence(bad), "dplr: state: expected shape [2, 2, 8, 6], found [2, 2, 8, 5]");
+  EXPECT_ERROR(dplr_recurrence(bad),
+               "dplr: state: expected shape [2, 2, 8, 6], found [2, 2, 8, 5]");
 }
 
 }  // namespace

@@ -94,8 +94,7 @@ std::vector<Tensor> results(SlotAttentionOutput (*form)(const SlotAttention&), S
   std::vector<Tensor> leaves;
   for (const Tensor* x : tensors_of(in)) leaves.push_back(*x);
   std::vector<Tensor> all = torch::autograd::grad({loss_of(out)}, leaves);
-  all.insert(all.begin(),
-             {out.output.detach(), out.slot_keys.detach(), out.slot_values.detach()});
+  all.insert(all.begin(), {out.output.detach(), out.slot_keys.detach(), out.slot_values.detach()});
   return all;
 }
 
@@ -172,10 +171,9 @@ TEST(SlotAttentionOp, comes_out_as_computed_elsewhere) {
                        .slot_keys = x.leaf("slots_k_in"),
                        .slot_values = x.leaf("slots_v_in")};
       const SlotAttentionOutput out = slot_attention(in);
-      x.expect({{"o", out.output},
-                {"slots_k_out", out.slot_keys},
-                {"slots_v_out", out.slot_values}},
-               tolerance);
+      x.expect(
+          {{"o", out.output}, {"slots_k_out", out.slot_keys}, {"slots_v_out", out.slot_values}},
+          tolerance);
       if (!in.slot_keys.defined()) continue;
       in.slot_keys = in.slot_values = Tensor();
       x.expect({{"zero.o", slot_attention(in).output}}, tolerance);

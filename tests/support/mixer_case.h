@@ -70,8 +70,8 @@ class MixerCase {
   void expect_near(const std::string& name, const Tensor& found, double tolerance) const {
     const auto stored = tensors_.find(name);
     const Tensor wide = found.detach().to(torch::kFloat64);
-    const Tensor expected = stored == tensors_.end() ? torch::zeros_like(wide)
-                                                     : stored->second.to(torch::kFloat64);
+    const Tensor expected =
+        stored == tensors_.end() ? torch::zeros_like(wide) : stored->second.to(torch::kFloat64);
     const Tensor error = (wide - expected).abs().max() / expected.abs().max().clamp_min(0.01);
     EXPECT_LT(error.item<double>(), tolerance) << name;
   }

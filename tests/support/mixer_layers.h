@@ -17,7 +17,7 @@ namespace hypenet::testing_support {
 struct MixerLayer {
   const char* name;
   const MixerKind* kind;
-  const char* fixture;  // "layer0"
+  const char* fixture;                     // "layer0"
   void (*configure)(ModelConfig& config);  // hidden_size, and what is the mixer's own
 };
 
@@ -40,8 +40,8 @@ inline double relative_error(const Tensor& found, const Tensor& expected) {
 class StoredMixer {
  public:
   explicit StoredMixer(const MixerLayer& layer)
-      : layer_(layer), file_(concat(HYPENET_TEST_DATA "/mixers/", layer.kind->name,
-                                    "-layers.safetensors")) {
+      : layer_(layer),
+        file_(concat(HYPENET_TEST_DATA "/mixers/", layer.kind->name, "-layers.safetensors")) {
     config.hidden_size = 32, config.num_attention_heads = config.num_key_value_heads = 4;
     config.head_dim = 16, config.attn_use_rope = false;
     config.mixer_types = {layer.kind};
@@ -100,11 +100,11 @@ class StoredMixer {
         mixer.prefill(x.narrow(1, 0, cut), context_of(0, cut), {.slot = 0}, memory)[0]};
     for (int64_t t = cut; t < 9; ++t) {
       const StepOutput output = mixer.step({h[0].narrow(0, t, 1), norm},
-                                            {.slots = torch::zeros({1}, torch::kInt32),
-                                             .positions = torch::full({1}, t, torch::kInt32),
-                                             .page_table = {},
-                                             .angles = context_of(t, 1).angles},
-                                            memory);
+                                           {.slots = torch::zeros({1}, torch::kInt32),
+                                            .positions = torch::full({1}, t, torch::kInt32),
+                                            .page_table = {},
+                                            .angles = context_of(t, 1).angles},
+                                           memory);
       rows.push_back(torch::zeros({1, D}, h.options()));
       add_step(rows.back(), output);
     }

@@ -109,13 +109,15 @@ Tensor SupraMixer::prefill(const Tensor& x, const Context& context, const Prefix
   std::vector<Tensor> qkv = parts_of(in_proj_(x));
   qkv[0] = embed_(qkv[0]).relu(), qkv[1] = key_map()(qkv[1]).relu();
   const Recurrence tokens = recurrence_of(qkv, context);
-  const auto mix = [tokens, &memory](const std::vector<Tensor>& inputs, const Prefix& chunk) {
-    Recurrence own = tokens;
-    own.q = inputs[0], own.k = inputs[1], own.v = inputs[2];
-    own.state = std::get<RecurrentStates>(memory).parts[0].narrow(0, chunk.slot, 1);
-    own.needs_state = true;
-    const RecurrenceOutput found = recurrence(own);
-    own.state.copy_(found.state);
+  const auto mix = [this, &memory](const std::vector<Tensor>& inputs, const Prefix& chunk) {
+    const Tensor state = std::get<RecurrentStates>(memory).parts[0].narrow(0, chunk.slot, 1);
+    const RecurrenceOutput found = recurrence({.q = inputs[0],
+                                               .k = inputs[1],
+                                               .v = inputs[2],
+                                               .decay = decay_on(inputs[0].device()),
+                                               .scale = scale_,
+                                               .state = state});
+    state.copy_(found.state);
     return found.output;
   };
   return out_proj_(normed(along_sequence(prefix, {tokens.q, tokens.k, tokens.v}, mix)));
