@@ -42,7 +42,9 @@ TEST(Open, published_hybrids_generate_and_score_as_their_forward_does) {
     std::vector<int64_t> ids = {5, 6, 7, 8, 9, 10, 11};
     const std::vector<int32_t> prompt(ids.begin(), ids.end());
     const torch::NoGradGuard no_grad;
-    for (const int32_t id : engine.generate(prompt, {.max_tokens = 12})) {
+    GenerateOptions options;
+    options.max_tokens = 12;
+    for (const int32_t id : engine.generate(prompt, options)) {
       const Tensor last = model(torch::tensor(ids).unsqueeze(0))[0][-1];
       EXPECT_EQ(id, last.argmax().item<int64_t>()) << name << " after " << ids.size();
       ids.push_back(id);
