@@ -276,7 +276,9 @@ void bench_train(const BenchTrain& options, torch::Device device,
 void add_bench_train_command(CLI::App& bench) {
   const auto options = std::make_shared<BenchTrain>();
   CLI::App* command = bench.add_subcommand("train", "tokens/s of a training stage of HALO");
-  command->add_option("--shape", options->shape, "hypenet-2b, -5b or -9b, smollm2-135m or tiny; with another mixer: tiny:gdn")
+  command
+      ->add_option("--shape", options->shape,
+                   "hypenet-2b, -5b or -9b, smollm2-135m or tiny; with another mixer: tiny:gdn")
       ->capture_default_str();
   command->add_option("--stage", options->stage, "1 (align), 2 (distill) or 3 (finetune)")
       ->capture_default_str();

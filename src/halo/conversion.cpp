@@ -14,9 +14,8 @@ std::vector<std::string> Conversion::mixers() const {
   if (!recipe.mixers) {
     return std::vector(layers, recipe.mixer.value_or(std::string(twin_rules()[0]->mixer->name)));
   }
-  HYPENET_CHECK(recipe.mixers->size() == layers,
-                "mixers: expected one for each of the teacher's ", layers, " layers, found ",
-                recipe.mixers->size());
+  HYPENET_CHECK(recipe.mixers->size() == layers, "mixers: expected one for each of the teacher's ",
+                layers, " layers, found ", recipe.mixers->size());
   return *recipe.mixers;
 }
 

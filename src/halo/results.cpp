@@ -157,9 +157,8 @@ Report conversion_report(const HaloRecipe& recipe, const ConversionRecord& recor
                          const fs::path& out) {
   Report report;
   report.title = "HypeNet from " + fs::path(recipe.teacher).filename().string();
-  report.subtitle =
-      concat("recipe ", recipe.name, ", attention in layers ",
-             Json(record.attention_layers).dump(), recurrent_layers(record));
+  report.subtitle = concat("recipe ", recipe.name, ", attention in layers ",
+                           Json(record.attention_layers).dump(), recurrent_layers(record));
   report.parts.emplace_back(conversion_table(record));
   report.parts.emplace_back(Chart{.title = "Recall over context length",
                                   .x_label = "context, tokens",

@@ -64,7 +64,7 @@ class Generation {
   CausalLm& teacher_;
   std::span<const Request> requests_;
   const AnswerUse& use_;
-  std::optional<Memory> memory_;  // the teacher's keys and values
+  std::optional<Memory> memory_;                    // the teacher's keys and values
   std::map<const MixerKind*, LayerMemory> states_;  // of the one layer that is replaced, by kind
 };
 
@@ -100,8 +100,7 @@ void Generation::take_memory(int64_t bytes) {
   memory_.emplace(
       teacher_,
       EngineOptions{.memory_bytes = pages * cache, .max_sequences = slots, .page_tokens = kPage});
-  const auto options =
-      torch::TensorOptions(types.state).device(teacher_->head_weight().device());
+  const auto options = torch::TensorOptions(types.state).device(teacher_->head_weight().device());
   for (const MixerKind* const kind : one_of_each.mixer_types)
     states_.emplace(kind, new_states(*kind, twins, slots, options));
 }

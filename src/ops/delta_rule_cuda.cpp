@@ -110,10 +110,10 @@ RecurrenceOutput delta_rule_cuda(const Recurrence& input) {
   if (decay.dim() == 1) decay = decay.expand(heads);
   const Tensor beta =
       input.beta.defined() ? input.beta.to(torch::kFloat32) : torch::ones(heads, floats);
-  const variable_list outputs = DeltaRuleCudaFunction::apply(
-      input.q, input.k, input.v, decay, beta,
-      input.state.defined() ? input.state : torch::empty({0}, floats), input.scale,
-      input.needs_state);
+  const variable_list outputs =
+      DeltaRuleCudaFunction::apply(input.q, input.k, input.v, decay, beta,
+                                   input.state.defined() ? input.state : torch::empty({0}, floats),
+                                   input.scale, input.needs_state);
   return {outputs[0], input.needs_state ? outputs[1] : Tensor()};
 }
 

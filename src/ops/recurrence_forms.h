@@ -37,8 +37,8 @@ RecurrenceOutput lightning_cuda(const Recurrence& input);
 bool suits_delta_rule_cuda(const Recurrence& input);
 RecurrenceOutput delta_rule_cuda(const Recurrence& input);
 
-/// recurrence_constant's row by the kernels of kernels/cpu, for float32 on the CPU with dk = dv a multiple of 16.
-/// The chunk is the kernels' own.
+/// recurrence_constant's row by the kernels of kernels/cpu, for float32 on the CPU with dk = dv a
+/// multiple of 16. The chunk is the kernels' own.
 bool suits_recurrence_cpu(const Recurrence& input);
 RecurrenceOutput recurrence_cpu(const Recurrence& input);
 

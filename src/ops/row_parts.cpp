@@ -103,8 +103,9 @@ struct StateBefore : torch::autograd::Function<StateBefore> {
   }
 };
 
-/// Of parts that turn a state S into M S + F, given as [M | F] [B, H, dk, dk + dv]: the state before
-/// this part. Backward: what later parts want of their states comes back through the M between.
+/// Of parts that turn a state S into M S + F, given as [M | F] [B, H, dk, dk + dv]: the state
+/// before this part. Backward: what later parts want of their states comes back through the M
+/// between.
 struct MappedStateBefore : torch::autograd::Function<MappedStateBefore> {
   static Tensor forward(AutogradContext* context, const Tensor& map, const RowPartsPointer& row) {
     keep(context, row);
@@ -230,9 +231,10 @@ Tensor row_attention(const Tensor& q, const Tensor& k, const Tensor& v,
 
 Tensor row_recurrence(const Recurrence& input, const RowPartsPointer& row) {
   check_recurrence(input);
-  HYPENET_CHECK(!input.offsets.defined() && !input.state.defined(),
-                "recurrence of a row on several ranks: expected neither offsets nor a state, found ",
-                input.offsets.defined() ? "offsets" : "a state");
+  HYPENET_CHECK(
+      !input.offsets.defined() && !input.state.defined(),
+      "recurrence of a row on several ranks: expected neither offsets nor a state, found ",
+      input.offsets.defined() ? "offsets" : "a state");
   return has_constant_decay(input) ? by_constant_decay(input, row) : by_maps(input, row);
 }
 

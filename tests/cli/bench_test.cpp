@@ -49,9 +49,9 @@ TEST(BenchTrain, counts_the_work_of_the_mixer_behind_the_shape) {
 
 TEST(BenchInference, has_floors_at_rates_that_it_measured_itself) {
   for (const char* bench : {"prefill", "decode"}) {
-    const ProgramResult result = run_program(
-        {"bench", bench, "--shape", "hypenet-tiny,hypenet-tiny:gdn,hypenet-tiny:kda", "--context",
-         "32", "--threads", "1"});
+    const ProgramResult result =
+        run_program({"bench", bench, "--shape", "hypenet-tiny,hypenet-tiny:gdn,hypenet-tiny:kda",
+                     "--context", "32", "--threads", "1"});
     EXPECT_EQ(result.code, 0) << result.error;
     EXPECT_THAT(result.out,
                 ContainsRegex("at [0-9.e+-]+ (GB/s|TFLOP/s), a[^\n]* rate in this run"));

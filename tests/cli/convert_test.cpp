@@ -127,13 +127,16 @@ TEST_F(Convert, gives_each_layer_the_mixer_that_the_recipe_names) {
     EXPECT_EQ(Checkpoint(folder_ / "out" / folder).config()["mixer_types"], expected) << folder;
   EXPECT_EQ(read_json(folder_ / "out/results.json")["mixer_types"], expected);
   EXPECT_NE(read_file(folder_ / "out/report.html").find(", gdn in layers ["), std::string::npos);
+  const ProgramResult inspected = run_program({"inspect", (folder_ / "out/model").string()});
+  for (const char* text : {" kda, ", " gdn mixers", " kda mixers", " lightning-attn mixers"})
+    EXPECT_NE(inspected.out.find(text), std::string::npos) << inspected.out;
 
   const std::string teacher = HYPENET_SOURCE "/models/tiny-teacher";
   const std::string scores = (folder_ / "scores.csv").string();
-  const ProgramResult sweep = run_program(
-      {"sweep", teacher, "--aligned", (folder_ / "out/2-align").string(), "--data",
-       (folder_ / "text.txt").string(), "--scores", scores, "--context", "128", "--needles", "2",
-       "--prompts", "4", "--windows", "4", "--threads", "1"});
+  const ProgramResult sweep =
+      run_program({"sweep", teacher, "--aligned", (folder_ / "out/2-align").string(), "--data",
+                   (folder_ / "text.txt").string(), "--scores", scores, "--context", "128",
+                   "--needles", "2", "--prompts", "4", "--windows", "4", "--threads", "1"});
   ASSERT_EQ(sweep.code, 0) << sweep.error;
   EXPECT_EQ(run_program({"select", "--scores", scores, "--keep", "3"}).code, 0);
 }

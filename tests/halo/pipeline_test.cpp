@@ -335,7 +335,9 @@ TEST_F(Pipeline, what_could_only_fail_later_is_found_before_any_step) {
   refuse("evaluate: held-out text: text windows: expected a text of at least 100001",
          [](HaloRecipe& recipe) { recipe.evaluate.context = 100000; });
   refuse("mixers: expected one for each of the teacher's 2 layers, found 3",
-         [](HaloRecipe& recipe) { recipe.mixers = {"gdn", "gdn", "gdn"}; });
+         [](HaloRecipe& recipe) {
+           recipe.mixers = {"gdn", "gdn", "gdn"};
+         });
   refuse("select: layers: expected layers of 0 to 1, found 2",
          [](HaloRecipe& recipe) { recipe.select.layers = {2}; });
   refuse("finetune: mixture: expected shares that add up to 1",

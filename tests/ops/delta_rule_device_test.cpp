@@ -22,7 +22,7 @@ struct Case {
   bool is_per_channel;
   bool has_state = true;
   Trial trial = Trial::kUsual;
-  double beta = -1;                    // of all tokens; -1: between 0 and 2
+  double beta = -1;                   // of all tokens; -1: between 0 and 2
   std::vector<int64_t> offsets = {};  // packed sequences
 };
 
@@ -77,8 +77,8 @@ std::vector<Tensor> results(const RecurrenceOutput& out, const Recurrence& input
   std::vector<Tensor> leaves = {input.q, input.k, input.v, input.decay, input.beta};
   if (input.state.defined()) leaves.push_back(input.state);
   std::vector<Tensor> all = {out.output.detach(), out.state.detach()};
-  for (const Tensor& gradient : torch::autograd::grad({out.output, out.state}, leaves,
-                                                      {cotangent(out.output, 1), dstate})) {
+  for (const Tensor& gradient :
+       torch::autograd::grad({out.output, out.state}, leaves, {cotangent(out.output, 1), dstate})) {
     all.push_back(gradient);
   }
   return all;

@@ -46,7 +46,8 @@ inline CausalLm replaced_model(const CausalLm& teacher, const CausalLm& twins, i
   const auto& other = twins->config();
   config.mixers = other.mixers;
   if (replaced >= 0) {
-    config.mixer_types[static_cast<size_t>(replaced)] = other.mixer_types[static_cast<size_t>(replaced)];
+    config.mixer_types[static_cast<size_t>(replaced)] =
+        other.mixer_types[static_cast<size_t>(replaced)];
   }
   CausalLm model(config);
   const std::string layer = concat("model.layers.", replaced, ".self_attn.");

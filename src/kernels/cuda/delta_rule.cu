@@ -7,6 +7,8 @@
 namespace hypenet::kernels::cuda {
 namespace {
 
+constexpr int64_t kLongTokens = 8192;
+
 /// Cuts memory into pieces that start at multiples of 256 bytes; with a null base it only counts.
 class Cutter {
  public:
@@ -54,6 +56,13 @@ int64_t attribute(cudaDeviceAttr name) {
 }
 
 }  // namespace
+
+bool takes_hopper_chains(const DeltaRuleParams& p) {
+  if (p.portable || attribute(cudaDevAttrComputeCapabilityMajor) != 9) return false;
+  // With few heads 64 columns a warpgroup leave most multiprocessors without a block: a long
+  // sequence is faster in narrower slabs.
+  return slab_columns(p) >= 64 || p.tokens < kLongTokens;
+}
 
 int64_t shared_of_block() { return attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin); }
 

@@ -42,6 +42,10 @@ Status prepare_delta_rule(const DeltaRuleWork& work, Stream stream);
 /// rows.
 Status chain_delta_rule(const DeltaRuleWork& work, bool leaves_states, Stream stream);
 Status chain_delta_rule_backward(const DeltaRuleBackwardWork& work, Stream stream);
+/// The same on Hopper, which these hand over to where it pays.
+Status chain_delta_rule_hopper(const DeltaRuleWork& work, bool leaves_states, Stream stream);
+Status chain_delta_rule_backward_hopper(const DeltaRuleBackwardWork& work, Stream stream);
+bool takes_hopper_chains(const DeltaRuleParams& p);
 Status delta_rule_gradients(const DeltaRuleBackwardWork& work, Stream stream);
 
 /// Columns of the state that a block of the chains takes (16, 32, 64 or 128), so that blocks fill
@@ -71,31 +75,56 @@ __device__ __forceinline__ HeadTokens tokens_of(const DeltaRuleParams& p, int64_
           static_cast<int>(left < kChunk ? left : kChunk)};
 }
 
-/// Asks for a tile of `kRows` rows of kColumns bfloat16, swizzled; rows that are not there are
-/// zeros. `stride` in bytes.
+/// A thread's pieces of a tile of kRows rows and kColumns bfloat16: the same of every kStep-th row,
+/// so that addresses are counted up. `stride` in bytes; rows that are not there are zeros.
+template <int kColumns, int kThreads, int kRows>
+struct Pieces {
+  static constexpr int kOfRow = kColumns / 8, kStep = kThreads / kOfRow;
+  static_assert(kStep % 8 == 0);  // swizzles repeat
+  int row = threadIdx.x / kOfRow, piece = threadIdx.x % kOfRow;
+
+  __device__ __forceinline__ void ask(uint32_t to, int row_bytes, const void* from, int64_t stride,
+                                      int rows) const {
+    const char* at = static_cast<const char*>(from) + row * stride + 16 * piece;
+#pragma unroll
+    for (int i = 0; i < kRows; i += kStep) {
+      if (kRows % kStep != 0 && row + i >= kRows) break;
+      const bool valid = row + i < rows;
+      copy_async(to + i * row_bytes, valid ? at : from, valid);
+      at += kStep * stride;
+    }
+  }
+};
+
+/// Asks for a tile, swizzled.
 template <int kColumns, int kThreads, int kRows = kChunk>
 __device__ __forceinline__ void ask_tile(uint32_t to, const void* from, int64_t stride, int rows) {
-  constexpr int kPieces = kColumns / 8;
-#pragma unroll 4
-  for (int i = threadIdx.x; i < kRows * kPieces; i += kThreads) {
-    const int row = i / kPieces, piece = i % kPieces;
-    const bool valid = row < rows;
-    copy_async(to + swizzled<2 * kColumns>(row, piece),
-               static_cast<const char*>(from) + (valid ? row * stride : 0) + 16 * piece, valid);
-  }
+  const Pieces<kColumns, kThreads, kRows> own;
+  own.ask(to + swizzled<2 * kColumns>(own.row, own.piece), 2 * kColumns, from, stride, rows);
 }
 
 /// The same, each row followed by 16 bytes of padding instead of swizzled: for few columns.
 template <int kColumns, int kThreads>
 __device__ __forceinline__ void ask_padded(uint32_t to, const void* from, int64_t stride,
                                            int rows) {
-  constexpr int kPieces = kColumns / 8;
-#pragma unroll 4
-  for (int i = threadIdx.x; i < kChunk * kPieces; i += kThreads) {
-    const int row = i / kPieces, piece = i % kPieces;
-    const bool valid = row < rows;
-    copy_async(to + row * (2 * kColumns + 16) + 16 * piece,
-               static_cast<const char*>(from) + (valid ? row * stride : 0) + 16 * piece, valid);
+  constexpr int kRow = 2 * kColumns + 16;
+  const Pieces<kColumns, kThreads, kChunk> own;
+  own.ask(to + own.row * kRow + 16 * own.piece, kRow, from, stride, rows);
+}
+
+/// Asks for the decays per channel of a chunk, float32, in rows of kStride.
+template <int kSize, int kThreads, int kStride>
+__device__ __forceinline__ void ask_sums(float* to, const DeltaRuleParams& p,
+                                         const HeadTokens& tokens) {
+  constexpr int kOfRow = kSize / 4, kStep = kThreads / kOfRow;
+  const int row = threadIdx.x / kOfRow, four = threadIdx.x % kOfRow;
+  uint32_t place = shared_address(to + row * kStride + 4 * four);
+  const float* from = p.decay + (tokens.first + row * tokens.stride) * kSize + 4 * four;
+#pragma unroll
+  for (int i = 0; i < kChunk; i += kStep) {
+    const bool valid = row + i < tokens.rows;
+    copy_async(place, valid ? from : p.decay, valid);
+    place += kStep * kStride * 4, from += kStep * tokens.stride * kSize;
   }
 }
 
@@ -163,7 +192,8 @@ __device__ __forceinline__ void store_halves(char* row, uint32_t low, uint32_t h
   const int from = lane - t + t % 2 * 2;
   const uint32_t a0 = __shfl_sync(~0U, low, from), a1 = __shfl_sync(~0U, low, from + 1);
   const uint32_t b0 = __shfl_sync(~0U, high, from), b1 = __shfl_sync(~0U, high, from + 1);
-  if (valid) *reinterpret_cast<uint2*>(row + 8 * t) = t < 2 ? make_uint2(a0, a1) : make_uint2(b0, b1);
+  if (valid)
+    *reinterpret_cast<uint2*>(row + 8 * t) = t < 2 ? make_uint2(a0, a1) : make_uint2(b0, b1);
 }
 
 /// x^T of 16 columns (rows of the product) and 16 tokens, a left factor, to rows of tokens: `at` is
@@ -177,6 +207,13 @@ __device__ __forceinline__ void store_by_token(char* at, int64_t stride, const u
 
 __device__ __forceinline__ float2 pair_of(uint32_t x) {
   return make_float2(__uint_as_float(x << 16), __uint_as_float(x & 0xffff0000U));
+}
+
+/// A pair of numbers as the sum of two pairs of bfloat16.
+__device__ __forceinline__ void split_pair(uint32_t& high, uint32_t& low, float x, float y) {
+  high = pack(x, y);
+  const float2 rounded = pair_of(high);
+  low = pack(x - rounded.x, y - rounded.y);
 }
 
 }  // namespace hypenet::kernels::cuda

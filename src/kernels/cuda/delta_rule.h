@@ -19,6 +19,7 @@ struct DeltaRuleParams {
   int64_t batch, tokens, heads, size;  // B, T >= 1, H, d = 64 or 128
   bool is_per_channel;
   float scale;
+  bool portable = false;  // take the chains for older GPUs on a new one too
 };
 
 /// The gradients; `forward` holds the inputs, with delta_rule_bytes(params, true) bytes of scratch.

@@ -6,14 +6,14 @@ namespace hypenet::kernels::cuda {
 namespace {
 
 template <int kSize, bool kChannels, bool kLeaves, int kRows, int kSplit>
-__global__ void __launch_bounds__(32 * kRows* kSplit, 1)
+__global__ void __launch_bounds__(32 * kRows * kSplit, 1)
     chain_kernel(const __grid_constant__ DeltaRuleWork work, const int stages) {
   using G = Geometry<kSize, kChannels, kLeaves, kRows, kSplit>;
   extern __shared__ __align__(128) char shared[];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, t = lane % 4;
   const int group = warp / kSplit, part = warp % kSplit;
-  const int64_t head = blockIdx.y;
-  const int slab = static_cast<int>(blockIdx.x) * G::kColumns, column = slab + 16 * group;
+  const int64_t head = blockIdx.x;
+  const int slab = static_cast<int>(blockIdx.y) * G::kColumns, column = slab + 16 * group;
   const int first_channel = 16 * part * G::kOwnChannels;
   const uint32_t base = shared_address(shared);
   uint4* const told = reinterpret_cast<uint4*>(shared + stages * G::kStage) +
@@ -31,8 +31,8 @@ __global__ void __launch_bounds__(32 * kRows* kSplit, 1)
     });
   }
   for (int ahead = 0; ahead < stages - 1; ++ahead) {
-    ask_chunk<G, kSize, kChannels, kLeaves>(work, base + ahead * G::kStage, head, ahead,
-                                            work.p.v, slab);
+    ask_chunk<G, kSize, kChannels, kLeaves>(work, base + ahead * G::kStage, head, ahead, work.p.v,
+                                            slab);
   }
   int stage = 0;
   for (int64_t chunk = 0; chunk < work.scratch.chunks; ++chunk) {
@@ -48,8 +48,8 @@ __global__ void __launch_bounds__(32 * kRows* kSplit, 1)
     }
     __syncthreads();
     const int free = stage == 0 ? stages - 1 : stage - 1;
-    ask_chunk<G, kSize, kChannels, kLeaves>(work, base + free * G::kStage, head,
-                                            chunk + stages - 1, work.p.v, slab);
+    ask_chunk<G, kSize, kChannels, kLeaves>(work, base + free * G::kStage, head, chunk + stages - 1,
+                                            work.p.v, slab);
     const uint32_t at = base + stage * G::kStage;
     const float* const factors =
         reinterpret_cast<const float*>(shared + stage * G::kStage + G::kFactorsAt);
@@ -225,10 +225,10 @@ Status launch(const DeltaRuleWork& work, Stream stream) {
   using G = Geometry<kSize, kChannels, kLeaves, kRows, kSplit>;
   const int stages = shared_of_block() >= G::bytes(3) ? 3 : 2;
   const auto kernel = chain_kernel<kSize, kChannels, kLeaves, kRows, kSplit>;
-  const cudaError_t error = cudaFuncSetAttribute(
-      kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, G::bytes(stages));
+  const cudaError_t error =
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, G::bytes(stages));
   if (error != cudaSuccess) return status_of(error);
-  const dim3 blocks(kSize / G::kColumns, static_cast<unsigned>(work.p.batch * work.p.heads));
+  const dim3 blocks(static_cast<unsigned>(work.p.batch * work.p.heads), kSize / G::kColumns);
   kernel<<<blocks, G::kThreads, G::bytes(stages), cuda_stream(stream)>>>(work, stages);
   return launch_status();
 }
@@ -236,10 +236,14 @@ Status launch(const DeltaRuleWork& work, Stream stream) {
 template <int kSize, bool kChannels, bool kLeaves>
 Status launch_slabs(const DeltaRuleWork& work, Stream stream) {
   switch (slab_columns(work.p)) {
-    case 16: return launch<kSize, kChannels, kLeaves, 1, 4>(work, stream);
-    case 32: return launch<kSize, kChannels, kLeaves, 2, 4>(work, stream);
-    case 64: return launch<kSize, kChannels, kLeaves, 4, 2>(work, stream);
-    default: return launch<kSize, kChannels, kLeaves, kSize / 16, 1>(work, stream);
+    case 16:
+      return launch<kSize, kChannels, kLeaves, 1, 4>(work, stream);
+    case 32:
+      return launch<kSize, kChannels, kLeaves, 2, 4>(work, stream);
+    case 64:
+      return launch<kSize, kChannels, kLeaves, 4, 2>(work, stream);
+    default:
+      return launch<kSize, kChannels, kLeaves, kSize / 16, 1>(work, stream);
   }
 }
 
@@ -261,6 +265,7 @@ int64_t chain_delta_rule_bytes(int64_t size, bool is_per_channel) {
 }
 
 Status chain_delta_rule(const DeltaRuleWork& work, bool leaves_states, Stream stream) {
+  if (takes_hopper_chains(work.p)) return chain_delta_rule_hopper(work, leaves_states, stream);
   if (work.p.is_per_channel) {
     return work.p.size == 64 ? launch_ends<64, true>(work, leaves_states, stream)
                              : launch_ends<128, true>(work, leaves_states, stream);

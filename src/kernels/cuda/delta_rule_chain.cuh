@@ -94,9 +94,9 @@ __device__ __forceinline__ void ask_chunk(const DeltaRuleWork& work, uint32_t st
                                   stride, at.rows);
       }
     }
-    ask_padded<G::kColumns, kThreads>(
-        stage + G::kValues, static_cast<const char*>(values) + first + 2 * first_column, stride,
-        at.rows);
+    ask_padded<G::kColumns, kThreads>(stage + G::kValues,
+                                      static_cast<const char*>(values) + first + 2 * first_column,
+                                      stride, at.rows);
     ask_tile<kChunk, kThreads>(stage + G::kInverse, work.scratch.inverse + piece * G::kSquare,
                                2 * kChunk, kChunk);
     if constexpr (!kLeaves) {

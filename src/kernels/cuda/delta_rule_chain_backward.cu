@@ -6,7 +6,7 @@ namespace hypenet::kernels::cuda {
 namespace {
 
 template <int kSize, bool kChannels, int kRows, int kSplit>
-__global__ void __launch_bounds__(32 * kRows* kSplit, 1)
+__global__ void __launch_bounds__(32 * kRows * kSplit, 1)
     backward_kernel(const __grid_constant__ DeltaRuleBackwardWork backward, const int stages) {
   using G = Geometry<kSize, kChannels, false, kRows, kSplit>;
   extern __shared__ __align__(128) char shared[];
@@ -14,8 +14,8 @@ __global__ void __launch_bounds__(32 * kRows* kSplit, 1)
   const DeltaScratch& scratch = backward.scratch;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, t = lane % 4;
   const int group = warp / kSplit, part = warp % kSplit;
-  const int64_t head = blockIdx.y;
-  const int slab = static_cast<int>(blockIdx.x) * G::kColumns, column = slab + 16 * group;
+  const int64_t head = blockIdx.x;
+  const int slab = static_cast<int>(blockIdx.y) * G::kColumns, column = slab + 16 * group;
   const int first_channel = 16 * part * G::kOwnChannels;
   const uint32_t base = shared_address(shared);
   uint4* const told = reinterpret_cast<uint4*>(shared + stages * G::kStage) +
@@ -58,10 +58,10 @@ __global__ void __launch_bounds__(32 * kRows* kSplit, 1)
     const auto factor = [&](int which, int token) {
       return *reinterpret_cast<const float2*>(factors + which * kChunk + token + 2 * t);
     };
-    const auto doutput = [&](uint32_t (&a)[4], int block) {
+    const auto doutput = [&](uint32_t(&a)[4], int block) {
       const int token = 16 * block + lane % 8 + lane / 16 * 8;
-      load_transposed(a, at + G::kValues + token * G::kValueRow +
-                             2 * (16 * group + lane / 8 % 2 * 8));
+      load_transposed(a,
+                      at + G::kValues + token * G::kValueRow + 2 * (16 * group + lane / 8 % 2 * 8));
     };
     char* const to = scratch.dstates + piece * (2 * kSize * kSize) + 2 * first_channel;
 #pragma unroll
@@ -193,11 +193,11 @@ Status launch(const DeltaRuleBackwardWork& work, Stream stream) {
   using G = Geometry<kSize, kChannels, false, kRows, kSplit>;
   const int stages = shared_of_block() >= G::bytes(3) ? 3 : 2;
   const auto kernel = backward_kernel<kSize, kChannels, kRows, kSplit>;
-  const cudaError_t error = cudaFuncSetAttribute(
-      kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, G::bytes(stages));
+  const cudaError_t error =
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, G::bytes(stages));
   if (error != cudaSuccess) return status_of(error);
   const DeltaRuleParams& p = work.p.forward;
-  const dim3 blocks(kSize / G::kColumns, static_cast<unsigned>(p.batch * p.heads));
+  const dim3 blocks(static_cast<unsigned>(p.batch * p.heads), kSize / G::kColumns);
   kernel<<<blocks, G::kThreads, G::bytes(stages), cuda_stream(stream)>>>(work, stages);
   return launch_status();
 }
@@ -205,10 +205,14 @@ Status launch(const DeltaRuleBackwardWork& work, Stream stream) {
 template <int kSize, bool kChannels>
 Status launch_slabs(const DeltaRuleBackwardWork& work, Stream stream) {
   switch (slab_columns(work.p.forward)) {
-    case 16: return launch<kSize, kChannels, 1, 4>(work, stream);
-    case 32: return launch<kSize, kChannels, 2, 4>(work, stream);
-    case 64: return launch<kSize, kChannels, 4, 2>(work, stream);
-    default: return launch<kSize, kChannels, kSize / 16, 1>(work, stream);
+    case 16:
+      return launch<kSize, kChannels, 1, 4>(work, stream);
+    case 32:
+      return launch<kSize, kChannels, 2, 4>(work, stream);
+    case 64:
+      return launch<kSize, kChannels, 4, 2>(work, stream);
+    default:
+      return launch<kSize, kChannels, kSize / 16, 1>(work, stream);
   }
 }
 
@@ -216,6 +220,7 @@ Status launch_slabs(const DeltaRuleBackwardWork& work, Stream stream) {
 
 Status chain_delta_rule_backward(const DeltaRuleBackwardWork& work, Stream stream) {
   const DeltaRuleParams& p = work.p.forward;
+  if (takes_hopper_chains(p)) return chain_delta_rule_backward_hopper(work, stream);
   if (p.is_per_channel) {
     return p.size == 64 ? launch_slabs<64, true>(work, stream)
                         : launch_slabs<128, true>(work, stream);

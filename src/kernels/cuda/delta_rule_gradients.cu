@@ -1,11 +1,13 @@
 // The gradients of a chunk's tokens from what the chains left: S before it, dS after it, U and Z.
-// A warp takes 16 tokens and half of the channels; docs/kernels.md, "The delta rule", has the sums.
+// A warp takes 16 tokens and a share of the channels; docs/kernels.md, "The delta rule", has the
+// sums.
 #include "kernels/cuda/delta_rule.cuh"
 
 namespace hypenet::kernels::cuda {
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kParts = 4;  // shares of the channels
+constexpr int kThreads = 128 * kParts;
 
 template <int kSize, bool kChannels>
 struct Geometry {
@@ -16,7 +18,8 @@ struct Geometry {
   static constexpr int kFloats = kChunk * kSumStride * 4;
   static constexpr int kQueries = 0;
   static constexpr int kKeys = kTile;
-  // do, Z, U, S^T and dS^T; at the end, per channel, sums inside blocks of 16 take their place.
+  // do, Z, U, S^T and dS^T. Scores take the place of do and Z once these were read, and at the
+  // end, per channel, sums inside blocks of 16 that of all.
   static constexpr int kDoutput = 2 * kTile;
   static constexpr int kDrows = kDoutput + kTile;
   static constexpr int kRows = kDrows + kTile;
@@ -25,31 +28,34 @@ struct Geometry {
   static constexpr int kEnd = kDstates + kMatrix;
   static constexpr int kWithin = kDoutput;
   static constexpr int kWithinEnd = kWithin + (kChannels ? 3 * kFloats : 0);
-  static constexpr int kScores = kEnd > kWithinEnd ? kEnd : kWithinEnd;  // dP, then Z U^T
-  static constexpr int kSums = kScores + 2 * kSquare;  // G per channel
+  static constexpr int kTilesEnd = kEnd > kWithinEnd ? kEnd : kWithinEnd;
+  static constexpr bool kFits = 4 * kSquare <= 2 * kTile;
+  static constexpr int kScores = kFits ? kDoutput : kTilesEnd;         // of Scores
+  static constexpr int kSums = kTilesEnd + (kFits ? 0 : 4 * kSquare);  // G per channel
   static constexpr int kBlocks = kSums + (kChannels ? kFloats : 0);  // dP, Z U^T of 4 blocks of 16
   static constexpr int kFactorsAt = kBlocks + (kChannels ? 4 * 16 * 16 * 8 : 0);
   static constexpr int kProductsAt = kFactorsAt + kFactors * kChunk * 4;  // Z v of a token
   static constexpr int kPartsAt = kProductsAt + kChunk * 4;
-  static constexpr int kBytes = kPartsAt + 4 * (kChannels ? 8 * kSize : kThreads / 32);
-  // At the end, where nothing else is needed any more: four numbers of a token and half.
-  static constexpr int kRowSums = kChannels ? kScores : kDoutput;
+  static constexpr int kShares = 2 * kThreads / kSize;  // of the states' rows, when compared
+  static constexpr int kRowSums =
+      kPartsAt + 4 * (kChannels ? (kShares + 4) * kSize : kThreads / 32);
+  static constexpr int kBytes = kRowSums + 4 * 4 * kParts * kChunk;  // four numbers of a token
 };
 
-/// A warp's 16 tokens and its channels.
+/// Numbers of a warp's 16 tokens and its channels.
 template <int kSize>
 struct Sums {
-  float x[kSize / 16][4];
+  float x[kSize / 8 / kParts][4];
 };
 
 struct Place {
-  int lane, g, t, block, half;  // block of 16 tokens, half of the channels
+  int lane, g, t, block, part;  // block of 16 tokens, share of the channels
   __device__ __forceinline__ int row(int i) const { return 16 * block + g + i / 2 * 8; }
 };
 
 template <int kSize>
 __device__ __forceinline__ int channel_of(const Place& at, int tile) {
-  return at.half * (kSize / 2) + 8 * tile + 2 * at.t;
+  return at.part * (kSize / kParts) + 8 * tile + 2 * at.t;
 }
 
 /// Two channels of a token out of a swizzled tile.
@@ -64,9 +70,9 @@ template <int kSize>
 __device__ __forceinline__ void add_product(Sums<kSize>& sums, const uint32_t (&a)[4],
                                             uint32_t tile, const Place& at, int k) {
 #pragma unroll
-  for (int pair = 0; pair < kSize / 32; ++pair) {
+  for (int pair = 0; pair < kSize / 16 / kParts; ++pair) {
     uint32_t b[4];
-    right_by_columns<kSize>(b, tile, at.half * (kSize / 32) + pair, k);
+    right_by_columns<kSize>(b, tile, at.part * (kSize / 16 / kParts) + pair, k);
     multiply_pair(sums.x[2 * pair], sums.x[2 * pair + 1], a, b);
   }
 }
@@ -106,62 +112,112 @@ __device__ __forceinline__ void write_values(const DeltaRuleBackwardWork& work,
   }
 }
 
-/// dP = scale do U^T (j <= i) and Z U^T (j < i), decayed where the decay is a token's, rounded; per
-/// channel also as they are for the blocks on the diagonal.
+/// dP = scale do U^T (j <= i) and Z U^T (j < i) of a warp's 16 tokens and its share of the keys,
+/// decayed where the decay is a token's. They are rounded to a sum of two bfloat16 numbers: what a
+/// token gets as reader and gives as key must cancel in the decay's gradient.
+constexpr int kKeys = kChunk / 8 / kParts;  // in eights
+struct Scores {
+  float dscores[kKeys][4], dlower[kKeys][4];
+};
+enum Square { kHigh, kLow, kLowerHigh, kLowerLow };
+
 template <int kSize, bool kChannels>
-__device__ __forceinline__ void write_scores(const DeltaRuleBackwardWork& work, char* shared,
-                                             const float* factors, const Place& at) {
+__device__ __forceinline__ void make_scores(Scores& scores, const DeltaRuleBackwardWork& work,
+                                            char* shared, const float* factors, const Place& at) {
   using G = Geometry<kSize, kChannels>;
   const uint32_t base = shared_address(shared);
-  float dscores[4][4] = {}, dlower[4][4] = {};
+#pragma unroll
+  for (int tile = 0; tile < kKeys; ++tile) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) scores.dscores[tile][i] = scores.dlower[tile][i] = 0;
+  }
 #pragma unroll
   for (int d = 0; d < kSize / 16; ++d) {
     uint32_t a[4], z[4], b[4];
     left_of<kSize>(a, base + G::kDoutput, at.block, d);
     left_of<kSize>(z, base + G::kDrows, at.block, d);
 #pragma unroll
-    for (int pair = 0; pair < 2; ++pair) {
-      if (2 * at.half + pair > at.block) continue;
-      right_by_rows<kSize>(b, base + G::kRows, 2 * at.half + pair, d);
-      multiply_pair(dscores[2 * pair], dscores[2 * pair + 1], a, b);
-      multiply_pair(dlower[2 * pair], dlower[2 * pair + 1], z, b);
+    for (int pair = 0; pair < kKeys / 2; ++pair) {
+      if (at.part * (kKeys / 2) + pair > at.block) continue;
+      right_by_rows<kSize>(b, base + G::kRows, at.part * (kKeys / 2) + pair, d);
+      multiply_pair(scores.dscores[2 * pair], scores.dscores[2 * pair + 1], a, b);
+      multiply_pair(scores.dlower[2 * pair], scores.dlower[2 * pair + 1], z, b);
     }
   }
 #pragma unroll
-  for (int tile = 0; tile < 4; ++tile) {
-    const int keys = 4 * at.half + tile;  // in eights
-    if (keys / 2 > at.block) continue;
+  for (int tile = 0; tile < kKeys; ++tile) {
+    const int keys = kKeys * at.part + tile;
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const int row = at.row(i), column = 8 * keys + 2 * at.t + i % 2;
-      float kept = 1;
-      if constexpr (!kChannels) {
-        kept = column <= row ? __expf(factors[kSum * kChunk + row] -
-                                      factors[kSum * kChunk + column])
-                             : 0.0F;
+      float kept = column <= row ? 1.0F : 0.0F;
+      if (!kChannels && column <= row) {
+        kept = __expf(factors[kSum * kChunk + row] - factors[kSum * kChunk + column]);
       }
-      dscores[tile][i] = column <= row ? dscores[tile][i] * kept * work.p.forward.scale : 0.0F;
-      dlower[tile][i] = column < row ? dlower[tile][i] * kept : 0.0F;
+      scores.dscores[tile][i] *= kept * work.p.forward.scale;
+      scores.dlower[tile][i] *= column < row ? kept : 0.0F;
       if (kChannels && keys / 2 == at.block) {
         const int place = (at.block * 16 + row % 16) * 16 + column % 16;
         reinterpret_cast<float2*>(shared + G::kBlocks)[place] =
-            make_float2(dscores[tile][i], dlower[tile][i]);
+            make_float2(scores.dscores[tile][i], scores.dlower[tile][i]);
       }
-    }
-#pragma unroll
-    for (int i = 0; i < 4; i += 2) {
-      char* const to = shared + G::kScores + swizzled<2 * kChunk>(at.row(i), keys) + 4 * at.t;
-      *reinterpret_cast<uint32_t*>(to) = pack(dscores[tile][i], dscores[tile][i + 1]);
-      *reinterpret_cast<uint32_t*>(to + G::kSquare) = pack(dlower[tile][i], dlower[tile][i + 1]);
     }
   }
 }
+
+__device__ __forceinline__ void store_scores(char* squares, const Scores& scores, const Place& at) {
+  constexpr int kSquare = kChunk * kChunk * 2;
+#pragma unroll
+  for (int tile = 0; tile < kKeys; ++tile) {
+    const int keys = kKeys * at.part + tile;
+    if (keys / 2 > at.block) continue;
+#pragma unroll
+    for (int i = 0; i < 4; i += 2) {
+      char* const to = squares + swizzled<2 * kChunk>(at.row(i), keys) + 4 * at.t;
+      const auto put = [&](int square, const float* x) {
+        uint32_t high, low;
+        split_pair(high, low, x[0], x[1]);
+        *reinterpret_cast<uint32_t*>(to + square * kSquare) = high;
+        *reinterpret_cast<uint32_t*>(to + (square + 1) * kSquare) = low;
+      };
+      put(kHigh, scores.dscores[tile] + i);
+      put(kLowerHigh, scores.dlower[tile] + i);
+    }
+  }
+}
+
+/// Left factors out of the four squares: dP and Z U^T of a block's readers with block j's keys, or
+/// transposed, of a block's keys with block j's readers and -beta of these.
+struct ScoreFactors {
+  uint32_t a[4][4];
+
+  __device__ __forceinline__ void get(uint32_t squares, int block, int j) {
+#pragma unroll
+    for (int square = 0; square < 4; ++square) {
+      left_of<kChunk>(a[square], squares + square * (2 * kChunk * kChunk), block, j);
+    }
+  }
+  __device__ __forceinline__ void get_transposed(uint32_t squares, int block, int j,
+                                                 const float* beta, int t) {
+#pragma unroll
+    for (int square = 0; square < 4; ++square) {
+      left_transposed<kChunk>(a[square], squares + square * (2 * kChunk * kChunk), block, j);
+    }
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int reader = 16 * j + i / 2 * 8 + 2 * t;
+      const float2 high = pair_of(a[kLowerHigh][i]), low = pair_of(a[kLowerLow][i]);
+      split_pair(a[kLowerHigh][i], a[kLowerLow][i], -beta[reader] * (high.x + low.x),
+                 -beta[reader + 1] * (high.y + low.y));
+    }
+  }
+};
 
 /// Calls visit(tile, first element of the pair, row, channel) for the pairs of a thread's sums.
 template <int kSize, class Visit>
 __device__ __forceinline__ void for_each_pair(const Place& at, const Visit& visit) {
 #pragma unroll
-  for (int tile = 0; tile < kSize / 16; ++tile) {
+  for (int tile = 0; tile < kSize / 8 / kParts; ++tile) {
 #pragma unroll
     for (int i = 0; i < 4; i += 2) visit(tile, i, at.row(i), channel_of<kSize>(at, tile));
   }
@@ -188,11 +244,17 @@ __device__ __forceinline__ void read_past(Sums<kSize>& dq, Sums<kSize>& y, uint3
 #pragma unroll
   for (int j = 0; j < 4; ++j) {
     if (j > at.block) continue;
-    uint32_t a[4];
-    left_of<kChunk>(a, base + G::kScores, at.block, j);
-    add_product<kSize>(dq, a, base + G::kKeys, at, j);
-    left_of<kChunk>(a, base + G::kScores + G::kSquare, at.block, j);
-    add_product<kSize>(y, a, base + G::kKeys, at, j);
+    ScoreFactors factor;
+    factor.get(base + G::kScores, at.block, j);
+#pragma unroll
+    for (int pair = 0; pair < kSize / 16 / kParts; ++pair) {
+      uint32_t b[4];
+      right_by_columns<kSize>(b, base + G::kKeys, at.part * (kSize / 16 / kParts) + pair, j);
+      multiply_pair(dq.x[2 * pair], dq.x[2 * pair + 1], factor.a[kHigh], b);
+      multiply_pair(y.x[2 * pair], y.x[2 * pair + 1], factor.a[kLowerHigh], b);
+      multiply_pair(dq.x[2 * pair], dq.x[2 * pair + 1], factor.a[kLow], b);
+      multiply_pair(y.x[2 * pair], y.x[2 * pair + 1], factor.a[kLowerLow], b);
+    }
   }
 }
 
@@ -228,17 +290,18 @@ __device__ __forceinline__ void read_past_channels(Sums<kSize>& dq, Sums<kSize>&
   });
 #pragma unroll 1
   for (int j = 0; j < at.block; ++j) {
-    uint32_t a[4], z[4];
-    left_of<kChunk>(a, base + G::kScores, at.block, j);
-    left_of<kChunk>(z, base + G::kScores + G::kSquare, at.block, j);
+    ScoreFactors factor;
+    factor.get(base + G::kScores, at.block, j);
 #pragma unroll
-    for (int pair = 0; pair < kSize / 32; ++pair) {
-      const int columns = at.half * (kSize / 32) + pair;
+    for (int pair = 0; pair < kSize / 16 / kParts; ++pair) {
+      const int columns = at.part * (kSize / 16 / kParts) + pair;
       uint32_t b[4];
       right_by_columns<kSize>(b, base + G::kKeys, columns, j);
       fade<kSize>(b, sums, meet, j, 16 * columns, -1, at);
-      multiply_pair(dq.x[2 * pair], dq.x[2 * pair + 1], a, b);
-      multiply_pair(y.x[2 * pair], y.x[2 * pair + 1], z, b);
+      multiply_pair(dq.x[2 * pair], dq.x[2 * pair + 1], factor.a[kHigh], b);
+      multiply_pair(y.x[2 * pair], y.x[2 * pair + 1], factor.a[kLowerHigh], b);
+      multiply_pair(dq.x[2 * pair], dq.x[2 * pair + 1], factor.a[kLow], b);
+      multiply_pair(y.x[2 * pair], y.x[2 * pair + 1], factor.a[kLowerLow], b);
     }
   }
   for_each_pair<kSize>(at, [&](int tile, int i, int row, int channel) {
@@ -249,17 +312,6 @@ __device__ __forceinline__ void read_past_channels(Sums<kSize>& dq, Sums<kSize>&
   });
 }
 
-/// (Z U^T)^T times -beta of its readers, as a left factor.
-__device__ __forceinline__ void lower_transposed(uint32_t (&a)[4], uint32_t lower, int block, int j,
-                                                 const float* beta, const Place& at) {
-  left_transposed<kChunk>(a, lower, block, j);
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const int reader = 16 * j + i / 2 * 8 + 2 * at.t;
-    a[i] = scale_pair(a[i], -beta[reader], -beta[reader + 1]);
-  }
-}
-
 /// dk as a key, of a decay per token: U dS^T, decayed, plus what later readers took.
 template <int kSize>
 __device__ __forceinline__ void read_future(Sums<kSize>& dk, uint32_t base, const float* factors,
@@ -268,11 +320,19 @@ __device__ __forceinline__ void read_future(Sums<kSize>& dk, uint32_t base, cons
 #pragma unroll
   for (int j = 0; j < 4; ++j) {
     if (j < at.block) continue;
-    uint32_t a[4];
-    left_transposed<kChunk>(a, base + G::kScores, at.block, j);
-    add_product<kSize>(dk, a, base + G::kQueries, at, j);
-    lower_transposed(a, base + G::kScores + G::kSquare, at.block, j, factors + kBeta * kChunk, at);
-    add_product<kSize>(dk, a, base + G::kKeys, at, j);
+    ScoreFactors factor;
+    factor.get_transposed(base + G::kScores, at.block, j, factors + kBeta * kChunk, at.t);
+#pragma unroll
+    for (int pair = 0; pair < kSize / 16 / kParts; ++pair) {
+      const int columns = at.part * (kSize / 16 / kParts) + pair;
+      uint32_t b[4];
+      right_by_columns<kSize>(b, base + G::kQueries, columns, j);
+      multiply_pair(dk.x[2 * pair], dk.x[2 * pair + 1], factor.a[kHigh], b);
+      multiply_pair(dk.x[2 * pair], dk.x[2 * pair + 1], factor.a[kLow], b);
+      right_by_columns<kSize>(b, base + G::kKeys, columns, j);
+      multiply_pair(dk.x[2 * pair], dk.x[2 * pair + 1], factor.a[kLowerHigh], b);
+      multiply_pair(dk.x[2 * pair], dk.x[2 * pair + 1], factor.a[kLowerLow], b);
+    }
   }
 }
 
@@ -293,19 +353,20 @@ __device__ __forceinline__ void read_future_channels(Sums<kSize>& dk, uint32_t b
   });
 #pragma unroll 1
   for (int j = at.block + 1; j < 4; ++j) {
-    uint32_t a[4], z[4];
-    left_transposed<kChunk>(a, base + G::kScores, at.block, j);
-    lower_transposed(z, base + G::kScores + G::kSquare, at.block, j, beta, at);
+    ScoreFactors factor;
+    factor.get_transposed(base + G::kScores, at.block, j, beta, at.t);
 #pragma unroll
-    for (int pair = 0; pair < kSize / 32; ++pair) {
-      const int columns = at.half * (kSize / 32) + pair;
+    for (int pair = 0; pair < kSize / 16 / kParts; ++pair) {
+      const int columns = at.part * (kSize / 16 / kParts) + pair;
       uint32_t b[4];
       right_by_columns<kSize>(b, base + G::kQueries, columns, j);
       fade<kSize>(b, sums, meet, j, 16 * columns, 1, at);
-      multiply_pair(dk.x[2 * pair], dk.x[2 * pair + 1], a, b);
+      multiply_pair(dk.x[2 * pair], dk.x[2 * pair + 1], factor.a[kHigh], b);
+      multiply_pair(dk.x[2 * pair], dk.x[2 * pair + 1], factor.a[kLow], b);
       right_by_columns<kSize>(b, base + G::kKeys, columns, j);
       fade<kSize>(b, sums, meet, j, 16 * columns, 1, at);
-      multiply_pair(dk.x[2 * pair], dk.x[2 * pair + 1], z, b);
+      multiply_pair(dk.x[2 * pair], dk.x[2 * pair + 1], factor.a[kLowerHigh], b);
+      multiply_pair(dk.x[2 * pair], dk.x[2 * pair + 1], factor.a[kLowerLow], b);
     }
   }
   for_each_pair<kSize>(at, [&](int tile, int i, int row, int channel) {
@@ -360,12 +421,13 @@ __device__ __forceinline__ void sum_within(char* shared, const float* beta) {
   }
 }
 
-/// The sum over columns v of S .* dS: of all channels, a part a warp, or of each, in four parts.
+/// The sum over columns v of S .* dS: of all channels, a part a warp, or of each, in kShares parts.
 template <int kSize, bool kChannels>
 __device__ __forceinline__ void compare_states(const char* shared, float* parts) {
   using G = Geometry<kSize, kChannels>;
   if constexpr (kChannels) {
-    constexpr int kPairs = kSize / 2, kShare = kThreads / kPairs;  // rows in 4 (8) shares
+    constexpr int kPairs = kSize / 2,
+                  kShare = Geometry<kSize, true>::kShares;  // shares of the rows
     const int channel = static_cast<int>(threadIdx.x) % kPairs * 2, share = threadIdx.x / kPairs;
     float2 sum = {};
 #pragma unroll 4
@@ -374,14 +436,7 @@ __device__ __forceinline__ void compare_states(const char* shared, float* parts)
       const float2 b = numbers_at<kSize>(shared + G::kDstates, row, channel);
       sum.x += a.x * b.x, sum.y += a.y * b.y;
     }
-    if (share < 4) *reinterpret_cast<float2*>(parts + share * kSize + channel) = sum;
-    if constexpr (kShare > 4) {
-      __syncthreads();
-      if (share >= 4) {
-        parts[(share - 4) * kSize + channel] += sum.x;
-        parts[(share - 4) * kSize + channel + 1] += sum.y;
-      }
-    }
+    *reinterpret_cast<float2*>(parts + share * kSize + channel) = sum;
   } else {
     float sum = 0;
 #pragma unroll 4
@@ -409,25 +464,33 @@ __device__ __forceinline__ void store_rows(void* tensor, const Sums<kSize>& sums
   for (int i = 0; i < 4; i += 2) {
     const int row = at.row(i);
     const bool valid = row < tokens.rows;
-    char* const to = static_cast<char*>(tensor) +
-                     ((tokens.first + (valid ? row : 0) * tokens.stride) * kSize +
-                      at.half * (kSize / 2)) * 2;
+    char* const to =
+        static_cast<char*>(tensor) +
+        ((tokens.first + (valid ? row : 0) * tokens.stride) * kSize + at.part * (kSize / kParts)) *
+            2;
 #pragma unroll
-    for (int pair = 0; pair < kSize / 32; ++pair) {
+    for (int pair = 0; pair < kSize / 16 / kParts; ++pair) {
       const auto &low = sums.x[2 * pair], &high = sums.x[2 * pair + 1];
       store_halves(to + 32 * pair, pack(low[i], low[i + 1]), pack(high[i], high[i + 1]), valid);
     }
   }
 }
 
-/// A number of each of a warp's 16 rows, summed over its channels, to `sums` [2, 64].
+/// A number of each of a warp's 16 rows, summed over its channels, to `sums` [kParts, 64].
 __device__ __forceinline__ void store_row_sums(float* sums, float (&x)[2], const Place& at) {
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
     x[i] += __shfl_xor_sync(~0U, x[i], 1);
     x[i] += __shfl_xor_sync(~0U, x[i], 2);
-    if (at.t == 0) sums[at.half * kChunk + at.row(2 * i)] = x[i];
+    if (at.t == 0) sums[at.part * kChunk + at.row(2 * i)] = x[i];
   }
+}
+
+__device__ __forceinline__ float sum_of_parts(const float* row_sums) {
+  float sum = 0;
+#pragma unroll
+  for (int part = 0; part < kParts; ++part) sum += row_sums[part * kChunk];
+  return sum;
 }
 
 /// The reverse sum over the chunk of dG, to ddecay; dbeta. By one warp, two tokens a lane.
@@ -437,7 +500,7 @@ __device__ __forceinline__ void store_decays(const DeltaRuleBackwardWork& work,
                                              const float* factors) {
   const int lane = threadIdx.x;
   const auto row_sum = [&](int which, int row) {
-    return row_sums[which * 2 * kChunk + row] + row_sums[(which * 2 + 1) * kChunk + row];
+    return sum_of_parts(row_sums + which * kParts * kChunk + row);
   };
   float states = 0;
   for (int i = 0; i < kThreads / 32; ++i) states += parts[i];
@@ -478,8 +541,8 @@ __global__ void __launch_bounds__(kThreads, 1)
   const DeltaRuleParams& p = work.p.forward;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const Place at{lane, lane / 4, lane % 4, warp % 4, warp / 4};
-  const int64_t head = blockIdx.y, piece = head * work.scratch.chunks + blockIdx.x;
-  const HeadTokens tokens = tokens_of(p, head, blockIdx.x);
+  const int64_t head = blockIdx.x, piece = head * work.scratch.chunks + blockIdx.y;
+  const HeadTokens tokens = tokens_of(p, head, blockIdx.y);
   const uint32_t base = shared_address(shared);
   float* const factors = reinterpret_cast<float*>(shared + G::kFactorsAt);
   float* const sums = reinterpret_cast<float*>(shared + G::kSums);
@@ -502,13 +565,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     ask_floats<kFactors * kChunk, kThreads>(base + G::kFactorsAt,
                                             work.scratch.factors + piece * (kFactors * kChunk));
     if constexpr (kChannels) {
-      for (int i = threadIdx.x; i < kChunk * kSize / 4; i += kThreads) {
-        const int row = i / (kSize / 4), four = i % (kSize / 4);
-        const bool valid = row < tokens.rows;
-        copy_async(shared_address(sums + row * G::kSumStride + 4 * four),
-                   p.decay + (tokens.first + (valid ? row * tokens.stride : 0)) * kSize + 4 * four,
-                   valid);
-      }
+      ask_sums<kSize, kThreads, G::kSumStride>(sums, p, tokens);
     }
     ask_piece(G::kDrows, work.scratch.drows);
     ask_piece(G::kRows, work.scratch.rows);
@@ -534,7 +591,8 @@ __global__ void __launch_bounds__(kThreads, 1)
       }
     }
   }
-  write_scores<kSize, kChannels>(work, shared, factors, at);
+  Scores scores;
+  make_scores<kSize, kChannels>(scores, work, shared, factors, at);
   write_values<kSize>(work, tokens, shared + G::kDrows, beta, products);
   wait_copies<1>();
   __syncthreads();
@@ -546,12 +604,15 @@ __global__ void __launch_bounds__(kThreads, 1)
     left_of<kSize>(a, base + G::kDoutput, at.block, d);
     left_of<kSize>(z, base + G::kDrows, at.block, d);
 #pragma unroll
-    for (int pair = 0; pair < kSize / 32; ++pair) {
-      right_by_columns<kSize>(b, base + G::kStates, at.half * (kSize / 32) + pair, d);
+    for (int pair = 0; pair < kSize / 16 / kParts; ++pair) {
+      right_by_columns<kSize>(b, base + G::kStates, at.part * (kSize / 16 / kParts) + pair, d);
       multiply_pair(dq.x[2 * pair], dq.x[2 * pair + 1], a, b);
       multiply_pair(y.x[2 * pair], y.x[2 * pair + 1], z, b);
     }
   }
+  __syncthreads();  // scores take the place of do and Z
+  store_scores(shared + G::kScores, scores, at);
+  __syncthreads();
   if constexpr (kChannels) {
     read_past_channels<kSize>(dq, y, base, sums, p.scale, at);
   } else {
@@ -571,15 +632,15 @@ __global__ void __launch_bounds__(kThreads, 1)
   if constexpr (kChannels) {
     const float* const last = sums + (kChunk - 1) * G::kSumStride;
 #pragma unroll
-    for (int tile = 0; tile < kSize / 16; ++tile) {
+    for (int tile = 0; tile < kSize / 8 / kParts; ++tile) {
       float2 total = {};
 #pragma unroll
       for (int i = 0; i < 4; i += 2) {
         const int row = at.row(i), channel = channel_of<kSize>(at, tile);
         const float2 k = numbers_at<kSize>(shared + G::kKeys, row, channel);
-        const float2 kept = kept_between(
-            *reinterpret_cast<const float2*>(last + channel),
-            *reinterpret_cast<const float2*>(sums + row * G::kSumStride + channel));
+        const float2 kept =
+            kept_between(*reinterpret_cast<const float2*>(last + channel),
+                         *reinterpret_cast<const float2*>(sums + row * G::kSumStride + channel));
         total.x += k.x * kept.x * dk.x[tile][i], total.y += k.y * kept.y * dk.x[tile][i + 1];
       }
 #pragma unroll
@@ -588,8 +649,8 @@ __global__ void __launch_bounds__(kThreads, 1)
         total.y += __shfl_xor_sync(~0U, total.y, offset);
       }
       if (at.g == 0) {
-        *reinterpret_cast<float2*>(parts + (4 + at.block) * kSize + channel_of<kSize>(at, tile)) =
-            total;
+        *reinterpret_cast<float2*>(parts + (G::kShares + at.block) * kSize +
+                                   channel_of<kSize>(at, tile)) = total;
       }
     }
     read_future_channels<kSize>(dk, base, sums, beta, at);
@@ -633,11 +694,11 @@ __global__ void __launch_bounds__(kThreads, 1)
     c[0] -= beta[row] * b[0], c[1] -= beta[row] * b[1];
   });
   store_rows<kSize>(work.p.dk, dk, tokens, at);
-  store_row_sums(row_sums + 2 * kChunk, of_y, at);
+  store_row_sums(row_sums + kParts * kChunk, of_y, at);
   if constexpr (!kChannels) {
     store_row_sums(row_sums, of_q, at);
-    store_row_sums(row_sums + 4 * kChunk, of_k, at);
-    store_row_sums(row_sums + 6 * kChunk, tails, at);
+    store_row_sums(row_sums + 2 * kParts * kChunk, of_k, at);
+    store_row_sums(row_sums + 3 * kParts * kChunk, tails, at);
     __syncthreads();
     if (warp == 0) store_decays(work, tokens, row_sums, products, parts, factors);
   } else {
@@ -650,14 +711,14 @@ __global__ void __launch_bounds__(kThreads, 1)
     if (static_cast<int>(threadIdx.x) < tokens.rows) {
       const int row = threadIdx.x;
       work.p.dbeta[tokens.first + row * tokens.stride] =
-          products[row] - row_sums[2 * kChunk + row] - row_sums[3 * kChunk + row];
+          products[row] - sum_of_parts(row_sums + kParts * kChunk + row);
     }
     const int channel = static_cast<int>(threadIdx.x) - kThreads / 2;
     if (channel >= 0 && channel < kSize) {
       float sum = 0;
-      for (int i = 0; i < 4; ++i) sum += parts[i * kSize + channel];
+      for (int i = 0; i < G::kShares; ++i) sum += parts[i * kSize + channel];
       sum *= __expf(sums[(kChunk - 1) * G::kSumStride + channel]);
-      for (int i = 4; i < 8; ++i) sum += parts[i * kSize + channel];
+      for (int i = G::kShares; i < G::kShares + 4; ++i) sum += parts[i * kSize + channel];
       float* const to = work.p.ddecay + tokens.first * kSize + channel;
       const int64_t stride = tokens.stride * kSize;
 #pragma unroll 8
@@ -677,8 +738,8 @@ Status launch(const DeltaRuleBackwardWork& work, Stream stream) {
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   if (error != cudaSuccess) return status_of(error);
   const DeltaRuleParams& p = work.p.forward;
-  const dim3 blocks(static_cast<unsigned>(work.scratch.chunks),
-                    static_cast<unsigned>(p.batch * p.heads));
+  const dim3 blocks(static_cast<unsigned>(p.batch * p.heads),
+                    static_cast<unsigned>(work.scratch.chunks));
   kernel<<<blocks, kThreads, kBytes, cuda_stream(stream)>>>(work);
   return launch_status();
 }

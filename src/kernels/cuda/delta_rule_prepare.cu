@@ -7,36 +7,32 @@ namespace hypenet::kernels::cuda {
 namespace {
 
 constexpr int kThreads = 128;
-constexpr int kInverseStride = 72;  // elements of a row on its way out
 
 template <int kSize, bool kChannels>
 struct Geometry {
   static constexpr int kTile = kChunk * kSize * 2;
-  static constexpr int kLower = kChunk * kSolveStride * 4;
-  static constexpr int kInverse = kChunk * kInverseStride * 2;
+  static constexpr int kLower = kChunk * kLowerStride * 4;
+  static constexpr int kScoreRow = 2 * kChunk + 16;  // bytes of a row of scores on their way out
+  static constexpr int kScores = kLower;
+  static constexpr int kScoresEnd = kLower + kChunk * kScoreRow;
+  // q and k, whose place L and the scores take; then G per channel, and factors.
+  static constexpr int kSums = 2 * kTile > kScoresEnd ? 2 * kTile : kScoresEnd;
   static constexpr int kSumStride = kSize + 4;  // floats of a token's G per channel
-  static constexpr int kSums = kChannels ? kChunk * kSumStride * 4 : 0;
-  // q and k, which L and the inverse replace (per channel they stand beside), then G, factors and
-  // readings of them.
-  static constexpr int kFirst = 2 * kTile > kLower + kInverse ? 2 * kTile : kLower + kInverse;
-  static constexpr int kLowerAt = kChannels ? 2 * kTile : 0;
-  static constexpr int kInverseAt = kChannels ? 0 : kLower;
-  static constexpr int kSumsAt = kChannels ? 2 * kTile + kLower : kFirst;
-  static constexpr int kFactorsAt = kSumsAt + kSums;
-  static constexpr int kBytes = kFactorsAt + kFactors * kChunk * 4;
+  static constexpr int kFactorsAt = kSums + (kChannels ? kChunk * kSumStride * 4 : 0);
+  static constexpr int kBytes = kFactorsAt + (kChannels ? 1 : kFactors) * kChunk * 4;
 };
 
 struct Chunk {
-  int64_t head, index, piece;  // piece: of the scratch arrays
+  int64_t piece;  // of the scratch arrays
   HeadTokens tokens;
 };
 
 __device__ __forceinline__ Chunk chunk_of_block(const DeltaRuleWork& work) {
-  const int64_t chunk = blockIdx.x, head = blockIdx.y;
-  return {head, chunk, head * work.scratch.chunks + chunk, tokens_of(work.p, head, chunk)};
+  const int64_t head = blockIdx.x, chunk = blockIdx.y;
+  return {head * work.scratch.chunks + chunk, tokens_of(work.p, head, chunk)};
 }
 
-/// The scores' tile of 8 keys, the same of L: of 16 readers each.
+/// Sums of a warp's 16 queries and keys, as readers, with all keys: tiles of 8.
 struct Scores {
   float q[kChunk / 8][4], k[kChunk / 8][4];
 
@@ -49,38 +45,58 @@ struct Scores {
   }
 };
 
-/// Row and column of element i of a warp's tile.
-__device__ __forceinline__ int row_of(int i) {
-  return static_cast<int>(threadIdx.x) / 32 * 16 + static_cast<int>(threadIdx.x) % 32 / 4 + i / 2 * 8;
-}
-__device__ __forceinline__ int column_of(int tile, int i) {
-  return 8 * tile + static_cast<int>(threadIdx.x) % 4 * 2 + i % 2;
-}
+struct Place {
+  int lane, warp, g, t;
+  __device__ __forceinline__ Place()
+      : lane(threadIdx.x % 32), warp(threadIdx.x / 32), g(lane / 4), t(lane % 4) {}
 
-/// Scores of blocks up to the warp's own, times `scale`, to memory. What is above them stays.
-__device__ __forceinline__ void store_scores(char* scores, const float (&sums)[kChunk / 8][4],
-                                             float scale) {
+  /// Row and column of element i of a warp's tile.
+  __device__ __forceinline__ int row(int i) const { return 16 * warp + g + i / 2 * 8; }
+  __device__ __forceinline__ int column(int tile, int i) const { return 8 * tile + 2 * t + i % 2; }
+};
+
+/// Pairs of scores and of L to their places in shared memory.
+template <class G>
+struct Writer {
+  char* const shared;
+  const float* const beta;
+  const float scale;
+
+  __device__ __forceinline__ void score(int row, int column, float x, float y) const {
+    *reinterpret_cast<uint32_t*>(shared + G::kScores + row * G::kScoreRow + 2 * column) =
+        pack(x * scale, y * scale);
+  }
+  __device__ __forceinline__ void lower(int row, int column, float x, float y) const {
+    *reinterpret_cast<float2*>(shared + (row * kLowerStride + column) * 4) =
+        make_float2(x * beta[row], y * beta[row]);
+  }
+  /// A warp's rows, with zeros in the scores after its own block.
+  __device__ __forceinline__ void rows(const Scores& sums, const Place& at) const {
 #pragma unroll
-  for (int pair = 0; pair < kChunk / 16; ++pair) {
-    if (pair > static_cast<int>(threadIdx.x) / 32) continue;
-    const auto &low = sums[2 * pair], &high = sums[2 * pair + 1];
+    for (int tile = 0; tile < kChunk / 8; ++tile) {
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int i = 2 * half;
-      store_halves(scores + row_of(i) * (2 * kChunk) + 32 * pair,
-                   pack(low[i] * scale, low[i + 1] * scale),
-                   pack(high[i] * scale, high[i + 1] * scale), true);
+      for (int i = 0; i < 4; i += 2) {
+        const int row = at.row(i), column = at.column(tile, i);
+        score(row, column, sums.q[tile][i], sums.q[tile][i + 1]);
+        if (tile / 2 <= at.warp) lower(row, column, sums.k[tile][i], sums.k[tile][i + 1]);
+      }
     }
   }
-}
+};
 
-/// The inverse as it is in shared memory, 16 bytes a thread.
-__device__ __forceinline__ void store_inverse(char* to, const char* inverse) {
-  for (int i = threadIdx.x; i < kChunk * 8; i += kThreads) {
-    const int row = i / 8, piece = i % 8;
-    *reinterpret_cast<uint4*>(to + row * (2 * kChunk) + 16 * piece) =
-        *reinterpret_cast<const uint4*>(inverse + row * (2 * kInverseStride) + 16 * piece);
+/// After all of a chunk's scores and L are written: both to memory, L as its inverse.
+template <class G>
+__device__ __forceinline__ void finish(const DeltaRuleWork& work, const Chunk& chunk,
+                                       char* shared) {
+  __syncthreads();
+  const int64_t at = chunk.piece * (2 * kChunk * kChunk);
+#pragma unroll
+  for (int i = 0; i < kChunk * 8; i += kThreads) {
+    const int row = (i + threadIdx.x) / 8, piece = threadIdx.x % 8;
+    *reinterpret_cast<uint4*>(work.scratch.scores + at + row * (2 * kChunk) + 16 * piece) =
+        *reinterpret_cast<const uint4*>(shared + G::kScores + row * G::kScoreRow + 16 * piece);
   }
+  invert_unit_lower(reinterpret_cast<float*>(shared), work.scratch.inverse + at);
 }
 
 /// G, exp(G), exp(G_C - G) and beta of the chunk's tokens to shared and global memory, by one warp.
@@ -118,21 +134,25 @@ __device__ __forceinline__ void fill_factors(const DeltaRuleWork& work, const Ch
 }
 
 template <int kSize>
+__device__ __forceinline__ void ask_inputs(const DeltaRuleParams& p, const HeadTokens& at,
+                                           uint32_t q, uint32_t k) {
+  const int64_t stride = at.stride * kSize * 2, first = at.first * kSize * 2;
+  ask_tile<kSize, kThreads>(q, static_cast<const char*>(p.q) + first, stride, at.rows);
+  ask_tile<kSize, kThreads>(k, static_cast<const char*>(p.k) + first, stride, at.rows);
+}
+
+template <int kSize>
 __global__ void __launch_bounds__(kThreads)
     prepare_kernel(const __grid_constant__ DeltaRuleWork work) {
   using G = Geometry<kSize, false>;
   extern __shared__ __align__(128) char shared[];
   const Chunk chunk = chunk_of_block(work);
-  const int warp = threadIdx.x / 32;
+  const Place at;
   const uint32_t q = shared_address(shared), k = q + G::kTile;
-  const int64_t stride = chunk.tokens.stride * kSize * 2, first = chunk.tokens.first * kSize * 2;
-  ask_tile<kSize, kThreads>(q, static_cast<const char*>(work.p.q) + first, stride,
-                            chunk.tokens.rows);
-  ask_tile<kSize, kThreads>(k, static_cast<const char*>(work.p.k) + first, stride,
-                            chunk.tokens.rows);
+  ask_inputs<kSize>(work.p, chunk.tokens, q, k);
   commit_copies();
   float* const factors = reinterpret_cast<float*>(shared + G::kFactorsAt);
-  if (warp == 0) fill_factors(work, chunk, factors);
+  if (at.warp == 0) fill_factors(work, chunk, factors);
   wait_copies<0>();
   __syncthreads();
 
@@ -140,42 +160,33 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
   for (int d = 0; d < kSize / 16; ++d) {
     uint32_t queries[4], readers[4];
-    left_of<kSize>(queries, q, warp, d);
-    left_of<kSize>(readers, k, warp, d);
+    left_of<kSize>(queries, q, at.warp, d);
+    left_of<kSize>(readers, k, at.warp, d);
 #pragma unroll
     for (int pair = 0; pair < kChunk / 16; ++pair) {
-      if (pair > warp) continue;
+      if (pair > at.warp) continue;
       uint32_t keys[4];
       right_by_rows<kSize>(keys, k, pair, d);
       multiply_pair(sums.q[2 * pair], sums.q[2 * pair + 1], queries, keys);
       multiply_pair(sums.k[2 * pair], sums.k[2 * pair + 1], readers, keys);
     }
   }
-  __syncthreads();  // L takes the place of q and k
-  float* const lower = reinterpret_cast<float*>(shared);
 #pragma unroll
   for (int tile = 0; tile < kChunk / 8; ++tile) {
-    if (tile / 2 > warp) continue;
+    if (tile / 2 > at.warp) continue;
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      const int row = row_of(i), column = column_of(tile, i);
+      const int row = at.row(i), column = at.column(tile, i);
       const float lag = factors[kSum * kChunk + row] - factors[kSum * kChunk + column];
       const float kept = column <= row ? __expf(lag) : 0.0F;
       sums.q[tile][i] *= kept;
-      sums.k[tile][i] *= column < row ? kept * factors[kBeta * kChunk + row] : 0.0F;
+      sums.k[tile][i] *= column < row ? kept : 0.0F;
     }
-    const int row = row_of(0), column = column_of(tile, 0);
-    *reinterpret_cast<float2*>(lower + row * kSolveStride + column) =
-        make_float2(sums.k[tile][0], sums.k[tile][1]);
-    *reinterpret_cast<float2*>(lower + (row + 8) * kSolveStride + column) =
-        make_float2(sums.k[tile][2], sums.k[tile][3]);
   }
-  store_scores(work.scratch.scores + chunk.piece * (2 * kChunk * kChunk), sums.q, work.p.scale);
-  __syncthreads();
-  char* const inverse = shared + G::kInverseAt;
-  invert_unit_lower(lower, reinterpret_cast<__nv_bfloat16*>(inverse), kInverseStride);
-  __syncthreads();
-  store_inverse(work.scratch.inverse + chunk.piece * (2 * kChunk * kChunk), inverse);
+  __syncthreads();  // L and the scores take the place of q and k
+  const Writer<G> writer{shared, factors + kBeta * kChunk, work.p.scale};
+  writer.rows(sums, at);
+  finish<G>(work, chunk, shared);
 }
 
 /// The sum of -decay up to each token, a channel a thread, and beta.
@@ -206,15 +217,17 @@ __device__ __forceinline__ void fill_sums(const DeltaRuleWork& work, const Chunk
 /// q e^G scale, k e^G and k e^(G_C - G), 8 channels a thread.
 template <int kSize>
 __device__ __forceinline__ void store_decayed(const DeltaRuleWork& work, const Chunk& chunk,
-                                              const char* q, const char* k, const float* sums) {
+                                              const char* shared, const float* sums) {
   using G = Geometry<kSize, true>;
   constexpr int kPieces = kSize / 8;
   const int64_t base = chunk.piece * G::kTile;
+  const float scale = work.p.scale;
 #pragma unroll 2
   for (int i = threadIdx.x; i < kChunk * kPieces; i += kThreads) {
     const int row = i / kPieces, piece = i % kPieces;
-    const uint4 queries = *reinterpret_cast<const uint4*>(q + swizzled<2 * kSize>(row, piece));
-    const uint4 keys = *reinterpret_cast<const uint4*>(k + swizzled<2 * kSize>(row, piece));
+    const char* const from = shared + swizzled<2 * kSize>(row, piece);
+    const uint4 queries = *reinterpret_cast<const uint4*>(from);
+    const uint4 keys = *reinterpret_cast<const uint4*>(from + G::kTile);
     const uint32_t q4[4] = {queries.x, queries.y, queries.z, queries.w};
     const uint32_t k4[4] = {keys.x, keys.y, keys.z, keys.w};
     uint32_t gated_q[4], gated_k[4], tails[4];
@@ -225,7 +238,7 @@ __device__ __forceinline__ void store_decayed(const DeltaRuleWork& work, const C
       const float2 last =
           *reinterpret_cast<const float2*>(sums + (kChunk - 1) * G::kSumStride + channel);
       const float low = __expf(g.x), high = __expf(g.y);
-      gated_q[j] = scale_pair(q4[j], low * work.p.scale, high * work.p.scale);
+      gated_q[j] = scale_pair(q4[j], low * scale, high * scale);
       gated_k[j] = scale_pair(k4[j], low, high);
       tails[j] = scale_pair(k4[j], __expf(last.x - g.x), __expf(last.y - g.y));
     }
@@ -239,122 +252,181 @@ __device__ __forceinline__ void store_decayed(const DeltaRuleWork& work, const C
   }
 }
 
-/// Scores of the warp's 16 readers with the keys of earlier blocks, which they meet at the warp's
-/// first token: both have only faded since.
+/// Readers and keys with a decay per channel meet at a token between them: both have only faded
+/// since. What is read here is one warp's.
 template <int kSize>
-__device__ __forceinline__ void score_past(Scores& scores, uint32_t q, uint32_t k,
-                                           const float* sums) {
+struct Meeting {
   using G = Geometry<kSize, true>;
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
-  const float* const first = sums + 16 * warp * G::kSumStride;
-#pragma unroll 1
-  for (int d = 0; d < kSize / 16; ++d) {
-    const int channel = 16 * d + 2 * t;
-    const auto at = [&](const float* row, int half) {
-      return *reinterpret_cast<const float2*>(row + channel + 8 * half);
-    };
-    const float2 meet[2] = {at(first, 0), at(first, 1)};
-    uint32_t queries[4], readers[4];
-    left_of<kSize>(queries, q, warp, d);
-    left_of<kSize>(readers, k, warp, d);
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const float2 own = at(first + (g + i % 2 * 8) * G::kSumStride, i / 2);
-      const float low = __expf(own.x - meet[i / 2].x), high = __expf(own.y - meet[i / 2].y);
-      queries[i] = scale_pair(queries[i], low, high);
-      readers[i] = scale_pair(readers[i], low, high);
-    }
-#pragma unroll
-    for (int pair = 0; pair < kChunk / 16 - 1; ++pair) {
-      if (pair >= warp) continue;
-      uint32_t keys[4];
-      right_by_rows<kSize>(keys, k, pair, d);
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const float2 key = at(sums + (16 * pair + i / 2 * 8 + g) * G::kSumStride, i % 2);
-        keys[i] = scale_pair(keys[i], __expf(meet[i % 2].x - key.x), __expf(meet[i % 2].y - key.y));
-      }
-      multiply_pair(scores.q[2 * pair], scores.q[2 * pair + 1], queries, keys);
-      multiply_pair(scores.k[2 * pair], scores.k[2 * pair + 1], readers, keys);
-    }
-  }
-}
+  uint32_t q, k;  // tiles
+  const char* keys;
+  const float* sums;
+  Place at;
 
-/// Scores inside a block of 16, number by number. A thread takes 4 readers, 4 keys up to theirs and
-/// an eighth of the channels; readers and keys of different fours meet at the readers' first.
-template <int kSize>
-__device__ __forceinline__ void score_within(int block, int tile, const char* q, const char* k,
-                                             const float* sums, float (&of_q)[4][4],
-                                             float (&of_k)[4][4]) {
-  using G = Geometry<kSize, true>;
-  const int part = threadIdx.x % 8;
-  const int quad = tile >= 6 ? 3 : tile >= 3 ? 2 : tile >= 1 ? 1 : 0;
-  const int reader = 16 * block + 4 * quad, key = 16 * block + 4 * (tile - quad * (quad + 1) / 2);
-  const bool is_own = reader == key;
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-#pragma unroll
-    for (int j = 0; j < 4; ++j) of_q[i][j] = of_k[i][j] = 0;
+  __device__ __forceinline__ float2 sum(int row, int channel) const {
+    return *reinterpret_cast<const float2*>(sums + row * G::kSumStride + channel);
   }
+  /// A pair of numbers of `row` as it is at `meet`, which is before it (a reader) or after it.
+  __device__ __forceinline__ uint32_t read(uint32_t pair, int row, int channel, float2 meet) const {
+    const float2 own = sum(row, channel);
+    return scale_pair(pair, __expf(own.x - meet.x), __expf(own.y - meet.y));
+  }
+  __device__ __forceinline__ uint32_t keep(uint32_t pair, int row, int channel, float2 meet) const {
+    const float2 own = sum(row, channel);
+    return scale_pair(pair, __expf(meet.x - own.x), __expf(meet.y - own.y));
+  }
+  /// Two numbers of a key.
+  __device__ __forceinline__ uint32_t key(int row, int channel) const {
+    return *reinterpret_cast<const uint32_t*>(keys + swizzled<2 * kSize>(row, channel / 8) +
+                                              channel % 8 * 2);
+  }
+
+  /// The warp's 16 readers with the keys of earlier blocks, at the warp's first token.
+  __device__ __forceinline__ void past(Scores& scores) const {
+    const int first = 16 * at.warp;
 #pragma unroll 1
-  for (int step = 0; step < kSize / 16; ++step) {
-    const int channel = 16 * step + 2 * part;
-    const auto words = [&](const char* tile_of, int row) {
-      return pair_of(*reinterpret_cast<const uint32_t*>(
-          tile_of + swizzled<2 * kSize>(row, channel / 8) + channel % 8 * 2));
-    };
-    const auto sum_at = [&](int row) {
-      return *reinterpret_cast<const float2*>(sums + row * G::kSumStride + channel);
-    };
-    float2 readers[4], queries[4], keys[4], later[4], earlier[4];
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      readers[i] = words(k, reader + i), queries[i] = words(q, reader + i);
-      keys[i] = words(k, key + i);
-      later[i] = sum_at(reader + i), earlier[i] = sum_at(key + i);
-    }
-    if (is_own) {
+    for (int d = 0; d < kSize / 16 && at.warp > 0; ++d) {
+      const int channel = 16 * d + 2 * at.t;
+      const float2 meet[2] = {sum(first, channel), sum(first, channel + 8)};
+      uint32_t queries[4], readers[4];
+      left_of<kSize>(queries, q, at.warp, d);
+      left_of<kSize>(readers, k, at.warp, d);
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
+        const float2 own = sum(first + at.g + i % 2 * 8, channel + i / 2 * 8);
+        const float low = __expf(own.x - meet[i / 2].x), high = __expf(own.y - meet[i / 2].y);
+        queries[i] = scale_pair(queries[i], low, high);
+        readers[i] = scale_pair(readers[i], low, high);
+      }
+#pragma unroll
+      for (int pair = 0; pair < kChunk / 16 - 1; ++pair) {
+        if (pair >= at.warp) continue;
+        uint32_t b[4];
+        right_by_rows<kSize>(b, k, pair, d);
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          b[i] = keep(b[i], 16 * pair + i / 2 * 8 + at.g, channel + i % 2 * 8, meet[i % 2]);
+        }
+        multiply_pair(scores.q[2 * pair], scores.q[2 * pair + 1], queries, b);
+        multiply_pair(scores.k[2 * pair], scores.k[2 * pair + 1], readers, b);
+      }
+    }
+  }
+
+  /// Readers 8 .. 15 of the block with keys 0 .. 7: rows 0 .. 7 of c are queries, the others keys.
+  __device__ __forceinline__ void eights(float (&c)[4]) const {
+    const int first = 16 * at.warp, matrix = at.lane / 8;
+#pragma unroll 2
+    for (int d = 0; d < kSize / 16; ++d) {
+      const int channel = 16 * d + 2 * at.t;
+      const float2 meet[2] = {sum(first + 8, channel), sum(first + 8, channel + 8)};
+      uint32_t a[4], b[2];
+      load_matrices(a, (matrix % 2 == 0 ? q : k) +
+                           swizzled<2 * kSize>(first + 8 + at.lane % 8, 2 * d + matrix / 2));
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        a[i] = read(a[i], first + 8 + at.g, channel + i / 2 * 8, meet[i / 2]);
+      }
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        b[i] = keep(key(first + at.g, channel + 8 * i), first + at.g, channel + 8 * i, meet[i]);
+      }
+      multiply_add(c, a, b[0], b[1]);
+    }
+  }
+
+  /// Of both eights of the block, readers 4 .. 7 with keys 0 .. 3. Rows of c: 4 queries and 4 keys
+  /// of the first eight, then of the second; columns: 4 keys of each. What belongs to different
+  /// eights is nothing.
+  __device__ __forceinline__ void fours(float (&c)[4]) const {
+    const int first = 16 * at.warp, matrix = at.lane / 8, own = first + at.g / 4 * 8;
+#pragma unroll 2
+    for (int d = 0; d < kSize / 16; ++d) {
+      const int channel = 16 * d + 2 * at.t;
+      uint32_t a[4], b[2];
+      load_matrices(a, (at.lane % 8 < 4 ? q : k) +
+                           swizzled<2 * kSize>(first + 8 * (matrix % 2) + 4 + at.lane % 4,
+                                               2 * d + matrix / 2));
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int meet = first + i % 2 * 8 + 4, of = channel + i / 2 * 8;
+        a[i] = read(a[i], meet + at.g % 4, of, sum(meet, of));
+      }
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const int row = own + at.g % 4, of = channel + 8 * i;
+        b[i] = keep(key(row, of), row, of, sum(own + 4, of));
+      }
+      multiply_add(c, a, b[0], b[1]);
+    }
+  }
+};
+
+/// Scores inside four neighbouring tokens, number by number: eight lanes share their channels, the
+/// warp takes its block's four fours.
+struct FourTokens {
+  float q[4][4], k[4][4];  // [reader, key]
+
+  template <int kSize>
+  __device__ __forceinline__ void sum(const char* shared, const float* sums, int first) {
+    using G = Geometry<kSize, true>;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+#pragma unroll
+      for (int j = 0; j < 4; ++j) q[i][j] = k[i][j] = 0;
+    }
+#pragma unroll 2
+    for (int step = 0; step < kSize / 16; ++step) {
+      const int channel = 16 * step + threadIdx.x % 8 * 2;
+      const auto numbers = [&](int tile, int row) {
+        return pair_of(*reinterpret_cast<const uint32_t*>(
+            shared + tile + swizzled<2 * kSize>(row, channel / 8) + channel % 8 * 2));
+      };
+      const auto sum_at = [&](int row) {
+        return *reinterpret_cast<const float2*>(sums + row * G::kSumStride + channel);
+      };
+      float2 keys[4], before = {};
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const float2 query = numbers(0, first + i), key = numbers(G::kTile, first + i);
+        const float2 now = sum_at(first + i);
+        if (i > 0) {
+          const float low = __expf(now.x - before.x), high = __expf(now.y - before.y);
+#pragma unroll
+          for (int j = 0; j < i; ++j) keys[j].x *= low, keys[j].y *= high;
+        }
+        before = now, keys[i] = key;
 #pragma unroll
         for (int j = 0; j <= i; ++j) {
-          const float low = keys[j].x * __expf(later[i].x - earlier[j].x);
-          const float high = keys[j].y * __expf(later[i].y - earlier[j].y);
-          of_q[i][j] += queries[i].x * low + queries[i].y * high;
-          of_k[i][j] += readers[i].x * low + readers[i].y * high;
+          q[i][j] += query.x * keys[j].x + query.y * keys[j].y;
+          if (j < i) k[i][j] += key.x * keys[j].x + key.y * keys[j].y;
         }
       }
-    } else {
+    }
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        keys[i].x *= __expf(later[0].x - earlier[i].x);
-        keys[i].y *= __expf(later[0].y - earlier[i].y);
-      }
+    for (int i = 0; i < 4; ++i) {
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const float low = i == 0 ? 1.0F : __expf(later[i].x - later[0].x);
-        const float high = i == 0 ? 1.0F : __expf(later[i].y - later[0].y);
+      for (int j = 0; j <= i; ++j) {
 #pragma unroll
-        for (int j = 0; j < 4; ++j) {
-          of_q[i][j] += queries[i].x * low * keys[j].x + queries[i].y * high * keys[j].y;
-          of_k[i][j] += readers[i].x * low * keys[j].x + readers[i].y * high * keys[j].y;
+        for (int offset = 4; offset > 0; offset /= 2) {
+          q[i][j] += __shfl_xor_sync(~0U, q[i][j], offset);
+          if (j < i) k[i][j] += __shfl_xor_sync(~0U, k[i][j], offset);
         }
       }
     }
   }
-  // Over the eight lanes that share a tile.
+
+  template <class G>
+  __device__ __forceinline__ void write(const Writer<G>& writer, int first) const {
 #pragma unroll
-  for (int i = 0; i < 4; ++i) {
+    for (int i = 0; i < 4; ++i) {
 #pragma unroll
-    for (int j = 0; j < 4; ++j) {
-#pragma unroll
-      for (int offset = 4; offset > 0; offset /= 2) {
-        of_q[i][j] += __shfl_xor_sync(~0U, of_q[i][j], offset);
-        of_k[i][j] += __shfl_xor_sync(~0U, of_k[i][j], offset);
+      for (int j = 0; j < 4; j += 2) {
+        writer.score(first + i, first + j, q[i][j], q[i][j + 1]);
+        writer.lower(first + i, first + j, k[i][j], k[i][j + 1]);
       }
     }
   }
-}
+};
 
 template <int kSize>
 __global__ void __launch_bounds__(kThreads)
@@ -362,82 +434,50 @@ __global__ void __launch_bounds__(kThreads)
   using G = Geometry<kSize, true>;
   extern __shared__ __align__(128) char shared[];
   const Chunk chunk = chunk_of_block(work);
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const Place at;
   const uint32_t q = shared_address(shared), k = q + G::kTile;
-  float* const lower = reinterpret_cast<float*>(shared + G::kLowerAt);
-  float* const sums = reinterpret_cast<float*>(shared + G::kSumsAt);
+  float* const sums = reinterpret_cast<float*>(shared + G::kSums);
   float* const beta = reinterpret_cast<float*>(shared + G::kFactorsAt);
-  char* const stored_scores = work.scratch.scores + chunk.piece * (2 * kChunk * kChunk);
-  const HeadTokens& at = chunk.tokens;
-  const int64_t stride = at.stride * kSize * 2, first = at.first * kSize * 2;
-  for (int i = threadIdx.x; i < kChunk * kSize / 4; i += kThreads) {
-    const int row = i / (kSize / 4), four = i % (kSize / 4);
-    const bool valid = row < at.rows;
-    copy_async(shared_address(sums + row * G::kSumStride + 4 * four),
-               work.p.decay + (at.first + (valid ? row * at.stride : 0)) * kSize + 4 * four, valid);
-  }
+  ask_sums<kSize, kThreads, G::kSumStride>(sums, work.p, chunk.tokens);
   commit_copies();
-  ask_tile<kSize, kThreads>(q, static_cast<const char*>(work.p.q) + first, stride, at.rows);
-  ask_tile<kSize, kThreads>(k, static_cast<const char*>(work.p.k) + first, stride, at.rows);
+  ask_inputs<kSize>(work.p, chunk.tokens, q, k);
   commit_copies();
   wait_copies<1>();
   __syncthreads();
   fill_sums<kSize>(work, chunk, sums, beta);
   wait_copies<0>();
   __syncthreads();
-  store_decayed<kSize>(work, chunk, shared, shared + G::kTile, sums);
+  store_decayed<kSize>(work, chunk, shared, sums);
 
-  Scores past;
-  score_past<kSize>(past, q, k, sums);
-  // A warp with fewer earlier keys takes more of the blocks on the diagonal: 40 tiles, 4 at a time.
-  const int rounds = 4 - warp, begin = warp * 4 - warp * (warp - 1) / 2;
-#pragma unroll 1
-  for (int round = begin; round < begin + rounds; ++round) {
-    const int item = 4 * round + lane / 8, block = item / 10, tile = item % 10;
-    float of_q[4][4], of_k[4][4];
-    score_within<kSize>(block, tile, shared, shared + G::kTile, sums, of_q, of_k);
-    if (lane % 8 != 0) continue;
-    const int quad = tile >= 6 ? 3 : tile >= 3 ? 2 : tile >= 1 ? 1 : 0;
-    const int reader = 16 * block + 4 * quad, key = 16 * block + 4 * (tile - quad * (quad + 1) / 2);
+  Scores scores;
+  const Meeting<kSize> meeting{q, k, shared + G::kTile, sums, at};
+  meeting.past(scores);
+  float eights[4] = {}, fours[4] = {};
+  meeting.eights(eights);
+  meeting.fours(fours);
+  FourTokens own;
+  const int first = 16 * at.warp + at.lane / 8 * 4;
+  own.sum<kSize>(shared, sums, first);
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const float b = beta[reader + i], c = work.p.scale;
-      *reinterpret_cast<float4*>(lower + (reader + i) * kSolveStride + key) =
-          make_float4(b * of_k[i][0], b * of_k[i][1], b * of_k[i][2], b * of_k[i][3]);
-      *reinterpret_cast<uint2*>(stored_scores + (reader + i) * (2 * kChunk) + 2 * key) =
-          make_uint2(pack(c * of_q[i][0], c * of_q[i][1]), pack(c * of_q[i][2], c * of_q[i][3]));
-      // What is above the diagonal in its blocks.
-      if (key < reader) {
-        *reinterpret_cast<uint2*>(stored_scores + (key + i) * (2 * kChunk) + 2 * reader) =
-            make_uint2(0, 0);
-      }
-    }
+  for (int tile = 0; tile < kChunk / 8; tile += 2) {
+    if (tile / 2 != at.warp) continue;
+    scores.q[tile][2] = eights[0], scores.q[tile][3] = eights[1];
+    scores.k[tile][2] = eights[2], scores.k[tile][3] = eights[3];
   }
-#pragma unroll
-  for (int pair = 0; pair < kChunk / 16 - 1; ++pair) {
-    if (pair >= warp) continue;
-#pragma unroll
-    for (int tile = 2 * pair; tile < 2 * pair + 2; ++tile) {
-#pragma unroll
-      for (int i = 0; i < 4; i += 2) {
-        const float b = beta[row_of(i)];
-        *reinterpret_cast<float2*>(lower + row_of(i) * kSolveStride + column_of(tile, i)) =
-            make_float2(b * past.k[tile][i], b * past.k[tile][i + 1]);
-      }
-    }
-#pragma unroll
-    for (int i = 0; i < 4; i += 2) {
-      const auto &low = past.q[2 * pair], &high = past.q[2 * pair + 1];
-      store_halves(stored_scores + row_of(i) * (2 * kChunk) + 32 * pair,
-                   pack(low[i] * work.p.scale, low[i + 1] * work.p.scale),
-                   pack(high[i] * work.p.scale, high[i + 1] * work.p.scale), true);
-    }
+
+  __syncthreads();  // L and the scores take the place of q and k
+  const Writer<G> writer{shared, beta, work.p.scale};
+  writer.rows(scores, at);
+  __syncwarp();
+  const float x = at.t < 2 ? fours[0] : fours[2], y = at.t < 2 ? fours[1] : fours[3];
+  const int eight = 16 * at.warp + at.t / 2 * 8, row = eight + 4 + at.g % 4;
+  if (at.g < 4) {
+    writer.score(row, eight + at.t % 2 * 2, x, y);
+  } else {
+    writer.lower(row, eight + at.t % 2 * 2, x, y);
   }
-  __syncthreads();
-  char* const inverse = shared + G::kInverseAt;
-  invert_unit_lower(lower, reinterpret_cast<__nv_bfloat16*>(inverse), kInverseStride);
-  __syncthreads();
-  store_inverse(work.scratch.inverse + chunk.piece * (2 * kChunk * kChunk), inverse);
+  if (at.lane % 8 == 0) own.write(writer, first);
+  finish<G>(work, chunk, shared);
 }
 
 template <int kSize, bool kChannels>
@@ -447,8 +487,9 @@ Status launch(const DeltaRuleWork& work, Stream stream) {
   const cudaError_t error =
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   if (error != cudaSuccess) return status_of(error);
-  const dim3 blocks(static_cast<unsigned>(work.scratch.chunks),
-                    static_cast<unsigned>(work.p.batch * work.p.heads));
+  // Heads of the same tokens side by side: their rows are neighbours in memory.
+  const dim3 blocks(static_cast<unsigned>(work.p.batch * work.p.heads),
+                    static_cast<unsigned>(work.scratch.chunks));
   kernel<<<blocks, kThreads, kBytes, cuda_stream(stream)>>>(work);
   return launch_status();
 }

@@ -1,105 +1,117 @@
-// The inverse of a chunk's unit lower triangular matrix, in float32: 16 columns a warp.
+// The inverse of a chunk's unit lower triangular matrix: blocks of 16 on the diagonal in float32,
+// those below them by products of factors that are sums of two bfloat16 numbers.
 #pragma once
 
-#include <cuda_bf16.h>
-
-#include <cstdint>
+#include "kernels/cuda/delta_rule.cuh"
 
 namespace hypenet::kernels::cuda {
 
-constexpr int kSolveStride = 68;  // floats of a row of L: rows fall on different banks
+constexpr int kLowerStride = 72;  // floats of a row of L: pairs of eight rows meet all banks
 
-/// One block of 16 columns: lane c and lane c + 16 hold column c, x[i] of row i.
-struct ColumnSolver {
-  float* const lower;  // L, of which what is strictly below the diagonal is read
-  const int warp, lane;
+/// A left factor [16, 16] as the sum of two.
+struct SplitFactor {
+  uint32_t high[4], low[4];
 
-  __device__ __forceinline__ float4 quad(int row, int column) const {
-    return *reinterpret_cast<const float4*>(lower + row * kSolveStride + column);
-  }
-
-  /// x = column of (I + L_ww)^-1 by substitution.
-  __device__ __forceinline__ void solve_diagonal(float (&x)[64]) const {
-#pragma unroll
-    for (int i = 0; i < 16; ++i) {
-      float sum = i == lane % 16 ? 1.0F : 0.0F;
-#pragma unroll
-      for (int m = 0; m < i; m += 4) {
-        const float4 l = quad(16 * warp + i, 16 * warp + m);
-        sum -= l.x * x[m];
-        if (m + 1 < i) sum -= l.y * x[m + 1];
-        if (m + 2 < i) sum -= l.z * x[m + 2];
-        if (m + 3 < i) sum -= l.w * x[m + 3];
-      }
-      x[i] = sum;
-    }
-  }
-
-  /// sums[r] of rows 2 r + half of the matrix whose first row and column are given, with y.
-  template <int kCount, int kSize>
-  __device__ __forceinline__ void multiply(float (&sums)[8], const float (&y)[kSize], int row,
-                                           int column) const {
-#pragma unroll
-    for (int m = 0; m < kCount; m += 4) {
-#pragma unroll
-      for (int r = 0; r < 8; ++r) {
-        const float4 l = quad(row + 2 * r + lane / 16, column + m);
-        sums[r] += l.x * y[m] + l.y * y[m + 1] + l.z * y[m + 2] + l.w * y[m + 3];
-      }
-    }
-  }
-
-  /// All 16 rows in both halves of the warp.
-  __device__ __forceinline__ void join(float (&rows)[16], const float (&own)[8]) const {
-#pragma unroll
-    for (int r = 0; r < 8; ++r) {
-      const float other = __shfl_xor_sync(~0U, own[r], 16);
-      rows[2 * r] = lane < 16 ? own[r] : other;
-      rows[2 * r + 1] = lane < 16 ? other : own[r];
-    }
-  }
-
-  /// Rows of block `w + kBlock`: X = -X_ii (sum of L_im X_m).
-  template <int kBlock>
-  __device__ __forceinline__ void solve_block(float (&x)[64]) const {
-    float sums[8] = {}, all[16], solved[8] = {}, rows[16];
-    multiply<16 * kBlock>(sums, x, 16 * (warp + kBlock), 16 * warp);
-    join(all, sums);
-    multiply<16>(solved, all, 16 * (warp + kBlock), 16 * (warp + kBlock));
-    join(rows, solved);
-#pragma unroll
-    for (int i = 0; i < 16; ++i) x[16 * kBlock + i] = -rows[i];
+  __device__ __forceinline__ void set(const float (&c0)[4], const float (&c1)[4]) {
+    split_pair(high[0], low[0], c0[0], c0[1]), split_pair(high[1], low[1], c0[2], c0[3]);
+    split_pair(high[2], low[2], c1[0], c1[1]), split_pair(high[3], low[3], c1[2], c1[3]);
   }
 };
 
-/// inverse [64, 64] bfloat16 in rows of `stride` elements = (I + L)^-1, the blocks above the
-/// diagonal's left as they are. L's diagonal blocks are overwritten. By four warps, after a barrier
-/// that follows the writing of L; the result needs another.
-__device__ __forceinline__ void invert_unit_lower(float* lower, __nv_bfloat16* inverse,
-                                                  int stride) {
+/// One block of 16 columns of the inverse X, transposed: warp w has columns 16 w ..
+struct ColumnSolver {
+  float* const lower;  // L
+  const int warp, lane;
+
+  /// Puts the inverse of the warp's diagonal block in its place: a column a lane, by substitution.
+  __device__ __forceinline__ void solve_diagonal() const {
+    float* const block = lower + 16 * warp * (kLowerStride + 1);
+    float x[16];
+#pragma unroll
+    for (int i = 0; i < 16; ++i) {
+      float sums[4] = {i == lane % 16 ? 1.0F : 0.0F, 0, 0, 0};
+#pragma unroll
+      for (int m = 0; m < i; m += 4) {
+        const float4 l = *reinterpret_cast<const float4*>(block + i * kLowerStride + m);
+        sums[0] = fmaf(-l.x, x[m], sums[0]);
+        if (m + 1 < i) sums[1] = fmaf(-l.y, x[m + 1], sums[1]);
+        if (m + 2 < i) sums[2] = fmaf(-l.z, x[m + 2], sums[2]);
+        if (m + 3 < i) sums[3] = fmaf(-l.w, x[m + 3], sums[3]);
+      }
+      x[i] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    }
+    __syncwarp();
+    if (lane >= 16) return;
+#pragma unroll
+    for (int i = 0; i < 16; ++i) block[i * kLowerStride + lane] = x[i];
+  }
+
+  /// The transposed diagonal block as it was left there.
+  __device__ __forceinline__ void get_diagonal(float (&c)[2][4]) const {
+#pragma unroll
+    for (int n = 0; n < 2; ++n) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int row = 16 * warp + 8 * n + lane % 4 * 2 + i % 2;
+        c[n][i] = lower[row * kLowerStride + 16 * warp + lane / 4 + i / 2 * 8];
+      }
+    }
+  }
+
+  /// c += a times the transposed block (row, column) of `lower`.
+  __device__ __forceinline__ void multiply(float (&c)[2][4], const SplitFactor& a, int row,
+                                           int column) const {
+#pragma unroll
+    for (int n = 0; n < 2; ++n) {
+      const float* const from =
+          lower + (16 * row + 8 * n + lane / 4) * kLowerStride + 16 * column + lane % 4 * 2;
+      const float2 first = *reinterpret_cast<const float2*>(from);
+      const float2 second = *reinterpret_cast<const float2*>(from + 8);
+      uint32_t high[2], low[2];
+      split_pair(high[0], low[0], first.x, first.y);
+      split_pair(high[1], low[1], second.x, second.y);
+      multiply_add(c[n], a.high, high[0], high[1]);
+      multiply_add(c[n], a.high, low[0], low[1]);
+      multiply_add(c[n], a.low, high[0], high[1]);
+    }
+  }
+};
+
+/// Writes (I + L)^-1, bfloat16 [64, 64], to memory. L's diagonal blocks are overwritten. By four
+/// warps, after a barrier that follows the writing of L.
+__device__ __forceinline__ void invert_unit_lower(float* lower, char* inverse) {
   const ColumnSolver solver{lower, static_cast<int>(threadIdx.x / 32),
                             static_cast<int>(threadIdx.x % 32)};
   const int warp = solver.warp, lane = solver.lane;
-  float x[64];
-  solver.solve_diagonal(x);
-  __syncwarp();
-  if (lane < 16) {
-#pragma unroll
-    for (int i = 0; i < 16; ++i) lower[(16 * warp + i) * kSolveStride + 16 * warp + lane] = x[i];
+  char* const columns = inverse + 32 * warp;
+  for (int row = lane / 4; row < 16 * warp; row += 8) {
+    *reinterpret_cast<uint2*>(columns + row * (2 * kChunk) + lane % 4 * 8) = make_uint2(0, 0);
   }
+  solver.solve_diagonal();
   __syncthreads();
-  if (warp < 3) solver.solve_block<1>(x);
-  if (warp < 2) solver.solve_block<2>(x);
-  if (warp < 1) solver.solve_block<3>(x);
-  if (lane >= 16) return;
+  SplitFactor solved[4];
+  float c[2][4];
+  solver.get_diagonal(c);
+  solved[0].set(c[0], c[1]);
 #pragma unroll
-  for (int block = 0; block < 4; ++block) {
-    if (warp + block > 3) continue;
+  for (int below = 0; below < 4; ++below) {
+    const int block = warp + below;
+    if (block > 3) break;
+    if (below > 0) {
+      float sums[2][4] = {}, x[2][4] = {};
 #pragma unroll
-    for (int i = 0; i < 16; ++i) {
-      inverse[(16 * (warp + block) + i) * stride + 16 * warp + lane] =
-          __float2bfloat16_rn(x[16 * block + i]);
+      for (int m = 0; m < below; ++m) solver.multiply(sums, solved[m], block, warp + m);
+      SplitFactor sum;
+      sum.set(sums[0], sums[1]);
+      solver.multiply(x, sum, block, block);
+#pragma unroll
+      for (float(&tile)[4] : x) {
+#pragma unroll
+        for (float& number : tile) number = -number;
+      }
+      solved[below].set(x[0], x[1]);
     }
+    store_by_token(columns + 16 * block * (2 * kChunk), 2 * kChunk, solved[below].high, 16);
   }
 }
 
