@@ -47,8 +47,6 @@ void add_lightning(Cases& cases, int64_t H, int64_t d, int64_t B, int64_t T) {
       });
 }
 
-<<<<<<< ours
-=======
 /// Gated DeltaNet's or Kimi Delta Attention's recurrence.
 void add_delta_rule(Cases& cases, bool is_per_channel, int64_t B, int64_t T) {
   constexpr int64_t C = 64, H = 16, d = 128;  // C tokens a chunk
@@ -84,178 +82,6 @@ void add_delta_rule(Cases& cases, bool is_per_channel, int64_t B, int64_t T) {
       });
 }
 
-KernelCall lightning_step_call(const InputSizes& cases, int64_t B, int64_t H, int64_t d) {
-  const auto random = [&] { return torch::randn({B, H * d}, cases.options()); };
-  const auto weight = [&](int64_t n) { return torch::rand({n}, cases.wide_options()); };
-  const RopeAngles angles =
-      rope_angles(torch::arange(B) + 5000, rope_frequencies(d, kRopeTheta));  // [B, d / 2]
-  const LightningStepInput input{
-      .q = random(),
-      .k = random(),
-      .v = random(),
-      .q_weight = weight(d),
-      .k_weight = weight(d),
-      .angles = {angles.cos.to(cases.sizes.device), angles.sin.to(cases.sizes.device)},
-      .decay = lightning_decay(H).to(cases.sizes.device),
-      .scale = 1 / std::sqrt(static_cast<double>(d)),
-      .o_weight = weight(H * d),
-      .gate = random(),
-      .eps = kEps,
-      .state = torch::zeros({B, H, d, d}, cases.wide_options())};
-  return by_kernel(form_of(input), [input] { return Tensors{lightning_step(input)}; });
-}
-
-void add_lightning_step(Cases& cases, int64_t B) {
-  const int64_t H = 16, d = 128;
-  // gamma S + k^T v and q S are 3 and 2 operations a number of the state. The float32 state is
-  // read and written; q, k, v, gate and o are left out: 1 % more, and this is the floor to quote.
-  cases.add("lightning step", fmt::format("B {}, H {}, d {}", B, H, d),
-            {5 * product_of({B, H, d, d}), 2 * 4 * product_of({B, H, d, d})},
-            [sizes = InputSizes(cases), B] { return lightning_step_call(sizes, B, H, d); });
-}
-
-/// N sequences of T tokens each, the last of which is the step's; their pages in no order.
-KernelCall attention_step_call(const InputSizes& cases, int64_t N, int64_t T) {
-  const int64_t H = 16, G = 8, d = 128, P = 128, width = (T + P - 1) / P;
-  const auto random = [&](torch::IntArrayRef shape) {
-    return torch::randn(shape, cases.options());
-  };
-  const auto numbers = cases.options().dtype(torch::kInt32);
-  const auto weight = [&] { return torch::rand({d}, cases.wide_options()); };
-  const AttentionStepInput input{
-      .q = random({N, H * d}),
-      .k = random({N, G * d}),
-      .v = random({N, G * d}),
-      .q_weight = weight(),
-      .k_weight = weight(),
-      .eps = kEps,
-      .query_scale = torch::ones({N}, cases.wide_options()),
-      .gate = random({N, H * d}),
-      .cache = {random({N * width, P, G, d}), random({N * width, P, G, d})},
-      .page_table = torch::randperm(N * width, numbers).view({N, width}),
-      .slots = torch::arange(N, numbers),
-      .positions = torch::full({N}, T - 1, numbers)};
-  return by_kernel(form_of(input), [input] { return Tensors{attention_step(input)}; });
-}
-
-void add_attention_step(Cases& cases, int64_t sequences, int64_t tokens) {
-  const int64_t H = 16, G = 8, d = 128;
-  const int64_t N = cases.batch(sequences), T = cases.part(tokens);
-  // Keys and values once; q k^T and its product with v.
-  cases.add("attention step", fmt::format("N {}, {} tokens, H {}, G {}, d {}", N, T, H, G, d),
-            {4 * product_of({N, T, H, d}), 2 * product_of({N, T, G, d}) * cases.element_bytes()},
-            [sizes = InputSizes(cases), N, T] { return attention_step_call(sizes, N, T); });
-}
-
-/// The linear layers of a step that read one x.
-struct StepLayers {
-  const char* name;
-  int64_t K;
-  std::vector<int64_t> outs;
-  bool has_norm = false, has_gate = false, is_swiglu = false, has_residual = false;
-  bool is_head = false;
-};
-
-KernelCall linear_step_call(const InputSizes& cases, const StepLayers& layers, int64_t N) {
-  const auto random = [&](int64_t n) { return torch::randn({N, n}, cases.options()); };
-  std::vector<LinearWeights> weights;
-  for (const int64_t out : layers.outs) {
-    weights.push_back({torch::randn({out, layers.K}, cases.options()).mul_(0.02)});
-  }
-  LinearStepInput input{.x = random(layers.K), .eps = kEps, .layers = {}};
-  if (layers.has_norm) input.norm_weight = torch::rand({layers.K}, cases.options());
-  if (layers.has_gate) input.gate = random(layers.K);
-  if (layers.has_residual) input.residual = random(layers.outs[0]);
-  input.is_swiglu = layers.is_swiglu, input.has_float_output = layers.is_head;
-  input.layers = weights;
-  return by_kernel(form_of(input), [input, weights]() mutable {
-    input.layers = weights;
-    return linear_step(input);
-  });
-}
-
-void add_linear_step(Cases& cases, const StepLayers& layers, int64_t N) {
-  std::string outs;
-  double weights = 0;
-  for (const int64_t out : layers.outs) {
-    outs += fmt::format("{}{}", outs.empty() ? "" : " + ", out);
-    weights += product_of({out, layers.K});
-  }
-  const char* extras = layers.has_gate    ? ", gated norm, residual"
-                       : layers.is_swiglu ? ", norm, SwiGLU"
-                       : layers.has_norm  ? ", norm"
-                                          : ", residual";
-  // The weights, read once: the few rows beside them are left out.
-  cases.add("linear step",
-            fmt::format("{}: N {}, {} -> {}{}", layers.name, N, layers.K, outs, extras),
-            {2.0 * static_cast<double>(N) * weights, weights * cases.element_bytes()},
-            [sizes = InputSizes(cases), layers, N] { return linear_step_call(sizes, layers, N); });
-}
-
-/// The layers of one block and the head; D 2048 is the 2B model, 576 SmolLM2.
-void add_linear_steps(Cases& cases, int64_t D, int64_t key_outs, int64_t mlp, int64_t vocabulary) {
-  const int64_t out = cases.part(D), key_out = cases.part(key_outs), hidden = cases.part(mlp);
-  const StepLayers all[] = {
-      {.name = "q, k, v, z", .K = D, .outs = {out, key_out, key_out, out}, .has_norm = true},
-      {.name = "o",
-       .K = D,
-       .outs = {out},
-       .has_norm = true,
-       .has_gate = true,
-       .has_residual = true},
-      {.name = "gate, up", .K = D, .outs = {hidden, hidden}, .has_norm = true, .is_swiglu = true},
-      {.name = "down", .K = mlp, .outs = {out}, .has_residual = true},
-      {.name = "head",
-       .K = D,
-       .outs = {cases.part(vocabulary)},
-       .has_norm = true,
-       .is_head = true}};
-  for (const StepLayers& layers : all) {
-    for (const int64_t N : {1, 8, 64}) add_linear_step(cases, layers, N);
-  }
-}
-
-/// N rows choose a token: greedily, or by every filter.
-void add_sampling(Cases& cases, int64_t N, int64_t vocabulary, bool is_greedy) {
-  const int64_t V = cases.part(vocabulary);
-  // The logits, once.
-  cases.add(is_greedy ? "sample, greedy" : "sample, all filters", fmt::format("[{}, {}]", N, V),
-            {0, 4 * product_of({N, V})}, [=, wide = cases.wide_options()] {
-              const Tensor logits = torch::randn({N, V}, wide) * 2;
-              const Tensor slots = torch::arange(N, wide.dtype(torch::kInt32));
-              SamplingState state = make_sampling_state(N, V, 512, wide.device());
-              const SampleSettings filters{/*seed=*/0, 0.8F, 1000, 0.9F, 0.01F, 1.1F};
-              for (int64_t slot = 0; slot < N && !is_greedy; ++slot) {
-                set_settings(state, slot, filters);
-              }
-              return [=]() mutable {
-                const SampledTokens tokens = sample_tokens(logits, slots, state);
-                return Tensors{tokens.ids, tokens.logprobs};
-              };
-            });
-}
-
-void add_step_inputs(Cases& cases, int64_t N) {
-  const int64_t V = 4096, D = 2048, d = 128;  // each set of inputs has a table
-  // A row of the embedding read and written; cos and sin written.
-  cases.add("step inputs", fmt::format("N {}, D {}, d {}", N, D, d),
-            {0, product_of({N, D}) * 2 * cases.element_bytes() + product_of({N, d}) * 4},
-            [=, options = cases.options()] {
-              const auto integers = options.dtype(torch::kInt32);
-              const StepInputsInput input{
-                  .ids = torch::randint(V, {N}, integers),
-                  .positions = torch::randint(1 << 20, {N}, integers),
-                  .embedding = torch::randn({V, D}, options),
-                  .frequencies = rope_frequencies(d, kRopeTheta).to(options.device()),
-                  .scale_base = 500};
-              return [input, type = options.dtype().toScalarType()] {
-                const StepInputs made = step_inputs(input, type);
-                return Tensors{made.h, made.angles.cos, made.angles.sin, made.query_scale};
-              };
-            });
-}
-
->>>>>>> theirs
 void add_norms(Cases& cases, int64_t n) {
   const int64_t rows = cases.part(16384);
   const std::string shape = fmt::format("[{}, {}]", rows, n);
@@ -425,23 +251,11 @@ std::vector<KernelCase> kernel_cases(const KernelSizes& sizes) {
   const Shape shapes[] = {{32, 512}, {8, 4096}, {2, 16384}, {1, 131072}};
   for (const auto& [B, T] : shapes) add_lightning(cases, 16, 128, B, T);
   for (const auto& [B, T] : {Shape{32, 512}, {8, 4096}}) add_lightning(cases, 9, 64, B, T);
-<<<<<<< ours
-  add_step_cases(cases);
-=======
   if (sizes.device.is_cuda()) {  // with gradients a CPU has tensor code alone
     for (const bool is_per_channel : {false, true})
       for (const auto& [B, T] : shapes) add_delta_rule(cases, is_per_channel, B, T);
   }
-  for (const int64_t B : {1, 8, 32}) add_lightning_step(cases, B);
-  for (const int64_t T : {4096, 32768, 131072, 1048576}) add_attention_step(cases, 1, T);
-  for (const int64_t T : {4096, 32768}) add_attention_step(cases, 64, T);
-  add_linear_steps(cases, 2048, 2048, 6144, 151936);
-  add_linear_steps(cases, 576, 576, 1536, 49152);
-  for (const int64_t N : {1, 64})
-    for (const bool is_greedy : {true, false}) add_sampling(cases, N, 151936, is_greedy);
-  add_sampling(cases, 1, 49152, /*is_greedy=*/true);
-  for (const int64_t N : {1, 64}) add_step_inputs(cases, N);
->>>>>>> theirs
+  add_step_cases(cases);
   for (const int64_t D : {2048, 576}) add_norms(cases, D);
   add_norm_rope(cases, 16, 128);
   add_norm_rope(cases, 9, 64);
