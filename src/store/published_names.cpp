@@ -145,7 +145,7 @@ Parts renamed(std::string name, std::span<const Renamed> rows) {
       name.replace(at, theirs.size(), ours);
     }
   }
-  return {{std::move(name), {}}};
+  return {{name, {}}};
 }
 
 bool is_of_another_part(const std::string& name) {
