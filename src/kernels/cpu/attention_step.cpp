@@ -114,16 +114,6 @@ HYPENET_INLINE void store_elements(const float* x, int64_t count, DType type, in
   for (int64_t i = 0; i < count; ++i) to[i] = rounded(x[i]);
 }
 
-/// The same numbers as bfloat16 from the same address on, two a word.
-HYPENET_INLINE void round_in_place(float* x, int64_t count) {
-  for (int64_t i = 0; i < count; i += kLanes) {
-    BFloat16 narrow[kLanes];
-#pragma omp simd
-    for (int64_t j = 0; j < kLanes; ++j) narrow[j] = rounded(x[i + j]);
-    std::memcpy(reinterpret_cast<BFloat16*>(x) + i, narrow, sizeof narrow);
-  }
-}
-
 /// What a block of keys is worked on in: its queries, keys and values are float32, or with pairs
 /// bfloat16 in words of two.
 struct Block {
