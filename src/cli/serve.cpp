@@ -1,5 +1,8 @@
 // hypenet serve: a model behind an OpenAI-compatible HTTP server (docs/serving.md).
 #include <fmt/format.h>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 
 #include <algorithm>
 #include <atomic>
@@ -162,6 +165,14 @@ void watch_signals(Service& service, const std::atomic<bool>& ended) {
   }
 }
 
+/// OpenMP's threads wait for each other without sleeping only while there are no more of them in
+/// the process than processors: those that helped this thread to load the model end here.
+void end_loading_threads() {
+#ifdef _OPENMP
+  omp_pause_resource_all(omp_pause_soft);
+#endif
+}
+
 void serve(ServeCommand& command) {
   check(command);
   raise_descriptor_limit();
@@ -184,6 +195,7 @@ void serve(ServeCommand& command) {
   if (opened.facts.model.empty()) options.facts.erase("model");
   std::string about = start_text(opened);
   if (keeps_on_disk) about += keep_on_disk(opened, command.cache_folder, command.cache_disk);
+  end_loading_threads();
   Service service(std::move(opened.served), std::move(opened.engines), options,
                   [](const std::string& line) { std::cerr << line << std::endl; });
   std::cerr << log_notes(about + listening_text(options.http.host, service.port()),
