@@ -65,14 +65,14 @@ void add_delta_rule(Cases& cases, bool is_per_channel, int64_t B, int64_t T) {
           const Tensor x = torch::randn(shape, options);
           return x / x.norm(2, -1, true);
         };
-        const auto input = [](const Tensors& x) {
+        const auto input = [scale = 1 / std::sqrt(static_cast<double>(d))](const Tensors& x) {
           return Recurrence{.q = x[0],
                             .k = x[1],
                             .v = x[2],
                             .decay = x[3],
                             .beta = x[4],
                             .is_delta = true,
-                            .scale = 1 / std::sqrt(static_cast<double>(d)),
+                            .scale = scale,
                             .needs_state = false};
         };
         return {{unit(), unit(), torch::randn(shape, options),

@@ -16,6 +16,17 @@
 namespace hypenet::kernels {
 namespace {
 
+/// The same numbers as bfloat16 from the same address on, two a word; `count` is a multiple of 16.
+HYPENET_INLINE void round_in_place(float* x, int64_t count) {
+  constexpr int64_t kStep = 16;
+  for (int64_t i = 0; i < count; i += kStep) {
+    BFloat16 narrow[kStep];
+#pragma omp simd
+    for (int64_t j = 0; j < kStep; ++j) narrow[j] = rounded(x[i + j]);
+    std::memcpy(reinterpret_cast<BFloat16*>(x) + i, narrow, sizeof narrow);
+  }
+}
+
 constexpr float kLowest = std::numeric_limits<float>::lowest();
 
 HYPENET_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }

@@ -3,7 +3,6 @@
 
 #include <bit>
 #include <cstdint>
-#include <cstring>
 
 #include "kernels/cpu/vectorize.h"
 
@@ -21,17 +20,6 @@ HYPENET_INLINE BFloat16 rounded(float x) {
   const uint32_t bits = std::bit_cast<uint32_t>(x);
   const uint32_t up = bits + 0x7FFFU + (bits >> 16 & 1U);
   return static_cast<BFloat16>((x == x ? up : bits | 0x400000U) >> 16);
-}
-
-/// The same numbers as bfloat16 from the same address on, two a word; `count` is a multiple of 16.
-HYPENET_INLINE void round_in_place(float* x, int64_t count) {
-  constexpr int64_t kStep = 16;
-  for (int64_t i = 0; i < count; i += kStep) {
-    BFloat16 narrow[kStep];
-#pragma omp simd
-    for (int64_t j = 0; j < kStep; ++j) narrow[j] = rounded(x[i + j]);
-    std::memcpy(reinterpret_cast<BFloat16*>(x) + i, narrow, sizeof narrow);
-  }
 }
 
 }  // namespace hypenet::kernels
