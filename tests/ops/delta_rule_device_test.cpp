@@ -14,6 +14,10 @@ namespace hypenet {
 namespace {
 
 constexpr double kTolerance = 5e-3;  // of RMS(error) / RMS(reference)
+// Where all keys are one, what tokens write cancels, and the rounded numbers' errors do not.
+constexpr double kCancelling = 1.5e-2;
+// Of a few sums one may be small beside its terms.
+constexpr int64_t kFewNumbers = 100;
 
 enum class Trial { kUsual, kFading, kRepeated };  // a channel or token at 25 nats; keys that repeat
 
@@ -112,17 +116,12 @@ TEST_P(DeltaRuleDevice, agrees_with_its_definition) {
     if (expected[i].abs().max().item<double>() == 0) {
       EXPECT_EQ(found[i].abs().max().item<double>(), 0) << names[i];
     } else {
-      EXPECT_LT(relative_rms(found[i], expected[i]), kTolerance) << names[i];
+      const double tolerance = c.trial == Trial::kRepeated         ? kCancelling
+                               : expected[i].numel() < kFewNumbers ? 2 * kTolerance
+                                                                   : kTolerance;
+      EXPECT_LT(relative_rms(found[i], expected[i]), tolerance) << names[i];
     }
   }
-}
-
-TEST_P(DeltaRuleDevice, gives_the_same_bits_twice) {
-  HYPENET_SKIP_WITHOUT_GPU();
-  const Recurrence input = make_input(GetParam());
-  const std::vector<Tensor> first = results(recurrence_chunked(input), input);
-  const std::vector<Tensor> second = results(recurrence_chunked(input), input);
-  for (size_t i = 0; i < first.size(); ++i) EXPECT_TRUE(torch::equal(first[i], second[i])) << i;
 }
 
 std::vector<Case> cases() {
@@ -135,6 +134,7 @@ std::vector<Case> cases() {
       // Every width of a block's columns.
       for (const int64_t H : {16, 32, 70, 140}) all.push_back({1, 130, H, d, is_per_channel});
       all.push_back({1, 4500, 2, d, is_per_channel});
+      all.push_back({1, 8200, 2, d, is_per_channel});  // long, with few heads: narrow columns
       for (const Trial trial : {Trial::kFading, Trial::kRepeated}) {
         all.push_back({1, 300, 2, d, is_per_channel, true, trial});
       }
@@ -149,7 +149,17 @@ std::vector<Case> cases() {
 
 INSTANTIATE_TEST_SUITE_P(sizes, DeltaRuleDevice, testing::ValuesIn(cases()));
 
-TEST(DeltaRuleDevice, takes_a_constant_decay_and_no_beta) {
+TEST(DeltaRuleKernels, gives_the_same_bits_twice) {
+  HYPENET_SKIP_WITHOUT_GPU();
+  for (const bool is_per_channel : {false, true}) {
+    const Recurrence input = make_input({2, 330, 16, 128, is_per_channel});
+    const std::vector<Tensor> first = results(recurrence_chunked(input), input);
+    const std::vector<Tensor> second = results(recurrence_chunked(input), input);
+    for (size_t i = 0; i < first.size(); ++i) EXPECT_TRUE(torch::equal(first[i], second[i])) << i;
+  }
+}
+
+TEST(DeltaRuleKernels, takes_a_constant_decay_and_no_beta) {
   HYPENET_SKIP_WITHOUT_GPU();
   Recurrence input = make_input({2, 70, 3, 64, false});
   input.decay = torch::rand({3}).to(torch::kCUDA).requires_grad_();
