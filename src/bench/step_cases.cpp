@@ -84,6 +84,7 @@ void add_convolution_step(Cases& cases, int64_t N) {
   cases.add("short convolution step", fmt::format("N {}, 3 x {}, {} taps", N, C, taps),
             {0, 3 * product_of({N, C}) * bytes}, [=, sizes = InputSizes(cases)] {
               std::vector<StepConvolution> three;
+              three.reserve(3);
               for (int i = 0; i < 3; ++i) {
                 three.push_back({torch::randn({N, C}, sizes.options()),
                                  torch::randn({C, 1, taps}, sizes.options()),

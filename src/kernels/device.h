@@ -3,8 +3,8 @@
 #pragma once
 
 #include "kernels/attention_step.h"
-#include "kernels/cuda/delta_step.h"
 #include "kernels/cuda/delta_rule.h"
+#include "kernels/cuda/delta_step.h"
 #include "kernels/cuda/join_attention.h"
 #include "kernels/cuda/lightning.h"
 #include "kernels/cuda/linear_step.h"
