@@ -38,6 +38,7 @@ struct DeltaRuleBackwardWork {
 };
 
 Status prepare_delta_rule(const DeltaRuleWork& work, Stream stream);
+Status prepare_channels(const DeltaRuleWork& work, Stream stream);  // a decay per channel
 /// The forward's chain or, for the gradients, the same without output, which leaves states and
 /// rows.
 Status chain_delta_rule(const DeltaRuleWork& work, bool leaves_states, Stream stream);
@@ -57,6 +58,7 @@ int64_t shared_of_block();
 
 /// And what a block of each kernel takes at least.
 int64_t prepare_delta_rule_bytes(int64_t size, bool is_per_channel);
+int64_t prepare_channels_bytes(int64_t size);
 int64_t chain_delta_rule_bytes(int64_t size, bool is_per_channel);  // either direction
 int64_t delta_rule_gradients_bytes(int64_t size, bool is_per_channel);
 
