@@ -60,13 +60,8 @@ __global__ void __launch_bounds__(32 * kRows * kSplit, 1)
       return *reinterpret_cast<const float2*>(factors + which * kChunk + token + 2 * t);
     };
     if constexpr (kLeaves) {
-      char* const to = work.scratch.states + piece * (2 * kSize * kSize) + 2 * first_channel;
-#pragma unroll
-      for (int i = 0; i < G::kOwnChannels; ++i) {
-        char* const row = to + (column + lane / 4) * (2 * kSize) + 32 * i;
-        store_halves(row, states.own[i][0], states.own[i][2], true);
-        store_halves(row + 8 * (2 * kSize), states.own[i][1], states.own[i][3], true);
-      }
+      store_part<kSize>(work.scratch.states + piece * (2 * kSize * kSize), states.own, column,
+                        first_channel);
     }
 
     // What the state says of keys and queries.
@@ -110,18 +105,7 @@ __global__ void __launch_bounds__(32 * kRows * kSplit, 1)
 
     // U, the rows that are written.
     float written[2 * G::kOwnTokens][4] = {};
-#pragma unroll
-    for (int j = 0; j < kChunk / 16; ++j) {
-      uint32_t a[4], b[4];
-      values.get(a, j);
-#pragma unroll
-      for (int i = 0; i < G::kOwnTokens; ++i) {
-        const int block = part * G::kOwnTokens + i;
-        if (block < j) continue;
-        right_by_rows<kChunk>(b, at + G::kInverse, block, j);
-        multiply_pair(written[2 * i], written[2 * i + 1], a, b);
-      }
-    }
+    add_up_to<G>(written, values, at + G::kInverse, part);
 #pragma unroll
     for (int i = 0; i < G::kOwnTokens; ++i) {
       left_from(rows.own[i], written[2 * i], written[2 * i + 1]);
@@ -129,9 +113,7 @@ __global__ void __launch_bounds__(32 * kRows * kSplit, 1)
       const int token = 16 * (part * G::kOwnTokens + i);
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        const float2 tail = factor(kTail, token + 8 * half);
-        auto& x = written[2 * i + half];
-        x[0] *= tail.x, x[1] *= tail.y, x[2] *= tail.x, x[3] *= tail.y;
+        scale_pairs(written[2 * i + half], factor(kTail, token + 8 * half));
       }
       left_from(tails.own[i], written[2 * i], written[2 * i + 1]);
     }
@@ -154,38 +136,15 @@ __global__ void __launch_bounds__(32 * kRows * kSplit, 1)
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
           const float2 gate = factor(kGate, token + 8 * half);
-          const float low = gate.x * work.p.scale, high = gate.y * work.p.scale;
-          auto& x = output[2 * i + half];
-          x[0] *= low, x[1] *= high, x[2] *= low, x[3] *= high;
+          scale_pairs(output[2 * i + half],
+                      make_float2(gate.x * work.p.scale, gate.y * work.p.scale));
         }
       }
-#pragma unroll
-      for (int j = 0; j < kChunk / 16; ++j) {
-        uint32_t a[4], b[4];
-        rows.get(a, j);
-#pragma unroll
-        for (int i = 0; i < G::kOwnTokens; ++i) {
-          const int block = part * G::kOwnTokens + i;
-          if (block < j) continue;
-          right_by_rows<kChunk>(b, at + G::kScores, block, j);
-          multiply_pair(output[2 * i], output[2 * i + 1], a, b);
-        }
-      }
+      add_up_to<G>(output, rows, at + G::kScores, part);
     }
 
     // S <- diag(e^(G_C)) S + E^T U
-#pragma unroll
-    for (int n = 0; n < 2 * G::kOwnChannels; ++n) {
-      float2 across;
-      if constexpr (kChannels) {
-        across = *reinterpret_cast<const float2*>(factors + kFactors * kChunk + first_channel +
-                                                  8 * n + 2 * t);
-      } else {
-        across.x = across.y = factors[kGate * kChunk + kChunk - 1];
-      }
-      state[n][0] *= across.x, state[n][1] *= across.y;
-      state[n][2] *= across.x, state[n][3] *= across.y;
-    }
+    fade_part<kChannels>(state, factors, first_channel);
 #pragma unroll
     for (int j = 0; j < kChunk / 16; ++j) {
       uint32_t a[4], b[4];

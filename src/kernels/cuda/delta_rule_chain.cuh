@@ -124,4 +124,76 @@ __device__ __forceinline__ void for_each_element(float (&state)[kTiles][4], int 
   }
 }
 
+/// Two tokens' factors on their tile.
+__device__ __forceinline__ void scale_pairs(float (&x)[4], float2 factor) {
+  x[0] *= factor.x, x[1] *= factor.y, x[2] *= factor.x, x[3] *= factor.y;
+}
+
+/// A warp's part of a state times what is left of it after the chunk.
+template <bool kChannels, int kTiles>
+__device__ __forceinline__ void fade_part(float (&state)[kTiles][4], const float* factors,
+                                          int first_channel) {
+#pragma unroll
+  for (int n = 0; n < kTiles; ++n) {
+    float2 across;
+    if constexpr (kChannels) {
+      across = *reinterpret_cast<const float2*>(factors + kFactors * kChunk + first_channel +
+                                                8 * n + threadIdx.x % 4 * 2);
+    } else {
+      across.x = across.y = factors[kGate * kChunk + kChunk - 1];
+    }
+    scale_pairs(state[n], across);
+  }
+}
+
+/// A warp's part of a rounded state to a chunk's piece [columns, channels].
+template <int kSize, int kCount>
+__device__ __forceinline__ void store_part(char* piece, const uint32_t (&own)[kCount][4],
+                                           int column, int first_channel) {
+  char* const to = piece + 2 * first_channel;
+  const int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) {
+    char* const row = to + (column + lane / 4) * (2 * kSize) + 32 * i;
+    store_halves(row, own[i][0], own[i][2], true);
+    store_halves(row + 8 * (2 * kSize), own[i][1], own[i][3], true);
+  }
+}
+
+/// sums += x M^T or x P^T for the warp's tokens, which have what is up to them.
+template <class G, class Factor>
+__device__ __forceinline__ void add_up_to(float (&sums)[2 * G::kOwnTokens][4], const Factor& x,
+                                          uint32_t square, int part) {
+#pragma unroll
+  for (int j = 0; j < kChunk / 16; ++j) {
+    uint32_t a[4], b[4];
+    x.get(a, j);
+#pragma unroll
+    for (int i = 0; i < G::kOwnTokens; ++i) {
+      const int block = part * G::kOwnTokens + i;
+      if (block < j) continue;
+      right_by_rows<kChunk>(b, square, block, j);
+      multiply_pair(sums[2 * i], sums[2 * i + 1], a, b);
+    }
+  }
+}
+
+/// sums += x M or x P for the warp's tokens, which have what is from them on. `get` is as Told's.
+template <class G, class Get>
+__device__ __forceinline__ void add_from(float (&sums)[2 * G::kOwnTokens][4], const Get& get,
+                                         uint32_t square, int part) {
+#pragma unroll
+  for (int j = 0; j < kChunk / 16; ++j) {
+    uint32_t a[4], b[4];
+    get(a, j);
+#pragma unroll
+    for (int i = 0; i < G::kOwnTokens; ++i) {
+      const int block = part * G::kOwnTokens + i;
+      if (j < block) continue;
+      right_by_columns<kChunk>(b, square, block, j);
+      multiply_pair(sums[2 * i], sums[2 * i + 1], a, b);
+    }
+  }
+}
+
 }  // namespace hypenet::kernels::cuda

@@ -63,13 +63,8 @@ __global__ void __launch_bounds__(32 * kRows * kSplit, 1)
       load_transposed(a,
                       at + G::kValues + token * G::kValueRow + 2 * (16 * group + lane / 8 % 2 * 8));
     };
-    char* const to = scratch.dstates + piece * (2 * kSize * kSize) + 2 * first_channel;
-#pragma unroll
-    for (int i = 0; i < G::kOwnChannels; ++i) {
-      char* const row = to + (column + lane / 4) * (2 * kSize) + 32 * i;
-      store_halves(row, states.own[i][0], states.own[i][2], true);
-      store_halves(row + 8 * (2 * kSize), states.own[i][1], states.own[i][3], true);
-    }
+    store_part<kSize>(scratch.dstates + piece * (2 * kSize * kSize), states.own, column,
+                      first_channel);
 
     // dU = E dS + scale P^T do
     float sums[2 * G::kOwnTokens][4] = {};
@@ -87,22 +82,10 @@ __global__ void __launch_bounds__(32 * kRows * kSplit, 1)
     if constexpr (!kChannels) {
 #pragma unroll
       for (int n = 0; n < 2 * G::kOwnTokens; ++n) {
-        const float2 tail = factor(kTail, 16 * part * G::kOwnTokens + 8 * n);
-        sums[n][0] *= tail.x, sums[n][1] *= tail.y, sums[n][2] *= tail.x, sums[n][3] *= tail.y;
+        scale_pairs(sums[n], factor(kTail, 16 * part * G::kOwnTokens + 8 * n));
       }
     }
-#pragma unroll
-    for (int j = 0; j < kChunk / 16; ++j) {
-      uint32_t a[4], b[4];
-      doutput(a, j);
-#pragma unroll
-      for (int i = 0; i < G::kOwnTokens; ++i) {
-        const int block = part * G::kOwnTokens + i;
-        if (j < block) continue;
-        right_by_columns<kChunk>(b, at + G::kScores, block, j);
-        multiply_pair(sums[2 * i], sums[2 * i + 1], a, b);
-      }
-    }
+    add_from<G>(sums, doutput, at + G::kScores, part);
 #pragma unroll
     for (int i = 0; i < G::kOwnTokens; ++i) {
       left_from(dwritten.own[i], sums[2 * i], sums[2 * i + 1]);
@@ -112,18 +95,8 @@ __global__ void __launch_bounds__(32 * kRows * kSplit, 1)
 
     // Z = (I + L)^-T dU; what the state loses by it is k beta Z, with k as it met the state.
     float solved[2 * G::kOwnTokens][4] = {};
-#pragma unroll
-    for (int j = 0; j < kChunk / 16; ++j) {
-      uint32_t a[4], b[4];
-      dwritten.get(a, j);
-#pragma unroll
-      for (int i = 0; i < G::kOwnTokens; ++i) {
-        const int block = part * G::kOwnTokens + i;
-        if (j < block) continue;
-        right_by_columns<kChunk>(b, at + G::kInverse, block, j);
-        multiply_pair(solved[2 * i], solved[2 * i + 1], a, b);
-      }
-    }
+    const auto get = [&](uint32_t(&a)[4], int block) { dwritten.get(a, block); };
+    add_from<G>(solved, get, at + G::kInverse, part);
 #pragma unroll
     for (int i = 0; i < G::kOwnTokens; ++i) {
       const int token = 16 * (part * G::kOwnTokens + i);
@@ -138,8 +111,7 @@ __global__ void __launch_bounds__(32 * kRows * kSplit, 1)
           const float2 gate = factor(kGate, token + 8 * half);
           lost.x *= gate.x, lost.y *= gate.y;
         }
-        auto& z = solved[2 * i + half];
-        z[0] *= -lost.x, z[1] *= -lost.y, z[2] *= -lost.x, z[3] *= -lost.y;
+        scale_pairs(solved[2 * i + half], make_float2(-lost.x, -lost.y));
       }
       left_from(faded.own[i], solved[2 * i], solved[2 * i + 1]);
     }
@@ -147,18 +119,7 @@ __global__ void __launch_bounds__(32 * kRows * kSplit, 1)
     meet<kSplit>(group);
 
     // dS <- diag(e^(G_C)) dS + scale Q~^T do - K~^T beta Z
-#pragma unroll
-    for (int n = 0; n < 2 * G::kOwnChannels; ++n) {
-      float2 across;
-      if constexpr (kChannels) {
-        across = *reinterpret_cast<const float2*>(factors + kFactors * kChunk + first_channel +
-                                                  8 * n + 2 * t);
-      } else {
-        across.x = across.y = factors[kGate * kChunk + kChunk - 1];
-      }
-      dstate[n][0] *= across.x, dstate[n][1] *= across.y;
-      dstate[n][2] *= across.x, dstate[n][3] *= across.y;
-    }
+    fade_part<kChannels>(dstate, factors, first_channel);
 #pragma unroll
     for (int j = 0; j < kChunk / 16; ++j) {
       uint32_t a[4], z[4], b[4];
