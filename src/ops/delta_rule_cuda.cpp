@@ -16,7 +16,7 @@ using kernels::cuda::DeltaRuleParams;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr int64_t kMostHeads = 65535;  // batch times heads: a dimension of the kernels' grids
+constexpr int64_t kMostTokens = 65535 * 64;  // chunks are a dimension of the kernels' grids
 
 /// Of dense tensors; `initial` may be without elements. Output, state and scratch are left null.
 DeltaRuleParams shared_params(const Tensor& q, const Tensor& k, const Tensor& v,
@@ -96,7 +96,7 @@ struct DeltaRuleCudaFunction : torch::autograd::Function<DeltaRuleCudaFunction> 
 bool suits_delta_rule_cuda(const Recurrence& input) {
   const Tensor& q = input.q;
   if (!input.is_delta || q.scalar_type() != torch::kBFloat16 || q.sizes() != input.v.sizes() ||
-      !suits_cuda_kernels({q, input.k, input.v}) || q.size(0) * q.size(2) > kMostHeads) {
+      !suits_cuda_kernels({q, input.k, input.v}) || q.size(1) > kMostTokens) {
     return false;
   }
   const c10::DeviceGuard on_device(q.device());
