@@ -127,7 +127,9 @@ TEST_P(ShortConvolutionSteps, are_their_definition_row_by_row) {
           tail.copy_(inputs.narrow(1, 1, taps - 1));
         }
         if (has_silu) expected = expected * torch::sigmoid(expected);
-        EXPECT_LT(relative_rms(found[i], expected), GetParam().tolerance);
+        // More taps than the kernel takes: the sum is rounded before the silu, and after it.
+        const int roundings = has_silu && taps > kMostStepTaps ? 2 : 1;
+        EXPECT_LT(relative_rms(found[i], expected), roundings * GetParam().tolerance);
         EXPECT_TRUE(torch::equal(wide(tails), expected_tails));
         EXPECT_EQ(found[i].scalar_type(), GetParam().type);
       }
