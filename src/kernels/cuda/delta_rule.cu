@@ -64,10 +64,12 @@ bool takes_hopper_chains(const DeltaRuleParams& p) {
   return slab_columns(p) >= 64 || p.tokens < kLongTokens;
 }
 
+int64_t processors_of_device() { return attribute(cudaDevAttrMultiProcessorCount); }
+
 int64_t shared_of_block() { return attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin); }
 
 int slab_columns(const DeltaRuleParams& p) {
-  const int64_t heads = p.batch * p.heads, processors = attribute(cudaDevAttrMultiProcessorCount);
+  const int64_t heads = p.batch * p.heads, processors = processors_of_device();
   int columns = static_cast<int>(p.size);
   // A block half as wide is not half as long: it pays only while all of them run at once.
   while (columns > 16 && heads * (p.size / columns) * 2 <= processors) columns /= 2;

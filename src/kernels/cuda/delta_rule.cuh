@@ -53,8 +53,9 @@ Status delta_rule_gradients(const DeltaRuleBackwardWork& work, Stream stream);
 /// the device.
 int slab_columns(const DeltaRuleParams& p);
 
-/// Bytes of shared memory that a block may have on the current device.
+/// Of the current device: bytes of shared memory that a block may have, and multiprocessors.
 int64_t shared_of_block();
+int64_t processors_of_device();
 
 /// And what a block of each kernel takes at least.
 int64_t prepare_delta_rule_bytes(int64_t size, bool is_per_channel);

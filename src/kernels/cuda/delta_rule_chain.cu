@@ -5,6 +5,47 @@
 namespace hypenet::kernels::cuda {
 namespace {
 
+/// predicted <- beta (v - k S'), of the warp's tokens.
+template <class G, bool kChannels, class Factor>
+__device__ __forceinline__ void subtract_from_values(float (&predicted)[2 * G::kOwnTokens][4],
+                                                     uint32_t at, int group, int part,
+                                                     const Factor& factor) {
+  const int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int i = 0; i < G::kOwnTokens; ++i) {
+    const int token = 16 * (part * G::kOwnTokens + i);
+    uint32_t v[4];
+    load_transposed(v, at + G::kValues + (token + lane % 8 + lane / 16 * 8) * G::kValueRow +
+                           2 * (16 * group + lane / 8 % 2 * 8));
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const float2 beta = factor(kBeta, token + 8 * half);
+      float2 gate = make_float2(1, 1);
+      if constexpr (!kChannels) gate = factor(kGate, token + 8 * half);
+      auto& x = predicted[2 * i + half];
+      const float2 first = pair_of(v[2 * half]), second = pair_of(v[2 * half + 1]);
+      x[0] = beta.x * (first.x - gate.x * x[0]), x[1] = beta.y * (first.y - gate.y * x[1]);
+      x[2] = beta.x * (second.x - gate.x * x[2]), x[3] = beta.y * (second.y - gate.y * x[3]);
+    }
+  }
+}
+
+/// The warp's tokens and columns of the output.
+template <class G, int kSize>
+__device__ __forceinline__ void store_output(const DeltaRuleParams& p,
+                                             const float (&output)[2 * G::kOwnTokens][4],
+                                             const HeadTokens& tokens, int column, int part) {
+  char* const to = static_cast<char*>(p.output) + (tokens.first * kSize + column) * 2;
+  const int64_t stride = tokens.stride * kSize * 2;
+#pragma unroll
+  for (int i = 0; i < G::kOwnTokens; ++i) {
+    const int token = 16 * (part * G::kOwnTokens + i);
+    uint32_t x[4];
+    left_from(x, output[2 * i], output[2 * i + 1]);
+    store_by_token(to + token * stride, stride, x, tokens.rows - token);
+  }
+}
+
 template <int kSize, bool kChannels, bool kLeaves, int kRows, int kSplit>
 __global__ void __launch_bounds__(32 * kRows * kSplit, 1)
     chain_kernel(const __grid_constant__ DeltaRuleWork work, const int stages) {
@@ -81,23 +122,9 @@ __global__ void __launch_bounds__(32 * kRows * kSplit, 1)
         }
       }
     }
-    // beta (v - k S')
+    subtract_from_values<G, kChannels>(predicted, at, group, part, factor);
 #pragma unroll
     for (int i = 0; i < G::kOwnTokens; ++i) {
-      const int token = 16 * (part * G::kOwnTokens + i);
-      uint32_t v[4];
-      load_transposed(v, at + G::kValues + (token + lane % 8 + lane / 16 * 8) * G::kValueRow +
-                             2 * (16 * group + lane / 8 % 2 * 8));
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const float2 beta = factor(kBeta, token + 8 * half);
-        float2 gate = make_float2(1, 1);
-        if constexpr (!kChannels) gate = factor(kGate, token + 8 * half);
-        auto& x = predicted[2 * i + half];
-        const float2 first = pair_of(v[2 * half]), second = pair_of(v[2 * half + 1]);
-        x[0] = beta.x * (first.x - gate.x * x[0]), x[1] = beta.y * (first.y - gate.y * x[1]);
-        x[2] = beta.x * (second.x - gate.x * x[2]), x[3] = beta.y * (second.y - gate.y * x[3]);
-      }
       left_from(values.own[i], predicted[2 * i], predicted[2 * i + 1]);
     }
     values.tell(part);
@@ -161,15 +188,7 @@ __global__ void __launch_bounds__(32 * kRows * kSplit, 1)
       }
     }
     if constexpr (!kLeaves) {
-      char* const to = static_cast<char*>(work.p.output) + (tokens.first * kSize + column) * 2;
-      const int64_t stride = tokens.stride * kSize * 2;
-#pragma unroll
-      for (int i = 0; i < G::kOwnTokens; ++i) {
-        const int token = 16 * (part * G::kOwnTokens + i);
-        uint32_t x[4];
-        left_from(x, output[2 * i], output[2 * i + 1]);
-        store_by_token(to + token * stride, stride, x, tokens.rows - token);
-      }
+      store_output<G, kSize>(work.p, output, tokens, column, part);
     }
   }
   if (!kLeaves && work.p.final_state != nullptr) {

@@ -1,7 +1,6 @@
-// The chains of the delta rule on Hopper: a warpgroup owns 64 columns of the
-// state. As in delta_rule_chain.cu all products are transposed: the state and
-// what is made of it are left factors as they lie in registers, and the right
-// factors are read in place.
+// The chains of the delta rule on Hopper: a warpgroup owns 64 columns of the state. All products
+// are transposed as in delta_rule_chain.cu: the state and what is made of it are left factors as
+// they lie in registers, and right factors are read in place.
 #include "kernels/cuda/delta_rule_hopper.cuh"
 
 namespace hypenet::kernels::cuda {
