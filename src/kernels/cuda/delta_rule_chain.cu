@@ -82,12 +82,7 @@ __global__ void __launch_bounds__(32 * kRows * kSplit, 1)
       left_from(states.own[i], state[2 * i], state[2 * i + 1]);
     }
     states.tell(part);
-    if (stages == 3) {
-      wait_copies<1>();
-    } else {
-      wait_copies<0>();
-    }
-    __syncthreads();
+    wait_for_stage(stages);
     const int free = stage == 0 ? stages - 1 : stage - 1;
     ask_chunk<G, kSize, kChannels, kLeaves>(work, base + free * G::kStage, head, chunk + stages - 1,
                                             work.p.v, slab);

@@ -41,6 +41,16 @@ __device__ __forceinline__ void meet(int group) {
   }
 }
 
+/// Waits for the oldest of the stages that were asked for; the one before it is free for all.
+__device__ __forceinline__ void wait_for_stage(int stages) {
+  if (stages == 3) {
+    wait_copies<1>();
+  } else {
+    wait_copies<0>();
+  }
+  __syncthreads();
+}
+
 /// A factor that the warps of a group hold in parts: own parts in registers, all in shared memory.
 template <int kParts, int kSplit>
 struct Told {

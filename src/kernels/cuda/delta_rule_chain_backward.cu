@@ -43,12 +43,7 @@ __global__ void __launch_bounds__(32 * kRows * kSplit, 1)
       left_from(states.own[i], dstate[2 * i], dstate[2 * i + 1]);
     }
     states.tell(part);
-    if (stages == 3) {
-      wait_copies<1>();
-    } else {
-      wait_copies<0>();
-    }
-    __syncthreads();
+    wait_for_stage(stages);
     ask(stage == 0 ? stages - 1 : stage - 1, chunk - (stages - 1));
     const uint32_t at = base + stage * G::kStage;
     const float* const factors =
