@@ -49,7 +49,7 @@ void add_lightning(Cases& cases, int64_t H, int64_t d, int64_t B, int64_t T) {
 
 /// Gated DeltaNet's or Kimi Delta Attention's recurrence.
 void add_delta_rule(Cases& cases, bool is_per_channel, int64_t B, int64_t T) {
-  constexpr int64_t C = 64, H = 16, d = 128;  // C tokens a chunk
+  const int64_t C = 64, H = 16, d = 128;  // C tokens a chunk
   B = cases.batch(B), T = cases.part(T);
   const double tokens = product_of({B, T, H}), tensor = tokens * d * cases.element_bytes();
   const double decay = is_per_channel ? tokens * d * 4 : 0;  // one a head: 1 % of a tensor
