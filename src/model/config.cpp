@@ -232,6 +232,8 @@ void check_model_config(const ModelConfig& config, const std::string& place) {
                 ": head_dim: expected an even size (RoPE), found ", config.head_dim);
   HYPENET_CHECK(config.rope_theta > 0, place, ": rope_theta: expected more than 0, found ",
                 config.rope_theta);
+  HYPENET_CHECK(config.rms_norm_eps >= 0 && config.rms_norm_eps <= 1, place,
+                ": rms_norm_eps: expected 0 to 1, found ", config.rms_norm_eps);
   for (const MixerKind* kind : kinds_of(config)) {
     if (kind->check) kind->check(config, place);
   }

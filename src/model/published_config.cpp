@@ -192,10 +192,22 @@ void check_kimi_is_built(const ConfigKeys& keys) {
   const auto types = keys.get<std::vector<std::string>>("layer_types", {});
   const auto full = std::ranges::find(types, "full_attention");
   if (full != types.end()) refuse_attention(keys.at("layer_types"), full - types.begin());
+  const auto other = std::ranges::find_if(
+      types, [](const std::string& type) { return type != "linear_attention"; });
+  HYPENET_CHECK(other == types.end(), keys.at("layer_types"),
+                ": expected \"linear_attention\", found \"", *other, "\"");
+  HYPENET_CHECK(types.empty() || std::ssize(types) == L, keys.at("layer_types"), ": expected ", L,
+                " entries, one a layer, found ", types.size());
   if (keys.has("linear_attn_config")) {
     const ConfigKeys linear(keys.json("linear_attn_config"), keys.at("linear_attn_config"));
     for (const int64_t layer : linear.get<std::vector<int64_t>>("full_attn_layers", {})) {
       if (layer <= L) refuse_attention(linear.at("full_attn_layers"), layer);
+    }
+    const auto listed = linear.get<std::vector<int64_t>>("kda_layers", {});
+    for (int64_t layer = 1; layer <= L && linear.has("kda_layers"); ++layer) {
+      if (std::ranges::find(listed, layer) == listed.end()) {
+        refuse_attention(linear.at("kda_layers"), layer);
+      }
     }
   } else {
     keys.json("layer_types");

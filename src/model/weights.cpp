@@ -68,6 +68,17 @@ torch::ScalarType parameter_type(std::string_view name, const ModelConfig& confi
   return is_float_always(name, config) ? torch::promote_types(type, torch::kFloat32) : type;
 }
 
+/// The stored tensor of a parameter. Other numbers than those of floating point are somebody's
+/// quantised weights: without their scales they are no weights.
+Tensor stored_weight(const Checkpoint& checkpoint, const std::string& parameter,
+                     torch::IntArrayRef shape, const ModelConfig& config) {
+  const std::string name = stored_name(checkpoint, parameter, config);
+  Tensor stored = checkpoint.tensor(name, shape.vec());
+  HYPENET_CHECK(stored.is_floating_point(), checkpoint.folder().string(), ": tensor ", name,
+                ": expected floating point, found ", stored.scalar_type());
+  return stored;
+}
+
 void check_names(const Checkpoint& checkpoint, const CausalLmImpl& model) {
   const ModelConfig& config = model.config();
   std::set<std::string> known;
@@ -114,8 +125,7 @@ void check_tensors(const Checkpoint& checkpoint, const ModelConfig& config) {
   const CausalLm model(config, /*random_weights=*/false);
   check_names(checkpoint, *model);
   for (const auto& parameter : model->named_parameters()) {
-    checkpoint.tensor(stored_name(checkpoint, parameter.key(), config),
-                      parameter.value().sizes().vec());
+    stored_weight(checkpoint, parameter.key(), parameter.value().sizes(), config);
   }
 }
 
@@ -141,8 +151,8 @@ CausalLm load_model(const Checkpoint& checkpoint, const ModelConfig& config,
   check_names(checkpoint, *model);
   const torch::NoGradGuard no_grad;
   for (auto& parameter : model->named_parameters()) {
-    const Tensor stored = checkpoint.tensor(stored_name(checkpoint, parameter.key(), config),
-                                            parameter.value().sizes().vec());
+    const Tensor stored =
+        stored_weight(checkpoint, parameter.key(), parameter.value().sizes(), config);
     const auto own = parameter_type(parameter.key(), config, type.value_or(stored.scalar_type()));
     // A copy in any case: the stored tensor is a view of a read-only mapping.
     parameter.value().set_data(stored.to(device, own, false, true));

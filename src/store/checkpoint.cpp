@@ -131,7 +131,7 @@ Checkpoint::Checkpoint(fs::path folder) : folder_(std::move(folder)) {
   }
   std::vector<std::string> stored;
   for (const auto& [name, unused] : where_) stored.push_back(name);
-  parts_ = stored_parts(config_, stored);
+  parts_ = stored_parts(config_, stored, folder_.string());
 }
 
 void Checkpoint::open_shards() {

@@ -170,13 +170,12 @@ int64_t turned_size_of(const Json& text_config) {
   double factor = 0.25;
   const auto look = [&factor](const Json& json) {
     constexpr const char* kKey = "partial_rotary_factor";
-    if (json.is_object() && json.contains(kKey) && json.at(kKey).is_number()) {
-      factor = json.at(kKey).get<double>();
-    }
+    if (!json.is_object() || !json.contains(kKey) || json.at(kKey).is_null()) return;
+    factor = json.at(kKey).is_number() ? json.at(kKey).get<double>() : 0;
   };
   look(text_config);
-  if (text_config.is_object() && text_config.contains("rope_parameters")) {
-    look(text_config.at("rope_parameters"));
+  for (const char* rope : {"rope_scaling", "rope_parameters"}) {
+    if (text_config.is_object() && text_config.contains(rope)) look(text_config.at(rope));
   }
   const bool is_part = factor > 0 && factor <= 1;
   const auto size = static_cast<double>(size_of(text_config, "head_dim"));
@@ -184,7 +183,8 @@ int64_t turned_size_of(const Json& text_config) {
 }
 
 std::map<std::string, StoredPart> stored_parts(const Json& config,
-                                               const std::vector<std::string>& names) {
+                                               const std::vector<std::string>& names,
+                                               const std::string& place) {
   const std::string architecture = architecture_of(config);
   const bool is_qwen = architecture.starts_with("Qwen3Next") || architecture.starts_with("Qwen3_5");
   const QwenNames qwen(text_config(config));
@@ -202,7 +202,9 @@ std::map<std::string, StoredPart> stored_parts(const Json& config,
     for (auto& [name, part] : parts) {
       part.name = stored;
       if (architecture == "KDAForCausalLM" && name.ends_with(".A_log")) part.shape = {1, 1, -1, 1};
-      found.emplace(name, std::move(part));
+      const auto [known, is_new] = found.emplace(name, std::move(part));
+      HYPENET_CHECK(is_new, place, ": tensor ", stored, ": expected one tensor for ", name,
+                    ", found ", known->second.name, " as well");
     }
   }
   return found;

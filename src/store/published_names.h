@@ -41,9 +41,10 @@ int64_t turned_size_of(const Json& text_config);
 
 /// The model's parameters by their own names, of a folder with this config.json and these tensors.
 /// Those of other models keep their names; vision towers and heads that predict further tokens are
-/// left out.
+/// left out. Throws Error, beginning with `place`, where two stored tensors are one parameter.
 std::map<std::string, StoredPart> stored_parts(const Json& config,
-                                               const std::vector<std::string>& names);
+                                               const std::vector<std::string>& names,
+                                               const std::string& place = "checkpoint");
 
 /// The parameter. Throws Error, beginning with `place`, for rows that are not what config.json
 /// says.

@@ -9,6 +9,7 @@
 #include "model/mixers/mixer_kind.h"
 #include "model/published_config.h"
 #include "model/weights.h"
+#include "store/safetensors.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/sequence_rows.h"
 #include "tests/support/temporary_folder.h"
@@ -178,7 +179,16 @@ TEST(PublishedConfig, what_is_not_built_is_refused_by_name) {
   EXPECT_ERROR(parse(kimi),
                "config.json: linear_attn_config: full_attn_layers: expected no layer of full "
                "attention (multi-head latent attention is not built), found layer 2");
+  kimi = config_of("kimi-linear");
+  kimi["linear_attn_config"]["kda_layers"] = {1};
+  EXPECT_ERROR(parse(kimi), "kda_layers: expected no layer of full attention");
+  kimi = config_of("kimi-linear");
+  EXPECT_ERROR(with(kimi, "layer_types", {"sliding_attention", "linear_attention"}),
+               "layer_types: expected \"linear_attention\", found \"sliding_attention\"");
+  EXPECT_ERROR(with(kimi, "layer_types", {"linear_attention"}),
+               "layer_types: expected 2 entries, one a layer, found 1");
   const Json gdn = config_of("fla-gated-deltanet"), kda = config_of("fla-kda");
+  EXPECT_ERROR(with(gdn, "norm_eps", -1), "rms_norm_eps: expected 0 to 1, found -1");
   EXPECT_ERROR(with(gdn, "attn", {{"layers", {1}}}),
                "config.json: attn: expected null (attention beside the recurrence is not built), "
                "found {\"layers\":[1]}");
@@ -201,6 +211,9 @@ TEST(PublishedConfig, what_is_not_built_is_refused_by_name) {
   EXPECT_ERROR(with(qwen, "rope_parameters", {{"partial_rotary_factor", 0.2}}),
                "config.json: partial_rotary_factor: expected a part of head_dim 16 that is an even "
                "size");
+  EXPECT_ERROR(with(qwen, "rope_parameters", {{"partial_rotary_factor", "0.5"}}),
+               "config.json: partial_rotary_factor: expected a part of head_dim 16 that is an even "
+               "size");
   EXPECT_ERROR(with(qwen, "rope_parameters", {{"rope_type", "yarn"}}),
                "config.json: rope_parameters: rope_type: expected \"default\" or \"llama3\", found "
                "\"yarn\"");
@@ -220,6 +233,22 @@ TEST(PublishedWeights, of_other_sizes_than_config_says_are_refused_by_their_stor
   fs::remove(folder.path() / "m" / "config.json");
   write_json(folder.path() / "m" / "config.json", json);
   EXPECT_ERROR(load_model(Checkpoint(folder.path() / "m")), "in_proj_");
+}
+
+TEST(PublishedWeights, of_integers_are_refused) {
+  const TemporaryFolder folder;
+  fs::copy(folder_of("fla-kda"), folder.path() / "m");
+  const SafetensorsFile stored(folder_of("fla-kda") / "model.safetensors");
+  NamedTensors tensors;
+  for (const std::string& name : stored.names()) {
+    const bool is_whole = name == "model.layers.0.attn.q_proj.weight";
+    const Tensor tensor = stored.tensor(name);
+    tensors.emplace_back(name, is_whole ? tensor.to(torch::kInt32) : tensor);
+  }
+  fs::remove(folder.path() / "m" / "model.safetensors");
+  write_safetensors(folder.path() / "m" / "model.safetensors", tensors);
+  EXPECT_ERROR(load_model(Checkpoint(folder.path() / "m")),
+               "tensor model.layers.0.self_attn.q_proj.weight: expected floating point, found Int");
 }
 
 }  // namespace

@@ -106,6 +106,17 @@ TEST(PublishedNames, of_flash_linear_attention_are_renamed) {
   EXPECT_EQ(rates.sizes(), (std::vector<int64_t>{1, 1, 2, 1}));
 }
 
+TEST(PublishedNames, two_tensors_for_one_parameter_are_refused) {
+  const Json config = {{"architectures", {"KDAForCausalLM"}}};
+  EXPECT_ERROR(stored_parts(config,
+                            {"model.layers.0.attn_norm.weight",
+                             "model.layers.0.input_layernorm.weight"},
+                            "folder"),
+               "folder: tensor model.layers.0.input_layernorm.weight: expected one tensor for "
+               "model.layers.0.input_layernorm.weight, found model.layers.0.attn_norm.weight as "
+               "well");
+}
+
 TEST(PublishedNames, of_the_program_itself_stay) {
   const Json config = {{"architectures", {"HypeNetForCausalLM"}}};
   const auto parts = stored_parts(config, {"model.layers.0.self_attn.q_proj.weight", "mtp.x"});
