@@ -227,7 +227,8 @@ TEST_P(AttentionStep, hundreds_of_rows_equal_their_definition) {
   Case c{.positions = {}, .H = 2, .G = 1, .d = 64};
   for (int64_t n = 0; n < 300; ++n) c.positions.push_back(n % 7 == 3 ? -1 : n * 37 % 900);
   const AttentionStepInput input = make_input(c, GetParam());
-  EXPECT_LT(relative_rms(attention_step(input), defined_step(input)), tolerance(c, GetParam()));
+  const Tensor y = attention_step(input);  // puts the rows' own keys and values into the cache
+  EXPECT_LT(relative_rms(y, defined_step(input)), tolerance(c, GetParam()));
 }
 
 TEST_P(AttentionStep, adds_the_rows_to_the_cache_and_nothing_else) {
