@@ -108,13 +108,13 @@ TEST(PublishedNames, of_flash_linear_attention_are_renamed) {
 
 TEST(PublishedNames, two_tensors_for_one_parameter_are_refused) {
   const Json config = {{"architectures", {"KDAForCausalLM"}}};
-  EXPECT_ERROR(stored_parts(config,
-                            {"model.layers.0.attn_norm.weight",
-                             "model.layers.0.input_layernorm.weight"},
-                            "folder"),
-               "folder: tensor model.layers.0.input_layernorm.weight: expected one tensor for "
-               "model.layers.0.input_layernorm.weight, found model.layers.0.attn_norm.weight as "
-               "well");
+  EXPECT_ERROR(
+      stored_parts(config,
+                   {"model.layers.0.attn_norm.weight", "model.layers.0.input_layernorm.weight"},
+                   "folder"),
+      "folder: tensor model.layers.0.input_layernorm.weight: expected one tensor for "
+      "model.layers.0.input_layernorm.weight, found model.layers.0.attn_norm.weight as "
+      "well");
 }
 
 TEST(PublishedNames, of_the_program_itself_stay) {
