@@ -3,6 +3,7 @@
 #include "model/published_config.h"
 
 #include <algorithm>
+#include <set>
 
 #include "model/config_keys.h"
 #include "store/published_names.h"
@@ -203,10 +204,11 @@ void check_kimi_is_built(const ConfigKeys& keys) {
     for (const int64_t layer : linear.get<std::vector<int64_t>>("full_attn_layers", {})) {
       if (layer <= L) refuse_attention(linear.at("full_attn_layers"), layer);
     }
-    const auto listed = linear.get<std::vector<int64_t>>("kda_layers", {});
-    for (int64_t layer = 1; layer <= L && linear.has("kda_layers"); ++layer) {
-      if (std::ranges::find(listed, layer) == listed.end()) {
-        refuse_attention(linear.at("kda_layers"), layer);
+    if (linear.has("kda_layers")) {
+      const auto list = linear.get<std::vector<int64_t>>("kda_layers", {});
+      const std::set<int64_t> listed(list.begin(), list.end());
+      for (int64_t layer = 1; layer <= L; ++layer) {
+        if (!listed.contains(layer)) refuse_attention(linear.at("kda_layers"), layer);
       }
     }
   } else {
