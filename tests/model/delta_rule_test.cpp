@@ -57,24 +57,16 @@ const MixerLayer kLayers[] = {
                                         .use_gate_bias = true};
      }}};
 
-/// flash-linear-attention's names of kda's low-rank parts.
-void use_published_names(TokenMixer& mixer, const StoredMixer& stored) {
-  auto own = mixer.named_parameters();
-  for (const auto& [name, published] : {std::pair{"f_a_proj.weight", "p.f_proj.0.weight"},
-                                        std::pair{"f_b_proj.weight", "p.f_proj.1.weight"},
-                                        std::pair{"g_a_proj.weight", "p.g_proj.0.weight"},
-                                        std::pair{"g_b_proj.weight", "p.g_proj.1.weight"},
-                                        std::pair{"g_b_proj.bias", "p.g_proj.1.bias"}}) {
-    if (!stored.contains(published)) continue;
-    own[name].set_data(stored.tensor(published, own[name].scalar_type()));
-  }
-}
-
 class DeltaLayers : public testing::TestWithParam<MixerLayer> {
  protected:
   std::shared_ptr<TokenMixer> mixer(torch::ScalarType type) const {
     const auto mixer = stored_.mixer(type);
-    use_published_names(*mixer, stored_);
+    // flash-linear-attention's names of kda's low-rank parts.
+    stored_.take_published(*mixer, {{"f_a_proj.weight", "p.f_proj.0.weight"},
+                                    {"f_b_proj.weight", "p.f_proj.1.weight"},
+                                    {"g_a_proj.weight", "p.g_proj.0.weight"},
+                                    {"g_b_proj.weight", "p.g_proj.1.weight"},
+                                    {"g_b_proj.bias", "p.g_proj.1.bias"}});
     return mixer;
   }
 
@@ -82,24 +74,11 @@ class DeltaLayers : public testing::TestWithParam<MixerLayer> {
 };
 
 TEST_P(DeltaLayers, give_the_outputs_and_gradients_that_were_computed_elsewhere) {
-  for (const auto& [type, tolerance] :
-       {std::pair{torch::kFloat64, 1e-6}, std::pair{torch::kFloat32, 2e-5}}) {
-    SCOPED_TRACE(torch::toString(type));
-    const auto mixer = this->mixer(type);
-    stored_.expect_results(*mixer, type, tolerance);
-  }
+  stored_.expect_results_in_wide_types([this](torch::ScalarType type) { return mixer(type); });
 }
 
 TEST_P(DeltaLayers, prefill_and_steps_go_on_as_one_forward_in_every_type) {
-  for (const auto& [type, tolerance] :
-       {std::pair{torch::kFloat64, 1e-6}, std::pair{torch::kFloat32, 1e-5},
-        std::pair{torch::kBFloat16, 3e-2}}) {
-    const auto mixer = this->mixer(type);
-    for (int64_t cut = 1; cut <= 9; ++cut) {
-      SCOPED_TRACE(c10::str(torch::toString(type), ", cut at ", cut));
-      stored_.expect_any_cut(*mixer, cut, type, tolerance);
-    }
-  }
+  stored_.expect_every_cut([this](torch::ScalarType type) { return mixer(type); });
 }
 
 INSTANTIATE_TEST_SUITE_P(Layers, DeltaLayers, testing::ValuesIn(kLayers),

@@ -5,15 +5,17 @@
 #include <gtest/gtest.h>
 #include <torch/autograd.h>
 
-#include <cmath>
 #include <functional>
 
+#include "tests/support/close_tensors.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/mixer_case.h"
 
 namespace hypenet {
 namespace {
 
+using testing_support::expect_close;
+using testing_support::expect_gradients_of_differences;
 using testing_support::MixerCase;
 using DplrForm = std::function<RecurrenceOutput(const DplrRecurrence&)>;
 
@@ -101,16 +103,6 @@ std::vector<Tensor> results(const DplrForm& form, DplrRecurrence in) {
   return all;
 }
 
-void expect_near(const std::vector<Tensor>& found, const std::vector<Tensor>& expected,
-                 double tolerance) {
-  ASSERT_EQ(found.size(), expected.size());
-  for (size_t i = 0; i < found.size(); ++i) {
-    ASSERT_EQ(found[i].sizes(), expected[i].sizes()) << i;
-    const double scale = std::max(expected[i].abs().max().item<double>(), 0.01);
-    EXPECT_LT((found[i] - expected[i]).abs().max().item<double>(), tolerance * scale) << i;
-  }
-}
-
 DplrForm in_chunks_of(int64_t chunk) {
   return [chunk](DplrRecurrence in) {
     in.chunk = chunk;
@@ -124,12 +116,12 @@ TEST(Dplr, all_forms_are_the_definition) {
       SCOPED_TRACE(c10::str("T ", T, has_state ? " state" : ""));
       const DplrRecurrence in = make_dplr(T, has_state);
       const auto expected = results(by_definition, in);
-      expect_near(results(in_chunks_of(16), in), expected, 1e-10);
-      expect_near(results(in_chunks_of(64), in), expected, 1e-10);
-      expect_near(results(quadratic, in), expected, 1e-10);
-      expect_near(results(dplr_recurrence, in), expected, 1e-10);
+      expect_close(results(in_chunks_of(16), in), expected, 1e-10);
+      expect_close(results(in_chunks_of(64), in), expected, 1e-10);
+      expect_close(results(quadratic, in), expected, 1e-10);
+      expect_close(results(dplr_recurrence, in), expected, 1e-10);
       const RecurrenceOutput decoded = dplr_recurrent(in);
-      expect_near({decoded.output, decoded.state}, {expected[0], expected[1]}, 1e-10);
+      expect_close({decoded.output, decoded.state}, {expected[0], expected[1]}, 1e-10);
     }
   }
 }
@@ -137,20 +129,9 @@ TEST(Dplr, all_forms_are_the_definition) {
 TEST(Dplr, gradients_are_those_of_differences) {
   DplrRecurrence in = make_dplr(19, true);
   const auto found = results(dplr_chunked, in);
-  size_t next = 2;
-  for (Tensor* x : tensors_of(in)) {
-    const torch::NoGradGuard no_grad;
-    torch::manual_seed(11);
-    const Tensor start = *x, direction = torch::randn_like(start);
-    const double expected = (found[next++] * direction).sum().item<double>(), step = 1e-5;
-    double difference = 0;
-    for (const double sign : {1.0, -1.0}) {
-      *x = start + sign * step * direction;
-      difference += sign * loss_of(dplr_chunked(in)).item<double>() / (2 * step);
-    }
-    *x = start;
-    EXPECT_NEAR(difference, expected, 1e-6 * (1 + std::abs(expected))) << "tensor " << next - 3;
-  }
+  const std::vector<Tensor> gradients(found.begin() + 2, found.end());
+  expect_gradients_of_differences(
+      tensors_of(in), gradients, [&] { return loss_of(dplr_chunked(in)); }, 1e-5);
 }
 
 TEST(Dplr, steps_change_the_states_of_their_slots) {
@@ -170,10 +151,10 @@ TEST(Dplr, steps_change_the_states_of_their_slots) {
     for (Tensor* x : tensors_of(row)) *x = x->narrow(0, n, 1);
     row.state = states.narrow(0, slots[n], 1);
     const RecurrenceOutput out = by_definition(row);
-    expect_near({found.narrow(0, n, 1)}, {out.output}, 1e-12);
+    expect_close({found.narrow(0, n, 1)}, {out.output}, 1e-12);
     states[slots[n]] = out.state[0];
   }
-  expect_near({rows.state}, {states}, 1e-12);
+  expect_close({rows.state}, {states}, 1e-12);
 }
 
 TEST(Dplr, comes_out_as_computed_elsewhere) {

@@ -7,17 +7,19 @@
 #include <torch/autograd.h>
 
 #include <cmath>
-#include <cstring>
 #include <functional>
-#include <map>
 
-#include "base/files.h"
-#include "base/json.h"
 #include "ops/reference/recurrence.h"
+#include "tests/support/close_tensors.h"
 #include "tests/support/expect_error.h"
+#include "tests/support/mixer_case.h"
 
 namespace hypenet {
 namespace {
+
+using testing_support::expect_close;
+using testing_support::expect_gradients_of_differences;
+using testing_support::read_case;
 
 using Form = std::function<RecurrenceOutput(const Recurrence&)>;
 
@@ -96,21 +98,6 @@ std::vector<Tensor> results(const Form& form, const Recurrence& input) {
   return all;
 }
 
-/// The largest difference, of the largest entry (or of one hundredth where all are small).
-double relative_error(const Tensor& found, const Tensor& expected) {
-  const Tensor error = (found.to(torch::kFloat64) - expected.to(torch::kFloat64)).abs().max();
-  return (error / expected.abs().max().clamp_min(0.01)).item<double>();
-}
-
-void expect_close(const std::vector<Tensor>& found, const std::vector<Tensor>& expected,
-                  double tolerance) {
-  ASSERT_EQ(found.size(), expected.size());
-  for (size_t i = 0; i < found.size(); ++i) {
-    ASSERT_EQ(found[i].sizes(), expected[i].sizes()) << "tensor " << i;
-    EXPECT_LT(relative_error(found[i], expected[i]), tolerance) << "tensor " << i;
-  }
-}
-
 RecurrenceOutput in_chunks(Recurrence input, int64_t chunk) {
   input.chunk = chunk;
   return recurrence_chunked(input);
@@ -139,21 +126,12 @@ TEST_P(RecurrenceLaws, all_forms_agree) {
 TEST_P(RecurrenceLaws, gradients_are_those_of_differences) {
   Recurrence input = make_input(GetParam(), 19, true);
   const std::vector<Tensor> found = gradients(loss_of(kChunks16(input)), input);
-  size_t next = 0;
+  std::vector<Tensor*> leaves;
   for (Tensor* x : tensors_of(input)) {
-    if (!x->requires_grad()) continue;
-    const torch::NoGradGuard no_grad;
-    torch::manual_seed(11);
-    const Tensor start = *x, direction = torch::randn_like(start);
-    const double expected = (found[next++] * direction).sum().item<double>(), step = 1e-5;
-    double difference = 0;
-    for (const double sign : {1.0, -1.0}) {
-      *x = start + sign * step * direction;
-      difference += sign * loss_of(kChunks16(input)).item<double>() / (2 * step);
-    }
-    *x = start;
-    EXPECT_NEAR(difference, expected, 1e-6 * (1 + std::abs(expected))) << "tensor " << next - 1;
+    if (x->requires_grad()) leaves.push_back(x);
   }
+  const auto loss = [&] { return loss_of(kChunks16(input)); };
+  expect_gradients_of_differences(leaves, found, loss, 1e-5);
 }
 
 /// Row n of `input` alone; with offsets, sequence n.
@@ -299,25 +277,8 @@ TEST(RecurrenceLengths, thousands_of_tokens_in_float32_stay_near_float64) {
   }
 }
 
-/// The tensors "<name>.*" of a mixer's file, all float32.
-std::map<std::string, Tensor> read_case(const std::string& mixer, const std::string& name) {
-  const std::string file = read_file(HYPENET_TEST_DATA "/mixers/" + mixer + ".safetensors");
-  uint64_t length = 0;
-  std::memcpy(&length, file.data(), sizeof length);
-  std::map<std::string, Tensor> tensors;
-  const Json header = parse_json(file.substr(8, length), mixer);
-  for (const auto& [key, entry] : header.items()) {
-    if (!key.starts_with(name + ".")) continue;
-    const char* const data = file.data() + 8 + length + entry["data_offsets"][0].get<size_t>();
-    const auto shape = entry["shape"].get<std::vector<int64_t>>();
-    tensors[key.substr(name.size() + 1)] =
-        torch::from_blob(const_cast<char*>(data), shape, torch::kFloat32).clone();
-  }
-  return tensors;
-}
-
-using MixerCase = std::tuple<const char*, const char*>;
-class RecurrenceFixtures : public testing::TestWithParam<MixerCase> {
+using CaseName = std::tuple<const char*, const char*>;  // mixer, case
+class RecurrenceFixtures : public testing::TestWithParam<CaseName> {
  protected:
   void expect_found(const Form& form, torch::ScalarType type, double tolerance) const {
     std::map<std::string, Tensor> x = read_case(std::get<0>(GetParam()), std::get<1>(GetParam()));

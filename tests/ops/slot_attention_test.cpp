@@ -5,14 +5,15 @@
 #include <gtest/gtest.h>
 #include <torch/autograd.h>
 
-#include <cmath>
-
+#include "tests/support/close_tensors.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/mixer_case.h"
 
 namespace hypenet {
 namespace {
 
+using testing_support::expect_close;
+using testing_support::expect_gradients_of_differences;
 using testing_support::MixerCase;
 
 /// As it is defined, for tokens of which none is padding.
@@ -98,16 +99,6 @@ std::vector<Tensor> results(SlotAttentionOutput (*form)(const SlotAttention&), S
   return all;
 }
 
-void expect_near(const std::vector<Tensor>& found, const std::vector<Tensor>& expected,
-                 double tolerance) {
-  ASSERT_EQ(found.size(), expected.size());
-  for (size_t i = 0; i < found.size(); ++i) {
-    ASSERT_EQ(found[i].sizes(), expected[i].sizes()) << i;
-    const double scale = std::max(expected[i].abs().max().item<double>(), 0.01);
-    EXPECT_LT((found[i] - expected[i]).abs().max().item<double>(), tolerance * scale) << i;
-  }
-}
-
 TEST(SlotAttentionOp, chunks_of_any_size_are_the_definition) {
   for (const int64_t T : {1, 15, 16, 17, 63, 64, 65, 130}) {
     for (const bool has_state : {false, true}) {
@@ -116,7 +107,7 @@ TEST(SlotAttentionOp, chunks_of_any_size_are_the_definition) {
       const auto expected = results(by_definition, in);
       for (const int64_t chunk : {int64_t{16}, T}) {  // T: all at once
         in.chunk = chunk;
-        expect_near(results(slot_attention, in), expected, 1e-10);
+        expect_close(results(slot_attention, in), expected, 1e-10);
       }
     }
   }
@@ -127,7 +118,7 @@ TEST(SlotAttentionOp, windows_of_one_token_and_of_more_than_all_are_the_definiti
     for (const bool has_state : {false, true}) {
       SCOPED_TRACE(c10::str("W ", W, has_state ? " state" : ""));
       const SlotAttention in = make_slots(21, W, has_state);
-      expect_near(results(slot_attention, in), results(by_definition, in), 1e-10);
+      expect_close(results(slot_attention, in), results(by_definition, in), 1e-10);
     }
   }
 }
@@ -135,20 +126,9 @@ TEST(SlotAttentionOp, windows_of_one_token_and_of_more_than_all_are_the_definiti
 TEST(SlotAttentionOp, gradients_are_those_of_differences) {
   SlotAttention in = make_slots(19, 5, true);
   const auto found = results(slot_attention, in);
-  size_t next = 3;
-  for (Tensor* x : tensors_of(in)) {
-    const torch::NoGradGuard no_grad;
-    torch::manual_seed(11);
-    const Tensor start = *x, direction = torch::randn_like(start);
-    const double expected = (found[next++] * direction).sum().item<double>(), step = 1e-6;
-    double difference = 0;
-    for (const double sign : {1.0, -1.0}) {
-      *x = start + sign * step * direction;
-      difference += sign * loss_of(slot_attention(in)).item<double>() / (2 * step);
-    }
-    *x = start;
-    EXPECT_NEAR(difference, expected, 1e-6 * (1 + std::abs(expected))) << "tensor " << next - 4;
-  }
+  const std::vector<Tensor> gradients(found.begin() + 3, found.end());
+  expect_gradients_of_differences(
+      tensors_of(in), gradients, [&] { return loss_of(slot_attention(in)); }, 1e-6);
 }
 
 TEST(SlotAttentionOp, comes_out_as_computed_elsewhere) {

@@ -13,6 +13,7 @@
 
 #include "base/files.h"
 #include "base/json.h"
+#include "tests/support/close_tensors.h"
 
 namespace hypenet::testing_support {
 
@@ -72,8 +73,7 @@ class MixerCase {
     const Tensor wide = found.detach().to(torch::kFloat64);
     const Tensor expected =
         stored == tensors_.end() ? torch::zeros_like(wide) : stored->second.to(torch::kFloat64);
-    const Tensor error = (wide - expected).abs().max() / expected.abs().max().clamp_min(0.01);
-    EXPECT_LT(error.item<double>(), tolerance) << name;
+    EXPECT_LT(largest_error(wide, expected), tolerance) << name;
   }
 
   std::map<std::string, Tensor> tensors_;

@@ -5,8 +5,10 @@
 #include <gtest/gtest.h>
 #include <torch/autograd.h>
 
+#include <initializer_list>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "model/mixers/mixer_kind.h"
 #include "model/mixers/token_mixer.h"
@@ -61,6 +63,42 @@ class StoredMixer {
       item.value().set_data(stored.defined() ? stored.view(own.sizes()) : own.detach().to(type));
     }
     return mixer;
+  }
+
+  /// Parameters that the file has under a publication's names: (own, published) of each.
+  void take_published(TokenMixer& mixer,
+                      std::initializer_list<std::pair<const char*, const char*>> names) const {
+    auto own = mixer.named_parameters();
+    for (const auto& [name, published] : names) {
+      if (!contains(published)) continue;
+      own[name].set_data(tensor(published, own[name].scalar_type()));
+    }
+  }
+
+  /// expect_results of `make(type)` in float64 and float32.
+  template <class Make>
+  void expect_results_in_wide_types(const Make& make,
+                                    const std::set<std::string>& but_for = {}) const {
+    for (const auto& [type, tolerance] :
+         {std::pair{torch::kFloat64, 1e-6}, std::pair{torch::kFloat32, 2e-5}}) {
+      SCOPED_TRACE(torch::toString(type));
+      const auto mixer = make(type);
+      expect_results(*mixer, type, tolerance, but_for);
+    }
+  }
+
+  /// expect_any_cut of `make(type)` at each place, in every type.
+  template <class Make>
+  void expect_every_cut(const Make& make) const {
+    for (const auto& [type, tolerance] :
+         {std::pair{torch::kFloat64, 1e-6}, std::pair{torch::kFloat32, 1e-5},
+          std::pair{torch::kBFloat16, 3e-2}}) {
+      const auto mixer = make(type);
+      for (int64_t cut = 1; cut <= 9; ++cut) {
+        SCOPED_TRACE(c10::str(torch::toString(type), ", cut at ", cut));
+        expect_any_cut(*mixer, cut, type, tolerance);
+      }
+    }
   }
 
   /// y, and the gradients that the file has of x and the parameters, but for those named.
