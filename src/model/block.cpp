@@ -28,9 +28,10 @@ StepOutput MlpImpl::step(const Normed& x) {
   return {.x = wide.front(), .projection = down_};
 }
 
-BlockImpl::BlockImpl(const ModelConfig& config, const MixerKind& kind) {
+BlockImpl::BlockImpl(const ModelConfig& config, int64_t layer) {
   const int64_t D = config.hidden_size;
-  mixer_ = register_module("self_attn", kind.make(config));
+  const MixerKind& kind = *config.mixer_types[static_cast<size_t>(layer)];
+  mixer_ = register_module("self_attn", kind.make(config, layer));
   mlp_ = register_module("mlp", Mlp(config));
   input_norm_ = register_module("input_layernorm", RmsNorm(D, config.rms_norm_eps));
   post_attention_norm_ =

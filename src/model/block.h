@@ -26,7 +26,7 @@ TORCH_MODULE(Mlp);
 
 class BlockImpl : public torch::nn::Module {
  public:
-  BlockImpl(const ModelConfig& config, const MixerKind& kind);
+  BlockImpl(const ModelConfig& config, int64_t layer);
 
   /// x and the result [B, T, D]; what the MLP adds stays pending.
   Residual forward(const Residual& x, const Context& context);

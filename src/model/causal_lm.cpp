@@ -55,9 +55,8 @@ CausalLmImpl::CausalLmImpl(ModelConfig config, bool random_weights)
       add_group(*model, "embed_tokens")
           ->register_parameter("weight", torch::empty({config_.vocab_size, config_.hidden_size}));
   const auto layers = add_group(*model, "layers");
-  for (size_t i = 0; i < config_.mixer_types.size(); ++i) {
-    layers_.push_back(
-        layers->register_module(std::to_string(i), Block(config_, *config_.mixer_types[i])));
+  for (int64_t i = 0; i < std::ssize(config_.mixer_types); ++i) {
+    layers_.push_back(layers->register_module(std::to_string(i), Block(config_, i)));
   }
   norm_ = model->register_module("norm", RmsNorm(config_.hidden_size, config_.rms_norm_eps));
   if (!config_.tie_word_embeddings) {
@@ -72,6 +71,10 @@ CausalLmImpl::CausalLmImpl(ModelConfig config, bool random_weights)
 }
 
 void CausalLmImpl::prepare(const ComputePlan& plan) {
+  const MixerKind* const across = kind_across_layers(config_);
+  HYPENET_CHECK(!plan.checkpoints_activations || across == nullptr,
+                "model: checkpoints_activations: expected false with layers of ", across->name,
+                " that read what others leave, found true");
   const bool keeps_copies = plan.type == plan_.type && plan.has_copies == plan_.has_copies;
   plan_ = plan;
   if (!keeps_copies) make_copies();

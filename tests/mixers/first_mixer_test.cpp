@@ -89,7 +89,7 @@ class DecayedMean : public TokenMixer {
   Linear v_proj_{nullptr}, z_proj_{nullptr}, o_proj_{nullptr};
 };
 
-std::shared_ptr<TokenMixer> make(const ModelConfig& config) {
+std::shared_ptr<TokenMixer> make(const ModelConfig& config, int64_t /*layer*/) {
   return std::make_shared<DecayedMean>(config);
 }
 

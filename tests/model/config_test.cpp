@@ -371,7 +371,12 @@ TEST(ModelConfigErrors, of_further_mixers_name_key_expected_and_found) {
                "nha_gate_logit_normalizer: expected more than 0, found 0");
   EXPECT_ERROR(with("nha", "nha_head_dim", 7),
                "nha_head_dim: expected an even size (RoPE), found 7");
-  EXPECT_ERROR(with("rwkv7", "rwkv7_use_v_first", true), "rwkv7_use_v_first: expected false");
+  Json json = json_with_mixer("rwkv7", {{"rwkv7_use_v_first", true}});
+  EXPECT_TRUE(parse(json).mixers.of<Rwkv7Config>().use_v_first);
+  json["mixer_types"] = {"attn", "rwkv7", "rwkv7"};
+  EXPECT_ERROR(parse(json),
+               "rwkv7_use_v_first: expected rwkv7 in layer 0, whose values others mix in, found "
+               "attn");
   EXPECT_ERROR(with("rwkv7", "rwkv7_gate_rank_type", 3),
                "rwkv7_gate_rank_type: expected 1 or 2, found 3");
   EXPECT_ERROR(with("rwkv7", "rwkv7_group_norm_eps", -1),

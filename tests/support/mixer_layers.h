@@ -6,7 +6,6 @@
 #include <torch/autograd.h>
 
 #include <initializer_list>
-#include <set>
 #include <string>
 #include <utility>
 
@@ -57,7 +56,7 @@ class StoredMixer {
 
   /// With the file's parameters; those that it has not, or in another size, are as they are made.
   std::shared_ptr<TokenMixer> mixer(torch::ScalarType type) const {
-    const auto mixer = layer_.kind->make(config);
+    const auto mixer = layer_.kind->make(config, contains("v_first") ? 1 : 0);
     for (auto& item : mixer->named_parameters()) {
       const Tensor own = item.value(), stored = of_size("p." + item.key(), type, own.numel());
       item.value().set_data(stored.defined() ? stored.view(own.sizes()) : own.detach().to(type));
@@ -77,13 +76,12 @@ class StoredMixer {
 
   /// expect_results of `make(type)` in float64 and float32.
   template <class Make>
-  void expect_results_in_wide_types(const Make& make,
-                                    const std::set<std::string>& but_for = {}) const {
+  void expect_results_in_wide_types(const Make& make) const {
     for (const auto& [type, tolerance] :
          {std::pair{torch::kFloat64, 1e-6}, std::pair{torch::kFloat32, 2e-5}}) {
       SCOPED_TRACE(torch::toString(type));
       const auto mixer = make(type);
-      expect_results(*mixer, type, tolerance, but_for);
+      expect_results(*mixer, type, tolerance);
     }
   }
 
@@ -101,21 +99,20 @@ class StoredMixer {
     }
   }
 
-  /// y, and the gradients that the file has of x and the parameters, but for those named.
-  void expect_results(TokenMixer& mixer, torch::ScalarType type, double tolerance,
-                      const std::set<std::string>& but_for = {}) const {
+  /// y, and the gradients that the file has of x and the parameters.
+  void expect_results(TokenMixer& mixer, torch::ScalarType type, double tolerance) const {
     const Tensor x = tensor("x", type).requires_grad_();
-    const Tensor y = mixer.forward(x, context_of(0, x.size(1)));
+    const Context context = context_of(0, x.size(1));
+    if (contains("v_first")) context.share->first_values = tensor("v_first", type);
+    const Tensor y = mixer.forward(x, context);
     EXPECT_LT(relative_error(y, tensor("y", torch::kFloat64)), tolerance);
-    std::vector<Tensor> leaves, expected;
-    if (!but_for.contains("x")) leaves = {x}, expected = {tensor("grad.x", torch::kFloat64)};
+    std::vector<Tensor> leaves = {x}, expected = {tensor("grad.x", torch::kFloat64)};
     for (const auto& item : mixer.named_parameters()) {
       const Tensor own = item.value();
       const Tensor stored = of_size("grad.p." + item.key(), torch::kFloat64, own.numel());
-      if (!stored.defined() || but_for.contains(item.key())) continue;
+      if (!stored.defined()) continue;
       leaves.push_back(own), expected.push_back(stored.view(own.sizes()));
     }
-    if (leaves.empty()) return;
     const auto found = torch::autograd::grad({y}, leaves, {tensor("d_y", type)});
     for (size_t i = 0; i < found.size(); ++i) {
       EXPECT_LT(relative_error(found[i], expected[i]), tolerance) << i;
@@ -132,17 +129,20 @@ class StoredMixer {
     RmsNorm norm(D, 1e-6);
     norm->to(type);
     const Tensor h = torch::randn({1, 9, D}).to(type), x = norm(h);
-    const Tensor expected = mixer.forward(x, context_of(0, 9))[0];
+    const Tensor first = first_values(type);  // [1, 9, W], or undefined
+    const Context whole = context_of(0, 9), part = context_of(0, cut);
+    whole.share->first_values = first;
+    if (first.defined()) part.share->first_values = first.narrow(1, 0, cut);
+    const Tensor expected = mixer.forward(x, whole)[0];
     LayerMemory memory = new_states(*layer_.kind, config, 1, states);
-    std::vector<Tensor> rows = {
-        mixer.prefill(x.narrow(1, 0, cut), context_of(0, cut), {.slot = 0}, memory)[0]};
+    std::vector<Tensor> rows = {mixer.prefill(x.narrow(1, 0, cut), part, {.slot = 0}, memory)[0]};
     for (int64_t t = cut; t < 9; ++t) {
-      const StepOutput output = mixer.step({h[0].narrow(0, t, 1), norm},
-                                           {.slots = torch::zeros({1}, torch::kInt32),
-                                            .positions = torch::full({1}, t, torch::kInt32),
-                                            .page_table = {},
-                                            .angles = context_of(t, 1).angles},
-                                           memory);
+      const TokenRows token{.slots = torch::zeros({1}, torch::kInt32),
+                            .positions = torch::full({1}, t, torch::kInt32),
+                            .page_table = {},
+                            .angles = context_of(t, 1).angles};
+      if (first.defined()) token.share->first_values = first[0].narrow(0, t, 1);
+      const StepOutput output = mixer.step({h[0].narrow(0, t, 1), norm}, token, memory);
       rows.push_back(torch::zeros({1, D}, h.options()));
       add_step(rows.back(), output);
     }
@@ -156,6 +156,12 @@ class StoredMixer {
   Tensor of_size(const std::string& name, torch::ScalarType type, int64_t count) const {
     const Tensor stored = contains(name) ? tensor(name, type) : Tensor();
     return stored.defined() && stored.numel() == count ? stored : Tensor();
+  }
+
+  /// Of nine tokens, where the file has such at all.
+  Tensor first_values(torch::ScalarType type) const {
+    return contains("v_first") ? torch::randn({1, 9, tensor("v_first", type).size(2)}).to(type)
+                               : Tensor();
   }
 
   std::string full(const std::string& name) const { return concat(layer_.fixture, ".", name); }

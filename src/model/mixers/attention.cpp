@@ -9,7 +9,7 @@
 namespace hypenet {
 namespace {
 
-std::shared_ptr<TokenMixer> make_attention(const ModelConfig& config) {
+std::shared_ptr<TokenMixer> make_attention(const ModelConfig& config, int64_t /*layer*/) {
   return std::make_shared<AttentionMixer>(config);
 }
 

@@ -32,7 +32,7 @@ void check_config(const ModelConfig& config, const std::string& place) {
   if (gdn.use_rope) check_rotated(config, place, "gdn_head_dim", gdn.head_dim);
 }
 
-std::shared_ptr<TokenMixer> make_gdn(const ModelConfig& config) {
+std::shared_ptr<TokenMixer> make_gdn(const ModelConfig& config, int64_t /*layer*/) {
   return std::make_shared<GdnMixer>(config);
 }
 

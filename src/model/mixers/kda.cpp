@@ -23,7 +23,7 @@ void check_config(const ModelConfig& config, const std::string& place) {
   if (kda.use_rope) check_rotated(config, place, "kda_head_dim", kda.head_dim);
 }
 
-std::shared_ptr<TokenMixer> make_kda(const ModelConfig& config) {
+std::shared_ptr<TokenMixer> make_kda(const ModelConfig& config, int64_t /*layer*/) {
   return std::make_shared<KdaMixer>(config);
 }
 

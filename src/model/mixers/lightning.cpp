@@ -40,7 +40,7 @@ void check_config(const ModelConfig& config, const std::string& place) {
   if (lightning.use_rope) check_rotated(config, place, "lightning_head_dim", lightning.head_dim);
 }
 
-std::shared_ptr<TokenMixer> make_lightning(const ModelConfig& config) {
+std::shared_ptr<TokenMixer> make_lightning(const ModelConfig& config, int64_t /*layer*/) {
   return std::make_shared<LightningMixer>(config);
 }
 

@@ -39,7 +39,7 @@ void check_config(const ModelConfig& config, const std::string& place) {
   if (mamba.use_rope) check_rotated(config, place, "mamba2_head_dim", mamba.head_dim);
 }
 
-std::shared_ptr<TokenMixer> make_mamba2(const ModelConfig& config) {
+std::shared_ptr<TokenMixer> make_mamba2(const ModelConfig& config, int64_t /*layer*/) {
   return std::make_shared<Mamba2Mixer>(config);
 }
 

@@ -18,6 +18,13 @@ const MixerKind* mixer_kind(std::string_view name, const std::string& place) {
   throw Error(concat(place, ": expected ", alternatives(names), ", found \"", name, "\""));
 }
 
+const MixerKind* kind_across_layers(const ModelConfig& config) {
+  for (const MixerKind* kind : kinds_of(config)) {
+    if (kind->crosses_layers && kind->crosses_layers(config)) return kind;
+  }
+  return nullptr;
+}
+
 void check_rotated(const ModelConfig& config, const std::string& place, const char* key,
                    int64_t size) {
   HYPENET_CHECK(size % 2 == 0, place, ": ", key, ": expected an even size (RoPE), found ", size);

@@ -43,7 +43,11 @@ struct MixerKind {
   /// Whether forward takes a part of each row (Context::row).
   bool splits_rows = false;
 
-  std::shared_ptr<TokenMixer> (*make)(const ModelConfig& config) = nullptr;
+  std::shared_ptr<TokenMixer> (*make)(const ModelConfig& config, int64_t layer) = nullptr;
+
+  /// Whether layers read what others leave in LayerShare: none of them can then be run again alone
+  /// for backward. Null: no.
+  bool (*crosses_layers)(const ModelConfig& config) = nullptr;
 
   /// What a recurrent mixer remembers of one sequence.
   std::vector<StatePart> (*parts)(const ModelConfig& config) = nullptr;
@@ -68,6 +72,9 @@ struct MixerKind {
   /// Throws Error, as check_model_config.
   void (*check)(const ModelConfig& config, const std::string& place) = nullptr;
 };
+
+/// The first kind of the model's whose layers read what others leave; null: none.
+const MixerKind* kind_across_layers(const ModelConfig& config);
 
 /// Every kind that there is, attention first.
 std::span<const MixerKind* const> mixer_kinds();

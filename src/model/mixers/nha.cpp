@@ -32,7 +32,7 @@ void check_config(const ModelConfig& config, const std::string& place) {
   check_rotated(config, place, "nha_head_dim", nha.head_dim);
 }
 
-std::shared_ptr<TokenMixer> make_nha(const ModelConfig& config) {
+std::shared_ptr<TokenMixer> make_nha(const ModelConfig& config, int64_t /*layer*/) {
   return std::make_shared<NhaMixer>(config);
 }
 

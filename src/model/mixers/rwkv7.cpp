@@ -37,13 +37,21 @@ void check_config(const ModelConfig& config, const std::string& place) {
   HYPENET_CHECK(rwkv.group_norm_eps.value_or(1) > 0, place,
                 ": rwkv7_group_norm_eps: expected null or more than 0, found ",
                 rwkv.group_norm_eps.value_or(1));
-  HYPENET_CHECK(!rwkv.use_v_first, place,
-                ": rwkv7_use_v_first: expected false (layers share no values here), found true");
+  check_size(place, "rwkv7_lora_rank_value_residual_mix", rwkv.lora_rank_value_residual_mix);
+  const MixerKind& first = *config.mixer_types.front();
+  HYPENET_CHECK(
+      !rwkv.use_v_first || &first == &kRwkv7Mixer, place,
+      ": rwkv7_use_v_first: expected rwkv7 in layer 0, whose values others mix in, found ",
+      first.name);
   if (rwkv.use_rope) check_rotated(config, place, "rwkv7_head_size", rwkv.head_size);
 }
 
-std::shared_ptr<TokenMixer> make_rwkv7(const ModelConfig& config) {
-  return std::make_shared<Rwkv7Mixer>(config);
+std::shared_ptr<TokenMixer> make_rwkv7(const ModelConfig& config, int64_t layer) {
+  return std::make_shared<Rwkv7Mixer>(config, layer);
+}
+
+bool crosses_layers(const ModelConfig& config) {
+  return config.mixers.of<Rwkv7Config>().use_v_first;
 }
 
 std::vector<StatePart> parts_of(const ModelConfig& config) {
@@ -68,7 +76,8 @@ MixerWork work_of(const ModelConfig& config, double context) {
   const int64_t H = rwkv.num_heads, N = rwkv.head_size, D = config.hidden_size;
   MixerWork work = projection_work(config, H, rwkv.num_key_value_heads, N, rwkv.has_gate_matrix());
   const int64_t ranks = rwkv.lora_rank_decay + rwkv.lora_rank_iclr +
-                        (rwkv.has_gate_matrix() ? 0 : rwkv.lora_rank_gate);
+                        (rwkv.has_gate_matrix() ? 0 : rwkv.lora_rank_gate) +
+                        (rwkv.use_v_first ? rwkv.lora_rank_value_residual_mix : 0);
   work.input_weights += static_cast<double>(ranks * (D + H * N));
   const auto d = static_cast<double>(N), C = std::min<double>(kChunk, context);
   work.forward = static_cast<double>(H) * (16 * C * d + 8 * d * d);
@@ -94,6 +103,11 @@ Tensor sigmoid_up_to(double most, const Tensor& x) {
   return sigmoid_gate(torch::full_like(wide, most), wide);
 }
 
+/// y, and where low-rank parts begin, in the type of sums.
+Tensor with_start(const Tensor& y, const Tensor& start) {
+  return y.to(sum_type(y)) + start.to(sum_type(y)).flatten();
+}
+
 /// libtorch's tanh has other last bits in the tail of a tensor than in vectors.
 Tensor tanh_of(const Tensor& x) { return (sigmoid_up_to(2, 2 * x) - 1).to(x.scalar_type()); }
 
@@ -103,6 +117,7 @@ const MixerKind kRwkv7Mixer = {.name = "rwkv7",
                                .title = "RWKV-7",
                                .is_recurrent = true,
                                .make = make_rwkv7,
+                               .crosses_layers = crosses_layers,
                                .parts = parts_of,
                                .has_step_kernels = has_step_kernels,
                                .rope_size = rope_size,
@@ -118,6 +133,7 @@ void Rwkv7Config::use_ranks_of(int64_t hidden_size) {
   };
   lora_rank_decay = lora_rank_iclr = rank(1.8 * std::sqrt(D));
   lora_rank_gate = rank(0.6 * std::pow(D, 0.8));
+  lora_rank_value_residual_mix = rank(1.3 * std::sqrt(D));
 }
 
 Tensor new_rwkv7_decays(int64_t channels, double depth) {
@@ -135,7 +151,8 @@ Tensor HeadNormImpl::forward(const Tensor& x) const {
   return torch::layer_norm(x, {x.size(-1)}, {}, {}, eps_) * own(weight_) + own(bias_);
 }
 
-Rwkv7Mixer::Rwkv7Mixer(const ModelConfig& config) : config_(config.mixers.of<Rwkv7Config>()) {
+Rwkv7Mixer::Rwkv7Mixer(const ModelConfig& config, int64_t layer)
+    : config_(config.mixers.of<Rwkv7Config>()), is_first_(layer == 0) {
   const int64_t D = config.hidden_size, H = config_.num_heads, N = config_.head_size;
   const int64_t wide = H * N, narrow = config_.num_key_value_heads * N;
   const bool bias = config.attention_bias;
@@ -162,6 +179,10 @@ Rwkv7Mixer::Rwkv7Mixer(const ModelConfig& config) : config_(config.mixers.of<Rwk
     std::tie(g1_, g2_) = low_rank("g1", "g2", config_.lora_rank_gate);
   }
   if (!config_.balance_state) k_k_ = own("k_k", {1, 1, wide}), k_a_ = own("k_a", {1, 1, wide});
+  if (config_.use_v_first && !is_first_) {
+    v0_ = own("v0", {1, 1, wide});
+    std::tie(v1_, v2_) = low_rank("v1", "v2", config_.lora_rank_value_residual_mix);
+  }
   if (config_.use_bonus) r_k_ = own("r_k", {H, N});
   if (config_.groupnorm_att) {
     const double eps = config_.group_norm_eps.value_or(1e-5 * static_cast<double>(N));
@@ -178,6 +199,7 @@ void Rwkv7Mixer::draw_own_parameters() {
   a0_.zero_();
   if (k_k_.defined()) k_k_.fill_(0.85), k_a_.fill_(1);
   if (r_k_.defined()) r_k_.fill_(-0.04);
+  if (v0_.defined()) v0_.fill_(1);
   for (const Tensor& share : {x_.r, x_.w, x_.k, x_.v, x_.a, x_.g}) {
     if (share.defined()) share.fill_(0.5);
   }
@@ -190,7 +212,7 @@ Tensor Rwkv7Mixer::forward(const Tensor& x, const Context& context) {
     if (context.valid.defined()) rows = rows * context.valid;
     previous = context.from_rows(short_convolution(rows, shift(rows)));
   }
-  Brought in = bring(x, previous);
+  Brought in = bring(x, previous, *context.share);
   for (Tensor* y : {&in.r, &in.k, &in.v, &in.decay, &in.rate}) *y = context.to_rows(*y);
   const DplrRecurrence tokens = recurrence_of(in, context.angles, context.valid);
   const Tensor y = normed(dplr_recurrence(tokens).output, tokens);
@@ -212,7 +234,7 @@ Tensor Rwkv7Mixer::prefill(const Tensor& x, const Context& context, const Prefix
     };
     previous = along_sequence(prefix, {x}, move);
   }
-  const Brought in = bring(x, previous);
+  const Brought in = bring(x, previous, *context.share);
   const DplrRecurrence tokens = recurrence_of(in, context.angles, {});
   const auto mix = [part](const std::vector<Tensor>& inputs, const Prefix& chunk) {
     const Tensor state = part(0, chunk);
@@ -238,7 +260,7 @@ StepOutput Rwkv7Mixer::step(const Normed& x, const TokenRows& rows, LayerMemory&
   if (config_.use_tokenshift) {
     previous = short_convolution_step(h, shift(h), parts[shift_part()], rows.slots);
   }
-  Brought in = bring(h, previous);
+  Brought in = bring(h, previous, *rows.share);
   for (Tensor* y : {&in.r, &in.k, &in.v, &in.decay, &in.rate}) *y = y->unsqueeze(1);
   DplrRecurrence tokens =
       recurrence_of(in, {rows.angles.cos.unsqueeze(1), rows.angles.sin.unsqueeze(1)}, {});
@@ -247,12 +269,9 @@ StepOutput Rwkv7Mixer::step(const Normed& x, const TokenRows& rows, LayerMemory&
   return {.x = gated(y.squeeze(1), in.gate), .projection = o_proj_};
 }
 
-Rwkv7Mixer::Brought Rwkv7Mixer::bring(const Tensor& x, const Tensor& previous) {
+Rwkv7Mixer::Brought Rwkv7Mixer::bring(const Tensor& x, const Tensor& previous, LayerShare& share) {
   const auto mixed = [&](const Tensor& share) {
     return previous.defined() ? x + (previous - x) * share.to(x.scalar_type()).flatten() : x;
-  };
-  const auto with = [](const Tensor& y, const Tensor& start) {
-    return y.to(sum_type(y)) + start.to(sum_type(y)).flatten();
   };
   const Tensor of_decay = times(tanh_of(times(mixed(x_.w), w1_)), w2_);
   const Tensor of_rate = times(times(mixed(x_.a), a1_), a2_), of_gate = mixed(x_.g);
@@ -262,10 +281,23 @@ Rwkv7Mixer::Brought Rwkv7Mixer::bring(const Tensor& x, const Tensor& previous) {
   };
   return {.r = times(mixed(x_.r), q_proj_),
           .k = times(mixed(x_.k), k_proj_),
-          .v = times(mixed(x_.v), v_proj_),
-          .decay = sigmoid_up_to(std::exp(-0.5), with(of_decay, w0_)),
-          .rate = sigmoid_up_to(1, with(of_rate, a0_)),
+          .v = values(mixed(x_.v), share),
+          .decay = sigmoid_up_to(std::exp(-0.5), with_start(of_decay, w0_)),
+          .rate = sigmoid_up_to(1, with_start(of_rate, a0_)),
           .gate = gate_ ? times(of_gate, gate_) : low_rank_gate()};
+}
+
+Tensor Rwkv7Mixer::values(const Tensor& x, LayerShare& share) {
+  const Tensor own = times(x, v_proj_);
+  if (!config_.use_v_first) return own;
+  const int64_t G = config_.num_key_value_heads;
+  const Tensor v = split_heads(own, G).repeat_interleave(config_.num_heads / G, -2).flatten(-2);
+  if (is_first_) {
+    share.first_values = v;
+    return v;
+  }
+  const Tensor part = sigmoid_up_to(1, with_start(times(times(x, v1_), v2_), v0_));
+  return v + (share.first_values - v) * part.to(v.scalar_type());
 }
 
 DplrRecurrence Rwkv7Mixer::recurrence_of(const Brought& in, const RopeAngles& angles,
@@ -278,7 +310,7 @@ DplrRecurrence Rwkv7Mixer::recurrence_of(const Brought& in, const RopeAngles& an
   const auto own = [&](const Tensor& x) { return split_heads(x.to(type).flatten(), H); };
   const Tensor decay = split_heads(in.decay, H), rate = split_heads(in.rate, H);
   Tensor k = repeat_heads(heads(in.k, G, k_norm_), H).to(type);
-  Tensor v = repeat_heads(split_heads(in.v, G), H);
+  Tensor v = repeat_heads(split_heads(in.v, in.v.size(-1) / config_.head_size), H);
   Tensor kappa = l2_norm(config_.balance_state ? k : k * own(k_k_), kUnitEps);
   k = config_.balance_state ? k * (1 - (-decay).exp() + rate) : k * (1 + (rate - 1) * own(k_a_));
   if (valid.defined()) {

@@ -20,6 +20,7 @@ extern const MixerKind kRwkv7Mixer;
 struct Rwkv7Config {
   int64_t num_heads = 0, num_key_value_heads = 0, head_size = 0;  // N
   int64_t lora_rank_decay = 0, lora_rank_iclr = 0, lora_rank_gate = 0;
+  int64_t lora_rank_value_residual_mix = 0;
   int64_t gate_rank_type = 2;  // of the output gate: 1 a whole matrix, 2 of lora_rank_gate
   bool balance_state = false;  // keys shrink by what decay and rate leave
   bool groupnorm_att = true;   // else outputs are divided by sqrt(N)
@@ -27,7 +28,7 @@ struct Rwkv7Config {
   bool use_qk_norm = false, use_rope = true;
   bool use_tokenshift = false;  // inputs are mixed with those of the token before
   bool use_bonus = false;       // r_k: what a token itself adds to its output
-  bool use_v_first = false;     // true is refused
+  bool use_v_first = false;     // values of the first layer are mixed into those of the others
   template <class Visitor>
   void visit(Visitor&& field) {
     field("rwkv7_balance_state", balance_state);
@@ -38,6 +39,7 @@ struct Rwkv7Config {
     field("rwkv7_lora_rank_decay", lora_rank_decay);
     field("rwkv7_lora_rank_gate", lora_rank_gate);
     field("rwkv7_lora_rank_iclr", lora_rank_iclr);
+    field("rwkv7_lora_rank_value_residual_mix", lora_rank_value_residual_mix);
     field("rwkv7_num_heads", num_heads);
     field("rwkv7_num_key_value_heads", num_key_value_heads);
     field("rwkv7_use_bonus", use_bonus);
@@ -74,10 +76,11 @@ TORCH_MODULE(HeadNorm);
 /// With r, k, v = q_proj x, k_proj x, v_proj x: decay = e^-0.5 sigmoid(w0 + tanh(x w1) w2), rate a
 /// = sigmoid(a0 + (x a1) a2), kappa = unit(k .* k_k), k = k .* (1 + (a - 1) .* k_a); o by
 /// ops/dplr.h with a = -kappa, b = kappa .* a; y = o_proj(norm of each head(o) .* g), g =
-/// sigmoid(x g1) g2.
+/// sigmoid(x g1) g2. With use_v_first v = v + (first - v) .* sigmoid(v0 + (x v1) v2), first being v
+/// of the model's layer 0.
 class Rwkv7Mixer : public TokenMixer {
  public:
-  explicit Rwkv7Mixer(const ModelConfig& config);
+  Rwkv7Mixer(const ModelConfig& config, int64_t layer);
   Tensor forward(const Tensor& x, const Context& context) override;
   Tensor prefill(const Tensor& x, const Context& context, const Prefix& prefix,
                  LayerMemory& memory) override;
@@ -87,11 +90,14 @@ class Rwkv7Mixer : public TokenMixer {
  private:
   /// What tokens bring before anything looks along the sequence, [.., W] for tokens [.., D].
   struct Brought {
-    Tensor r, k, v;      // as projected
+    Tensor r, k, v;      // as projected; v of all heads where the first layer's is mixed in
     Tensor decay, rate;  // [.., H N] in the type of sums
     Tensor gate;         // [.., H N] that multiplies the output, or goes through a sigmoid
   };
-  Brought bring(const Tensor& x, const Tensor& previous);
+  Brought bring(const Tensor& x, const Tensor& previous, LayerShare& share);
+
+  /// v of x, which reads or leaves the first layer's.
+  Tensor values(const Tensor& x, LayerShare& share);
   DplrRecurrence recurrence_of(const Brought& in, const RopeAngles& angles, const Tensor& valid);
 
   /// [.., H N] of what the recurrence gave, [.., H, N].
@@ -103,12 +109,14 @@ class Rwkv7Mixer : public TokenMixer {
   size_t shift_part() const { return 1; }
 
   Rwkv7Config config_;
+  bool is_first_;  // of the model's layers
   Linear q_proj_{nullptr}, k_proj_{nullptr}, v_proj_{nullptr}, o_proj_{nullptr};
   Linear gate_{nullptr};                          // of gate_rank_type 1
   RmsNorm q_norm_{nullptr}, k_norm_{nullptr};     // empty without q/k norm
   HeadNorm ln_x_{nullptr};                        // empty without groupnorm_att
   Tensor w0_, w1_, w2_, a0_, a1_, a2_, g1_, g2_;  // [1, 1, H N], [D, rank], [rank, H N]
   Tensor k_k_, k_a_;                              // [1, 1, H N]; undefined with balance_state
+  Tensor v0_, v1_, v2_;                           // undefined where no other values are mixed in
   Tensor r_k_;                                    // [H, N], or undefined
   struct Shares {                                 // of the token before, [1, 1, D] or undefined
     Tensor r, w, k, v, a, g;

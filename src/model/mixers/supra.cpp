@@ -27,7 +27,7 @@ void check_config(const ModelConfig& config, const std::string& place) {
   check_rotated(config, place, "supra_qk_head_dim", supra.qk_head_dim);
 }
 
-std::shared_ptr<TokenMixer> make_supra(const ModelConfig& config) {
+std::shared_ptr<TokenMixer> make_supra(const ModelConfig& config, int64_t /*layer*/) {
   return std::make_shared<SupraMixer>(config);
 }
 

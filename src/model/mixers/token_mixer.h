@@ -19,6 +19,11 @@
 
 namespace hypenet {
 
+/// What a layer leaves for those behind it, token by token: all that crosses layers beside x.
+struct LayerShare {
+  Tensor first_values;  // RWKV-7's of the model's first layer, [.., H N]
+};
+
 /// What the layers of one forward share. Rows are aligned on the right (left padding only; CausalLm
 /// sees to it).
 struct Context {
@@ -29,6 +34,7 @@ struct Context {
   Tensor query_scale;  // float32 factor of attention queries, [B or 1, T, 1, 1]; undefined when off
   RowPartsPointer row = {};        // x holds this rank's part of each row; null: whole rows
   std::optional<TreePaths> paths;  // x is [1, N, D], the nodes of a tree; all else is of its rows
+  std::shared_ptr<LayerShare> share = std::make_shared<LayerShare>();
 
   /// What a mixer mixes along: the rows of x, or of the tree whose nodes x holds.
   Tensor to_rows(const Tensor& x) const { return paths ? paths->to_rows(x) : x; }
@@ -61,6 +67,7 @@ struct TokenRows {
   Tensor page_table;        // int32 [slots, pages of a sequence at most]
   RopeAngles angles = {};   // [N, d / 2]
   Tensor query_scale = {};  // [N] float32; undefined when off
+  std::shared_ptr<LayerShare> share = std::make_shared<LayerShare>();
 };
 
 class TokenMixer : public torch::nn::Module {
