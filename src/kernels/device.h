@@ -5,10 +5,12 @@
 #include "kernels/attention_step.h"
 #include "kernels/cuda/delta_rule.h"
 #include "kernels/cuda/delta_step.h"
+#include "kernels/cuda/dplr.h"
 #include "kernels/cuda/join_attention.h"
 #include "kernels/cuda/lightning.h"
 #include "kernels/cuda/linear_step.h"
 #include "kernels/cuda/mean_squared_error.h"
+#include "kernels/cuda/rwkv7_step.h"
 #include "kernels/cuda/sampling.h"
 #include "kernels/cuda/short_convolution_step.h"
 #include "kernels/cuda/slot_rows.h"
@@ -54,6 +56,10 @@ struct DeviceKernels {
   DeviceKernel<cuda::DeltaRuleBackwardParams> delta_rule_backward = no_kernel;
   int64_t (*delta_rule_bytes)(const cuda::DeltaRuleParams&, bool is_backward) = nothing;
   bool (*has_delta_rule)(int64_t size, bool is_per_channel) = nothing;
+  DeviceKernel<cuda::DplrParams> dplr = no_kernel;
+  DeviceKernel<cuda::DplrBackwardParams> dplr_backward = no_kernel;
+  int64_t (*dplr_bytes)(const cuda::DplrParams&, bool is_backward) = nothing;
+  bool (*has_dplr)(int64_t size) = nothing;
   DeviceKernel<cuda::JoinAttentionParams> join_attention = no_kernel;
   DeviceKernel<cuda::LightningParams> lightning = no_kernel;
   bool (*has_lightning)(int64_t size) = nothing;
@@ -66,6 +72,7 @@ struct DeviceKernels {
   DeviceKernel<RopeParams> rope = no_kernel;
   int64_t (*norm_rope_backward_parts)(const NormRopeBackwardParams&) = nothing;
   DeviceKernel<NormRopeBackwardParams> norm_rope_backward = no_kernel;
+  DeviceKernel<cuda::Rwkv7StepParams> rwkv7_step = no_kernel;
   int64_t (*sample_scratch_words)(int64_t rows, int64_t vocabulary) = nothing;
   Status (*sample_tokens)(const SampleParams&, uint32_t* scratch, Stream) = no_kernel;
   DeviceKernel<cuda::ShortConvolutionStepParams> short_convolution_step = no_kernel;

@@ -3,6 +3,8 @@
 #include "ops/dplr.h"
 
 #include "ops/chunks.h"
+#include "ops/dplr_forms.h"
+#include "ops/form.h"
 #include "ops/gradient.h"
 #include "ops/slot_states.h"
 #include "ops/types.h"
@@ -90,7 +92,13 @@ RecurrenceOutput dplr_recurrent(const DplrRecurrence& in) {
   return {torch::stack(outputs, 1).to(in.r.scalar_type()), state};
 }
 
+Form form_of(const DplrRecurrence& in) {
+  check_input(in, in.r.size(0));
+  return suits_dplr_cuda(in) ? Form::kDevice : Form::kComposed;
+}
+
 RecurrenceOutput dplr_recurrence(const DplrRecurrence& in) {
+  if (form_of(in) == Form::kDevice) return dplr_cuda(in);
   const bool is_few = in.r.dim() == 4 && in.r.size(1) <= kRecurrentTokens;
   const bool wants_graph = needs_gradient({in.r, in.k, in.a, in.b, in.v, in.decay, in.state});
   return is_few && !wants_graph ? dplr_recurrent(in) : dplr_chunked(in);

@@ -19,8 +19,9 @@ struct DplrRecurrence {
   int64_t chunk = 16;  // tokens a chunk; factors grow like exp(decay chunk)
 };
 
-/// Chunked tensor code, differentiable in all tensors; token by token where few of them need no
-/// gradient. Inputs are of any floating types; the output is of r's. Sums and states are float32
+/// Differentiable in all tensors: by a GPU's kernels where they suit (ops/dplr_forms.h), else
+/// chunked tensor code; token by token where few of them need no gradient. Inputs are of any
+/// floating types; the output is of r's. Sums and states are float32
 /// (float64 for float64 r). T >= 1. Throws Error when shapes disagree. Time O(T (chunk + dk) (dk +
 /// dv)) a head.
 RecurrenceOutput dplr_recurrence(const DplrRecurrence& input);

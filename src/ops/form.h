@@ -11,10 +11,12 @@ using torch::Tensor;
 
 struct AttentionStepInput;
 struct DeltaStepInput;
+struct DplrRecurrence;
 struct LightningStepInput;
 struct LinearStepInput;
 struct Recurrence;
 struct RopeAngles;
+struct Rwkv7StepInput;
 
 enum class Form {
   kDevice,    // a kernel of kernels/cuda, or libtorch's fused attention
@@ -25,9 +27,11 @@ enum class Form {
 /// The form that an op takes for an input that it accepts.
 Form form_of(const AttentionStepInput& input);
 Form form_of(const DeltaStepInput& input);  // checked by the op
+Form form_of(const DplrRecurrence& input);  // of dplr_recurrence
 Form form_of(const LightningStepInput& input);
 Form form_of(const LinearStepInput& input);
-Form form_of(const Recurrence& input);  // of recurrence_chunked
+Form form_of(const Recurrence& input);      // of recurrence_chunked
+Form form_of(const Rwkv7StepInput& input);  // checked by the op
 Form form_of_attention(const Tensor& q, const Tensor& k, const Tensor& v,
                        const Tensor& first_key = {});
 Form form_of_gate(const Tensor& x, const Tensor& gate);

@@ -9,23 +9,6 @@ namespace {
 
 constexpr int64_t kLongTokens = 8192;
 
-/// Cuts memory into pieces that start at multiples of 256 bytes; with a null base it only counts.
-class Cutter {
- public:
-  explicit Cutter(void* base) : base_(static_cast<char*>(base)) {}
-  template <class T = char>
-  T* take(int64_t bytes) {
-    T* const piece = reinterpret_cast<T*>(base_ + bytes_);
-    bytes_ += (bytes + 255) / 256 * 256;
-    return piece;
-  }
-  int64_t bytes() const { return bytes_; }
-
- private:
-  char* base_;
-  int64_t bytes_ = 0;
-};
-
 DeltaScratch scratch_of(const DeltaRuleParams& p, bool is_backward) {
   DeltaScratch scratch{};
   scratch.chunks = (p.tokens + kChunk - 1) / kChunk;
@@ -48,25 +31,14 @@ DeltaScratch scratch_of(const DeltaRuleParams& p, bool is_backward) {
   return scratch;
 }
 
-int64_t attribute(cudaDeviceAttr name) {
-  int device = 0, value = 0;
-  if (cudaGetDevice(&device) != cudaSuccess) return 0;
-  if (cudaDeviceGetAttribute(&value, name, device) != cudaSuccess) return 0;
-  return value;
-}
-
 }  // namespace
 
 bool takes_hopper_chains(const DeltaRuleParams& p) {
-  if (p.portable || attribute(cudaDevAttrComputeCapabilityMajor) != 9) return false;
+  if (p.portable || device_attribute(cudaDevAttrComputeCapabilityMajor) != 9) return false;
   // With few heads 64 columns a warpgroup leave most multiprocessors without a block: a long
   // sequence is faster in narrower slabs.
   return slab_columns(p) >= 64 || p.tokens < kLongTokens;
 }
-
-int64_t processors_of_device() { return attribute(cudaDevAttrMultiProcessorCount); }
-
-int64_t shared_of_block() { return attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin); }
 
 int slab_columns(const DeltaRuleParams& p) {
   const int64_t heads = p.batch * p.heads, processors = processors_of_device();
@@ -81,7 +53,7 @@ bool has_delta_rule(int64_t size, bool is_per_channel) {
   const int64_t most = std::max({prepare_delta_rule_bytes(size, is_per_channel),
                                  chain_delta_rule_bytes(size, is_per_channel),
                                  delta_rule_gradients_bytes(size, is_per_channel)});
-  return attribute(cudaDevAttrComputeCapabilityMajor) >= 8 && shared_of_block() >= most;
+  return device_attribute(cudaDevAttrComputeCapabilityMajor) >= 8 && shared_of_block() >= most;
 }
 
 int64_t delta_rule_bytes(const DeltaRuleParams& params, bool is_backward) {

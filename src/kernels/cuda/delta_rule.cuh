@@ -5,6 +5,7 @@
 #include "kernels/cuda/delta_rule.h"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/mma.cuh"
+#include "kernels/cuda/scratch.cuh"
 
 namespace hypenet::kernels::cuda {
 
@@ -53,11 +54,7 @@ Status delta_rule_gradients(const DeltaRuleBackwardWork& work, Stream stream);
 /// the device.
 int slab_columns(const DeltaRuleParams& p);
 
-/// Of the current device: bytes of shared memory that a block may have, and multiprocessors.
-int64_t shared_of_block();
-int64_t processors_of_device();
-
-/// And what a block of each kernel takes at least.
+/// Bytes of shared memory that a block of each kernel takes at least.
 int64_t prepare_delta_rule_bytes(int64_t size, bool is_per_channel);
 int64_t prepare_channels_bytes(int64_t size);
 int64_t chain_delta_rule_bytes(int64_t size, bool is_per_channel);  // either direction
@@ -70,8 +67,9 @@ struct HeadTokens {
   int rows;        // tokens of the chunk that are there
 };
 
-__device__ __forceinline__ HeadTokens tokens_of(const DeltaRuleParams& p, int64_t head,
-                                                int64_t chunk) {
+/// `p` has the sizes of a recurrence's tensors.
+template <class Params>
+__device__ __forceinline__ HeadTokens tokens_of(const Params& p, int64_t head, int64_t chunk) {
   const int64_t b = head / p.heads, h = head % p.heads, token = chunk * kChunk;
   const int64_t left = p.tokens - token;
   return {(b * p.tokens + token) * p.heads + h, p.heads,

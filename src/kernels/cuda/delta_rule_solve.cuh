@@ -18,32 +18,38 @@ struct SplitFactor {
   }
 };
 
+/// A block of 16 as its inverse, in rows of kStride floats: a column a lane, by substitution. What
+/// is on its diagonal or above is not read.
+template <int kStride>
+__device__ __forceinline__ void invert_unit_block(float* block, int lane) {
+  float x[16];
+#pragma unroll
+  for (int i = 0; i < 16; ++i) {
+    float sums[4] = {i == lane % 16 ? 1.0F : 0.0F, 0, 0, 0};
+#pragma unroll
+    for (int m = 0; m < i; m += 4) {
+      const float4 l = *reinterpret_cast<const float4*>(block + i * kStride + m);
+      sums[0] = fmaf(-l.x, x[m], sums[0]);
+      if (m + 1 < i) sums[1] = fmaf(-l.y, x[m + 1], sums[1]);
+      if (m + 2 < i) sums[2] = fmaf(-l.z, x[m + 2], sums[2]);
+      if (m + 3 < i) sums[3] = fmaf(-l.w, x[m + 3], sums[3]);
+    }
+    x[i] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+  }
+  __syncwarp();
+  if (lane >= 16) return;
+#pragma unroll
+  for (int i = 0; i < 16; ++i) block[i * kStride + lane] = x[i];
+}
+
 /// One block of 16 columns of the inverse X, transposed: warp w has columns 16 w ..
 struct ColumnSolver {
   float* const lower;  // L
   const int warp, lane;
 
-  /// Puts the inverse of the warp's diagonal block in its place: a column a lane, by substitution.
+  /// Puts the inverse of the warp's diagonal block in its place.
   __device__ __forceinline__ void solve_diagonal() const {
-    float* const block = lower + 16 * warp * (kLowerStride + 1);
-    float x[16];
-#pragma unroll
-    for (int i = 0; i < 16; ++i) {
-      float sums[4] = {i == lane % 16 ? 1.0F : 0.0F, 0, 0, 0};
-#pragma unroll
-      for (int m = 0; m < i; m += 4) {
-        const float4 l = *reinterpret_cast<const float4*>(block + i * kLowerStride + m);
-        sums[0] = fmaf(-l.x, x[m], sums[0]);
-        if (m + 1 < i) sums[1] = fmaf(-l.y, x[m + 1], sums[1]);
-        if (m + 2 < i) sums[2] = fmaf(-l.z, x[m + 2], sums[2]);
-        if (m + 3 < i) sums[3] = fmaf(-l.w, x[m + 3], sums[3]);
-      }
-      x[i] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
-    }
-    __syncwarp();
-    if (lane >= 16) return;
-#pragma unroll
-    for (int i = 0; i < 16; ++i) block[i * kLowerStride + lane] = x[i];
+    invert_unit_block<kLowerStride>(lower + 16 * warp * (kLowerStride + 1), lane);
   }
 
   /// The transposed diagonal block as it was left there.

@@ -17,6 +17,10 @@ DeviceKernels full_table() {
   table.delta_rule_backward = cuda::delta_rule_backward;
   table.delta_rule_bytes = cuda::delta_rule_bytes;
   table.has_delta_rule = cuda::has_delta_rule;
+  table.dplr = cuda::dplr;
+  table.dplr_backward = cuda::dplr_backward;
+  table.dplr_bytes = cuda::dplr_bytes;
+  table.has_dplr = cuda::has_dplr;
   table.join_attention = cuda::join_attention;
   table.lightning = cuda::lightning;
   table.has_lightning = cuda::has_lightning;
@@ -29,6 +33,7 @@ DeviceKernels full_table() {
   table.rope = cuda::rope;
   table.norm_rope_backward_parts = cuda::norm_rope_backward_parts;
   table.norm_rope_backward = cuda::norm_rope_backward;
+  table.rwkv7_step = cuda::rwkv7_step;
   table.sample_scratch_words = cuda::sample_scratch_words;
   table.sample_tokens = cuda::sample_tokens;
   table.short_convolution_step = cuda::short_convolution_step;
