@@ -14,19 +14,19 @@ using torch::Tensor;
 /// H and d are the state's; heads of k and v, each a divisor of H, are repeated in place. The
 /// mixer's parameters have H d numbers in any shape, in float32 or the rows' type.
 struct Rwkv7StepInput {
-  Tensor r, k, v = {};                 // [N, H d], [N, heads d], [N, heads d]
-  Tensor r_weight, k_weight = {};      // [d]: the norms of r and k; undefined: none
-  RopeAngles angles = {};              // [N, d / 2] float32; undefined: no rotation
-  Tensor z_decay, decay_start = {};    // [N, H d] and w0: e^-0.5 sigmoid(z + w0) nats
-  Tensor z_rate, rate_start = {};      // [N, H d] and a0: the rate is sigmoid(z + a0)
-  Tensor kappa_scale, key_rate = {};   // k_k and k_a; undefined: keys are balanced
-  Tensor bonus = {};                   // r_k; undefined: none
-  Tensor norm_weight, norm_bias = {};  // of each head's outputs; undefined: they are / sqrt(d)
-  Tensor gate = {};                    // [N, H d] that multiplies the output
-  bool is_sigmoid_gate = false;        // or its sigmoid does
-  double eps = 1e-6;                   // of the norms of r and k
-  double unit_eps = 1e-24;             // of kappa's length squared
-  double norm_eps = 1e-5;              // of the norm of outputs
+  Tensor r = {}, k = {}, v = {};            // [N, H d], [N, heads d], [N, heads d]
+  Tensor r_weight = {}, k_weight = {};      // [d]: the norms of r and k; undefined: none
+  RopeAngles angles = {};                   // [N, d / 2] float32; undefined: no rotation
+  Tensor z_decay = {}, decay_start = {};    // [N, H d] and w0: e^-0.5 sigmoid(z + w0) nats
+  Tensor z_rate = {}, rate_start = {};      // [N, H d] and a0: the rate is sigmoid(z + a0)
+  Tensor kappa_scale = {}, key_rate = {};   // k_k and k_a; undefined: keys are balanced
+  Tensor bonus = {};                        // r_k; undefined: none
+  Tensor norm_weight = {}, norm_bias = {};  // of each head's outputs; undefined: they are / sqrt(d)
+  Tensor gate = {};                         // [N, H d] that multiplies the output
+  bool is_sigmoid_gate = false;             // or its sigmoid does
+  double eps = 1e-6;                        // of the norms of r and k
+  double unit_eps = 1e-24;                  // of kappa's length squared
+  double norm_eps = 1e-5;                   // of the norm of outputs
   Tensor state = {};  // [S, H, d, d] float32 (float64 for float64 input), contiguous, updated in
                       // place
   Tensor slots = {};  // [N] int32: the state of each row

@@ -4,9 +4,11 @@
 
 #include <cmath>
 
+#include "ops/form.h"
 #include "ops/gating.h"
 #include "ops/linear_step.h"
 #include "ops/norm.h"
+#include "ops/rwkv7_step.h"
 #include "ops/short_convolution.h"
 #include "ops/types.h"
 
@@ -61,7 +63,15 @@ std::vector<StatePart> parts_of(const ModelConfig& config) {
   return parts;
 }
 
-bool has_step_kernels(const ModelConfig& /*config*/) { return false; }
+/// Rows of other sizes are products of tensor code, whose bits depend on the number of rows.
+bool has_step_kernels(const ModelConfig& config) {
+  const auto& rwkv = config.mixers.of<Rwkv7Config>();
+  const auto is_whole = [](int64_t size) { return size % 8 == 0; };
+  return is_step_head(rwkv.head_size) && is_whole(config.hidden_size) &&
+         is_whole(rwkv.lora_rank_decay) && is_whole(rwkv.lora_rank_iclr) &&
+         (rwkv.has_gate_matrix() || is_whole(rwkv.lora_rank_gate)) &&
+         (!rwkv.use_v_first || is_whole(rwkv.lora_rank_value_residual_mix));
+}
 
 int64_t rope_size(const ModelConfig& config) {
   const auto& rwkv = config.mixers.of<Rwkv7Config>();
@@ -86,15 +96,19 @@ MixerWork work_of(const ModelConfig& config, double context) {
 }
 
 /// x [.., in] times [in, out]; rows of a step by its kernels, which give each row the same bits.
-Tensor times(const Tensor& x, const Tensor& matrix) {
-  const Tensor own = matrix.to(x.scalar_type());
-  if (x.dim() > 2) return torch::matmul(x, own);
-  const LinearWeights weights{.weight = Weight(own.t().contiguous())};
+Tensor times(const Tensor& x, LeftMatrix& matrix) {
+  if (x.dim() > 2) return torch::matmul(x, matrix.parameter().to(x.scalar_type()));
+  const LinearWeights weights = matrix.as_layer(x.scalar_type());
   return linear_step({.x = x, .layers = {&weights, 1}}).front();
 }
 
 Tensor times(const Tensor& x, const Linear& layer) {
   return x.dim() > 2 ? layer->forward(x) : apply_step(x, layer);
+}
+
+/// x, or what a layer with token shift makes of it and the token before.
+Tensor mixed(const Tensor& x, const Tensor& previous, const Tensor& share) {
+  return previous.defined() ? x + (previous - x) * share.to(x.scalar_type()).flatten() : x;
 }
 
 /// most sigmoid(x), in the type of sums.
@@ -149,6 +163,16 @@ HeadNormImpl::HeadNormImpl(int64_t heads, int64_t size, double eps) : heads_(hea
 Tensor HeadNormImpl::forward(const Tensor& x) const {
   const auto own = [&](const Tensor& y) { return split_heads(y.to(x.scalar_type()), heads_); };
   return torch::layer_norm(x, {x.size(-1)}, {}, {}, eps_) * own(weight_) + own(bias_);
+}
+
+LinearWeights LeftMatrix::as_layer(torch::ScalarType type) {
+  const auto version = static_cast<int64_t>(parameter_._version());
+  const void* const from = parameter_.const_data_ptr();
+  if (!turned_.defined() || turned_.scalar_type() != type || version != version_ || from != from_) {
+    turned_ = parameter_.detach().to(type).t().contiguous();
+    version_ = version, from_ = from;
+  }
+  return {.weight = Weight(turned_)};
 }
 
 Rwkv7Mixer::Rwkv7Mixer(const ModelConfig& config, int64_t layer)
@@ -213,7 +237,7 @@ Tensor Rwkv7Mixer::forward(const Tensor& x, const Context& context) {
     previous = context.from_rows(short_convolution(rows, shift(rows)));
   }
   Brought in = bring(x, previous, *context.share);
-  for (Tensor* y : {&in.r, &in.k, &in.v, &in.decay, &in.rate}) *y = context.to_rows(*y);
+  for (Tensor* y : {&in.r, &in.k, &in.v, &in.z_decay, &in.z_rate}) *y = context.to_rows(*y);
   const DplrRecurrence tokens = recurrence_of(in, context.angles, context.valid);
   const Tensor y = normed(dplr_recurrence(tokens).output, tokens);
   return o_proj_(gated(context.from_rows(y), in.gate));
@@ -260,35 +284,62 @@ StepOutput Rwkv7Mixer::step(const Normed& x, const TokenRows& rows, LayerMemory&
   if (config_.use_tokenshift) {
     previous = short_convolution_step(h, shift(h), parts[shift_part()], rows.slots);
   }
-  Brought in = bring(h, previous, *rows.share);
-  for (Tensor* y : {&in.r, &in.k, &in.v, &in.decay, &in.rate}) *y = y->unsqueeze(1);
-  DplrRecurrence tokens =
-      recurrence_of(in, {rows.angles.cos.unsqueeze(1), rows.angles.sin.unsqueeze(1)}, {});
-  tokens.state = parts[0];
-  const Tensor y = normed(dplr_step(tokens, rows.slots), tokens);  // [N, 1, H N]
-  return {.x = gated(y.squeeze(1), in.gate), .projection = o_proj_};
+  const Brought in = bring(h, previous, *rows.share);
+  Rwkv7StepInput input{.r = in.r,
+                       .k = in.k,
+                       .v = in.v,
+                       .z_decay = in.z_decay,
+                       .decay_start = w0_,
+                       .z_rate = in.z_rate,
+                       .rate_start = a0_,
+                       .kappa_scale = k_k_,
+                       .key_rate = k_a_,
+                       .bonus = r_k_,
+                       .gate = in.gate,
+                       .is_sigmoid_gate = config_.has_gate_matrix(),
+                       .unit_eps = kUnitEps,
+                       .state = parts[0],
+                       .slots = rows.slots};
+  if (q_norm_) {
+    input.r_weight = q_norm_->weight, input.k_weight = k_norm_->weight;
+    input.eps = q_norm_->eps();
+  }
+  if (config_.use_rope) input.angles = rows.angles;
+  if (ln_x_) {
+    input.norm_weight = ln_x_->weight(), input.norm_bias = ln_x_->bias();
+    input.norm_eps = ln_x_->eps();
+  }
+  return {.x = rwkv7_step(input), .projection = o_proj_};
+}
+
+std::array<Tensor, 6> Rwkv7Mixer::project(const Tensor& x, const Tensor& previous) {
+  if (x.dim() == 2 && !previous.defined()) {  // a step's rows: in one launch
+    const torch::ScalarType type = x.scalar_type();
+    const LinearWeights layers[] = {
+        q_proj_->weights,   k_proj_->weights,   v_proj_->weights,
+        w1_.as_layer(type), a1_.as_layer(type), gate_ ? gate_->weights : g1_.as_layer(type)};
+    const std::vector<Tensor> found = linear_step({.x = x, .layers = layers});
+    return {found[0], found[1], found[2], found[3], found[4], found[5]};
+  }
+  const auto own = [&](const Tensor& share) { return mixed(x, previous, share); };
+  const Tensor of_gate = own(x_.g);
+  return {times(own(x_.r), q_proj_), times(own(x_.k), k_proj_),
+          times(own(x_.v), v_proj_), times(own(x_.w), w1_),
+          times(own(x_.a), a1_),     gate_ ? times(of_gate, gate_) : times(of_gate, g1_)};
 }
 
 Rwkv7Mixer::Brought Rwkv7Mixer::bring(const Tensor& x, const Tensor& previous, LayerShare& share) {
-  const auto mixed = [&](const Tensor& share) {
-    return previous.defined() ? x + (previous - x) * share.to(x.scalar_type()).flatten() : x;
-  };
-  const Tensor of_decay = times(tanh_of(times(mixed(x_.w), w1_)), w2_);
-  const Tensor of_rate = times(times(mixed(x_.a), a1_), a2_), of_gate = mixed(x_.g);
-  const auto low_rank_gate = [&] {
-    const Tensor inner = times(of_gate, g1_);
-    return times(sigmoid_up_to(1, inner).to(x.scalar_type()), g2_);
-  };
-  return {.r = times(mixed(x_.r), q_proj_),
-          .k = times(mixed(x_.k), k_proj_),
-          .v = values(mixed(x_.v), share),
-          .decay = sigmoid_up_to(std::exp(-0.5), with_start(of_decay, w0_)),
-          .rate = sigmoid_up_to(1, with_start(of_rate, a0_)),
-          .gate = gate_ ? times(of_gate, gate_) : low_rank_gate()};
+  auto [r, k, v, decay, rate, gate] = project(x, previous);
+  if (!gate_) gate = times(sigmoid_up_to(1, gate).to(x.scalar_type()), g2_);
+  return {.r = r,
+          .k = k,
+          .v = values(v, mixed(x, previous, x_.v), share),
+          .z_decay = times(tanh_of(decay), w2_),
+          .z_rate = times(rate, a2_),
+          .gate = gate};
 }
 
-Tensor Rwkv7Mixer::values(const Tensor& x, LayerShare& share) {
-  const Tensor own = times(x, v_proj_);
+Tensor Rwkv7Mixer::values(const Tensor& own, const Tensor& x, LayerShare& share) {
   if (!config_.use_v_first) return own;
   const int64_t G = config_.num_key_value_heads;
   const Tensor v = split_heads(own, G).repeat_interleave(config_.num_heads / G, -2).flatten(-2);
@@ -303,12 +354,13 @@ Tensor Rwkv7Mixer::values(const Tensor& x, LayerShare& share) {
 DplrRecurrence Rwkv7Mixer::recurrence_of(const Brought& in, const RopeAngles& angles,
                                          const Tensor& valid) {
   const int64_t H = config_.num_heads, G = config_.num_key_value_heads;
-  const torch::ScalarType type = in.decay.scalar_type();
+  const torch::ScalarType type = sum_type(in.z_decay);
   const auto heads = [&](const Tensor& x, int64_t count, const RmsNorm& norm) {
     return norm_and_rotate(split_heads(x, count), norm, config_.use_rope, angles);
   };
   const auto own = [&](const Tensor& x) { return split_heads(x.to(type).flatten(), H); };
-  const Tensor decay = split_heads(in.decay, H), rate = split_heads(in.rate, H);
+  const Tensor decay = split_heads(sigmoid_up_to(std::exp(-0.5), with_start(in.z_decay, w0_)), H);
+  const Tensor rate = split_heads(sigmoid_up_to(1, with_start(in.z_rate, a0_)), H);
   Tensor k = repeat_heads(heads(in.k, G, k_norm_), H).to(type);
   Tensor v = repeat_heads(split_heads(in.v, in.v.size(-1) / config_.head_size), H);
   Tensor kappa = l2_norm(config_.balance_state ? k : k * own(k_k_), kUnitEps);

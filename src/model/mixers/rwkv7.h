@@ -2,6 +2,7 @@
 // attention, and with its keys set the layer of RWKV itself.
 #pragma once
 
+#include <array>
 #include <optional>
 
 #include "model/linear.h"
@@ -66,12 +67,33 @@ class HeadNormImpl : public torch::nn::Module {
   /// x [.., H, N] -> [.., H, N]
   Tensor forward(const Tensor& x) const;
 
+  const Tensor& weight() const { return weight_; }
+  const Tensor& bias() const { return bias_; }
+  double eps() const { return eps_; }
+
  private:
   int64_t heads_;
   double eps_;
   Tensor weight_, bias_;
 };
 TORCH_MODULE(HeadNorm);
+
+/// A parameter [in, out] that tokens are multiplied by from the left.
+class LeftMatrix {
+ public:
+  LeftMatrix() = default;
+  LeftMatrix(Tensor parameter) : parameter_(std::move(parameter)) {}
+
+  const Tensor& parameter() const { return parameter_; }
+
+  /// As a linear layer of this type, for steps: a copy, made anew when the parameter has changed.
+  LinearWeights as_layer(torch::ScalarType type);
+
+ private:
+  Tensor parameter_, turned_;  // [in, out], [out, in]
+  int64_t version_ = -1;
+  const void* from_ = nullptr;
+};
 
 /// With r, k, v = q_proj x, k_proj x, v_proj x: decay = e^-0.5 sigmoid(w0 + tanh(x w1) w2), rate a
 /// = sigmoid(a0 + (x a1) a2), kappa = unit(k .* k_k), k = k .* (1 + (a - 1) .* k_a); o by
@@ -90,14 +112,16 @@ class Rwkv7Mixer : public TokenMixer {
  private:
   /// What tokens bring before anything looks along the sequence, [.., W] for tokens [.., D].
   struct Brought {
-    Tensor r, k, v;      // as projected; v of all heads where the first layer's is mixed in
-    Tensor decay, rate;  // [.., H N] in the type of sums
-    Tensor gate;         // [.., H N] that multiplies the output, or goes through a sigmoid
+    Tensor r, k, v;          // as projected; v of all heads where the first layer's is mixed in
+    Tensor z_decay, z_rate;  // [.., H N], before where they start and their sigmoids
+    Tensor gate;             // [.., H N] that multiplies the output, or goes through a sigmoid
   };
+  /// r, k, v, what low-rank decays and rates are in between, and the gate (or that of it).
+  std::array<Tensor, 6> project(const Tensor& x, const Tensor& previous);
   Brought bring(const Tensor& x, const Tensor& previous, LayerShare& share);
 
-  /// v of x, which reads or leaves the first layer's.
-  Tensor values(const Tensor& x, LayerShare& share);
+  /// v, the layer's own being made of x, which reads or leaves the first layer's.
+  Tensor values(const Tensor& own, const Tensor& x, LayerShare& share);
   DplrRecurrence recurrence_of(const Brought& in, const RopeAngles& angles, const Tensor& valid);
 
   /// [.., H N] of what the recurrence gave, [.., H, N].
@@ -111,14 +135,16 @@ class Rwkv7Mixer : public TokenMixer {
   Rwkv7Config config_;
   bool is_first_;  // of the model's layers
   Linear q_proj_{nullptr}, k_proj_{nullptr}, v_proj_{nullptr}, o_proj_{nullptr};
-  Linear gate_{nullptr};                          // of gate_rank_type 1
-  RmsNorm q_norm_{nullptr}, k_norm_{nullptr};     // empty without q/k norm
-  HeadNorm ln_x_{nullptr};                        // empty without groupnorm_att
-  Tensor w0_, w1_, w2_, a0_, a1_, a2_, g1_, g2_;  // [1, 1, H N], [D, rank], [rank, H N]
-  Tensor k_k_, k_a_;                              // [1, 1, H N]; undefined with balance_state
-  Tensor v0_, v1_, v2_;                           // undefined where no other values are mixed in
-  Tensor r_k_;                                    // [H, N], or undefined
-  struct Shares {                                 // of the token before, [1, 1, D] or undefined
+  Linear gate_{nullptr};                       // of gate_rank_type 1
+  RmsNorm q_norm_{nullptr}, k_norm_{nullptr};  // empty without q/k norm
+  HeadNorm ln_x_{nullptr};                     // empty without groupnorm_att
+  Tensor w0_, a0_;                             // [1, 1, H N]
+  LeftMatrix w1_, w2_, a1_, a2_, g1_, g2_;     // [D, rank], [rank, H N]
+  Tensor k_k_, k_a_;                           // [1, 1, H N]; undefined with balance_state
+  Tensor v0_;                                  // undefined where no other values are mixed in
+  LeftMatrix v1_, v2_;                         // likewise
+  Tensor r_k_;                                 // [H, N], or undefined
+  struct Shares {                              // of the token before, [1, 1, D] or undefined
     Tensor r, w, k, v, a, g;
   } x_;
 };
