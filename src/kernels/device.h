@@ -13,7 +13,9 @@
 #include "kernels/cuda/rwkv7_step.h"
 #include "kernels/cuda/sampling.h"
 #include "kernels/cuda/short_convolution_step.h"
+#include "kernels/cuda/slot_attention.h"
 #include "kernels/cuda/slot_rows.h"
+#include "kernels/cuda/slot_step.h"
 #include "kernels/cuda/step_inputs.h"
 #include "kernels/cuda/stopwatch.h"
 #include "kernels/cuda/top_logprobs.h"
@@ -76,6 +78,11 @@ struct DeviceKernels {
   int64_t (*sample_scratch_words)(int64_t rows, int64_t vocabulary) = nothing;
   Status (*sample_tokens)(const SampleParams&, uint32_t* scratch, Stream) = no_kernel;
   DeviceKernel<cuda::ShortConvolutionStepParams> short_convolution_step = no_kernel;
+  DeviceKernel<cuda::SlotAttentionParams> slot_attention = no_kernel;
+  DeviceKernel<cuda::SlotAttentionBackwardParams> slot_attention_backward = no_kernel;
+  int64_t (*slot_attention_bytes)(const cuda::SlotAttentionSizes&, bool is_backward) = nothing;
+  bool (*has_slot_attention)(const cuda::SlotAttentionSizes&) = nothing;
+  DeviceKernel<cuda::SlotStepParams> slot_step = no_kernel;
   Status (*take_slot_rows)(const cuda::SlotRowsParams&, int32_t* row_tokens, int32_t* row_positions,
                            Stream) = no_kernel;
   Status (*put_slot_rows)(const cuda::SlotRowsParams&, const int32_t* ids, const float* logprobs,

@@ -16,6 +16,8 @@ struct LightningStepInput;
 struct LinearStepInput;
 struct Recurrence;
 struct RopeAngles;
+struct SlotAttention;
+struct SlotStepInput;
 struct Rwkv7StepInput;
 
 enum class Form {
@@ -32,6 +34,8 @@ Form form_of(const LightningStepInput& input);
 Form form_of(const LinearStepInput& input);
 Form form_of(const Recurrence& input);      // of recurrence_chunked
 Form form_of(const Rwkv7StepInput& input);  // checked by the op
+Form form_of(const SlotAttention& input);
+Form form_of(const SlotStepInput& input);  // checked by the op
 Form form_of_attention(const Tensor& q, const Tensor& k, const Tensor& v,
                        const Tensor& first_key = {});
 Form form_of_gate(const Tensor& x, const Tensor& gate);

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "ops/chunks.h"
+#include "ops/slot_attention_forms.h"
 #include "ops/types.h"
 
 namespace hypenet {
@@ -15,15 +16,15 @@ void check_input(const SlotAttention& in) {
   HYPENET_CHECK(q.dim() == 4 && q.size(1) >= 1,
                 "slot_attention: q: expected [B, T, H, d] with T >= 1, found ", q.sizes());
   HYPENET_CHECK(in.k.dim() == 4 && in.k.size(2) >= 1 && q.size(2) % in.k.size(2) == 0,
-                "slot_attention: k: expected [B, W + T, G, d] with a divisor G of ", q.size(2),
+                "slot_attention: k: expected [B, P + T, G, d] with a divisor G of ", q.size(2),
                 ", found ", in.k.sizes());
   HYPENET_CHECK(in.window >= 1 && in.chunk >= 1,
                 "slot_attention: expected window and chunk of 1 and more, found ", in.window,
                 " and ", in.chunk);
-  HYPENET_CHECK(in.decay.dim() == 4, "slot_attention: decay: expected [B, W + T, G, M], found ",
+  HYPENET_CHECK(in.decay.dim() == 4, "slot_attention: decay: expected [B, P + T, G, M], found ",
                 in.decay.sizes());
   const int64_t B = q.size(0), G = in.k.size(2), d = q.size(3), M = in.decay.size(3);
-  const int64_t all = in.window + q.size(1);
+  const int64_t all = in.k.size(1) == q.size(1) ? q.size(1) : in.window + q.size(1);
   check_shape("slot_attention: rotated_q", in.rotated_q, q.sizes());
   check_shape("slot_attention: k", in.k, {B, all, G, d});
   check_shape("slot_attention: rotated_k", in.rotated_k, {B, all, G, d});
@@ -95,10 +96,18 @@ struct Slots {
   Tensor before, last;
 };
 
-}  // namespace
+/// The same with W zeros in front of the tokens.
+SlotAttention behind_zeros(const SlotAttention& in) {
+  SlotAttention out = in;
+  for (Tensor* x : {&out.k, &out.rotated_k, &out.v, &out.decay}) {
+    *x = at::constant_pad_nd(*x, {0, 0, 0, 0, in.window, 0});
+  }
+  if (in.first_key.defined()) out.first_key = in.first_key + in.window;
+  return out;
+}
 
-SlotAttentionOutput slot_attention(const SlotAttention& in) {
-  check_input(in);
+/// Of tokens behind those of a window.
+SlotAttentionOutput in_chunks_composed(const SlotAttention& in) {
   const Sizes s(in);
   const Tensor k = s.entering(in.k), v = s.entering(in.v), decay = s.entering(in.decay);
   const Tensor F = -decay.cumsum(3), last = F.narrow(3, s.C - 1, 1);  // [B, G, N, C or 1, M]
@@ -129,6 +138,18 @@ SlotAttentionOutput slot_attention(const SlotAttention& in) {
   const Tensor output =
       s.by_token(o).permute({0, 2, 3, 1, 4, 5}).flatten(3, 4).flatten(1, 2).narrow(1, 0, s.T);
   return {output.to(in.q.scalar_type()), keys.last, values.last};
+}
+
+}  // namespace
+
+Form form_of(const SlotAttention& input) {
+  return suits_slot_attention_cuda(input) ? Form::kDevice : Form::kComposed;
+}
+
+SlotAttentionOutput slot_attention(const SlotAttention& in) {
+  check_input(in);
+  if (form_of(in) == Form::kDevice) return slot_attention_cuda(in);
+  return in_chunks_composed(in.k.size(1) == in.q.size(1) ? behind_zeros(in) : in);
 }
 
 }  // namespace hypenet

@@ -123,6 +123,18 @@ TEST(SlotAttentionOp, windows_of_one_token_and_of_more_than_all_are_the_definiti
   }
 }
 
+TEST(SlotAttentionOp, no_tokens_before_are_zeros_before) {
+  const int64_t W = 7;
+  const SlotAttention with_zeros = make_slots(33, W, false);
+  SlotAttention in = with_zeros;
+  for (Tensor* x : {&in.k, &in.rotated_k, &in.v, &in.decay}) *x = x->narrow(1, W, 33);
+  expect_close({slot_attention(in).output}, {slot_attention(with_zeros).output}, 1e-12);
+  in.first_key = torch::tensor({0, 3}, torch::kInt64);
+  SlotAttention padded = with_zeros;
+  padded.first_key = in.first_key + W;
+  expect_close({slot_attention(in).output}, {slot_attention(padded).output}, 1e-12);
+}
+
 TEST(SlotAttentionOp, gradients_are_those_of_differences) {
   SlotAttention in = make_slots(19, 5, true);
   const auto found = results(slot_attention, in);

@@ -37,6 +37,11 @@ DeviceKernels full_table() {
   table.sample_scratch_words = cuda::sample_scratch_words;
   table.sample_tokens = cuda::sample_tokens;
   table.short_convolution_step = cuda::short_convolution_step;
+  table.slot_attention = cuda::slot_attention;
+  table.slot_attention_backward = cuda::slot_attention_backward;
+  table.slot_attention_bytes = cuda::slot_attention_bytes;
+  table.has_slot_attention = cuda::has_slot_attention;
+  table.slot_step = cuda::slot_step;
   table.take_slot_rows = cuda::take_slot_rows;
   table.put_slot_rows = cuda::put_slot_rows;
   table.step_inputs = cuda::step_inputs;
