@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "ops/decay_gate.h"
-#include "ops/slot_states.h"
+#include "ops/slot_step.h"
 #include "ops/types.h"
 
 namespace hypenet {
@@ -44,7 +44,11 @@ std::vector<StatePart> parts_of(const ModelConfig& config) {
           {"window", {nha.window_size, G, 3 * d + M}}};
 }
 
-bool has_step_kernels(const ModelConfig& /*config*/) { return false; }
+bool has_step_kernels(const ModelConfig& config) {
+  const auto& nha = config.mixers.of<NhaConfig>();
+  return is_slot_step(nha.head_dim, nha.num_slots, nha.window_size,
+                      nha.num_heads / nha.num_key_value_heads);
+}
 
 int64_t rope_size(const ModelConfig& config) { return config.mixers.of<NhaConfig>().head_dim; }
 
@@ -95,89 +99,105 @@ NhaMixer::NhaMixer(const ModelConfig& config) : config_(config.mixers.of<NhaConf
 Tensor NhaMixer::forward(const Tensor& x, const Context& context) {
   std::array<Tensor, 4> projected = project(x, {q_proj_, k_proj_, v_proj_, g_proj_});
   for (Tensor& y : projected) y = context.to_rows(y);
-  Heads in = heads(projected, context.angles);
-  if (context.valid.defined()) in.token = in.token * context.valid.unsqueeze(-1);
-  const int64_t W = config_.window_size;
-  const Tensor first =
-      context.first_token.defined() ? context.first_token + W : context.first_token;
-  std::vector<int64_t> shape = in.token.sizes().vec();
-  shape[1] = W;
-  const Tensor o = attend(in, torch::zeros(shape, in.token.options()), first, {}, {}).output;
-  return o_proj_(context.from_rows(o.flatten(2)));
+  Tokens in = tokens(projected, context.angles);
+  if (context.valid.defined()) {
+    const Tensor is_token = context.valid.unsqueeze(-1);  // [B, T, 1, 1]
+    for (Tensor* y : {&in.k, &in.rotated_k, &in.v, &in.decay}) *y = *y * is_token;
+  }
+  SlotAttention input = attention_of(in);
+  input.first_key = context.first_token, input.needs_slots = false;
+  return o_proj_(context.from_rows(slot_attention(input).output.flatten(2)));
 }
 
 Tensor NhaMixer::prefill(const Tensor& x, const Context& context, const Prefix& prefix,
                          LayerMemory& memory) {
-  const Heads in = heads(project(x, {q_proj_, k_proj_, v_proj_, g_proj_}), context.angles);
+  const Tokens in = tokens(project(x, {q_proj_, k_proj_, v_proj_, g_proj_}), context.angles);
   const auto mix = [this, &memory](const std::vector<Tensor>& inputs, const Prefix& chunk) {
     const auto own = [&](size_t part) {
       return std::get<RecurrentStates>(memory).parts[part].narrow(0, chunk.slot, 1);
     };
-    const int64_t W = config_.window_size;
-    const Tensor first = torch::full({1}, std::max<int64_t>(W - chunk.past, 0),
-                                     inputs[0].options().dtype(torch::kInt64));
-    const SlotAttentionOutput found =
-        attend({inputs[0], inputs[1], inputs[2]}, own(2), first, own(0), own(1));
+    const Tensor &k = inputs[2], &rotated_k = inputs[3], &v = inputs[4], &decay = inputs[5];
+    const int64_t W = config_.window_size, T = k.size(1), d = config_.head_dim;
+    // The token at position p is at place p mod W: from the oldest to the newest.
+    const Tensor window = own(2).roll(-(chunk.past % W), 1);
+    const std::vector<Tensor> before = window.split_with_sizes({d, d, d, config_.num_slots}, -1);
+    const auto behind = [](const Tensor& past, const Tensor& y) {
+      return torch::cat({past.to(y.scalar_type()), y}, 1);
+    };
+    SlotAttention input =
+        attention_of({inputs[0], inputs[1], behind(before[0], k), behind(before[1], rotated_k),
+                      behind(before[2], v), behind(before[3], decay)});
+    input.first_key =
+        torch::full({1}, std::max<int64_t>(W - chunk.past, 0), k.options().dtype(torch::kInt64));
+    input.slot_keys = own(0), input.slot_values = own(1);
+    const SlotAttentionOutput found = slot_attention(input);
     own(0).copy_(found.slot_keys), own(1).copy_(found.slot_values);
-    const Tensor all = torch::cat({own(2), inputs[2]}, 1);
-    own(2).copy_(all.narrow(1, inputs[2].size(1), W));
+    const int64_t kept = std::max<int64_t>(W - T, 0), taken = W - kept;
+    const auto last = [&](const Tensor& y) {
+      return y.narrow(1, T - taken, taken).to(window.scalar_type());
+    };
+    const Tensor token = torch::cat({last(k), last(rotated_k), last(v), last(decay)}, -1);
+    const Tensor after = torch::cat({window.narrow(1, W - kept, kept), token}, 1);
+    own(2).copy_(after.roll((chunk.past + T) % W, 1));
     return found.output;
   };
-  const Tensor o = along_sequence(prefix, {in.q, in.rotated_q, in.token}, mix);
+  const Tensor o =
+      along_sequence(prefix, {in.q, in.rotated_q, in.k, in.rotated_k, in.v, in.decay}, mix);
   return o_proj_(o.flatten(2));
 }
 
 StepOutput NhaMixer::step(const Normed& x, const TokenRows& rows, LayerMemory& memory) {
-  std::array<Tensor, 4> projected = project_step(x, {q_proj_, k_proj_, v_proj_, g_proj_});
-  for (Tensor& y : projected) y = y.unsqueeze(1);  // each row a sequence of one token
-  const Heads in = heads(projected, {rows.angles.cos.unsqueeze(1), rows.angles.sin.unsqueeze(1)});
-  const int64_t W = config_.window_size;
-  const Tensor first = (W - rows.positions.to(torch::kInt64)).clamp_min(0);
-  const auto mix = [&](const std::vector<Tensor>& inputs, const std::vector<Tensor>& states) {
-    const SlotAttentionOutput found =
-        attend({inputs[0], inputs[1], inputs[2]}, states[2], inputs[3], states[0], states[1]);
-    const Tensor window = torch::cat({states[2].narrow(1, 1, W - 1), inputs[2]}, 1);
-    return SteppedRows{found.output, {found.slot_keys, found.slot_values, window}};
-  };
-  const Tensor o = step_rows(rows.slots, {in.q, in.rotated_q, in.token, first},
-                             std::get<RecurrentStates>(memory).parts, mix);
-  return {.x = o.flatten(1), .projection = o_proj_};
+  const std::vector<Tensor>& parts = std::get<RecurrentStates>(memory).parts;
+  const auto [q, k, v, g] = project_step(x, {q_proj_, k_proj_, v_proj_, g_proj_});
+  SlotStepInput input{.q = q,
+                      .k = k,
+                      .v = v,
+                      .g = g,
+                      .angles = rows.angles,
+                      .normalizer = config_.gate_logit_normalizer,
+                      .scale = scale(),
+                      .slot_keys = parts[0],
+                      .slot_values = parts[1],
+                      .window = parts[2],
+                      .slots = rows.slots,
+                      .positions = rows.positions};
+  if (q_norm_) {
+    input.q_weight = q_norm_->weight, input.k_weight = k_norm_->weight;
+    input.eps = q_norm_->eps();
+  }
+  return {.x = slot_step(input).flatten(1), .projection = o_proj_};
 }
 
-NhaMixer::Heads NhaMixer::heads(const std::array<Tensor, 4>& projected, const RopeAngles& angles) {
+double NhaMixer::scale() const { return 1 / std::sqrt(static_cast<double>(config_.head_dim)); }
+
+NhaMixer::Tokens NhaMixer::tokens(const std::array<Tensor, 4>& projected,
+                                  const RopeAngles& angles) {
   const auto& [queries, keys, values, gates] = projected;
   const int64_t G = config_.num_key_value_heads;
-  const torch::ScalarType type = sum_type(queries);
   const Tensor q = norm_and_rotate(split_heads(queries, config_.num_heads), q_norm_, false, angles);
   const Tensor k = norm_and_rotate(split_heads(keys, G), k_norm_, false, angles);
   // -log sigmoid(g) = softplus(-g)
-  const auto options = gates.options().dtype(type);
+  const auto options = gates.options().dtype(sum_type(queries));
   const Tensor decay =
       decay_gate(-gates, torch::zeros({1}, options), torch::zeros({gates.size(-1)}, options)) /
       config_.gate_logit_normalizer;
-  const auto wide = [&](const Tensor& y) { return y.to(type); };
-  return {q, apply_rope(q, angles),
-          torch::cat({wide(k), wide(apply_rope(k, angles)), wide(split_heads(values, G)),
-                      split_heads(decay, G)},
-                     -1)};
+  return {.q = q,
+          .rotated_q = apply_rope(q, angles),
+          .k = k,
+          .rotated_k = apply_rope(k, angles),
+          .v = split_heads(values, G),
+          .decay = split_heads(decay, G)};
 }
 
-SlotAttentionOutput NhaMixer::attend(const Heads& in, const Tensor& window, const Tensor& first_key,
-                                     const Tensor& slot_keys, const Tensor& slot_values) const {
-  const int64_t d = config_.head_dim;
-  const std::vector<Tensor> kept =
-      torch::cat({window, in.token}, 1).split_with_sizes({d, d, d, config_.num_slots}, -1);
-  return slot_attention({.q = in.q,
-                         .rotated_q = in.rotated_q,
-                         .k = kept[0],
-                         .rotated_k = kept[1],
-                         .v = kept[2],
-                         .decay = kept[3],
-                         .window = config_.window_size,
-                         .first_key = first_key,
-                         .scale = 1 / std::sqrt(static_cast<double>(d)),
-                         .slot_keys = slot_keys,
-                         .slot_values = slot_values});
+SlotAttention NhaMixer::attention_of(const Tokens& in) const {
+  return {.q = in.q,
+          .rotated_q = in.rotated_q,
+          .k = in.k,
+          .rotated_k = in.rotated_k,
+          .v = in.v,
+          .decay = in.decay,
+          .window = config_.window_size,
+          .scale = scale()};
 }
 
 }  // namespace hypenet

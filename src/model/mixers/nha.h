@@ -42,15 +42,16 @@ class NhaMixer : public TokenMixer {
   StepOutput step(const Normed& x, const TokenRows& rows, LayerMemory& memory) override;
 
  private:
-  struct Heads {
-    Tensor q, rotated_q;  // [B, T, H, d]
-    Tensor token;  // [B, T, G, 3 d + M], what the window keeps: k, rotated k, v and the decay
+  struct Tokens {
+    Tensor q, rotated_q;     // [B, T, H, d]
+    Tensor k, rotated_k, v;  // [B, T, G, d]
+    Tensor decay;            // [B, T, G, M]
   };
-  Heads heads(const std::array<Tensor, 4>& projected, const RopeAngles& angles);
+  Tokens tokens(const std::array<Tensor, 4>& projected, const RopeAngles& angles);
 
-  /// Of tokens [B, T, ..] behind those of `window` [B, W, G, 3 d + M].
-  SlotAttentionOutput attend(const Heads& in, const Tensor& window, const Tensor& first_key,
-                             const Tensor& slot_keys, const Tensor& slot_values) const;
+  /// Without what came before.
+  SlotAttention attention_of(const Tokens& in) const;
+  double scale() const;
 
   NhaConfig config_;
   Linear q_proj_{nullptr}, k_proj_{nullptr}, v_proj_{nullptr}, g_proj_{nullptr}, o_proj_{nullptr};
