@@ -17,6 +17,7 @@
 #include "ops/norm.h"
 #include "ops/recurrence.h"
 #include "ops/rope.h"
+#include "ops/slot_attention.h"
 #include "train/losses.h"
 
 namespace hypenet {
@@ -78,6 +79,45 @@ void add_delta_rule(Cases& cases, bool is_per_channel, int64_t B, int64_t T) {
         return {{unit(), unit(), torch::randn(shape, options),
                  torch::rand(is_per_channel ? shape : heads, wide), torch::rand(heads, wide)},
                 [input](const Tensors& x) { return Tensors{recurrence_chunked(input(x)).output}; },
+                [input](const Tensors& x) { return form_of(input(x)); }};
+      });
+}
+
+/// Native Hybrid Attention's, of H query and G key heads.
+struct SlotHeads {
+  int64_t H, G, d;
+};
+
+void add_slot_attention(Cases& cases, const SlotHeads& heads, int64_t B, int64_t T) {
+  const int64_t C = 64, M = 64, W = 64;  // C tokens a chunk
+  const auto [H, G, d] = heads;
+  B = cases.batch(B), T = cases.part(T);
+  const double tokens = product_of({B, T}), b = cases.element_bytes();
+  const double wide = tokens * product_of({H, d}) * b, narrow = tokens * product_of({G, d}) * b;
+  const double decay = tokens * product_of({G, M}) * 4;
+  const double flops = tokens * static_cast<double>(H) * 4 *
+                       static_cast<double>(C * d + C * M + d * M + (W + C / 2) * d);
+  // Forward: two q, two k, v, the decay and o. Backward: the same inputs, do and six gradients; the
+  // scores again and two products for each of theirs.
+  cases.add_both(
+      "slot attention", fmt::format("{} x {}, H {}, G {}, d {}", B, T, H, G, d),
+      {flops, 3 * wide + 3 * narrow + decay}, {3.25 * flops, 8 * wide + 9 * narrow + 3 * decay},
+      [=, options = cases.options(), floats = cases.wide_options()]() -> DifferentiableCall {
+        const auto random = [&](int64_t n) { return torch::randn({B, T, n, d}, options); };
+        const auto input = [d](const Tensors& x) {
+          return SlotAttention{.q = x[0],
+                               .rotated_q = x[1],
+                               .k = x[2],
+                               .rotated_k = x[3],
+                               .v = x[4],
+                               .decay = x[5],
+                               .window = 64,
+                               .scale = 1 / std::sqrt(static_cast<double>(d)),
+                               .needs_slots = false};
+        };
+        return {{random(H), random(H), random(G), random(G), random(G),
+                 torch::rand({B, T, G, M}, floats) * 0.2},
+                [input](const Tensors& x) { return Tensors{slot_attention(input(x)).output}; },
                 [input](const Tensors& x) { return form_of(input(x)); }};
       });
 }
@@ -254,6 +294,9 @@ std::vector<KernelCase> kernel_cases(const KernelSizes& sizes) {
   if (sizes.device.is_cuda()) {  // with gradients a CPU has tensor code alone
     for (const bool is_per_channel : {false, true})
       for (const auto& [B, T] : shapes) add_delta_rule(cases, is_per_channel, B, T);
+    for (const auto& [B, T] : shapes) add_slot_attention(cases, {16, 8, 128}, B, T);
+    for (const auto& [B, T] : {Shape{32, 512}, {8, 4096}})
+      add_slot_attention(cases, {9, 3, 64}, B, T);
   }
   add_step_cases(cases);
   for (const int64_t D : {2048, 576}) add_norms(cases, D);

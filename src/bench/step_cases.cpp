@@ -12,6 +12,7 @@
 #include "ops/rope.h"
 #include "ops/sampling.h"
 #include "ops/short_convolution.h"
+#include "ops/slot_step.h"
 #include "ops/step_inputs.h"
 
 namespace hypenet {
@@ -75,6 +76,45 @@ void add_delta_step(Cases& cases, int64_t B, bool is_per_channel) {
             [sizes = InputSizes(cases), B, is_per_channel] {
               return delta_step_call(sizes, B, H, d, is_per_channel);
             });
+}
+
+/// Native Hybrid Attention's: M slots and a full window of W tokens.
+KernelCall slot_step_call(const InputSizes& cases, int64_t B) {
+  const int64_t H = 16, G = 8, d = 128, M = 64, W = 64;
+  const auto random = [&](int64_t n) { return torch::randn({B, n}, cases.options()); };
+  const auto zeros = [&](torch::IntArrayRef shape) {
+    return torch::zeros(shape, cases.wide_options());
+  };
+  const auto numbers = cases.options().dtype(torch::kInt32);
+  const RopeAngles angles = rope_angles(torch::arange(B) + 5000, rope_frequencies(d, kRopeTheta));
+  const auto weight = [&] { return torch::rand({d}, cases.wide_options()); };
+  const SlotStepInput input{
+      .q = random(H * d),
+      .k = random(G * d),
+      .v = random(G * d),
+      .g = random(G * M),
+      .q_weight = weight(),
+      .k_weight = weight(),
+      .angles = {angles.cos.to(cases.sizes.device), angles.sin.to(cases.sizes.device)},
+      .normalizer = 8,
+      .scale = 1 / std::sqrt(static_cast<double>(d)),
+      .slot_keys = zeros({B, G, d, M}),
+      .slot_values = zeros({B, G, M, d}),
+      .window = zeros({B, W, G, 3 * d + M}),
+      .slots = torch::arange(B, numbers),
+      .positions = torch::full({B}, 5000, numbers)};
+  return by_kernel(form_of(input), [input] { return Tensors{slot_step(input)}; });
+}
+
+void add_slot_step(Cases& cases, int64_t B) {
+  const int64_t H = 16, G = 8, d = 128, M = 64, W = 64;
+  // The slots' keys and values fade and get a token, 3 operations a number; each query head
+  // multiplies them and the window. Slots are read and written, of the window rotated keys and
+  // values are read.
+  cases.add("slot step", fmt::format("B {}, H {}, G {}, d {}, M {}, W {}", B, H, G, d, M, W),
+            {6 * product_of({B, G, d, M}) + 4 * product_of({B, H, d, M + W}),
+             4 * (4 * product_of({B, G, d, M}) + 2 * product_of({B, W, G, d}))},
+            [sizes = InputSizes(cases), B] { return slot_step_call(sizes, B); });
 }
 
 void add_convolution_step(Cases& cases, int64_t N) {
@@ -243,6 +283,9 @@ void add_step_cases(Cases& cases) {
   for (const bool is_per_channel : {false, true}) {
     for (const int64_t B : {1, 8, 32}) add_delta_step(cases, B, is_per_channel);
     if (!cases.sizes.is_quick) add_delta_step(cases, 128, is_per_channel);
+  }
+  if (cases.sizes.device.is_cuda()) {  // a CPU has tensor code alone
+    for (const int64_t B : {1, 32, 128}) add_slot_step(cases, B);
   }
   for (const int64_t N : {1, 32}) add_convolution_step(cases, N);
   for (const int64_t T : {4096, 32768, 131072, 1048576}) add_attention_step(cases, 1, T);
