@@ -27,7 +27,9 @@ std::vector<FlopsPart> layer_flops(const std::string& name, const ModelConfig& c
       projections.backward += to_input * work.input_weights + 4 * work.output_weights;
       own.backward += work.backward;
     }
-    mlp.forward += 6 * static_cast<double>(config.hidden_size * config.intermediate_size);
+    const bool is_gated = config.blocks.feed_forward == BlockForm::FeedForward::kSwiglu;
+    mlp.forward +=
+        (is_gated ? 6 : 4) * static_cast<double>(config.hidden_size * config.intermediate_size);
   }
   if (trains) mlp.backward = 2 * mlp.forward;
   std::vector<FlopsPart> parts = {projections};

@@ -28,7 +28,8 @@ Tensor AlignObjective::accumulate(const Batch& batch, double weight) {
         mean_squared_error(output, expected, weight / static_cast<double>(layers));
     output.backward(error.gradient);
     parts = parts.defined() ? parts + error.parts : error.parts;
-    if (i + 1 < layers) h = teacher_->layer(i)->finish(sum, expected);  // else nobody reads it
+    if (i + 1 == layers) break;  // nobody reads what follows
+    h = teacher_->layer(i)->finish(sum, expected, context);
   }
   return parts.sum() / static_cast<double>(layers);
 }

@@ -32,7 +32,7 @@ std::vector<double> masses_of_row(CausalLm& teacher, const ScoredRow& row,
     auto& mixer = dynamic_cast<AttentionMixer&>(block->mixer());
     const auto heads = mixer.heads(input, context);
     masses.push_back(lazy_mass(heads.q, heads.k, config));
-    h = block->finish(sum, mixer.forward(input, context));
+    h = block->finish(sum, mixer.forward(input, context), context);
   }
   return masses;
 }

@@ -1,9 +1,11 @@
-// One pre-norm decoder block: h += mixer(norm(h)); h += mlp(norm(h)).
+// One pre-norm decoder block: h += mixer(norm(h)); h += mlp(norm(h)). What stands in the place of
+// the MLP, or that nothing does, config.blocks says.
 #pragma once
 
 #include <torch/nn/module.h>
 #include <torch/nn/pimpl.h>
 
+#include "model/channel_mix.h"
 #include "model/linear.h"
 #include "model/mixers/token_mixer.h"
 #include "model/norm.h"
@@ -38,16 +40,17 @@ class BlockImpl : public torch::nn::Module {
   void step(const Tensor& h, const TokenRows& rows, LayerMemory& memory);
 
   /// The mixer's input beside the sum h that it is the norm of, and what comes after the mixer's
-  /// output: forward is finish(h, mixer(input)) with [h, input] = mixer_input(x).
+  /// output: forward is finish(h, mixer(input), context) with [h, input] = mixer_input(x).
   SumAndNorm mixer_input(const Residual& x);
-  Residual finish(const Tensor& h, const Tensor& mixer_output);  // both [B, T, D]
+  Residual finish(const Tensor& h, const Tensor& mixer_output, const Context& context);
 
   TokenMixer& mixer() { return *mixer_; }
 
  private:
   RmsNorm input_norm_{nullptr}, post_attention_norm_{nullptr};
   std::shared_ptr<TokenMixer> mixer_;
-  Mlp mlp_{nullptr};
+  Mlp mlp_{nullptr};  // one of the two, or neither
+  ChannelMix channel_mix_{nullptr};
 };
 TORCH_MODULE(Block);
 

@@ -6,6 +6,7 @@
 
 #include "model/checkpointing.h"
 #include "model/mixers/mixer_kind.h"
+#include "model/parameter_memory.h"
 #include "model/rope.h"
 #include "ops/attention.h"
 #include "ops/embedding.h"
@@ -50,6 +51,7 @@ void announce_backward(const Residual& h, int64_t layer, WeightKeeper& keeper) {
 
 CausalLmImpl::CausalLmImpl(ModelConfig config, bool random_weights)
     : config_(std::move(config)), frequencies_(model_rope_frequencies(config_)) {
+  check_parameters_fit(config_, random_weights);
   const auto model = add_group(*this, "model");
   embedding_ =
       add_group(*model, "embed_tokens")
@@ -58,7 +60,12 @@ CausalLmImpl::CausalLmImpl(ModelConfig config, bool random_weights)
   for (int64_t i = 0; i < std::ssize(config_.mixer_types); ++i) {
     layers_.push_back(layers->register_module(std::to_string(i), Block(config_, i)));
   }
-  norm_ = model->register_module("norm", RmsNorm(config_.hidden_size, config_.rms_norm_eps));
+  const auto norm = [&](const char* name) {
+    return model->register_module(
+        name, RmsNorm(config_.hidden_size, config_.rms_norm_eps, config_.blocks.has_layer_norms));
+  };
+  norm_ = norm("norm");
+  if (config_.blocks.has_embedding_norm) embedding_norm_ = norm("embed_norm");
   if (!config_.tie_word_embeddings) {
     lm_head_ = register_module("lm_head", Linear(config_.hidden_size, config_.vocab_size, false));
   }
@@ -137,7 +144,8 @@ void CausalLmImpl::begin_inference() {
 
 Tensor CausalLmImpl::embed(const Tensor& ids) {
   if (keeper_) keeper_->before_forward();
-  return embedding(embedding_, ids).to(plan_.type);
+  const Tensor h = embedding(embedding_, ids).to(plan_.type);
+  return embedding_norm_ ? embedding_norm_(h) : h;
 }
 
 void CausalLmImpl::split_rows(RowPartsPointer parts) {

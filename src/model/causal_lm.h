@@ -167,8 +167,8 @@ class CausalLmImpl : public torch::nn::Module {
   Weight embedding_;                     // model.embed_tokens.weight [V, D]
   std::vector<Tensor> copied_, copies_;  // parameters and, at the same places, their copies
   std::vector<Block> layers_;
-  RmsNorm norm_{nullptr};
-  Linear lm_head_{nullptr};  // empty when tied
+  RmsNorm norm_{nullptr}, embedding_norm_{nullptr};  // the last; the first, of few models
+  Linear lm_head_{nullptr};                          // empty when tied
   std::shared_ptr<WeightKeeper> keeper_;
   RowPartsPointer row_;
 };

@@ -239,12 +239,15 @@ void check_model_config(const ModelConfig& config, const std::string& place) {
   }
 }
 
-ModelConfig parse_model_config(const Json& json, const std::string& place) {
-  if (const auto published = read_published_config(json, place)) {
+ModelConfig parse_model_config(const Json& json, const std::string& place,
+                               const std::vector<std::string>& tensors) {
+  if (const auto published = read_published_config(json, place, tensors)) {
     ModelConfig config = parse_model_config(published->keys, published->place);
     config.architecture = published->architecture;
     config.turned_size = published->turned_size;
     config.has_float_norms = published->has_float_norms;
+    config.blocks = published->blocks;
+    if (config.blocks.feed_forward == BlockForm::FeedForward::kNone) config.intermediate_size = 0;
     return config;
   }
   const ConfigKeys keys(json, place);

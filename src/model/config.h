@@ -27,7 +27,13 @@ enum class Architecture {
   kQwen35,
   kGatedDeltaNet,
   kKda,
-  kKimiLinear
+  kKimiLinear,
+  kRadlads,
+  kRwkv7,
+  kMamba2,
+  kLlamba,
+  kMambaInLlama,
+  kJetNemotron
 };
 
 /// Whether it is a Transformer, which a conversion may begin with.
@@ -84,6 +90,14 @@ class MixerConfigs {
   std::map<std::type_index, std::any> by_type_;
 };
 
+/// How a layer's block is made where it is not a Transformer's: two RMSNorms, a mixer and an MLP.
+/// Only hybrids of other projects have such.
+struct BlockForm {
+  enum class FeedForward { kSwiglu, kChannelMix, kNone } feed_forward = FeedForward::kSwiglu;
+  bool has_layer_norms = false;     // for RMSNorms: with bias, and without the mean
+  bool has_embedding_norm = false;  // one more in front of the first layer
+};
+
 /// Everything the model's forward needs; sizes in the paper's letters: D hidden_size, L
 /// num_hidden_layers, H num_attention_heads, G num_key_value_heads, d head_dim, V vocab_size.
 struct ModelConfig {
@@ -110,6 +124,7 @@ struct ModelConfig {
   // Hybrids of other projects only.
   int64_t turned_size = 0;       // of a head of attention, what RoPE turns; 0: all of it
   bool has_float_norms = false;  // norms' weights are float32, whatever type the others have
+  BlockForm blocks;
 
   /// The keys of config.json but for the architecture's name and the mixers' own.
   template <class Visitor>
@@ -168,7 +183,9 @@ void check_is_written(const ModelConfig& config, const std::string& place);
 /// Reads config.json (rope_theta or rope_parameters, torch_dtype or dtype). Throws Error naming
 /// key, expected, found for an unknown architecture, a missing or impossible size, heads that do
 /// not divide, an unsupported value, and, in a HypeNet's, a key that nobody knows.
-ModelConfig parse_model_config(const Json& json, const std::string& place);
+/// `tensors` are the folder's names: some published variants differ in these alone.
+ModelConfig parse_model_config(const Json& json, const std::string& place,
+                               const std::vector<std::string>& tensors = {});
 
 /// config.json of this model in the published keys of its architecture; transformers reads it back
 /// where it knows the architecture. Throws Error as check_is_written.

@@ -40,6 +40,18 @@ std::string_view architecture_name(Architecture architecture) {
       return "KDA";
     case Architecture::kKimiLinear:
       return "Kimi Linear";
+    case Architecture::kRadlads:
+      return "RADLADS RWKV-7";
+    case Architecture::kRwkv7:
+      return "RWKV-7";
+    case Architecture::kMamba2:
+      return "Mamba-2";
+    case Architecture::kLlamba:
+      return "Llamba";
+    case Architecture::kMambaInLlama:
+      return "Mamba in the Llama";
+    case Architecture::kJetNemotron:
+      return "Jet-Nemotron";
   }
   throw Error("config: unknown architecture");
 }

@@ -4,6 +4,7 @@
 
 #include <c10/util/accumulate.h>
 
+#include "model/channel_mix.h"
 #include "model/mixers/mixer_kind.h"
 
 namespace hypenet {
@@ -25,6 +26,15 @@ std::vector<int64_t> rows_of(const LayerMemory& layer, const PlaceInMemory& plac
 
 /// All of a tensor, a view.
 Tensor bytes_of(const Tensor& x) { return x.flatten().view(torch::kUInt8); }
+
+/// What a layer of this kind remembers of a sequence, and its block beside the mixer.
+std::vector<StatePart> parts_of(const MixerKind& kind, const ModelConfig& config) {
+  std::vector<StatePart> parts = kind.parts(config);
+  if (config.blocks.feed_forward == BlockForm::FeedForward::kChannelMix) {
+    parts.push_back(channel_mix_part(config));
+  }
+  return parts;
+}
 
 int64_t layers_in_pages(const ModelConfig& config) {
   return std::ranges::count_if(config.mixer_types,
@@ -130,7 +140,7 @@ int64_t DecodeState::bytes() const {
 RecurrentStates new_states(const MixerKind& kind, const ModelConfig& config, int64_t slots,
                            const torch::TensorOptions& options) {
   RecurrentStates states;
-  for (const StatePart& part : kind.parts(config)) {
+  for (const StatePart& part : parts_of(kind, config)) {
     std::vector<int64_t> shape = {slots};
     shape.insert(shape.end(), part.shape.begin(), part.shape.end());
     states.parts.push_back(torch::zeros(shape, options));
@@ -142,7 +152,7 @@ int64_t slot_bytes(const ModelConfig& config, const MemoryTypes& types) {
   int64_t elements = 0;
   for (const MixerKind* kind : config.mixer_types) {
     if (!kind->is_recurrent) continue;
-    for (const StatePart& part : kind->parts(config)) {
+    for (const StatePart& part : parts_of(*kind, config)) {
       elements += c10::multiply_integers(part.shape);
     }
   }

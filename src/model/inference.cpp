@@ -64,19 +64,17 @@ Tensor CausalLmImpl::step(const Tensor& ids, TokenRows rows, DecodeState& state)
   }
   // step_inputs has parted this step from the one before, and no layer writes another's memory.
   const SettledStream settled;
-  for (size_t i = 0; i < layers_.size(); ++i) layers_[i]->step(inputs.h, rows, state.layers[i]);
-  return inputs.h;
+  const Tensor h = embedding_norm_ ? embedding_norm_(inputs.h) : inputs.h;
+  for (size_t i = 0; i < layers_.size(); ++i) layers_[i]->step(h, rows, state.layers[i]);
+  return h;
 }
 
 Tensor CausalLmImpl::step_logits(const Tensor& residual) {
   const torch::NoGradGuard no_grad;
   const LinearWeights head{this->head()};
-  return linear_step({.x = residual,
-                      .norm_weight = norm_->weight,
-                      .eps = norm_->eps(),
-                      .layers = {&head, 1},
-                      .has_float_output = true})
-      .front();
+  LinearStepInput input = Normed{residual, norm_}.input();
+  input.layers = {&head, 1}, input.has_float_output = true;
+  return linear_step(input).front();
 }
 
 }  // namespace hypenet

@@ -33,10 +33,9 @@ std::vector<Tensor> project(const Tensor& x, std::span<const Linear> layers) {
 
 std::vector<Tensor> project_step(const Normed& x, std::span<const Linear> layers) {
   const std::vector<LinearWeights> weights = weights_of(layers);
-  return in_places(
-      layers,
-      linear_step(
-          {.x = x.h, .norm_weight = x.norm->weight, .eps = x.norm->eps(), .layers = weights}));
+  LinearStepInput input = x.input();
+  input.layers = weights;
+  return in_places(layers, linear_step(input));
 }
 
 Tensor apply_step(const Tensor& x, const Linear& layer) {

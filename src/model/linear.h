@@ -40,6 +40,12 @@ struct Normed {
   RmsNorm norm;
 
   Tensor value() const { return norm->forward(h); }
+
+  /// What the kernels read: h and the norm, or what a norm of another kind made of h.
+  LinearStepInput input() const {
+    if (norm->bias.defined()) return {.x = value()};
+    return {.x = h, .norm_weight = norm->weight, .eps = norm->eps()};
+  }
 };
 
 /// What a part of a block adds to the residual in an inference step: projection(norm(x [N, in]) *

@@ -18,7 +18,7 @@ std::string first_nonfinite_layer(CausalLm& model, const Tensor& ids) {
     const auto [sum, input] = block->mixer_input(h);
     const Tensor mixed = block->mixer().forward(input, context);
     look(mixed, concat("layer ", i, " mixer"));
-    h = block->finish(sum, mixed);
+    h = block->finish(sum, mixed, context);
     look(h.sum(), concat("layer ", i, " mlp"));
   }
   look(model->finish(h), "final norm");

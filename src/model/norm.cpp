@@ -3,14 +3,23 @@
 
 namespace hypenet {
 
-RmsNormImpl::RmsNormImpl(int64_t size, double eps) : eps_(eps) {
+RmsNormImpl::RmsNormImpl(int64_t size, double eps, bool is_layer_norm) : eps_(eps) {
   weight = register_parameter("weight", torch::ones({size}));
+  if (is_layer_norm) bias = register_parameter("bias", torch::zeros({size}));
 }
 
-Tensor RmsNormImpl::forward(const Tensor& x) const { return rms_norm(x, weight, eps_); }
+Tensor RmsNormImpl::forward(const Tensor& x) const {
+  if (!bias.defined()) return rms_norm(x, weight, eps_);
+  const torch::ScalarType type = x.scalar_type();
+  return torch::layer_norm(x, {x.size(-1)}, weight.to(type), bias.to(type), eps_);
+}
 
 SumAndNorm RmsNormImpl::add(const Residual& x) const {
   if (!x.pending.defined()) return {x.stream, forward(x.stream)};
+  if (bias.defined()) {
+    const Tensor sum = x.sum();
+    return {sum, forward(sum)};
+  }
   return add_rms_norm(x.stream, x.pending, weight, eps_);
 }
 

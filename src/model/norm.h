@@ -1,4 +1,5 @@
-// The RMSNorm module: a weight and an epsilon around the ops that normalise.
+// The RMSNorm module: a weight and an epsilon around the ops that normalise. With a bias it is
+// LayerNorm: the mean goes first.
 #pragma once
 
 #include <torch/nn/module.h>
@@ -24,10 +25,11 @@ struct Residual {
 
 class RmsNormImpl : public torch::nn::Module {
  public:
-  RmsNormImpl(int64_t size, double eps);
+  RmsNormImpl(int64_t size, double eps, bool is_layer_norm = false);
   Tensor forward(const Tensor& x) const;  // over the last dimension
 
-  /// The norm together with what stands beside it; each is one pass on a GPU.
+  /// The norm together with what stands beside it; each is one pass on a GPU. A LayerNorm has the
+  /// first alone.
   SumAndNorm add(const Residual& x) const;                          // x's sum, and its norm
   Tensor gated(const Tensor& x, const Tensor& gate) const;          // norm(x) * sigmoid(gate)
   Tensor silu_gated(const Tensor& x, const Tensor& gate) const;     // norm(x) * silu(gate)
@@ -36,6 +38,7 @@ class RmsNormImpl : public torch::nn::Module {
   double eps() const { return eps_; }
 
   Tensor weight;  // [size], ones at first
+  Tensor bias;    // [size] of a LayerNorm, or undefined
 
  private:
   double eps_;

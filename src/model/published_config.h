@@ -1,10 +1,10 @@
-// Hybrids with the delta rule that other projects publish, in HypeNet's keys: Qwen3-Next and
-// Qwen3.5 (their dense text models), flash-linear-attention's gated_deltanet and kda, and Kimi
-// Linear without what is not built: mixtures of experts and latent attention, refused by name.
+// Recurrent models and hybrids that other projects publish, in HypeNet's keys (docs/formats.md has
+// the list). What is not built is refused by name.
 #pragma once
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "model/config.h"
 
@@ -17,10 +17,13 @@ struct PublishedConfig {
   // As in ModelConfig.
   int64_t turned_size = 0;
   bool has_float_norms = false;
+  BlockForm blocks = {};
 };
 
-/// nullopt for other architectures. Keys that no forward needs are passed over. Throws Error naming
+/// nullopt for other architectures. Keys that no forward needs are passed over. `tensors` are the
+/// folder's names, where they are known: some variants differ in these alone. Throws Error naming
 /// key, expected, found for a missing or impossible size and for what is not built.
-std::optional<PublishedConfig> read_published_config(const Json& json, const std::string& place);
+std::optional<PublishedConfig> read_published_config(const Json& json, const std::string& place,
+                                                     const std::vector<std::string>& tensors);
 
 }  // namespace hypenet

@@ -18,10 +18,10 @@ struct LinearStepInput {
   Tensor norm_weight = {};  // [K]: x is rms-normed first; undefined: not
   double eps = 1e-6;        // of the norm
   Tensor gate = {};         // [N, K]: then multiplied by sigmoid(gate); undefined: not
-  std::span<const LinearWeights> layers;  // 1 to 6 products of the same x, [out, K]
-  bool is_swiglu = false;                 // of two layers: one output, silu(first) * second
-  Tensor residual = {};                   // [N, out]: of one layer: y is added to it in place
-  bool has_float_output = false;          // float32 outputs whatever x's type: the head
+  std::span<const LinearWeights> layers = {};  // 1 to 6 products of the same x, [out, K]
+  bool is_swiglu = false;                      // of two layers: one output, silu(first) * second
+  Tensor residual = {};                        // [N, out]: of one layer: y is added to it in place
+  bool has_float_output = false;               // float32 outputs whatever x's type: the head
 };
 
 /// The outputs [N, out] of the layers in x's type (empty with a residual, one with SwiGLU). x is

@@ -6,10 +6,12 @@
 #include <string_view>
 #include <utility>
 
+#include "store/recurrent_names.h"
+
 namespace hypenet {
 namespace {
 
-using Parts = std::vector<std::pair<std::string, StoredPart>>;
+using Parts = NamedParts;
 
 constexpr std::string_view kMixer = ".self_attn.";
 
@@ -125,10 +127,6 @@ class QwenNames {
   int64_t group_, group_values_;             // value heads of a key head, their rows
 };
 
-struct Renamed {
-  std::string_view theirs, ours;
-};
-
 constexpr Renamed kFlaNames[] = {
     {"model.embeddings.", "model.embed_tokens."}, {".attn_norm.", ".input_layernorm."},
     {".mlp_norm.", ".post_attention_layernorm."}, {".attn.f_proj.0.", ".attn.f_a_proj."},
@@ -137,16 +135,6 @@ constexpr Renamed kFlaNames[] = {
 
 // As transformers saves dense layers too; published ones are called mlp.
 constexpr Renamed kKimiNames[] = {{".block_sparse_moe.", ".mlp."}};
-
-/// All that are in the name, one after the other.
-Parts renamed(std::string name, std::span<const Renamed> rows) {
-  for (const auto& [theirs, ours] : rows) {
-    if (const size_t at = name.find(theirs); at != name.npos) {
-      name.replace(at, theirs.size(), ours);
-    }
-  }
-  return {{name, {}}};
-}
 
 bool is_of_another_part(const std::string& name) {
   return name.starts_with("mtp.") || name.starts_with("model.visual.");
@@ -188,13 +176,14 @@ std::map<std::string, StoredPart> stored_parts(const Json& config,
   const std::string architecture = architecture_of(config);
   const bool is_qwen = architecture.starts_with("Qwen3Next") || architecture.starts_with("Qwen3_5");
   const QwenNames qwen(text_config(config));
+  const RecurrentNames recurrent(config, architecture, names);
   const auto parts_of = [&](const std::string& stored) -> Parts {
     if (is_qwen) return is_of_another_part(stored) ? Parts() : qwen.parts_of(stored);
     const bool is_fla =
         architecture == "GatedDeltaNetForCausalLM" || architecture == "KDAForCausalLM";
-    if (is_fla) return renamed(stored, kFlaNames);
-    if (architecture == "KimiLinearForCausalLM") return renamed(stored, kKimiNames);
-    return {{stored, {}}};
+    if (is_fla) return {{renamed(stored, kFlaNames), {}}};
+    if (architecture == "KimiLinearForCausalLM") return {{renamed(stored, kKimiNames), {}}};
+    return recurrent.parts_of(stored).value_or(Parts{{stored, {}}});
   };
   std::map<std::string, StoredPart> found;
   for (const std::string& stored : names) {
@@ -228,6 +217,11 @@ Tensor take_part(const Tensor& stored, const StoredPart& part, const std::string
         " rows, heads of ", size, " and of them ", turned, " with RoPE");
     taken = taken.unflatten(0, {-1, size}).index_select(1, turning_order(size, turned));
     taken = taken.flatten(0, 1);
+  }
+  if (part.is_transposed) {
+    HYPENET_CHECK(stored.dim() == 2, place, ": tensor ", part.name,
+                  ": expected a matrix, found shape ", stored.sizes());
+    taken = taken.t().contiguous();
   }
   if (part.is_offset) taken = taken.to(torch::kFloat32) + 1;
   return part.shape.empty() || taken.numel() == 0 ? taken : taken.reshape(part.shape);

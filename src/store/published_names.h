@@ -1,5 +1,6 @@
 // Folders of other projects, under the names and in the order of rows that the model's parameters
-// have: Qwen3-Next and Qwen3.5, and flash-linear-attention's.
+// have: Qwen3-Next and Qwen3.5, and flash-linear-attention's; those of RWKV-7 and Mamba-2 are in
+// store/recurrent_names.h.
 #pragma once
 
 #include <torch/types.h>
@@ -30,6 +31,7 @@ struct StoredPart {
   int64_t head_size = 0, turned_size = 0;
 
   bool is_offset = false;           // a norm's weight less 1: float32 with the 1
+  bool is_transposed = false;       // a matrix, the other way round
   std::vector<int64_t> shape = {};  // of the parameter; empty: the stored one
 };
 

@@ -55,7 +55,7 @@ TEST(AlignObjective, is_the_mean_over_layers_of_the_mixers_squared_error) {
     const Tensor y = teacher->layer(i)->mixer().forward(x, context);
     const Tensor term = (twins->layer(i)->mixer().forward(x, context) - y).pow(2).mean() / 3;
     plain = plain.defined() ? plain + term : term;
-    h = teacher->layer(i)->finish(sum, y);
+    h = teacher->layer(i)->finish(sum, y, context);
   }
   EXPECT_NEAR(loss, plain.item<double>(), 1e-6);
   std::vector<Tensor> parameters;

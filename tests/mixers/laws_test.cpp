@@ -309,7 +309,7 @@ TEST_P(Laws, layers_walked_one_by_one_are_the_forward) {
   for (int64_t i = 0; i < model_->config().num_hidden_layers; ++i) {
     Block& block = model_->layer(i);
     const auto [sum, input] = block->mixer_input(h);
-    h = block->finish(sum, block->mixer().forward(input, context));
+    h = block->finish(sum, block->mixer().forward(input, context), context);
   }
   EXPECT_TRUE(torch::equal(model_->logits(model_->finish(h)), model_(ids)));
 }

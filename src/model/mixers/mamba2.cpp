@@ -12,7 +12,6 @@
 namespace hypenet {
 namespace {
 
-constexpr double kNormEps = 1e-5;  // of the output norm
 // Of the fastest heads, of 10 nats a token, a float32 sum over more would have lost digits.
 constexpr int64_t kChunk = 64;
 
@@ -28,7 +27,12 @@ void check_config(const ModelConfig& config, const std::string& place) {
   const auto& mamba = config.mixers.of<Mamba2Config>();
   check_divides(place, "mamba2_num_heads", mamba.num_heads, "mamba2_num_key_value_heads",
                 mamba.num_key_value_heads);
+  check_divides(place, "mamba2_num_heads", mamba.num_heads, "mamba2_num_x_heads", mamba.x_heads());
+  check_divides(place, "mamba2_num_heads", mamba.num_heads, "mamba2_num_c_heads", mamba.c_heads());
+  check_divides(place, "mamba2_num_heads", mamba.num_heads, "mamba2_norm_groups",
+                mamba.norm_groups.value_or(1));
   check_size(place, "mamba2_head_dim", mamba.head_dim);
+  check_size(place, "mamba2_state_size", mamba.N());
   check_size(place, "mamba2_conv_kernel", mamba.conv_kernel);
   HYPENET_CHECK(mamba.conv_init == "random" || mamba.conv_init == "identity", place,
                 ": mamba2_conv_init: expected \"random\" or \"identity\", found \"",
@@ -36,7 +40,9 @@ void check_config(const ModelConfig& config, const std::string& place) {
   HYPENET_CHECK(!mamba.hidden_act || mamba.hidden_act == "silu", place,
                 ": mamba2_hidden_act: expected null or \"silu\", found \"",
                 mamba.hidden_act.value_or(""), "\"");
-  if (mamba.use_rope) check_rotated(config, place, "mamba2_head_dim", mamba.head_dim);
+  HYPENET_CHECK(mamba.norm_eps >= 0 && mamba.norm_eps <= 1, place,
+                ": mamba2_norm_eps: expected 0 to 1, found ", mamba.norm_eps);
+  if (mamba.use_rope) check_rotated(config, place, "mamba2_head_dim", mamba.N());
 }
 
 std::shared_ptr<TokenMixer> make_mamba2(const ModelConfig& config, int64_t /*layer*/) {
@@ -45,7 +51,7 @@ std::shared_ptr<TokenMixer> make_mamba2(const ModelConfig& config, int64_t /*lay
 
 std::vector<StatePart> parts_of(const ModelConfig& config) {
   const auto& mamba = config.mixers.of<Mamba2Config>();
-  return {{"state", {mamba.num_heads, mamba.head_dim, mamba.head_dim}},
+  return {{"state", {mamba.num_heads, mamba.N(), mamba.head_dim}},
           {"conv1d", {mamba.channels(), mamba.conv_kernel - 1}}};
 }
 
@@ -53,16 +59,17 @@ bool has_step_kernels(const ModelConfig& /*config*/) { return false; }
 
 int64_t rope_size(const ModelConfig& config) {
   const auto& mamba = config.mixers.of<Mamba2Config>();
-  return mamba.use_rope ? mamba.head_dim : 0;
+  return mamba.use_rope ? mamba.N() : 0;
 }
 
 /// As lightning attention's, and the convolution.
 MixerWork work_of(const ModelConfig& config, double context) {
   const auto& mamba = config.mixers.of<Mamba2Config>();
   const auto D = static_cast<double>(config.hidden_size), d = static_cast<double>(mamba.head_dim);
-  const auto H = static_cast<double>(mamba.num_heads);
+  const auto H = static_cast<double>(mamba.num_heads), N = static_cast<double>(mamba.N());
   const auto rows = static_cast<double>(mamba.inner() + mamba.channels() + mamba.num_heads);
-  const double unit = H * (std::min<double>(static_cast<double>(kChunk), context) * d + d * d);
+  const double C = std::min<double>(static_cast<double>(kChunk), context);
+  const double unit = H * (C * (N + d) / 2 + N * d);
   const double taps = 2 * static_cast<double>(mamba.conv_kernel * mamba.channels());
   return {.input_weights = D * rows,
           .output_weights = D * H * d,
@@ -90,14 +97,16 @@ Mamba2Mixer::Mamba2Mixer(const ModelConfig& config) : config_(config.mixers.of<M
       register_module("in_proj", Linear(D, wide + config_.channels() + H, config.attention_bias));
   out_proj_ = register_module("out_proj", Linear(wide, D, config.attention_output_bias));
   conv1d_ = register_module(
-      "conv1d", ShortConvolution(config_.channels(), config_.conv_kernel, /*has_bias=*/true));
+      "conv1d", ShortConvolution(config_.channels(), config_.conv_kernel, config_.use_conv_bias));
   if (config_.use_qk_norm) {
-    q_norm_ = register_module("q_norm", RmsNorm(config_.head_dim, config.rms_norm_eps));
-    k_norm_ = register_module("k_norm", RmsNorm(config_.head_dim, config.rms_norm_eps));
+    q_norm_ = register_module("q_norm", RmsNorm(config_.N(), config.rms_norm_eps));
+    k_norm_ = register_module("k_norm", RmsNorm(config_.N(), config.rms_norm_eps));
   }
-  norm_ = register_module("norm", RmsNorm(wide, kNormEps));
-  A_log_ = register_parameter("A_log", torch::zeros({H}));
-  dt_bias_ = register_parameter("dt_bias", torch::zeros({H}));
+  if (!config_.is_discrete) {
+    norm_ = register_module("norm", RmsNorm(wide, config_.norm_eps));
+    A_log_ = register_parameter("A_log", torch::zeros({H}));
+    dt_bias_ = register_parameter("dt_bias", torch::zeros({H}));
+  }
   D_ = register_parameter("D", torch::zeros({H}));
   if (config_.use_z_bias) z_bias_ = register_parameter("z_bias", torch::zeros({wide}));
 }
@@ -109,10 +118,12 @@ void Mamba2Mixer::draw_own_parameters() {
     conv1d_->weight.zero_().select(2, config_.conv_kernel - 1).fill_(1);
   } else {
     conv1d_->weight.uniform_(-bound, bound);
-    conv1d_->bias.uniform_(-bound, bound);
+    if (conv1d_->bias.defined()) conv1d_->bias.uniform_(-bound, bound);
   }
-  A_log_.copy_(new_log_rates(A_log_.sizes(), kLeastMamba2Rate));
-  dt_bias_.copy_(inverse_softplus(new_time_steps(dt_bias_.sizes())));
+  if (!config_.is_discrete) {
+    A_log_.copy_(new_log_rates(A_log_.sizes(), kLeastMamba2Rate));
+    dt_bias_.copy_(inverse_softplus(new_time_steps(dt_bias_.sizes())));
+  }
   D_.fill_(is_identity ? 0 : 1);
   if (z_bias_.defined()) z_bias_.fill_(kOpenSilu);
 }
@@ -145,14 +156,15 @@ Tensor Mamba2Mixer::prefill(const Tensor& x, const Context& context, const Prefi
                                                .k = inputs[2],
                                                .v = inputs[0],
                                                .decay = inputs[3],
-                                               .beta = inputs[4],
+                                               .beta = inputs.size() > 4 ? inputs[4] : Tensor(),
                                                .state = state,
                                                .chunk = kChunk});
     state.copy_(found.state);
     return found.output;
   };
-  const Tensor o =
-      along_sequence(prefix, {tokens.v, tokens.q, tokens.k, tokens.decay, tokens.beta}, mix);
+  std::vector<Tensor> inputs = {tokens.v, tokens.q, tokens.k, tokens.decay};
+  if (tokens.beta.defined()) inputs.push_back(tokens.beta);
+  const Tensor o = along_sequence(prefix, inputs, mix);
   return out_proj_(gated(with_skip(o, tokens.v).flatten(2), in.z));
 }
 
@@ -169,32 +181,41 @@ StepOutput Mamba2Mixer::step(const Normed& x, const TokenRows& rows, LayerMemory
 }
 
 Mamba2Mixer::Brought Mamba2Mixer::parts_of(const Tensor& projected) const {
-  const std::vector<Tensor> parts =
-      projected.split_with_sizes({config_.inner(), config_.channels(), config_.num_heads}, -1);
-  return {parts[0], parts[1], parts[2]};
+  const int64_t wide = config_.inner(), channels = config_.channels(), H = config_.num_heads;
+  if (config_.is_discrete) {
+    const auto parts = projected.split_with_sizes({channels, wide, H}, -1);
+    return {.z = parts[1], .channels = parts[0], .dt = parts[2]};
+  }
+  const auto parts = projected.split_with_sizes({wide, channels, H}, -1);
+  return {.z = parts[0], .channels = parts[1], .dt = parts[2]};
 }
 
 Tensor Mamba2Mixer::activated(const Tensor& convolved) const {
-  const Tensor y = convolved + conv1d_->bias.to(convolved.scalar_type());
+  const Tensor& bias = conv1d_->bias;
+  const Tensor y = bias.defined() ? convolved + bias.to(convolved.scalar_type()) : convolved;
   return config_.hidden_act ? sigmoid_gate(y, y) : y;
 }
 
 Recurrence Mamba2Mixer::recurrence_of(const Tensor& channels, const Tensor& dt,
                                       const RopeAngles& angles) {
   const int64_t H = config_.num_heads, G = config_.num_key_value_heads;
-  const std::vector<Tensor> xBC =
-      channels.split_with_sizes({config_.narrow(), config_.narrow(), config_.inner()}, -1);
+  const std::vector<Tensor> xBC = channels.split_with_sizes(config_.xBC(), -1);
   const auto heads = [&](const Tensor& x, int64_t count, const RmsNorm& norm) {
     return norm_and_rotate(split_heads(x, count), norm, config_.use_rope, angles);
   };
-  const Tensor steps = decay_gate(dt, torch::zeros_like(A_log_), dt_bias_);  // [B, T, H]
-  return {.q = heads(xBC[2], H, q_norm_),
-          .k = repeat_heads(heads(xBC[1], G, k_norm_), H),
-          .v = repeat_heads(split_heads(xBC[0], G), H),
-          .decay = steps * A_log_.to(steps.scalar_type()).exp(),
-          .beta = steps,
-          .chunk = kChunk,
-          .needs_state = false};
+  const Tensor none = torch::zeros({H}, D_.options());
+  const Tensor steps =  // [B, T, H]
+      decay_gate(dt, none, config_.is_discrete ? none : dt_bias_);
+  Recurrence tokens = {.q = repeat_heads(heads(xBC[2], config_.c_heads(), q_norm_), H),
+                       .k = repeat_heads(heads(xBC[1], G, k_norm_), H),
+                       .v = repeat_heads(split_heads(xBC[0], config_.x_heads()), H),
+                       .decay = steps,
+                       .chunk = kChunk,
+                       .needs_state = false};
+  if (config_.is_discrete) return tokens;
+  tokens.decay = steps * A_log_.to(steps.scalar_type()).exp();
+  tokens.beta = steps;
+  return tokens;
 }
 
 Tensor Mamba2Mixer::with_skip(const Tensor& o, const Tensor& x) const {
@@ -203,9 +224,11 @@ Tensor Mamba2Mixer::with_skip(const Tensor& o, const Tensor& x) const {
 
 Tensor Mamba2Mixer::gated(const Tensor& y, const Tensor& z) const {
   const Tensor gate = z_bias_.defined() ? z + z_bias_.to(z.scalar_type()) : z;
-  const Tensor ones = torch::ones({config_.head_dim}, y.options());
-  const Tensor heads = split_heads(swiglu(gate, y), config_.num_heads);
-  const Tensor normed = rms_norm(heads, ones, kNormEps).flatten(-2);
+  if (config_.is_discrete) return swiglu(gate, y);
+  const Tensor groups =
+      split_heads(swiglu(gate, y), config_.norm_groups.value_or(config_.num_heads));
+  const Tensor ones = torch::ones({groups.size(-1)}, y.options());
+  const Tensor normed = rms_norm(groups, ones, config_.norm_eps).flatten(-2);
   return normed * norm_->weight.to(y.scalar_type());
 }
 

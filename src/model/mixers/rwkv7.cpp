@@ -1,21 +1,20 @@
-// Token shift is a short convolution of two taps, 1 and 0. Low-rank parts are published as plain
-// matrices that tokens are multiplied by from the left.
+// Low-rank parts are published as plain matrices that tokens are multiplied by from the left.
 #include "model/mixers/rwkv7.h"
 
 #include <cmath>
 
+#include "model/mixers/token_shift.h"
 #include "ops/form.h"
 #include "ops/gating.h"
 #include "ops/linear_step.h"
 #include "ops/norm.h"
 #include "ops/rwkv7_step.h"
-#include "ops/short_convolution.h"
 #include "ops/types.h"
 
 namespace hypenet {
 namespace {
 
-constexpr double kUnitEps = 1e-24;  // of a length squared
+constexpr size_t kShiftPart = 1;  // of what a layer remembers
 
 void read_config(const Json& keys, const std::string& place, ModelConfig& config) {
   auto& rwkv = config.mixers.of<Rwkv7Config>();
@@ -39,6 +38,8 @@ void check_config(const ModelConfig& config, const std::string& place) {
   HYPENET_CHECK(rwkv.group_norm_eps.value_or(1) > 0, place,
                 ": rwkv7_group_norm_eps: expected null or more than 0, found ",
                 rwkv.group_norm_eps.value_or(1));
+  HYPENET_CHECK(rwkv.unit_eps > 0, place, ": rwkv7_unit_eps: expected more than 0, found ",
+                rwkv.unit_eps);
   check_size(place, "rwkv7_lora_rank_value_residual_mix", rwkv.lora_rank_value_residual_mix);
   const MixerKind& first = *config.mixer_types.front();
   HYPENET_CHECK(
@@ -230,12 +231,7 @@ void Rwkv7Mixer::draw_own_parameters() {
 }
 
 Tensor Rwkv7Mixer::forward(const Tensor& x, const Context& context) {
-  Tensor previous;
-  if (config_.use_tokenshift) {
-    Tensor rows = context.to_rows(x);
-    if (context.valid.defined()) rows = rows * context.valid;
-    previous = context.from_rows(short_convolution(rows, shift(rows)));
-  }
+  const Tensor previous = config_.use_tokenshift ? token_shift(x, context) : Tensor();
   Brought in = bring(x, previous, *context.share);
   for (Tensor* y : {&in.r, &in.k, &in.v, &in.z_decay, &in.z_rate}) *y = context.to_rows(*y);
   const DplrRecurrence tokens = recurrence_of(in, context.angles, context.valid);
@@ -245,23 +241,12 @@ Tensor Rwkv7Mixer::forward(const Tensor& x, const Context& context) {
 
 Tensor Rwkv7Mixer::prefill(const Tensor& x, const Context& context, const Prefix& prefix,
                            LayerMemory& memory) {
-  const auto part = [&memory](size_t i, const Prefix& chunk) {
-    return std::get<RecurrentStates>(memory).parts[i].narrow(0, chunk.slot, 1);
-  };
   Tensor previous;
-  if (config_.use_tokenshift) {
-    const auto move = [this, part](const std::vector<Tensor>& inputs, const Prefix& chunk) {
-      const Tensor tail = part(shift_part(), chunk);
-      const Tensor y = short_convolution(inputs[0], shift(inputs[0]), tail);
-      advance_tail(tail, inputs[0]);
-      return y;
-    };
-    previous = along_sequence(prefix, {x}, move);
-  }
+  if (config_.use_tokenshift) previous = token_shift(x, prefix, memory, kShiftPart);
   const Brought in = bring(x, previous, *context.share);
   const DplrRecurrence tokens = recurrence_of(in, context.angles, {});
-  const auto mix = [part](const std::vector<Tensor>& inputs, const Prefix& chunk) {
-    const Tensor state = part(0, chunk);
+  const auto mix = [&memory](const std::vector<Tensor>& inputs, const Prefix& chunk) {
+    const Tensor state = std::get<RecurrentStates>(memory).parts[0].narrow(0, chunk.slot, 1);
     const RecurrenceOutput found = dplr_recurrence({.r = inputs[1],
                                                     .k = inputs[2],
                                                     .a = inputs[3],
@@ -281,9 +266,7 @@ StepOutput Rwkv7Mixer::step(const Normed& x, const TokenRows& rows, LayerMemory&
   const std::vector<Tensor>& parts = std::get<RecurrentStates>(memory).parts;
   const Tensor h = x.value();
   Tensor previous;
-  if (config_.use_tokenshift) {
-    previous = short_convolution_step(h, shift(h), parts[shift_part()], rows.slots);
-  }
+  if (config_.use_tokenshift) previous = token_shift(h, rows, memory, kShiftPart);
   const Brought in = bring(h, previous, *rows.share);
   Rwkv7StepInput input{.r = in.r,
                        .k = in.k,
@@ -297,7 +280,7 @@ StepOutput Rwkv7Mixer::step(const Normed& x, const TokenRows& rows, LayerMemory&
                        .bonus = r_k_,
                        .gate = in.gate,
                        .is_sigmoid_gate = config_.has_gate_matrix(),
-                       .unit_eps = kUnitEps,
+                       .unit_eps = config_.unit_eps,
                        .state = parts[0],
                        .slots = rows.slots};
   if (q_norm_) {
@@ -363,7 +346,7 @@ DplrRecurrence Rwkv7Mixer::recurrence_of(const Brought& in, const RopeAngles& an
   const Tensor rate = split_heads(sigmoid_up_to(1, with_start(in.z_rate, a0_)), H);
   Tensor k = repeat_heads(heads(in.k, G, k_norm_), H).to(type);
   Tensor v = repeat_heads(split_heads(in.v, in.v.size(-1) / config_.head_size), H);
-  Tensor kappa = l2_norm(config_.balance_state ? k : k * own(k_k_), kUnitEps);
+  Tensor kappa = l2_norm(config_.balance_state ? k : k * own(k_k_), config_.unit_eps);
   k = config_.balance_state ? k * (1 - (-decay).exp() + rate) : k * (1 + (rate - 1) * own(k_a_));
   if (valid.defined()) {
     const Tensor token = valid.unsqueeze(-1);  // [B, T, 1, 1]
@@ -386,12 +369,6 @@ Tensor Rwkv7Mixer::normed(const Tensor& o, const DplrRecurrence& tokens) const {
 
 Tensor Rwkv7Mixer::gated(const Tensor& y, const Tensor& gate) const {
   return gate_ ? sigmoid_gate(y, gate) : y * gate;
-}
-
-Tensor Rwkv7Mixer::shift(const Tensor& x) const {
-  const Tensor taps = torch::zeros({x.size(-1), 1, 2}, x.options());
-  taps.select(2, 0).fill_(1);
-  return taps;
 }
 
 }  // namespace hypenet

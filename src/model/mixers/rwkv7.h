@@ -26,6 +26,7 @@ struct Rwkv7Config {
   bool balance_state = false;  // keys shrink by what decay and rate leave
   bool groupnorm_att = true;   // else outputs are divided by sqrt(N)
   std::optional<double> group_norm_eps = {};  // N 1e-5
+  double unit_eps = 1e-24;                    // of kappa's length squared
   bool use_qk_norm = false, use_rope = true;
   bool use_tokenshift = false;  // inputs are mixed with those of the token before
   bool use_bonus = false;       // r_k: what a token itself adds to its output
@@ -43,6 +44,7 @@ struct Rwkv7Config {
     field("rwkv7_lora_rank_value_residual_mix", lora_rank_value_residual_mix);
     field("rwkv7_num_heads", num_heads);
     field("rwkv7_num_key_value_heads", num_key_value_heads);
+    field("rwkv7_unit_eps", unit_eps);
     field("rwkv7_use_bonus", use_bonus);
     field("rwkv7_use_qk_norm", use_qk_norm);
     field("rwkv7_use_rope", use_rope);
@@ -127,10 +129,6 @@ class Rwkv7Mixer : public TokenMixer {
   /// [.., H N] of what the recurrence gave, [.., H, N].
   Tensor normed(const Tensor& o, const DplrRecurrence& tokens) const;
   Tensor gated(const Tensor& y, const Tensor& gate) const;
-
-  /// The taps of a convolution that gives each channel's number of the token before.
-  Tensor shift(const Tensor& x) const;
-  size_t shift_part() const { return 1; }
 
   Rwkv7Config config_;
   bool is_first_;  // of the model's layers

@@ -2,6 +2,7 @@
 // that a program (a test) can link a table of its own.
 #include "model/mixers/attention.h"
 #include "model/mixers/gdn.h"
+#include "model/mixers/jet.h"
 #include "model/mixers/kda.h"
 #include "model/mixers/lightning.h"
 #include "model/mixers/mamba2.h"
@@ -15,7 +16,7 @@ namespace hypenet {
 std::span<const MixerKind* const> mixer_kinds() {
   static constexpr const MixerKind* kKinds[] = {&kAttentionMixer, &kLightningMixer, &kGdnMixer,
                                                 &kKdaMixer,       &kMamba2Mixer,    &kNhaMixer,
-                                                &kRwkv7Mixer,     &kSupraMixer};
+                                                &kRwkv7Mixer,     &kSupraMixer,     &kJetMixer};
   return kKinds;
 }
 
