@@ -10,6 +10,7 @@
 #include "bench/kernel_timing.h"
 #include "bench/read_bandwidth.h"
 #include "ops/attention.h"
+#include "ops/dplr.h"
 #include "ops/gating.h"
 #include "ops/lightning.h"
 #include "ops/linear.h"
@@ -118,6 +119,31 @@ void add_slot_attention(Cases& cases, const SlotHeads& heads, int64_t B, int64_t
         return {{random(H), random(H), random(G), random(G), random(G),
                  torch::rand({B, T, G, M}, floats) * 0.2},
                 [input](const Tensors& x) { return Tensors{slot_attention(input(x)).output}; },
+                [input](const Tensors& x) { return form_of(input(x)); }};
+      });
+}
+
+/// RWKV-7's recurrence.
+void add_dplr(Cases& cases, int64_t B, int64_t T) {
+  const int64_t C = 16, H = 32, d = 64;  // C tokens a chunk, of which products are fewest
+  B = cases.batch(B), T = cases.part(T);
+  const double tokens = product_of({B, T, H}), tensor = tokens * d * cases.element_bytes();
+  const double decay = tokens * d * 4, flops = tokens * (16 * C * d + 8 * d * d);
+  // Forward: r, k, a, b, v, the decay and o. Backward: the same with do for o, and six gradients.
+  cases.add_both(
+      "DPLR recurrence", fmt::format("{} x {}, H {}, d {}", B, T, H, d),
+      {flops, 6 * tensor + decay}, {3.2 * flops, 17 * tensor + 3 * decay},
+      [=, options = cases.options(), wide = cases.wide_options()]() -> DifferentiableCall {
+        const std::vector<int64_t> shape = {B, T, H, d};
+        const auto random = [&] { return torch::randn(shape, options); };
+        const Tensor keys = random(), kappa = keys / keys.norm(2, -1, true);
+        const auto input = [](const Tensors& x) {
+          return DplrRecurrence{
+              .r = x[0], .k = x[1], .a = x[2], .b = x[3], .v = x[4], .decay = x[5]};
+        };
+        return {{random(), random(), -kappa, kappa * torch::rand(shape, options), random(),
+                 torch::rand(shape, wide) * 0.6},
+                [input](const Tensors& x) { return Tensors{dplr_recurrence(input(x)).output}; },
                 [input](const Tensors& x) { return form_of(input(x)); }};
       });
 }
@@ -297,6 +323,7 @@ std::vector<KernelCase> kernel_cases(const KernelSizes& sizes) {
     for (const auto& [B, T] : shapes) add_slot_attention(cases, {16, 8, 128}, B, T);
     for (const auto& [B, T] : {Shape{32, 512}, {8, 4096}})
       add_slot_attention(cases, {9, 3, 64}, B, T);
+    for (const auto& [B, T] : shapes) add_dplr(cases, B, T);
   }
   add_step_cases(cases);
   for (const int64_t D : {2048, 576}) add_norms(cases, D);

@@ -10,6 +10,7 @@
 #include "ops/lightning_step.h"
 #include "ops/linear_step.h"
 #include "ops/rope.h"
+#include "ops/rwkv7_step.h"
 #include "ops/sampling.h"
 #include "ops/short_convolution.h"
 #include "ops/slot_step.h"
@@ -115,6 +116,39 @@ void add_slot_step(Cases& cases, int64_t B) {
             {6 * product_of({B, G, d, M}) + 4 * product_of({B, H, d, M + W}),
              4 * (4 * product_of({B, G, d, M}) + 2 * product_of({B, W, G, d}))},
             [sizes = InputSizes(cases), B] { return slot_step_call(sizes, B); });
+}
+
+KernelCall rwkv7_step_call(const InputSizes& cases, int64_t B, int64_t H, int64_t d) {
+  const auto random = [&] { return torch::randn({B, H * d}, cases.options()); };
+  const auto weight = [&] { return torch::rand({H * d}, cases.wide_options()); };
+  const RopeAngles angles =
+      rope_angles(torch::arange(B) + 5000, rope_frequencies(d, kRopeTheta));  // [B, d / 2]
+  const Rwkv7StepInput input{
+      .r = random(),
+      .k = random(),
+      .v = random(),
+      .angles = {angles.cos.to(cases.sizes.device), angles.sin.to(cases.sizes.device)},
+      .z_decay = random(),
+      .decay_start = weight(),
+      .z_rate = random(),
+      .rate_start = weight(),
+      .kappa_scale = weight(),
+      .key_rate = weight(),
+      .norm_weight = weight(),
+      .norm_bias = weight(),
+      .gate = random(),
+      .state = torch::zeros({B, H, d, d}, cases.wide_options()),
+      .slots = torch::arange(B, cases.options().dtype(torch::kInt32))};
+  return by_kernel(form_of(input), [input] { return Tensors{rwkv7_step(input)}; });
+}
+
+void add_rwkv7_step(Cases& cases, int64_t B) {
+  const int64_t H = 32, d = 64;
+  // The fading, kappa S, what is removed, what is written and r S are 1, 2, 2, 2 and 2 operations a
+  // number of the state; bytes as of the lightning step.
+  cases.add("RWKV-7 step", fmt::format("B {}, H {}, d {}", B, H, d),
+            {9 * product_of({B, H, d, d}), 2 * 4 * product_of({B, H, d, d})},
+            [sizes = InputSizes(cases), B] { return rwkv7_step_call(sizes, B, H, d); });
 }
 
 void add_convolution_step(Cases& cases, int64_t N) {
@@ -286,6 +320,10 @@ void add_step_cases(Cases& cases) {
   }
   if (cases.sizes.device.is_cuda()) {  // a CPU has tensor code alone
     for (const int64_t B : {1, 32, 128}) add_slot_step(cases, B);
+  }
+  if (cases.sizes.device.is_cuda()) {
+    for (const int64_t B : {1, 8, 32}) add_rwkv7_step(cases, B);
+    if (!cases.sizes.is_quick) add_rwkv7_step(cases, 128);
   }
   for (const int64_t N : {1, 32}) add_convolution_step(cases, N);
   for (const int64_t T : {4096, 32768, 131072, 1048576}) add_attention_step(cases, 1, T);

@@ -31,6 +31,10 @@ TEST(KernelCases, count_the_floors_of_the_derivations) {
   EXPECT_NEAR(flops_us("delta rule, token decay", sequences), 121, 0.5);
   EXPECT_NEAR(flops_us("delta rule, token decay + backward", sequences), 423, 1);
   EXPECT_NEAR(bytes_us("delta rule, channel decay", sequences), 187, 0.5);
+  EXPECT_NEAR(bytes_us("DPLR recurrence", "8 x 4096, H 32, d 64"), 250, 0.5);
+  EXPECT_NEAR(flops_us("DPLR recurrence", "8 x 4096, H 32, d 64"), 73, 0.5);
+  EXPECT_NEAR(bytes_us("DPLR recurrence + backward", "8 x 4096, H 32, d 64"), 718, 0.5);
+  EXPECT_NEAR(bytes_us("RWKV-7 step", "B 32, H 32, d 64"), 7.8, 0.05);
   EXPECT_NEAR(bytes_us("lightning step", "B 32, H 16, d 128"), 15.6, 0.05);
   EXPECT_NEAR(bytes_us("delta step", "B 32, H 16, d 128, by channel"), 15.6, 0.05);
   EXPECT_NEAR(bytes_us("short convolution step", "N 32, 3 x 2048, 4 taps"), 1.28, 0.01);
