@@ -72,7 +72,7 @@ MixerWork work_of(const ModelConfig& config, double context) {
   return work;
 }
 
-Tensor silu(const Tensor& x) { return sigmoid_gate(x, x); }
+Tensor activated(const Tensor& x) { return sigmoid_gate(x, x); }
 
 }  // namespace
 
@@ -123,13 +123,13 @@ void JetMixer::draw_own_parameters() {
 
 Tensor JetMixer::forward(const Tensor& x, const Context& context) {
   const Linear layers[] = {q_proj_, k_proj_, v_proj_, a_proj_, b_proj_, g_proj_};
-  Brought in = bring(project(x, std::span<const Linear>(layers)), w2_(silu(w1_(x))));
+  Brought in = bring(project(x, std::span<const Linear>(layers)), w2_(activated(w1_(x))));
   for (Tensor* y : {&in.q, &in.k, &in.v}) {
     *y = context.to_rows(*y);
     if (context.valid.defined()) *y = *y * context.valid;
   }
   in.taps = context.to_rows(in.taps.flatten(2)).unflatten(-1, {config_.channels(), -1});
-  in.v = silu(dynamic_convolution(in.v, in.taps));
+  in.v = activated(dynamic_convolution(in.v, in.taps));
   in.decay = context.to_rows(in.decay), in.beta = context.to_rows(in.beta);
   const Tensor o = recurrence(recurrence_of(in)).output;
   const Tensor of_nodes = context.from_rows(o.flatten(2));
@@ -139,7 +139,7 @@ Tensor JetMixer::forward(const Tensor& x, const Context& context) {
 Tensor JetMixer::prefill(const Tensor& x, const Context& /*context*/, const Prefix& prefix,
                          LayerMemory& memory) {
   const Linear layers[] = {q_proj_, k_proj_, v_proj_, a_proj_, b_proj_, g_proj_};
-  Brought in = bring(project(x, std::span<const Linear>(layers)), w2_(silu(w1_(x))));
+  Brought in = bring(project(x, std::span<const Linear>(layers)), w2_(activated(w1_(x))));
   const auto part = [&memory](size_t i, const Prefix& chunk) {
     return std::get<RecurrentStates>(memory).parts[i].narrow(0, chunk.slot, 1);
   };
@@ -149,7 +149,7 @@ Tensor JetMixer::prefill(const Tensor& x, const Context& /*context*/, const Pref
     advance_tail(tail, inputs[0]);
     return y;
   };
-  in.v = silu(along_sequence(prefix, {in.v, in.taps}, convolve));
+  in.v = activated(along_sequence(prefix, {in.v, in.taps}, convolve));
   const Recurrence tokens = recurrence_of(in);
   const auto mix = [part, scale = tokens.scale](const std::vector<Tensor>& inputs,
                                                 const Prefix& chunk) {
@@ -173,9 +173,9 @@ Tensor JetMixer::prefill(const Tensor& x, const Context& /*context*/, const Pref
 StepOutput JetMixer::step(const Normed& x, const TokenRows& rows, LayerMemory& memory) {
   const std::vector<Tensor>& parts = std::get<RecurrentStates>(memory).parts;
   const Linear layers[] = {q_proj_, k_proj_, v_proj_, a_proj_, b_proj_, g_proj_};
-  const Tensor generated = silu(project_step(x, {w1_})[0]);
+  const Tensor generated = activated(project_step(x, {w1_})[0]);
   Brought in = bring(project_step(x, std::span<const Linear>(layers)), apply_step(generated, w2_));
-  in.v = silu(dynamic_convolution_step(in.v, in.taps, parts[1], rows.slots));
+  in.v = activated(dynamic_convolution_step(in.v, in.taps, parts[1], rows.slots));
   for (Tensor* y : {&in.q, &in.k, &in.v, &in.decay, &in.beta}) *y = y->unsqueeze(1);
   Recurrence tokens = recurrence_of(in);
   tokens.state = parts[0];
@@ -196,7 +196,7 @@ JetMixer::Brought JetMixer::bring(const std::vector<Tensor>& projected,
 
 Recurrence JetMixer::recurrence_of(const Brought& in) const {
   const int64_t H = config_.num_heads;
-  const auto unit = [H](const Tensor& x) { return l2_norm(split_heads(silu(x), H)); };
+  const auto unit = [H](const Tensor& x) { return l2_norm(split_heads(activated(x), H)); };
   return {.q = unit(in.q),
           .k = unit(in.k),
           .v = split_heads(in.v, H),
