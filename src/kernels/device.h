@@ -18,6 +18,8 @@
 #include "kernels/cuda/slot_step.h"
 #include "kernels/cuda/step_inputs.h"
 #include "kernels/cuda/stopwatch.h"
+#include "kernels/cuda/token_decay.h"
+#include "kernels/cuda/token_decay_step.h"
 #include "kernels/cuda/top_logprobs.h"
 #include "kernels/cuda/vocabulary_loss.h"
 #include "kernels/gating.h"
@@ -50,6 +52,7 @@ struct DeviceKernels {
   DeviceKernel<AttentionStepParams> attention_step = no_kernel;
   int64_t (*attention_step_floats)(const AttentionStepParams&) = nothing;
   DeviceKernel<cuda::DeltaStepParams> delta_step = no_kernel;
+  DeviceKernel<cuda::GatedHeadsParams> gated_heads = no_kernel;
   DeviceKernel<GateParams> swiglu = no_kernel;
   DeviceKernel<GateParams> sigmoid_gate = no_kernel;
   DeviceKernel<GateBackwardParams> swiglu_backward = no_kernel;
@@ -89,6 +92,11 @@ struct DeviceKernels {
                           int32_t* packed, Stream) = no_kernel;
   DeviceKernel<cuda::StepInputsParams> step_inputs = no_kernel;
   DeviceKernel<cuda::StopwatchParams> stopwatch = no_kernel;
+  DeviceKernel<cuda::TokenDecayParams> token_decay = no_kernel;
+  DeviceKernel<cuda::TokenDecayBackwardParams> token_decay_backward = no_kernel;
+  int64_t (*token_decay_bytes)(const cuda::TokenDecayParams&, bool is_backward) = nothing;
+  bool (*has_token_decay)(int64_t size) = nothing;
+  DeviceKernel<cuda::TokenDecayStepParams> token_decay_step = no_kernel;
   DeviceKernel<TopLogprobsParams> top_logprobs = no_kernel;
   DeviceKernel<cuda::VocabularyLossParams> cross_entropy = no_kernel;
   DeviceKernel<cuda::VocabularyLossParams> kl_divergence = no_kernel;

@@ -14,11 +14,12 @@ struct DeltaStepInput;
 struct DplrRecurrence;
 struct LightningStepInput;
 struct LinearStepInput;
+struct Mamba2StepInput;
 struct Recurrence;
 struct RopeAngles;
+struct Rwkv7StepInput;
 struct SlotAttention;
 struct SlotStepInput;
-struct Rwkv7StepInput;
 
 enum class Form {
   kDevice,    // a kernel of kernels/cuda, or libtorch's fused attention
@@ -32,7 +33,8 @@ Form form_of(const DeltaStepInput& input);  // checked by the op
 Form form_of(const DplrRecurrence& input);  // of dplr_recurrence
 Form form_of(const LightningStepInput& input);
 Form form_of(const LinearStepInput& input);
-Form form_of(const Recurrence& input);      // of recurrence_chunked
+Form form_of(const Mamba2StepInput& input);  // checked by the op
+Form form_of(const Recurrence& input);       // of recurrence_chunked
 Form form_of(const Rwkv7StepInput& input);  // checked by the op
 Form form_of(const SlotAttention& input);
 Form form_of(const SlotStepInput& input);  // checked by the op

@@ -195,6 +195,7 @@ Tensor recurrence_step(const Recurrence& input, const Tensor& slots) {
   if (suits_recurrence_tokens_cpu(input) && input.state.is_contiguous()) {
     return recurrence_tokens_cpu(input, input.state, slots);
   }
+  if (suits_token_decay_step(input)) return token_decay_step_cuda(input, slots);
   if (slots.defined()) {
     return slots.is_cpu() ? step_in_order(input, slots) : step_at_once(input, slots);
   }
@@ -208,7 +209,9 @@ RecurrenceOutput recurrence(const Recurrence& input) {
       input.q.dim() == 4 && input.q.size(1) <= kRecurrentTokens && !input.offsets.defined();
   if (!few || wants_gradient(input)) return recurrence_chunked(input);
   check_recurrence(input);
-  return suits_delta_rule_cuda(input) ? delta_rule_cuda(input) : recurrence_recurrent(input);
+  if (suits_delta_rule_cuda(input)) return delta_rule_cuda(input);
+  const bool has_kernels = !has_constant_decay(input) && suits_token_decay_cuda(input);
+  return has_kernels ? token_decay_cuda(input) : recurrence_recurrent(input);
 }
 
 }  // namespace hypenet

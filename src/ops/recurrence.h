@@ -37,18 +37,18 @@ struct RecurrenceOutput {
 
 /// Chunked form, differentiable in q, k, v, decay, beta and the initial state (through output and
 /// final state). A constant decay per head without beta and delta rule (lightning attention) has
-/// kernels: bfloat16 on a GPU with head size 64 or 128, float32 on a CPU. So has the delta rule,
-/// bfloat16 on a GPU with those sizes. What else is float32 on a CPU goes token by token through a
-/// kernel when no gradient is wanted; the rest is tensor code.
-/// Sums and states are float32 (float64 for float64 input). T >= 1. Throws Error when shapes, types
-/// or devices disagree. Time O(T (chunk (dk + dv) + dk dv)) a head.
+/// kernels: bfloat16 on a GPU with head size 64 or 128, float32 on a CPU. So have the delta rule
+/// and, on Hopper, a decay per token without it, bfloat16 on a GPU with those sizes. What else is
+/// float32 on a CPU goes token by token through a kernel when no gradient is wanted; the rest is
+/// tensor code. Sums and states are float32 (float64 for float64 input). T >= 1. Throws Error when
+/// shapes, types or devices disagree. Time O(T (chunk (dk + dv) + dk dv)) a head.
 RecurrenceOutput recurrence_chunked(const Recurrence& input);
 
 /// Token by token, without autograd: the form of decode. Time O(T dk dv) a head.
 RecurrenceOutput recurrence_recurrent(const Recurrence& input);
 
 /// The form that suits T: recurrent for a few tokens without autograd or packing, unless a GPU has
-/// kernels of the delta rule; chunked otherwise.
+/// kernels of the delta rule or of a decay per token; chunked otherwise.
 RecurrenceOutput recurrence(const Recurrence& input);
 
 /// One token (T = 1) of B rows against input.state [S, H, dk, dv], which is updated in place: what

@@ -102,7 +102,7 @@ bool has_constant_decay(const Recurrence& input) {
 
 Form form_of(const Recurrence& input) {
   if (!has_constant_decay(input)) {
-    if (suits_delta_rule_cuda(input)) return Form::kDevice;
+    if (suits_delta_rule_cuda(input) || suits_token_decay_cuda(input)) return Form::kDevice;
     const bool is_by_token = suits_recurrence_tokens_cpu(input) && !wants_gradient(input);
     return is_by_token ? Form::kCpu : Form::kComposed;
   }
@@ -114,11 +114,13 @@ Form form_of(const Recurrence& input) {
 RecurrenceOutput recurrence_chunked(const Recurrence& input) {
   check_recurrence(input);
   const Form form = form_of(input);
-  if (form == Form::kDevice && !input.is_delta) return lightning_cuda(input);
+  const bool is_constant = has_constant_decay(input);
+  if (form == Form::kDevice && is_constant) return lightning_cuda(input);
   if (input.offsets.defined()) return by_sequence(input, recurrence_chunked);
-  if (form == Form::kDevice) return delta_rule_cuda(input);
-  if (has_constant_decay(input))
-    return form == Form::kCpu ? recurrence_cpu(input) : recurrence_constant(input);
+  if (form == Form::kDevice) {
+    return input.is_delta ? delta_rule_cuda(input) : token_decay_cuda(input);
+  }
+  if (is_constant) return form == Form::kCpu ? recurrence_cpu(input) : recurrence_constant(input);
   return form == Form::kCpu ? recurrence_recurrent(input) : recurrence_varying(input);
 }
 

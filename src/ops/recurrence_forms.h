@@ -37,6 +37,19 @@ RecurrenceOutput lightning_cuda(const Recurrence& input);
 bool suits_delta_rule_cuda(const Recurrence& input);
 RecurrenceOutput delta_rule_cuda(const Recurrence& input);
 
+/// A decay per head or per token and head without delta rule, with any beta, by the kernels of
+/// kernels/cuda: for bfloat16 tensors with dk = dv of 64 or 128 on a GPU of Hopper's kind and a
+/// scale that is not zero, without packed sequences (by_sequence hands them over one by one).
+/// Products are of bfloat16 factors, sums and the state on its way float32. Backward takes scratch
+/// memory of 0.3 times q and, where few heads are cut into segments, their states.
+bool suits_token_decay_cuda(const Recurrence& input);
+RecurrenceOutput token_decay_cuda(const Recurrence& input);
+
+/// recurrence_step of these rows by the kernel of kernels/cuda, for bfloat16 and float32 tensors
+/// with dk = dv of 64 or 128: it reads and writes each state once, and a row's bits are its own.
+bool suits_token_decay_step(const Recurrence& input);
+Tensor token_decay_step_cuda(const Recurrence& input, const Tensor& slots);
+
 /// recurrence_constant's row by the kernels of kernels/cpu, for float32 on the CPU with dk = dv a
 /// multiple of 16. The chunk is the kernels' own.
 bool suits_recurrence_cpu(const Recurrence& input);

@@ -65,7 +65,9 @@ bool suits_device(const std::vector<StepConvolution>& convolutions, const Tensor
   if (convolutions.empty() || convolutions.size() > kernels::cuda::kMostConvolutions) return false;
   const StepConvolution& first = convolutions.front();
   return std::ranges::all_of(convolutions, [&](const StepConvolution& one) {
-    return suits_cuda_kernels({one.x, one.weight, one.tails}) && one.x.device() == slots.device() &&
+    return suits_cuda_kernels({one.x, one.weight, one.tails, one.bias}) &&
+           one.x.device() == slots.device() &&
+           (!one.bias.defined() || one.bias.scalar_type() == first.weight.scalar_type()) &&
            one.x.scalar_type() == first.x.scalar_type() &&
            one.weight.scalar_type() == first.weight.scalar_type() &&
            one.tails.scalar_type() == torch::kFloat32 && one.tails.is_contiguous() &&
@@ -88,11 +90,16 @@ std::vector<Tensor> steps_by_kernel(const std::vector<StepConvolution>& convolut
       .weight_type = kernel_type(first.weight)};
   std::vector<Tensor> outputs, kept;  // kept: what the pointers point into
   for (size_t i = 0; i < convolutions.size(); ++i) {
-    const Tensor x = convolutions[i].x.contiguous(), weight = convolutions[i].weight.contiguous();
-    kept.insert(kept.end(), {x, weight});
-    outputs.push_back(torch::empty_like(x));
+    const Tensor& given = convolutions[i].x;
+    const Tensor x = given.stride(1) == 1 ? given : given.contiguous();
+    const Tensor weight = convolutions[i].weight.contiguous();
+    const Tensor bias = dense(convolutions[i].bias);
+    kept.insert(kept.end(), {x, weight, bias});
+    outputs.push_back(torch::empty(x.sizes(), x.options()));
     params.convolutions[i] = {.x = x.const_data_ptr(),
+                              .row = x.stride(0),
                               .weight = weight.const_data_ptr(),
+                              .bias = data_or_null(bias),
                               .tails = convolutions[i].tails.mutable_data_ptr<float>(),
                               .y = outputs.back().mutable_data_ptr(),
                               .channels = x.size(1)};
@@ -136,11 +143,15 @@ Tensor short_convolution_step(const Tensor& x, const Tensor& weight, const Tenso
 std::vector<Tensor> short_convolution_steps(const std::vector<StepConvolution>& convolutions,
                                             const Tensor& slots, bool has_silu) {
   const torch::NoGradGuard no_grad;
-  for (const auto& [x, weight, tails] : convolutions) check_step(x, weight, tails, slots);
+  for (const StepConvolution& one : convolutions) {
+    check_step(one.x, one.weight, one.tails, slots);
+    if (one.bias.defined()) check_shape("short_convolution_step: bias", one.bias, {one.x.size(1)});
+  }
   if (suits_device(convolutions, slots)) return steps_by_kernel(convolutions, slots, has_silu);
   std::vector<Tensor> outputs;
-  for (const auto& [x, weight, tails] : convolutions) {
-    const Tensor y = short_convolution_step(x, weight, tails, slots);
+  for (const auto& [x, weight, tails, bias] : convolutions) {
+    Tensor y = short_convolution_step(x, weight, tails, slots);
+    if (bias.defined()) y = y + bias.to(y.scalar_type());
     outputs.push_back(has_silu ? sigmoid_gate(y, y) : y);
   }
   return outputs;

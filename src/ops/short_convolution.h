@@ -29,11 +29,12 @@ Tensor short_convolution_step(const Tensor& x, const Tensor& weight, const Tenso
 /// One of the convolutions of a layer, as short_convolution_step has it.
 struct StepConvolution {
   Tensor x, weight, tails;
+  Tensor bias = {};  // [C]; undefined: none
 };
 
-/// short_convolution_step of each, and x sigmoid(x) after it if has_silu. On a GPU bfloat16 and
-/// float32 rows have a kernel for up to kMostStepTaps taps: one launch takes three of them, rounds
-/// once, and reads and writes the tails alone.
+/// short_convolution_step of each, its bias added, and x sigmoid(x) after it if has_silu. On a GPU
+/// bfloat16 and float32 rows have a kernel for up to kMostStepTaps taps: one launch takes three of
+/// them, rounds once, and reads and writes the tails alone.
 std::vector<Tensor> short_convolution_steps(const std::vector<StepConvolution>& convolutions,
                                             const Tensor& slots, bool has_silu);
 

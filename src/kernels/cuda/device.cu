@@ -9,6 +9,7 @@ DeviceKernels full_table() {
   table.attention_step = cuda::attention_step;
   table.attention_step_floats = cuda::attention_step_floats;
   table.delta_step = cuda::delta_step;
+  table.gated_heads = cuda::gated_heads;
   table.swiglu = cuda::swiglu;
   table.sigmoid_gate = cuda::sigmoid_gate;
   table.swiglu_backward = cuda::swiglu_backward;
@@ -46,6 +47,11 @@ DeviceKernels full_table() {
   table.put_slot_rows = cuda::put_slot_rows;
   table.step_inputs = cuda::step_inputs;
   table.stopwatch = cuda::stopwatch;
+  table.token_decay = cuda::token_decay;
+  table.token_decay_backward = cuda::token_decay_backward;
+  table.token_decay_bytes = cuda::token_decay_bytes;
+  table.has_token_decay = cuda::has_token_decay;
+  table.token_decay_step = cuda::token_decay_step;
   table.top_logprobs = cuda::top_logprobs;
   table.cross_entropy = cuda::cross_entropy;
   table.kl_divergence = cuda::kl_divergence;

@@ -23,7 +23,7 @@ __global__ void __launch_bounds__(kThreads)
   const bool is_row = is_channel && slot >= 0;
   float* const tail =
       convolution.tails + (max(slot, int64_t{0}) * convolution.channels + channel) * older;
-  float x[kMostTaps], weight[kMostTaps][1];
+  float x[kMostTaps], weight[kMostTaps][1], bias[1] = {0};
 #pragma unroll
   for (int i = 0; i < kMostTaps; ++i) {
     if (is_row && i < older) x[i] = __ldcg(tail + i);
@@ -31,18 +31,23 @@ __global__ void __launch_bounds__(kThreads)
       load_floats(convolution.weight, p.weight_type, channel * p.taps + i, weight[i]);
     }
   }
+  if (is_row && convolution.bias != nullptr) {
+    load_floats(convolution.bias, p.weight_type, channel, bias);
+  }
   if (is_settled) wait_for_earlier_kernels();
   if (!is_channel) return;
   const int64_t place = blockIdx.z * convolution.channels + channel;
   float y = 0;
   if (is_row) {
-    const float last = static_cast<float>(__ldcg(static_cast<const T*>(convolution.x) + place));
+    const int64_t from = blockIdx.z * convolution.row + channel;
+    const float last = static_cast<float>(__ldcg(static_cast<const T*>(convolution.x) + from));
 #pragma unroll
     for (int i = 0; i < kMostTaps; ++i) {
       if (i == older) x[i] = last;
       if (i <= older) y += weight[i][0] * x[i];
       if (i > 0 && i <= older) tail[i - 1] = x[i];
     }
+    y += bias[0];
     if (p.has_silu) y *= sigmoid(y);
   }
   static_cast<T*>(convolution.y)[place] = static_cast<T>(y);

@@ -1,0 +1,160 @@
+// What a block of the passes with a decay per token walks over: a segment of one head, its tiles
+// and decays in stages of shared memory, and the factors that a chunk's decays make.
+#pragma once
+
+#include "kernels/cuda/mma.cuh"
+#include "kernels/cuda/token_decay.cuh"
+
+namespace hypenet::kernels::cuda {
+
+constexpr int kRow = 128;              // bytes of a row of a panel: 64 columns
+constexpr int kPanel = kChunk * kRow;  // a tensor's chunk is kSize / 64 panels
+constexpr float kLog2E = 1.442695041F;
+
+__device__ __forceinline__ float exp2_fast(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+__device__ __forceinline__ bool is_reverse(PassKind kind) {
+  return kind == PassKind::kKeys || kind == PassKind::kValues;
+}
+
+/// Positions count in the pass's direction, from 0 to 64 times the chunks. Chunks are the same both
+/// ways, so in a reversed pass the first positions may be no tokens.
+struct Walk {
+  int64_t head;         // of all sequences' heads
+  int64_t segment;      // of the head
+  int64_t first, end;   // chunks
+  int64_t chunks;       // of the head
+  int64_t place, step;  // of position 0 in tokens times heads, and to the next
+  int64_t low, high;    // positions that are tokens
+  bool reverse;
+
+  __device__ int64_t place_of(int64_t position) const { return place + position * step; }
+  __device__ bool is_token(int64_t position) const { return position >= low && position < high; }
+};
+
+__device__ __forceinline__ Walk walk_of(const PassParams& p, const Pass& pass, int64_t id) {
+  const int64_t h = id % p.heads, b = id / p.heads % p.batch;
+  const int64_t segment = id / p.heads / p.batch, padded = p.chunks * kChunk;
+  const int64_t begin = b * p.tokens * p.heads + h, first = segment * p.segment_chunks;
+  return {.head = b * p.heads + h,
+          .segment = segment,
+          .first = first,
+          .end = min(first + p.segment_chunks, p.chunks),
+          .chunks = p.chunks,
+          .place = pass.reverse ? begin + (padded - 1) * p.heads : begin,
+          .step = pass.reverse ? -p.heads : p.heads,
+          .low = pass.reverse ? padded - p.tokens : 0,
+          .high = pass.reverse ? padded : p.tokens,
+          .reverse = pass.reverse};
+}
+
+/// Copies 4 bytes to shared memory, or zeros when `valid` is false.
+__device__ __forceinline__ void copy_number_async(uint32_t shared, const float* global,
+                                                  bool valid) {
+  const int bytes = valid ? 4 : 0;
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(shared), "l"(global), "r"(bytes)
+               : "memory");
+}
+
+/// This thread's pieces of a chunk's tiles: a 16-byte column of every kRows-th token.
+template <int kSize, int kThreads>
+struct Loader {
+  static constexpr int kPieces = kSize / 8, kRows = kThreads / kPieces;
+  int row = threadIdx.x / kPieces, piece = threadIdx.x % kPieces;
+  // kRows is a multiple of 8, so the swizzle is the same for all of them.
+  uint32_t place = piece / 8 * kPanel + swizzled<kRow>(row, piece % 8);
+
+  __device__ void load(uint32_t tile, const void* tensor, const Walk& walk, int64_t chunk) const {
+    const int64_t first = chunk * kChunk, step = kRows * walk.step * (2 * kSize);
+    const char* from =
+        static_cast<const char*>(tensor) + walk.place_of(first + row) * (2 * kSize) + 16 * piece;
+    if (first >= walk.low && first + kChunk <= walk.high) {
+#pragma unroll
+      for (int i = 0; i < kChunk / kRows; ++i, from += step) {
+        copy_async(tile + place + i * kRows * kRow, from, true);
+      }
+      return;
+    }
+    for (int i = 0; i < kChunk / kRows; ++i, from += step) {
+      const bool valid = walk.is_token(first + row + i * kRows);
+      copy_async(tile + place + i * kRows * kRow, valid ? from : tensor, valid);
+    }
+  }
+};
+
+/// Asks for a chunk's decays and betas, [2, 64]; what is no token has zeros. A reversed token has
+/// the decay of the token after it.
+__device__ __forceinline__ void load_decays(float* to, const PassParams& p, const Walk& walk,
+                                            int64_t chunk) {
+  if (threadIdx.x >= 2 * kChunk) return;
+  const bool is_beta = threadIdx.x >= kChunk;
+  const float* const from = is_beta ? p.beta : p.decay;
+  const bool is_next = walk.reverse && !is_beta;
+  const int64_t position = chunk * kChunk + threadIdx.x % kChunk;
+  const int64_t last = walk.reverse ? walk.low : walk.high - 1;
+  const bool valid = from != nullptr && walk.is_token(position) && !(is_next && position == last);
+  const int64_t place = walk.place_of(position) + (is_next ? p.heads : 0);
+  copy_number_async(shared_address(to + threadIdx.x), valid ? from + place : p.decay, valid);
+}
+
+/// Numbers of a chunk's tokens, 64 each. G: the sum of decays up to and with a token, as an
+/// exponent of two. Read: scale exp(G). Kept: exp(G of the last - G), times beta where beta belongs
+/// to keys. Beta: then scale beta, else beta.
+enum Factor { kSum = 0, kRead = kChunk, kKept = 2 * kChunk, kBeta = 3 * kChunk };
+constexpr int kFactorCount = 4 * kChunk;
+
+/// One warp.
+__device__ __forceinline__ void make_factors(float* factors, const float* decays,
+                                             const PassParams& p, bool reverse) {
+  const int lane = threadIdx.x % 32;
+  const float2 decay = reinterpret_cast<const float2*>(decays)[lane];
+  float2 beta = make_float2(1, 1);
+  if (p.beta != nullptr) beta = reinterpret_cast<const float2*>(decays + kChunk)[lane];
+  const float first = -decay.x * kLog2E, both = first - decay.y * kLog2E;
+  float sum = both;
+#pragma unroll
+  for (int offset = 1; offset < 32; offset *= 2) {
+    const float before = __shfl_up_sync(~0U, sum, offset);
+    if (lane >= offset) sum += before;
+  }
+  float before = __shfl_up_sync(~0U, sum, 1);
+  if (lane == 0) before = 0;
+  const float2 G = make_float2(before + first, before + both);
+  const float last = __shfl_sync(~0U, G.y, 31);
+  const auto put = [&](int factor, float x, float y) {
+    reinterpret_cast<float2*>(factors + factor)[lane] = make_float2(x, y);
+  };
+  const float2 of_keys = reverse ? make_float2(1, 1) : beta;
+  const float scale = reverse ? 1 : p.scale;
+  put(kSum, G.x, G.y);
+  put(kRead, p.scale * exp2_fast(G.x), p.scale * exp2_fast(G.y));
+  put(kKept, of_keys.x * exp2_fast(last - G.x), of_keys.y * exp2_fast(last - G.y));
+  put(kBeta, scale * beta.x, scale * beta.y);
+}
+
+__device__ __forceinline__ float2 pair_at(const float* numbers, int index) {
+  return *reinterpret_cast<const float2*>(numbers + index);
+}
+
+/// Sums over the eight lanes of one place modulo four, of kCount numbers a lane. Lane l gets
+/// kCount / 8 of them: x[i] is then the sum of number l / 4 * (kCount / 8) + i.
+template <int kCount>
+__device__ __forceinline__ void scatter_sums(float (&x)[kCount]) {
+  const int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int half = kCount / 2, bit = 16; bit >= 4; half /= 2, bit /= 2) {
+    const bool upper = (lane & bit) != 0;
+#pragma unroll
+    for (int i = 0; i < kCount / 2; ++i) {
+      if (i >= half) break;
+      const float low = x[i], high = x[i + half];
+      x[i] = (upper ? high : low) + __shfl_xor_sync(~0U, upper ? low : high, bit);
+    }
+  }
+}
+
+}  // namespace hypenet::kernels::cuda
