@@ -5,7 +5,10 @@
 #include <cmath>
 
 #include "ops/decay_gate.h"
+#include "ops/form.h"
+#include "ops/gated_heads.h"
 #include "ops/gating.h"
+#include "ops/mamba2_step.h"
 #include "ops/short_convolution.h"
 #include "ops/types.h"
 
@@ -55,7 +58,13 @@ std::vector<StatePart> parts_of(const ModelConfig& config) {
           {"conv1d", {mamba.channels(), mamba.conv_kernel - 1}}};
 }
 
-bool has_step_kernels(const ModelConfig& /*config*/) { return false; }
+/// The norm of wider groups than heads would be cut by the number of rows, and their bits with it.
+bool has_step_kernels(const ModelConfig& config) {
+  const auto& mamba = config.mixers.of<Mamba2Config>();
+  const bool is_norm_of_heads = mamba.norm_groups.value_or(mamba.num_heads) == mamba.num_heads;
+  return mamba.N() == mamba.head_dim && is_step_head(mamba.head_dim) &&
+         mamba.conv_kernel <= kMostStepTaps && (mamba.is_discrete || is_norm_of_heads);
+}
 
 int64_t rope_size(const ModelConfig& config) {
   const auto& mamba = config.mixers.of<Mamba2Config>();
@@ -171,13 +180,24 @@ Tensor Mamba2Mixer::prefill(const Tensor& x, const Context& context, const Prefi
 StepOutput Mamba2Mixer::step(const Normed& x, const TokenRows& rows, LayerMemory& memory) {
   const std::vector<Tensor>& parts = std::get<RecurrentStates>(memory).parts;
   const Brought in = parts_of(project_step(x, {in_proj_})[0]);
-  const Tensor channels =
-      activated(short_convolution_step(in.channels, conv1d_->weight, parts[1], rows.slots));
-  Recurrence tokens = recurrence_of(channels.unsqueeze(1), in.dt.unsqueeze(1),
-                                    {rows.angles.cos.unsqueeze(1), rows.angles.sin.unsqueeze(1)});
-  tokens.state = parts[0];
-  const Tensor y = with_skip(recurrence_step(tokens, rows.slots), tokens.v);  // [N, 1, H, d]
-  return {.x = gated(y.flatten(1), in.z), .projection = out_proj_};
+  const bool has_silu = config_.hidden_act.has_value();
+  const StepConvolution convolution = {in.channels, conv1d_->weight, parts[1], conv1d_->bias};
+  const Tensor channels = short_convolution_steps({convolution}, rows.slots, has_silu)[0];
+  Mamba2StepInput input{
+      .channels = channels,
+      .heads = {config_.x_heads(), config_.num_key_value_heads, config_.c_heads()},
+      .dt = in.dt,
+      .A_log = A_log_,
+      .dt_bias = dt_bias_,
+      .D = D_,
+      .state = parts[0],
+      .slots = rows.slots};
+  if (q_norm_) {
+    input.C_weight = q_norm_->weight, input.B_weight = k_norm_->weight;
+    input.eps = q_norm_->eps();
+  }
+  if (config_.use_rope) input.angles = rows.angles;
+  return {.x = gated(mamba2_step(input), in.z), .projection = out_proj_};
 }
 
 Mamba2Mixer::Brought Mamba2Mixer::parts_of(const Tensor& projected) const {
@@ -223,12 +243,16 @@ Tensor Mamba2Mixer::with_skip(const Tensor& o, const Tensor& x) const {
 }
 
 Tensor Mamba2Mixer::gated(const Tensor& y, const Tensor& z) const {
+  const int64_t H = config_.num_heads, groups = config_.norm_groups.value_or(H);
+  if (!config_.is_discrete && groups == H) {
+    return gated_heads(y, z, z_bias_, norm_->weight, H, config_.norm_eps);
+  }
   const Tensor gate = z_bias_.defined() ? z + z_bias_.to(z.scalar_type()) : z;
-  if (config_.is_discrete) return swiglu(gate, y);
-  const Tensor groups =
-      split_heads(swiglu(gate, y), config_.norm_groups.value_or(config_.num_heads));
-  const Tensor ones = torch::ones({groups.size(-1)}, y.options());
-  const Tensor normed = rms_norm(groups, ones, config_.norm_eps).flatten(-2);
+  const Tensor open = swiglu(gate, y);
+  if (config_.is_discrete) return open;
+  const Tensor in_groups = split_heads(open, groups);
+  const Tensor ones = torch::ones({in_groups.size(-1)}, y.options());
+  const Tensor normed = rms_norm(in_groups, ones, config_.norm_eps).flatten(-2);
   return normed * norm_->weight.to(y.scalar_type());
 }
 

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "ops/form.h"
 #include "ops/lightning.h"
 #include "ops/lightning_step.h"
 
@@ -36,7 +37,9 @@ std::vector<StatePart> parts_of(const ModelConfig& config) {
   return {{"state", {supra.n_heads, supra.qk_head_dim, supra.qk_head_dim}}};
 }
 
-bool has_step_kernels(const ModelConfig& /*config*/) { return false; }
+bool has_step_kernels(const ModelConfig& config) {
+  return is_step_head(config.mixers.of<SupraConfig>().qk_head_dim);
+}
 
 int64_t rope_size(const ModelConfig& config) { return config.mixers.of<SupraConfig>().qk_head_dim; }
 
