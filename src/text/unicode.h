@@ -6,21 +6,9 @@
 #include <string>
 #include <string_view>
 
+#include "base/utf8.h"
+
 namespace hypenet {
-
-enum class Utf8Status { kWhole, kInvalid, kTruncated };
-
-/// One step through UTF-8. kTruncated: the text ends inside a sequence that was valid so far.
-struct Utf8Step {
-  char32_t code = 0;  // U+FFFD unless whole
-  size_t size = 0;    // bytes to advance, at least 1
-  Utf8Status status = Utf8Status::kWhole;
-};
-
-/// Reads the character at byte `at`, which must lie inside the text.
-Utf8Step read_utf8(std::string_view text, size_t at);
-
-bool is_utf8(std::string_view text);
 
 /// The text with every invalid piece replaced by U+FFFD.
 std::string replace_invalid_utf8(std::string_view bytes);
