@@ -18,6 +18,10 @@ namespace hypenet {
 /// Objects keep the order of their keys, so a config file is written in the order a reader expects.
 using Json = nlohmann::ordered_json;
 
+/// For objects of 10^5 keys, as vocabularies are: one that keeps their order looks each of them up
+/// one by one.
+using SortedJson = nlohmann::json;
+
 /// Parses a JSON file. Throws Error naming the file when it is missing or not JSON.
 Json read_json(const std::filesystem::path& path);
 

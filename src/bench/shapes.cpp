@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "base/error.h"
+#include "gguf/model_files.h"
 #include "halo/hybrid.h"
 #include "halo/transfer.h"
 #include "model/mixers/attention.h"
@@ -113,9 +114,11 @@ ModelConfig inference_shape(const std::string& name) {
   if (sizes == "hypenet-2b") return hypenet("hypenet-2b");
   if (sizes == "hypenet-smollm2-135m") return hypenet("smollm2-135m");
   if (sizes == "hypenet-tiny") return hypenet("tiny");
-  const std::filesystem::path config = std::filesystem::path(name) / "config.json";
-  if (std::filesystem::exists(config))
-    return parse_model_config(read_json(config), config.string());
+  constexpr const char* kConfig = "config.json";
+  if (is_gguf(name) || std::filesystem::exists(std::filesystem::path(name) / kConfig)) {
+    const ModelFiles files(name);
+    return parse_model_config(files.json(kConfig), files.place(kConfig));
+  }
   throw Error(
       concat("--shape: expected hypenet-2b, qwen3-1.7b, hypenet-smollm2-135m, smollm2-135m, "
              "hypenet-tiny, tiny or a model folder, found \"",

@@ -148,7 +148,7 @@ void run_compare(const CompareCommand& command) {
   const auto windows = windows_of(command);
   check_tokenizers(command, windows.front());
   const ModelConfig config_b =
-      parse_model_config(of_b.config(), (command.b / "config.json").string());
+      parse_model_config(of_b.config(), of_b.config_place(), of_b.names());
   warn_of_length("--context, " + command.a.folder.string(), command.context,
                  open_config(command.a, of_a));
   warn_of_length("--context, " + command.b.string(), command.context, config_b);
@@ -182,8 +182,9 @@ void add_compare_command(CLI::App& app) {
   const auto options = std::make_shared<CompareCommand>();
   CLI::App* command =
       app.add_subcommand("compare", "how far two models are from each other, along the context");
-  command->add_option("DIR_A", options->a.folder, "model folder: the teacher")->required();
-  command->add_option("DIR_B", options->b, "model folder: the student")->required();
+  command->add_option("DIR_A", options->a.folder, "model folder or GGUF file: the teacher")
+      ->required();
+  command->add_option("DIR_B", options->b, "model folder or GGUF file: the student")->required();
   command->add_option("--text", options->text, "held-out text: files, folders, or token shards")
       ->required();
   command->add_option("--text-field", options->text_field, "JSON field or Parquet column")

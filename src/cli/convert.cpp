@@ -76,7 +76,7 @@ void add_convert_command(CLI::App& app) {
   add_recipe_options(*command, options->recipe);
   command
       ->add_option("--teacher", options->recipe.source.teacher,
-                   "model folder of the Transformer (Qwen3, Qwen2, Llama)")
+                   "model folder or GGUF file of the Transformer (Qwen3, Qwen2, Llama)")
       ->excludes("--resume");
   command->add_option("--until", options->until, "stop after this step: " + step_names());
   command->add_option("--from", options->from,

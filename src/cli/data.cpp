@@ -68,7 +68,9 @@ void add_data_command(CLI::App& app) {
   const auto options = std::make_shared<TokenizeCommand>();
   CLI::App* command = data->add_subcommand(
       "tokenize", "turn text files into token shards, documents joined by EOS");
-  command->add_option("--tokenizer", options->tokenizer, "folder with tokenizer.json")->required();
+  command
+      ->add_option("--tokenizer", options->tokenizer, "folder with tokenizer.json, or a GGUF file")
+      ->required();
   command->add_option("--out", options->out, "folder to write")->required();
   command->add_option("--text-field", options->options.text_field, "JSON field or Parquet column")
       ->capture_default_str();

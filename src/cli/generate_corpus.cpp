@@ -17,6 +17,7 @@
 #include "cli/progress.h"
 #include "data/byte_writer.h"
 #include "data/documents.h"
+#include "gguf/model_files.h"
 #include "run/run.h"
 #include "run/teacher_text.h"
 
@@ -71,13 +72,14 @@ Json checksums(const std::vector<fs::path>& files) {
 }
 
 std::vector<fs::path> model_files(const fs::path& folder) {
+  const ModelFiles model(folder);
+  if (model.gguf()) return model.paths();
   std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
+  for (const fs::path& path : model.paths()) {
+    const std::string name = path.filename().string();
     const bool counts = name == "config.json" || name == "tokenizer.json";
-    if (counts || name.ends_with(".safetensors")) files.push_back(entry.path());
+    if (counts || name.ends_with(".safetensors")) files.push_back(path);
   }
-  std::sort(files.begin(), files.end());
   return files;
 }
 

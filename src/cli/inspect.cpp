@@ -16,6 +16,7 @@
 #include "cli/note.h"
 #include "cli/numbers.h"
 #include "engine/open.h"
+#include "gguf/model_files.h"
 #include "model/config.h"
 #include "model/decode_state.h"
 #include "model/mixers/attention.h"
@@ -60,7 +61,7 @@ Parameters count_parameters(const Checkpoint& checkpoint, const ModelConfig& con
   for (const std::string& name : checkpoint.names()) {
     // A second copy of the embedding, and old frequency tables, are no parameters.
     if ((is_tied && name == "lm_head.weight") || name.ends_with(".inv_freq")) continue;
-    const int64_t count = checkpoint.tensor(name).numel();
+    const int64_t count = c10::multiply_integers(checkpoint.facts(name).shape);
     parameters.total += count;
     if (name == "model.embed_tokens.weight" || name == "lm_head.weight") {
       parameters.embedding += count;
@@ -76,8 +77,7 @@ Parameters count_parameters(const Checkpoint& checkpoint, const ModelConfig& con
 
 /// For weights as they are stored: with bfloat16 ones keys and values are bfloat16, on a CPU too.
 MemoryTypes types_of(const Checkpoint& checkpoint) {
-  return memory_types(checkpoint.tensor("model.embed_tokens.weight").scalar_type(),
-                      torch::kFloat32);
+  return memory_types(stored_type(checkpoint.facts("model.embed_tokens.weight")), torch::kFloat32);
 }
 
 Cache measure_cache(const ModelConfig& config, const MemoryTypes& types, int64_t tokens) {
@@ -87,7 +87,21 @@ Cache measure_cache(const ModelConfig& config, const MemoryTypes& types, int64_t
           page_bytes(transformer, types, tokens)};
 }
 
+std::vector<WeightFile> list_shards(const GgufModel& model) {
+  std::vector<WeightFile> files;
+  for (const GgufFile& shard : model.files()) {
+    const fs::path& path = shard.path();
+    WeightFile file{path.filename().string(), static_cast<int64_t>(fs::file_size(path)), {}};
+    for (const GgufTensor& tensor : shard.tensors()) {
+      ++file.tensors[std::string(block_layout(tensor.type).name)];
+    }
+    files.push_back(std::move(file));
+  }
+  return files;
+}
+
 std::vector<WeightFile> list_files(const fs::path& folder) {
+  if (const ModelFiles files(folder); files.gguf()) return list_shards(*files.gguf());
   std::set<fs::path> paths;
   for (const auto& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
@@ -228,7 +242,7 @@ void add_inspect_command(CLI::App& app) {
   const auto options = std::make_shared<InspectOptions>();
   CLI::App* command = app.add_subcommand(
       "inspect", "show what a model folder holds: sizes, mixers, tokenizer, cache, files");
-  command->add_option("DIR", options->folder, "model folder")->required();
+  command->add_option("DIR", options->folder, "model folder, or a GGUF file")->required();
   command->add_flag("--json", options->is_json, "print JSON");
   command->footer("Example:\n  hypenet inspect out/tiny/model");
   command->callback([options] { inspect(*options); });

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "cli/note.h"
+#include "gguf/model_files.h"
 #include "text/stop_ids.h"
 
 namespace hypenet {
@@ -26,12 +27,13 @@ Json scaling_json(const std::string& text) {
 std::string model_name(const std::filesystem::path& folder) {
   std::filesystem::path path = std::filesystem::absolute(folder).lexically_normal();
   if (!path.has_filename()) path = path.parent_path();
+  if (is_gguf(path)) path.replace_extension();
   const std::string name = path.filename().string();
   return name == "model" ? (path.parent_path().filename() / name).string() : name;
 }
 
 void add_model_options(CLI::App& command, ModelOptions& options) {
-  command.add_option("DIR", options.folder, "model folder")->required();
+  command.add_option("DIR", options.folder, "model folder, or a GGUF file")->required();
   add_type_option(command, options);
   add_logits_scaling_option(command, "", options.attn_logits_scaling);
 }
@@ -68,9 +70,10 @@ CausalLm open_model(const ModelOptions& options, const Checkpoint& checkpoint) {
 
 Tokenizer open_tokenizer(const std::filesystem::path& folder, const ModelConfig& config) {
   Tokenizer tokenizer = Tokenizer::load(folder);
-  HYPENET_CHECK(tokenizer.vocab_size() <= config.vocab_size, (folder / "tokenizer.json").string(),
-                ": expected at most ", config.vocab_size,
-                " tokens (config.json: vocab_size), found ", tokenizer.vocab_size());
+  HYPENET_CHECK(tokenizer.vocab_size() <= config.vocab_size,
+                model_file_place(folder, "tokenizer.json"), ": expected at most ",
+                config.vocab_size, " tokens (config.json: vocab_size), found ",
+                tokenizer.vocab_size());
   return tokenizer;
 }
 
@@ -85,7 +88,7 @@ std::vector<int32_t> chat_stop_ids(const Checkpoint& checkpoint, const Tokenizer
   const auto end = tokenizer.token_id(chat.end_of_turn());
   // Of a template of no known family it may be plain text; then EOS alone ends an answer.
   if (!end && chat.family_name() == "its own") return ids;
-  HYPENET_CHECK(end.has_value(), (checkpoint.folder() / "tokenizer.json").string(),
+  HYPENET_CHECK(end.has_value(), model_file_place(checkpoint.folder(), "tokenizer.json"),
                 ": expected the chat template's token ", chat.end_of_turn(), ", found none");
   ids.push_back(*end);
   return ids;

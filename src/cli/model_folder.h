@@ -24,7 +24,8 @@ struct ModelOptions {
 /// "auto": as ModelSpec without a type.
 inline constexpr const char* kAutomaticType = "auto";
 
-/// What to call a model: its folder's name, with the one above for "model".
+/// What to call a model: its folder's name, with the one above for "model"; a GGUF file's without
+/// its ending.
 std::string model_name(const std::filesystem::path& folder);
 
 /// Adds the positional folder, --dtype, --device, --threads and --attn-logits-scaling; `options`

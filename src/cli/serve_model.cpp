@@ -42,7 +42,7 @@ std::string model_fingerprint(const Checkpoint& checkpoint, const ModelConfig& c
                               bool is_whole) {
   std::string text = write_fields(config).dump();
   for (const std::string& name : checkpoint.names()) {
-    const Tensor tensor = checkpoint.tensor(name).contiguous();
+    const Tensor tensor = checkpoint.packed(name).contiguous();
     const auto bytes = bytes_of(tensor);
     text += concat('\n', name, ' ', tensor.scalar_type(), ' ', tensor.sizes(), ' ',
                    is_whole ? crc32c(bytes) : sum_of_samples(bytes));

@@ -89,7 +89,8 @@ void add_tokenize_command(CLI::App& app) {
   const auto options = std::make_shared<TokenizeCommand>();
   CLI::App* command =
       app.add_subcommand("tokenize", "show the token ids of a text, or the text of ids");
-  command->add_option("DIR", options->folder, "folder with tokenizer.json")->required();
+  command->add_option("DIR", options->folder, "folder with tokenizer.json, or a GGUF file")
+      ->required();
   auto* text = command->add_option("--text", options->text, "the text");
   auto* file =
       command->add_option("--file", options->file, "a file with the text; else standard input");

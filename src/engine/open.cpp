@@ -19,17 +19,20 @@ bool is_exact_in(torch::ScalarType type, torch::ScalarType other) {
 /// its bfloat16 are what ModelSpec::type says.
 void tell_rounding(const Checkpoint& checkpoint, const ModelConfig& config, torch::ScalarType type,
                    bool is_cuda, const TellNote& tell) {
-  std::map<torch::ScalarType, int64_t> rounded;
+  std::map<std::string, int64_t> rounded;
   for (const std::string& name : checkpoint.names()) {
     if (name.ends_with(".inv_freq") || is_float_always(name, config))
       continue;  // not read; not rounded
-    const torch::ScalarType stored = checkpoint.tensor(name).scalar_type();
-    if (is_cuda ? stored == torch::kFloat16 : !is_exact_in(stored, type)) ++rounded[stored];
+    const TensorFacts facts = checkpoint.facts(name);
+    const bool is_wide = facts.type == torch::kFloat16 || facts.is_packed();
+    if (is_cuda ? is_wide : !is_exact_in(facts.type, type)) {
+      ++rounded[facts.is_packed() ? facts.stored : type_name(facts.type)];
+    }
   }
   for (const auto& [stored, count] : rounded) {
-    tell(concat(checkpoint.folder().string(), ": ", count, " tensors stored as ", type_name(stored),
+    tell(concat(checkpoint.folder().string(), ": ", count, " tensors stored as ", stored,
                 " are rounded to ", type_name(type), " (--dtype ",
-                stored == torch::kFloat64 ? "float64" : "float32", " keeps them)"));
+                stored == type_name(torch::kFloat64) ? stored : "float32", " keeps them)"));
   }
 }
 

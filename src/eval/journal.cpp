@@ -6,10 +6,10 @@
 
 #include <cerrno>
 #include <cstring>
-#include <set>
 #include <string_view>
 
 #include "base/error.h"
+#include "gguf/model_files.h"
 
 namespace hypenet {
 namespace fs = std::filesystem;
@@ -38,19 +38,17 @@ EvalAnswer read_answer(const Json& line, const std::string& place) {
 }  // namespace
 
 Json folder_identity(const fs::path& folder) {
-  std::set<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    if (tells_models_apart(entry.path())) files.insert(entry.path());
-  }
+  const ModelFiles files(folder);
   Json listed = Json::object();
-  for (const fs::path& file : files) {
+  for (const fs::path& file : files.paths()) {
+    if (!files.gguf() && !tells_models_apart(file)) continue;
     struct stat status {};
     HYPENET_CHECK(::stat(file.c_str(), &status) == 0, file.string(),
                   ": cannot read: ", std::strerror(errno));
     listed[file.filename().string()] = {{"bytes", status.st_size},
                                         {"modified", status.st_mtim.tv_sec}};
   }
-  return {{"config", read_json(folder / "config.json")}, {"files", listed}};
+  return {{"config", files.json("config.json")}, {"files", listed}};
 }
 
 Journal::Journal(const fs::path& path, const Json& identity,

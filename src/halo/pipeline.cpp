@@ -309,7 +309,7 @@ std::vector<Stage> prepare(Conversion& conversion, const ConversionPlan& plan) {
 std::string identity(const Checkpoint& teacher) {
   std::string text = teacher.config().dump();
   for (const std::string& name : teacher.names()) {
-    const Tensor tensor = teacher.tensor(name);
+    const Tensor tensor = teacher.packed(name);
     const size_t looked_at = std::min<size_t>(tensor.nbytes(), 4096);
     const std::string_view begin(static_cast<const char*>(tensor.const_data_ptr()), looked_at);
     text += concat(' ', name, ' ', tensor.scalar_type(), ' ', tensor.sizes(), ' ',
@@ -351,7 +351,7 @@ ConversionResult convert(const HaloRecipe& recipe, const RunOptions& options,
   HYPENET_CHECK(!plan.from || !plan.until || *plan.from <= *plan.until, "--until ",
                 about_step(*plan.until).name, ": expected a step that is not before --from ",
                 about_step(*plan.from).name);
-  Checkpoint teacher(recipe.teacher);
+  Checkpoint teacher = open_rounded(recipe.teacher);
   ModelConfig config =
       read_model_config(teacher, [&](const std::string& text) { note(options, text); });
   Conversion conversion{recipe, options, std::move(teacher), std::move(config),

@@ -86,7 +86,7 @@ LayerVariants load_variants(const std::filesystem::path& teacher,
                             const std::filesystem::path& aligned, torch::ScalarType type,
                             torch::Device device) {
   const auto load = [&](const std::filesystem::path& folder) {
-    CausalLm model = load_model(Checkpoint(folder), type, device);
+    CausalLm model = load_model(open_rounded(folder), type, device);
     model->prepare({.type = type});
     model->begin_inference();
     return model;

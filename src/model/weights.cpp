@@ -68,15 +68,47 @@ torch::ScalarType parameter_type(std::string_view name, const ModelConfig& confi
   return is_float_always(name, config) ? torch::promote_types(type, torch::kFloat32) : type;
 }
 
-/// The stored tensor of a parameter. Other numbers than those of floating point are somebody's
-/// quantised weights: without their scales they are no weights.
+/// Other numbers than those of floating point are somebody's quantised weights: without their
+/// scales they are no weights.
+void check_is_floating(const Checkpoint& checkpoint, const std::string& name,
+                       torch::ScalarType type) {
+  HYPENET_CHECK(torch::isFloatingType(type), checkpoint.folder().string(), ": tensor ", name,
+                ": expected floating point, found ", type);
+}
+
+/// The stored tensor of a parameter.
 Tensor stored_weight(const Checkpoint& checkpoint, const std::string& parameter,
                      torch::IntArrayRef shape, const ModelConfig& config) {
   const std::string name = stored_name(checkpoint, parameter, config);
   Tensor stored = checkpoint.tensor(name, shape.vec());
-  HYPENET_CHECK(stored.is_floating_point(), checkpoint.folder().string(), ": tensor ", name,
-                ": expected floating point, found ", stored.scalar_type());
+  check_is_floating(checkpoint, name, stored.scalar_type());
   return stored;
+}
+
+/// Throws Error where a layer that config.json promises has no tensors at all, before it is made:
+/// a number of layers that is mistyped would take long.
+void check_layers(const Checkpoint& checkpoint, const ModelConfig& config) {
+  constexpr std::string_view kLayers = "model.layers.";
+  std::set<int64_t> stored;
+  for (const std::string& name : checkpoint.names()) {
+    int64_t layer = -1;
+    if (!name.starts_with(kLayers)) continue;
+    std::from_chars(name.data() + kLayers.size(), name.data() + name.size(), layer);
+    stored.insert(layer);
+  }
+  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
+    HYPENET_CHECK(stored.contains(layer), checkpoint.folder().string(), ": tensors ", kLayers,
+                  layer, ".*: expected in the checkpoint, found none (",
+                  "config.json: num_hidden_layers is ", config.num_hidden_layers, ")");
+  }
+}
+
+/// Throws Error where the embedding is there in other sizes than config.json's, before matrices of
+/// those are made.
+void check_embedding(const Checkpoint& checkpoint, const ModelConfig& config) {
+  const std::string name = stored_name(checkpoint, kEmbedding, config);
+  if (!checkpoint.contains(name)) return;
+  checkpoint.facts(name, std::vector<int64_t>{config.vocab_size, config.hidden_size});
 }
 
 void check_names(const Checkpoint& checkpoint, const CausalLmImpl& model) {
@@ -110,8 +142,8 @@ bool is_float_always(std::string_view name, const ModelConfig& config) {
 }
 
 ModelConfig read_model_config(const Checkpoint& checkpoint, const TellNote& tell) {
-  const std::string place = (checkpoint.folder() / "config.json").string();
-  ModelConfig config = parse_model_config(checkpoint.config(), place);
+  const std::string place = checkpoint.config_place();
+  ModelConfig config = parse_model_config(checkpoint.config(), place, checkpoint.names());
   if (!config.tie_word_embeddings || !is_head_of_its_own(checkpoint)) return config;
   config.tie_word_embeddings = false;
   if (tell) {
@@ -122,22 +154,38 @@ ModelConfig read_model_config(const Checkpoint& checkpoint, const TellNote& tell
 }
 
 void check_tensors(const Checkpoint& checkpoint, const ModelConfig& config) {
+  check_layers(checkpoint, config);
+  check_embedding(checkpoint, config);
   const CausalLm model(config, /*random_weights=*/false);
   check_names(checkpoint, *model);
   for (const auto& parameter : model->named_parameters()) {
-    stored_weight(checkpoint, parameter.key(), parameter.value().sizes(), config);
+    const std::string name = stored_name(checkpoint, parameter.key(), config);
+    const auto shape = parameter.value().sizes().vec();
+    check_is_floating(checkpoint, name, checkpoint.facts(name, shape).type);
   }
+}
+
+torch::ScalarType stored_type(const TensorFacts& facts) {
+  return facts.is_packed() ? torch::kBFloat16 : facts.type;
 }
 
 torch::ScalarType stored_type(const Checkpoint& checkpoint) {
   std::map<torch::ScalarType, size_t> bytes;
   for (const std::string& name : checkpoint.names()) {
-    const Tensor tensor = checkpoint.tensor(name);
-    if (tensor.is_floating_point()) bytes[tensor.scalar_type()] += tensor.nbytes();
+    const TensorFacts facts = checkpoint.facts(name);
+    const torch::ScalarType type = stored_type(facts);
+    if (!torch::isFloatingType(type)) continue;
+    bytes[type] += c10::multiply_integers(facts.shape) * torch::elementSize(type);
   }
   HYPENET_CHECK(!bytes.empty(), checkpoint.folder().string(),
                 ": expected weights of floating point, found none");
   return std::ranges::max_element(bytes, {}, [](const auto& item) { return item.second; })->first;
+}
+
+Checkpoint open_rounded(const std::filesystem::path& folder) {
+  Checkpoint checkpoint(folder);
+  if (is_gguf(folder)) checkpoint.expand_as(stored_type(checkpoint));
+  return checkpoint;
 }
 
 CausalLm load_model(const Checkpoint& checkpoint, std::optional<torch::ScalarType> type,
@@ -147,6 +195,8 @@ CausalLm load_model(const Checkpoint& checkpoint, std::optional<torch::ScalarTyp
 
 CausalLm load_model(const Checkpoint& checkpoint, const ModelConfig& config,
                     std::optional<torch::ScalarType> type, torch::Device device) {
+  check_layers(checkpoint, config);
+  check_embedding(checkpoint, config);
   CausalLm model(config, false);
   check_names(checkpoint, *model);
   const torch::NoGradGuard no_grad;

@@ -31,11 +31,18 @@ bool is_float_always(std::string_view name, const ModelConfig& config);
 /// copy and old frequency tables, no others.
 void check_tensors(const Checkpoint& checkpoint, const ModelConfig& config);
 
-/// The type that most bytes of the weights are stored in.
+/// The type that a tensor is stored in; bfloat16 for what is packed into blocks.
+torch::ScalarType stored_type(const TensorFacts& facts);
+
+/// The one that most bytes of the weights are stored in.
 torch::ScalarType stored_type(const Checkpoint& checkpoint);
 
 /// "float32", "bfloat16", "int64" ...
 std::string type_name(torch::ScalarType type);
+
+/// A folder, or a GGUF file of which all tensors come in its stored type: as the stages of a
+/// conversion write and compare them.
+Checkpoint open_rounded(const std::filesystem::path& folder);
 
 /// As load_model of model/causal_lm.h, but config.json's place is taken by `config`: one that
 /// differs in what no weight depends on (attn_logits_scaling), and was checked.

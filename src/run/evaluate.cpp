@@ -39,7 +39,7 @@ void check_evaluation(const EvaluateConfig& config, const Tokenizer& tokenizer,
 Evaluation evaluate(const std::filesystem::path& folder, const std::string& name,
                     const EvaluationInputs& inputs, const RunOptions& options) {
   const auto& [config, tokenizer, held_out, seed] = inputs;
-  CausalLm model = load_model(Checkpoint(folder), torch::kFloat32, options.device);
+  CausalLm model = load_model(open_rounded(folder), torch::kFloat32, options.device);
   Engine engine(model);
   Communicator& ranks = *options.communicator;
   const auto total = static_cast<int64_t>(config.contexts.size()) + 1;

@@ -6,8 +6,10 @@
 #include <set>
 
 #include "base/file_kind.h"
+#include "base/files.h"
 #include "base/folder_hint.h"
 #include "base/version.h"
+#include "store/gguf_tensors.h"
 #include "store/missing_weights.h"
 
 namespace hypenet {
@@ -18,6 +20,7 @@ constexpr const char* kConfig = "config.json";
 constexpr const char* kWeights = "model.safetensors";
 constexpr const char* kIndex = "model.safetensors.index.json";
 constexpr const char* kRun = "run.json";
+constexpr const char* kMambaConfig = "mamba_config.json";  // beside a Llama's config.json
 constexpr std::array<const char*, 9> kCompanions = {"tokenizer.json",
                                                     "tokenizer_config.json",
                                                     "generation_config.json",
@@ -27,6 +30,32 @@ constexpr std::array<const char*, 9> kCompanions = {"tokenizer.json",
                                                     "merges.txt",
                                                     "chat_template.jinja",
                                                     "chat_template.json"};
+
+/// Python writes infinity as a bare word, which is no JSON: here it is a string.
+std::string with_quoted_infinity(std::string_view text) {
+  constexpr std::string_view kInfinity = "Infinity";
+  std::string quoted;
+  bool is_in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (!is_in_string && text.substr(i).starts_with(kInfinity)) {
+      quoted += concat('"', kInfinity, '"');
+      i += kInfinity.size() - 1;
+      continue;
+    }
+    if (is_in_string && text[i] == '\\' && i + 1 < text.size()) {
+      quoted += text[i++];
+    } else if (text[i] == '"') {
+      is_in_string = !is_in_string;
+    }
+    quoted += text[i];
+  }
+  return quoted;
+}
+
+Json read_config(const fs::path& path) {
+  return read_as("JSON", "JSON", path,
+                 [&] { return parse_json(with_quoted_infinity(read_file(path)), path.string()); });
+}
 
 /// weight_map of an index file: tensor name -> shard's file name.
 std::map<std::string, std::string> read_weight_map(const fs::path& path) {
@@ -116,22 +145,31 @@ void write_weights(const fs::path& folder, const NamedTensors& tensors, int64_t 
 
 }  // namespace
 
-Checkpoint::Checkpoint(fs::path folder) : folder_(std::move(folder)) {
+Checkpoint::Checkpoint(fs::path folder) : folder_(std::move(folder)), files_of_model_(folder_) {
+  if (const auto& gguf = files_of_model_.gguf()) {
+    config_ = files_of_model_.json(kConfig);
+    for (const auto& [name, unused] : gguf->tensors()) parts_[name] = {.name = name};
+    return;
+  }
   check_model_folder(folder_);
   check_config_is_there(folder_);
-  config_ = read_json(folder_ / kConfig);
+  config_ = read_config(folder_ / kConfig);
   HYPENET_CHECK(config_.is_object(), (folder_ / kConfig).string(), ": expected an object, found ",
                 json_kind(config_));
-  // A link to a missing file counts as there: the error then names it.
-  if (fs::exists(fs::symlink_status(folder_ / kWeights))) {
-    files_.emplace_back(folder_ / kWeights);
-    for (const std::string& name : files_[0].names()) where_[name] = 0;
-  } else {
-    open_shards();
+  if (fs::exists(folder_ / kMambaConfig)) {
+    config_["mamba_config"] = read_json(folder_ / kMambaConfig);
   }
+  open_weights();
   std::vector<std::string> stored;
   for (const auto& [name, unused] : where_) stored.push_back(name);
   parts_ = stored_parts(config_, stored, folder_.string());
+}
+
+void Checkpoint::open_weights() {
+  // A link to a missing file counts as there: the error then names it.
+  if (!fs::exists(fs::symlink_status(folder_ / kWeights))) return open_shards();
+  files_.emplace_back(folder_ / kWeights);
+  for (const std::string& name : files_[0].names()) where_[name] = 0;
 }
 
 void Checkpoint::open_shards() {
@@ -170,17 +208,54 @@ std::vector<std::string> Checkpoint::names() const {
   return names;
 }
 
-Tensor Checkpoint::tensor(const std::string& name,
-                          std::optional<std::vector<int64_t>> shape) const {
+const StoredPart& Checkpoint::part(const std::string& name) const {
   const auto found = parts_.find(name);
   HYPENET_CHECK(found != parts_.end(), folder_.string(), ": tensor ", name,
                 ": expected in the checkpoint, found none");
-  const std::string& stored = found->second.name;
-  const SafetensorsFile& file = files_[where_.at(stored)];
-  const Tensor tensor = take_part(file.tensor(stored), found->second, file.path().string());
-  HYPENET_CHECK(!shape || tensor.sizes() == *shape, file.path().string(), ": tensor ", name,
-                ": expected shape ", torch::IntArrayRef(*shape), ", found ", tensor.sizes());
+  return found->second;
+}
+
+namespace {
+
+void check_shape(const fs::path& file, const std::string& name, torch::IntArrayRef found,
+                 const std::optional<std::vector<int64_t>>& expected) {
+  HYPENET_CHECK(!expected || found == *expected, file.string(), ": tensor ", name,
+                ": expected shape ", torch::IntArrayRef(*expected), ", found ", found);
+}
+
+}  // namespace
+
+TensorFacts Checkpoint::facts(const std::string& name,
+                              std::optional<std::vector<int64_t>> shape) const {
+  const auto& gguf = files_of_model_.gguf();
+  if (!gguf) {
+    const Tensor whole = tensor(name, std::move(shape));
+    return {whole.sizes().vec(), whole.scalar_type(), ""};
+  }
+  const GgufTensor& stored = *gguf->tensors().at(part(name).name).stored;
+  check_shape(folder_, name, stored.shape, shape);
+  const BlockLayout& layout = block_layout(stored.type);
+  return {stored.shape, expanded_.value_or(type_of(stored.type)),
+          layout.is_plain ? "" : std::string(layout.name)};
+}
+
+Tensor Checkpoint::tensor(const std::string& name,
+                          std::optional<std::vector<int64_t>> shape) const {
+  const StoredPart& found = part(name);
+  if (const auto& gguf = files_of_model_.gguf()) {
+    const PublishedTensor& stored = gguf->tensors().at(found.name);
+    check_shape(folder_, name, stored.stored->shape, shape);
+    return gguf_tensor(gguf, stored, expanded_);
+  }
+  const SafetensorsFile& file = files_[where_.at(found.name)];
+  const Tensor tensor = take_part(file.tensor(found.name), found, file.path().string());
+  check_shape(file.path(), name, tensor.sizes(), shape);
   return tensor;
+}
+
+Tensor Checkpoint::packed(const std::string& name) const {
+  const auto& gguf = files_of_model_.gguf();
+  return gguf ? gguf_blocks(gguf, gguf->tensors().at(part(name).name)) : tensor(name);
 }
 
 FolderKind model_folder_kind() {
@@ -203,6 +278,14 @@ void write_checkpoint(const fs::path& folder, const CheckpointContents& contents
 }
 
 void copy_companions(const fs::path& from, const fs::path& to) {
+  if (is_gguf(from)) {
+    const ModelFiles files(from);
+    for (const char* name : kCompanions) {
+      if (!files.has(name)) continue;
+      write_file(to / name, files.sorted_json(name).dump(2) + "\n");
+    }
+    return;
+  }
   for (const char* name : kCompanions) {
     if (fs::exists(from / name)) write_file(to / name, read_file(from / name));
   }

@@ -1,5 +1,5 @@
 // A model folder in Hugging Face form: config.json, model.safetensors (or shards with an index),
-// tokenizer files.
+// tokenizer files. A GGUF file is read as the folder that says the same.
 #pragma once
 
 #include <filesystem>
@@ -10,24 +10,45 @@
 
 #include "base/folder_writer.h"
 #include "base/json.h"
+#include "gguf/model_files.h"
 #include "store/published_names.h"
 #include "store/safetensors.h"
 
 namespace hypenet {
+
+/// What is known of a tensor before it is read.
+struct TensorFacts {
+  std::vector<int64_t> shape;
+  torch::ScalarType type;  // of what Checkpoint::tensor returns
+  std::string stored;      // "Q4_K": the blocks that it is expanded from
+  bool is_packed() const { return !stored.empty(); }
+};
 
 /// An opened model folder: its config and a view of its tensors, whichever file each lies in. Those
 /// of other projects' folders have the model's names (store/published_names.h).
 class Checkpoint {
  public:
   /// Opens config.json and either model.safetensors or model.safetensors.index.json with its
-  /// shards. Throws Error naming the file and what is wrong with it: missing, truncated, or a
-  /// tensor the index promises and no shard has.
+  /// shards, or a GGUF file (gguf/gguf_model.h). Throws Error naming the file and what is wrong
+  /// with it: missing, truncated, or a tensor the index promises and no shard has.
   explicit Checkpoint(std::filesystem::path folder);
 
   const std::filesystem::path& folder() const { return folder_; }
   const Json& config() const { return config_; }
+  /// What errors call config.json.
+  std::string config_place() const { return files_of_model_.place("config.json"); }
+  /// Of a GGUF file its shards, of a folder all that is in it.
+  std::vector<std::filesystem::path> paths() const { return files_of_model_.paths(); }
   std::vector<std::string> names() const;
   bool contains(const std::string& name) const { return parts_.contains(name); }
+
+  /// Has all tensors of a GGUF file come in this type from now on; before, those that are packed
+  /// into blocks come as float32, the others as they are stored. Nothing else is changed by it.
+  void expand_as(torch::ScalarType type) { expanded_ = type; }
+
+  /// What `tensor` would return. Throws Error as `tensor` does. Packed tensors are not read.
+  TensorFacts facts(const std::string& name,
+                    std::optional<std::vector<int64_t>> shape = std::nullopt) const;
 
   /// The tensor, on the CPU, sharing the file's mapping where it is as stored. Throws Error for a
   /// missing name, or another shape when one is given: `<file>: tensor <name>: expected shape [..],
@@ -35,10 +56,18 @@ class Checkpoint {
   Tensor tensor(const std::string& name,
                 std::optional<std::vector<int64_t>> shape = std::nullopt) const;
 
+  /// The tensor as the file packs it: of a GGUF file its bytes, uint8 [rows, bytes of a row], in
+  /// the file's order of rows; of a folder as `tensor`.
+  Tensor packed(const std::string& name) const;
+
  private:
+  void open_weights();
   void open_shards();
+  const StoredPart& part(const std::string& name) const;
 
   std::filesystem::path folder_;
+  ModelFiles files_of_model_;
+  std::optional<torch::ScalarType> expanded_;  // of tensors of a GGUF file
   Json config_;
   std::vector<SafetensorsFile> files_;
   std::map<std::string, size_t> where_;      // of stored tensors, by their names there
@@ -65,7 +94,7 @@ FolderKind model_folder_kind();
 void write_checkpoint(const std::filesystem::path& folder, const CheckpointContents& contents);
 
 /// Copies tokenizer.json, tokenizer_config.json, generation_config.json and their kin, where there
-/// are.
+/// are; from a GGUF file those that its keys say.
 void copy_companions(const std::filesystem::path& from, const std::filesystem::path& to);
 
 }  // namespace hypenet

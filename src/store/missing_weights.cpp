@@ -32,7 +32,7 @@ constexpr auto kForms = std::to_array<Form>({
     {".pt", kSaveAgain},
     {".pth", kSaveAgain},
     {".ckpt", kSaveAgain},
-    {".gguf", "llama.cpp's form: download the model that it was made of"},
+    {".gguf", "llama.cpp's form: name the file in place of the folder"},
     {".h5", "TensorFlow's form: load it in transformers and save it again"},
     {".msgpack", "Flax's form: load it in transformers and save it again"},
 });

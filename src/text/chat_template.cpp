@@ -6,6 +6,7 @@
 #include <ctime>
 
 #include "base/files.h"
+#include "gguf/model_files.h"
 
 namespace hypenet {
 namespace {
@@ -124,24 +125,24 @@ Json to_json(std::span<const ChatMessage> messages) {
 }
 
 ChatTemplate ChatTemplate::load(const std::filesystem::path& folder, const JinjaLimits& limits) {
-  const auto config_path = folder / "tokenizer_config.json";
-  const auto map_path = folder / "special_tokens_map.json";
-  const Json config =
-      std::filesystem::exists(config_path) ? read_json(config_path) : Json(Json::object());
+  constexpr const char *kConfig = "tokenizer_config.json", *kMap = "special_tokens_map.json";
+  const ModelFiles files(folder);
+  const Json config = files.has(kConfig) ? files.json(kConfig) : Json(Json::object());
   Json tokens = Json::object();
   read_tokens(config, tokens);
-  if (std::filesystem::exists(map_path)) read_tokens(read_json(map_path), tokens);
+  if (files.has(kMap)) read_tokens(files.json(kMap), tokens);
   const auto file = folder / "chat_template.jinja";
   if (std::filesystem::exists(file)) return parse(read_file(file), tokens, file.string(), limits);
-  return parse(configured_template(config, config_path.string()), tokens,
-               config_path.string() + ": chat_template", limits);
+  const std::string place = files.place(kConfig);
+  return parse(configured_template(config, place), tokens, place + ": chat_template", limits);
 }
 
 bool ChatTemplate::is_in(const std::filesystem::path& folder) {
   if (std::filesystem::exists(folder / "chat_template.jinja")) return true;
-  const auto path = folder / "tokenizer_config.json";
-  if (!std::filesystem::exists(path)) return false;
-  const Json config = read_json(path);
+  constexpr const char* kConfig = "tokenizer_config.json";
+  const ModelFiles files(folder);
+  if (!files.has(kConfig)) return false;
+  const Json config = files.json(kConfig);
   return config.is_object() && config.contains("chat_template") &&
          !config["chat_template"].is_null();
 }

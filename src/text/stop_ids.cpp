@@ -3,21 +3,23 @@
 
 #include <set>
 #include <string>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/json.h"
+#include "gguf/model_files.h"
 
 namespace hypenet {
 namespace {
 
-void add_stop_ids(const std::filesystem::path& path, std::set<int32_t>& ids) {
-  if (!std::filesystem::exists(path)) return;
-  const Json config = read_json(path);
+void add_stop_ids(const ModelFiles& files, std::string_view name, std::set<int32_t>& ids) {
+  if (!files.has(name)) return;
+  const Json config = files.json(name);
   if (!config.is_object() || !config.contains("eos_token_id")) return;
   const Json& value = config.at("eos_token_id");
   if (value.is_null()) return;
   for (const Json& id : value.is_array() ? value : Json::array({value})) {
-    HYPENET_CHECK(id.is_number_integer(), path.string(),
+    HYPENET_CHECK(id.is_number_integer(), files.place(name),
                   ": eos_token_id: expected an integer or an array of integers, found ",
                   json_kind(id));
     ids.insert(id.get<int32_t>());
@@ -29,8 +31,9 @@ void add_stop_ids(const std::filesystem::path& path, std::set<int32_t>& ids) {
 std::vector<int32_t> read_stop_ids(const std::filesystem::path& folder,
                                    const Tokenizer& tokenizer) {
   std::set<int32_t> ids;
-  add_stop_ids(folder / "config.json", ids);
-  add_stop_ids(folder / "generation_config.json", ids);
+  const ModelFiles files(folder);
+  add_stop_ids(files, "config.json", ids);
+  add_stop_ids(files, "generation_config.json", ids);
   if (tokenizer.eos_id()) ids.insert(*tokenizer.eos_id());
   return {ids.begin(), ids.end()};
 }

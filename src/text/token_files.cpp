@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "gguf/model_files.h"
 
 namespace hypenet {
 
@@ -55,27 +56,28 @@ AddedToken read_token(const Json& json, const std::string& place, bool is_specia
   return token;
 }
 
-/// A file of the folder as an object; none where it is missing.
-std::optional<Json> read_object(const std::filesystem::path& path) {
-  if (!std::filesystem::exists(path)) return std::nullopt;
-  Json json = read_json(path);
-  HYPENET_CHECK(json.is_object(), path.string(), ": expected an object, found ", json_kind(json));
+/// A file as an object; none where it is missing.
+std::optional<Json> read_object(const ModelFiles& files, std::string_view name) {
+  if (!files.has(name)) return std::nullopt;
+  Json json = files.json(name);
+  HYPENET_CHECK(json.is_object(), files.place(name), ": expected an object, found ",
+                json_kind(json));
   return json;
 }
 
 /// Gathers what the files say, and then hands out ids.
 class TokenFiles {
  public:
-  explicit TokenFiles(const std::filesystem::path& folder) {
-    const auto path = folder / "tokenizer_config.json";
-    const Json config = read_object(path).value_or(Json::object());
+  explicit TokenFiles(const ModelFiles& files) {
+    constexpr const char *kConfig = "tokenizer_config.json", *kMap = "special_tokens_map.json";
+    const std::string place = files.place(kConfig);
+    const Json config = read_object(files, kConfig).value_or(Json::object());
     const bool has_decoder = config.contains("added_tokens_decoder");
-    if (has_decoder) read_decoder(config["added_tokens_decoder"], path.string());
-    read_special_tokens(config, path.string());
+    if (has_decoder) read_decoder(config["added_tokens_decoder"], place);
+    read_special_tokens(config, place);
     if (has_decoder) return;
-    const auto map = folder / "special_tokens_map.json";
-    if (const auto json = read_object(map)) read_special_tokens(*json, map.string());
-    read_encoder(folder / "added_tokens.json");
+    if (const auto json = read_object(files, kMap)) read_special_tokens(*json, files.place(kMap));
+    read_encoder(files);
   }
 
   NamedTokens add_to(TokenizerFile& file) const {
@@ -110,10 +112,11 @@ class TokenFiles {
   }
 
   /// {"token": id}, the form of old tokenizers.
-  void read_encoder(const std::filesystem::path& path) {
-    const Json json = read_object(path).value_or(Json::object());
+  void read_encoder(const ModelFiles& files) {
+    constexpr const char* kName = "added_tokens.json";
+    const Json json = read_object(files, kName).value_or(Json::object());
     for (const auto& [content, id] : json.items()) {
-      const std::string where = concat(path.string(), ": ", content);
+      const std::string where = concat(files.place(kName), ": ", content);
       HYPENET_CHECK(id.is_number_integer(), where, ": expected an integer, found ", json_kind(id));
       AddedToken token;
       token.content = content;
@@ -255,8 +258,8 @@ class TokenFiles {
 
 }  // namespace
 
-NamedTokens read_token_files(const std::filesystem::path& folder, TokenizerFile& file) {
-  return TokenFiles(folder).add_to(file);
+NamedTokens read_token_files(const ModelFiles& files, TokenizerFile& file) {
+  return TokenFiles(files).add_to(file);
 }
 
 }  // namespace hypenet

@@ -2,7 +2,6 @@
 // (5.24; 4.57 alike but for tokens of a model's own) reads them for its fast tokenizers.
 #pragma once
 
-#include <filesystem>
 #include <optional>
 #include <string>
 
@@ -20,6 +19,6 @@ struct NamedTokens {
 /// the flags given here; one that it lacks gets the next free id. Throws Error naming the file and
 /// the key for an id that is not the one that `transformers` would give, for split_special_tokens,
 /// and for values of the wrong kind.
-NamedTokens read_token_files(const std::filesystem::path& folder, TokenizerFile& file);
+NamedTokens read_token_files(const ModelFiles& files, TokenizerFile& file);
 
 }  // namespace hypenet

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/folder_hint.h"
+#include "gguf/model_files.h"
 #include "text/added_tokens.h"
 #include "text/bpe.h"
 #include "text/byte_level.h"
@@ -182,9 +183,13 @@ Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 
 Tokenizer Tokenizer::load(const std::filesystem::path& folder) {
   std::error_code ignored;
-  if (!std::filesystem::exists(folder / "tokenizer.json", ignored)) check_model_folder(folder);
-  TokenizerFile file = read_tokenizer_file(folder / "tokenizer.json");
-  const NamedTokens named = read_token_files(folder, file);
+  const bool is_file = is_gguf(folder);
+  if (!is_file && !std::filesystem::exists(folder / "tokenizer.json", ignored)) {
+    check_model_folder(folder);
+  }
+  const ModelFiles files(folder);
+  TokenizerFile file = read_tokenizer_file(files);
+  const NamedTokens named = read_token_files(files, file);
   auto impl = std::make_unique<Impl>(file);
   impl->bos = impl->id_of(named.bos);
   impl->eos = impl->id_of(named.eos);

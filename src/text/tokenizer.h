@@ -29,7 +29,8 @@ class StretchCache;
 /// may be shared between threads.
 class Tokenizer {
  public:
-  /// Reads <folder>/tokenizer.json, and the files beside it that name tokens (text/token_files.h).
+  /// Reads <folder>/tokenizer.json, and the files beside it that name tokens (text/token_files.h);
+  /// of a GGUF file the keys that say the same.
   /// Throws Error naming the file and the key when something is missing, malformed or not
   /// supported.
   static Tokenizer load(const std::filesystem::path& folder);

@@ -5,10 +5,8 @@
 #include <string_view>
 
 #include "base/error.h"
-#include "base/file_kind.h"
-#include "base/files.h"
 #include "base/json.h"
-#include "base/json_text.h"
+#include "gguf/model_files.h"
 
 namespace hypenet {
 
@@ -24,10 +22,6 @@ constexpr const char* kDigitsPattern = R"([\p{N}\x{11DE0}-\x{11DE9}\x{16FF4}-\x{
 
 // Ids beyond this are a damaged file: tables are as long as the largest id.
 constexpr int64_t kLargestId = (1 << 24) - 1;
-
-// A vocabulary has 10^5 keys; an object that keeps their order would look each of them up one by
-// one.
-using SortedJson = nlohmann::json;
 
 struct ByteLevelFields {
   std::string type;
@@ -273,16 +267,6 @@ void read_merges(const SortedJson& json, const std::string& place, TokenizerFile
   }
 }
 
-SortedJson parse_sorted(const std::filesystem::path& path) {
-  return read_as("JSON", "JSON", path, [&] {
-    const std::string text = read_file(path);
-    SortedJson value;
-    const std::optional<JsonFault> fault = parse_json_text(text, value);
-    if (fault) throw Error(describe_json_fault(*fault, text, path.string()));
-    return value;
-  });
-}
-
 /// Takes a large member out of `model`, so that the rest is small.
 SortedJson take(SortedJson& model, const char* key, const std::string& place) {
   HYPENET_CHECK(model.contains(key), place, ": expected the key ", key, ", found none");
@@ -301,10 +285,11 @@ void read_added_tokens(const Json& json, const std::string& place, TokenizerFile
 
 }  // namespace
 
-TokenizerFile read_tokenizer_file(const std::filesystem::path& path) {
-  SortedJson root = parse_sorted(path);
+TokenizerFile read_tokenizer_file(const ModelFiles& files) {
+  constexpr const char* kName = "tokenizer.json";
+  SortedJson root = files.sorted_json(kName);
   TokenizerFile file;
-  file.place = path.string();
+  file.place = files.place(kName);
   const auto place = [&](const char* key) { return concat(file.place, ": ", key); };
   HYPENET_CHECK(root.is_object(), file.place, ": expected an object, found ", root.type_name());
   HYPENET_CHECK(root.contains("model") && root["model"].is_object(), place("model"),

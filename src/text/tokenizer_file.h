@@ -2,13 +2,14 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 namespace hypenet {
+
+class ModelFiles;  // gguf/model_files.h
 
 /// A token that is found in the text before anything else is done to it.
 struct AddedToken {
@@ -55,7 +56,8 @@ struct TokenizerFile {
   bool ignore_merges = false;  // a word that is an entry is not merged anew
 };
 
-/// Throws Error naming the file and the key when something is missing, malformed or not supported.
-TokenizerFile read_tokenizer_file(const std::filesystem::path& path);
+/// tokenizer.json. Throws Error naming the file and the key when something is missing, malformed or
+/// not supported.
+TokenizerFile read_tokenizer_file(const ModelFiles& files);
 
 }  // namespace hypenet

@@ -25,7 +25,7 @@ TeacherAttention::TeacherAttention(const Checkpoint& teacher, const ModelConfig&
       config_(config),
       layer_(layer),
       options_(options),
-      type_(teacher.tensor(name("q_proj.weight")).scalar_type()) {}
+      type_(teacher.facts(name("q_proj.weight")).type) {}
 
 void TeacherAttention::copy(std::string_view projection, NamedTensors& to) const {
   for (const std::string_view part : {".weight", ".bias"}) {

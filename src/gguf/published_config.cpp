@@ -1,0 +1,171 @@
+// config.json and what is beside it. Numbers are as published: float32 ones by their shortest
+// decimal.
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "gguf/published_files.h"
+
+namespace hypenet {
+namespace {
+
+/// Llama 3's scaling of frequencies (arXiv:2407.21783, as transformers computes it), with the two
+/// factors that all of its published models have.
+struct Llama3Scaling {
+  static constexpr double kLow = 1, kHigh = 4;
+  double factor = 1, context = 8192;  // of the original training
+
+  /// What a frequency, radians a token, is divided by.
+  double divisor(double frequency) const {
+    const double turns = context * frequency / (2 * std::numbers::pi);
+    if (turns > kHigh) return 1;
+    if (turns < kLow) return factor;
+    const double share = (turns - kLow) / (kHigh - kLow);
+    return 1 / ((1 - share) / factor + share);
+  }
+
+  /// The context for which a frequency has this divisor, between 1 and the factor.
+  double context_of(double frequency, double divisor) const {
+    const double share = (1 / divisor - 1 / factor) / (1 - 1 / factor);
+    return std::round((kLow + share * (kHigh - kLow)) * 2 * std::numbers::pi / frequency);
+  }
+};
+
+std::vector<float> values_of(const GgufTensor& tensor) {
+  const BlockLayout& layout = block_layout(tensor.type);
+  const int64_t count = tensor.shape.front();
+  std::vector<float> values(static_cast<size_t>(count));
+  expand_blocks(tensor.type, tensor.blocks.data(), count / layout.values, values.data());
+  return values;
+}
+
+/// The files keep the divisors and not what they were computed of, which is found in them.
+Json rope_scaling(const GgufModel& model, double base) {
+  if (model.rope_divisors() == nullptr) return nullptr;
+  const std::vector<float> divisors = values_of(*model.rope_divisors());
+  const auto pairs = static_cast<double>(divisors.size());
+  const auto frequency = [&](size_t i) { return std::pow(base, -static_cast<double>(i) / pairs); };
+  if (std::ranges::all_of(divisors, [](float divisor) { return divisor == 1; })) return nullptr;
+  Llama3Scaling scaling{.factor = divisors.back()};
+  for (size_t i = 0; i < divisors.size(); ++i) {
+    const bool tells = divisors[i] > 1 && divisors[i] < divisors.back();
+    if (tells) scaling.context = scaling.context_of(frequency(i), divisors[i]);
+  }
+  constexpr double kTolerance = 1e-4;
+  for (size_t i = 0; i < divisors.size(); ++i) {
+    const double expected = scaling.divisor(frequency(i));
+    HYPENET_CHECK(std::abs(divisors[i] - expected) <= kTolerance * expected, model.path().string(),
+                  ": tensor rope_freqs.weight: expected Llama 3's divisors up to ", scaling.factor,
+                  ", so ", expected, " for pair ", i, ", found ", divisors[i]);
+  }
+  return {{"rope_type", "llama3"},
+          {"factor", scaling.factor},
+          {"low_freq_factor", Llama3Scaling::kLow},
+          {"high_freq_factor", Llama3Scaling::kHigh},
+          {"original_max_position_embeddings", static_cast<int64_t>(scaling.context)}};
+}
+
+void check_no_other_scaling(const GgufModel& model) {
+  const GgufKeys& keys = model.keys();
+  const std::string type = model.key("rope.scaling.type"), scale = model.key("rope.scale_linear");
+  const std::string_view found = keys.text(type, "none");
+  HYPENET_CHECK(found == "none", keys.place(type), ": expected none, found ", found);
+  const double linear = keys.number(scale, 1);
+  HYPENET_CHECK(linear == 1, keys.place(scale), ": expected 1, found ", linear);
+}
+
+/// The type that a folder of these weights has.
+std::string published_type(const GgufModel& model) {
+  const BlockType type = model.tensors().at("model.embed_tokens.weight").stored->type;
+  if (type == BlockType::kF32) return "float32";
+  return type == BlockType::kF16 ? "float16" : "bfloat16";
+}
+
+Json token_id(const GgufKeys& keys, std::string_view name) {
+  const std::string key = concat("tokenizer.ggml.", name, "_token_id");
+  return keys.has(key) ? Json(keys.integer(key)) : Json();
+}
+
+bool is_qwen(const GgufModel& model) { return model.architecture().starts_with("qwen"); }
+
+/// The token that a key gives the id of; null where there is none.
+Json token(const GgufKeys& keys, std::string_view name) {
+  const Json id = token_id(keys, name);
+  if (id.is_null()) return id;
+  const auto tokens = keys.texts("tokenizer.ggml.tokens");
+  const auto index = id.get<int64_t>();
+  HYPENET_CHECK(index >= 0 && index < std::ssize(tokens),
+                keys.place(concat("tokenizer.ggml.", name, "_token_id")), ": expected 0 to ",
+                std::ssize(tokens) - 1, ", found ", index);
+  return std::string(tokens[static_cast<size_t>(index)]);
+}
+
+}  // namespace
+
+Json published_config(const GgufModel& model) {
+  const GgufKeys& keys = model.keys();
+  const GgufSizes& sizes = model.sizes();
+  check_no_other_scaling(model);
+  constexpr double kUsualBase = 10000;
+  const double base = keys.number(model.key("rope.freq_base"), kUsualBase);
+  std::string name(model.architecture());
+  std::string class_name = name;
+  class_name[0] = static_cast<char>(class_name[0] - 'a' + 'A');
+  Json config = {{"architectures", {class_name + "ForCausalLM"}},
+                 {"model_type", std::move(name)},
+                 {"torch_dtype", published_type(model)},
+                 {"hidden_act", "silu"},
+                 {"hidden_size", sizes.hidden_size},
+                 {"intermediate_size", sizes.intermediate_size},
+                 {"num_hidden_layers", sizes.num_hidden_layers},
+                 {"num_attention_heads", sizes.num_attention_heads},
+                 {"num_key_value_heads", sizes.num_key_value_heads},
+                 {"head_dim", sizes.head_dim},
+                 {"max_position_embeddings", keys.integer(model.key("context_length"), 0)},
+                 {"rope_theta", base},
+                 {"rope_scaling", rope_scaling(model, base)},
+                 {"rms_norm_eps", keys.number(model.key("attention.layer_norm_rms_epsilon"))},
+                 {"vocab_size", sizes.vocab_size},
+                 {"tie_word_embeddings", !model.tensors().contains("lm_head.weight")},
+                 {"bos_token_id", token_id(keys, "bos")},
+                 {"eos_token_id", token_id(keys, "eos")}};
+  if (is_qwen(model)) {
+    config["use_sliding_window"] = false;
+  } else {
+    config["attention_bias"] = false;
+  }
+  return config;
+}
+
+Json published_tokenizer_config(const GgufModel& model) {
+  const GgufKeys& keys = model.keys();
+  constexpr const char* kTemplate = "tokenizer.chat_template";
+  Json config = {{"tokenizer_class", is_qwen(model) ? "Qwen2Tokenizer" : "PreTrainedTokenizerFast"},
+                 {"clean_up_tokenization_spaces", false}};
+  // Nothing stands in front of a Qwen's texts, whatever the key says.
+  config["bos_token"] = is_qwen(model) ? Json() : token(keys, "bos");
+  config["eos_token"] = token(keys, "eos");
+  config["unk_token"] = is_qwen(model) ? Json() : token(keys, "unknown");
+  config["pad_token"] = token(keys, "padding");
+  const int64_t context = keys.integer(model.key("context_length"), 0);
+  if (context > 0) config["model_max_length"] = context;
+  if (keys.has(kTemplate)) config["chat_template"] = keys.text(kTemplate);
+  return config;
+}
+
+Json published_generation_config(const GgufModel& model) {
+  Json ends = Json::array();
+  const auto add = [&](std::string_view name) {
+    const Json id = token_id(model.keys(), name);
+    if (!id.is_null() && std::ranges::find(ends, id) == ends.end()) ends.push_back(id);
+  };
+  for (const char* name : {"eos", "eot", "eom"}) add(name);
+  // A Qwen pads with <|endoftext|>, which its published folders name as an end.
+  if (is_qwen(model)) add("padding");
+  return {{"bos_token_id", token_id(model.keys(), "bos")}, {"eos_token_id", ends}};
+}
+
+}  // namespace hypenet

@@ -1,0 +1,182 @@
+// Which GGUF files are models, and what their keys say in a published folder's files.
+#include "gguf/gguf_model.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <fstream>
+#include <numbers>
+
+#include "gguf/model_files.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/gguf_builder.h"
+#include "tests/support/temporary_folder.h"
+
+namespace hypenet {
+namespace {
+
+using testing_support::bytes_of_number;
+using testing_support::GgufBuilder;
+using testing_support::tiny_gguf;
+
+class GgufModels : public testing::Test {
+ protected:
+  std::filesystem::path put(const GgufBuilder& file, const std::string& name = "m.gguf") const {
+    std::ofstream(folder_ / name, std::ios::binary) << file.build();
+    return folder_ / name;
+  }
+  Json json(const GgufBuilder& file, const char* name) const {
+    return ModelFiles(put(file)).json(name);
+  }
+
+  TemporaryFolder folder_;
+};
+
+/// With a tokenizer of four tokens.
+GgufBuilder with_tokens() {
+  GgufBuilder file = tiny_gguf();
+  file.text("tokenizer.ggml.model", "gpt2").text("tokenizer.ggml.pre", "smollm");
+  file.texts("tokenizer.ggml.tokens", {"a", "b", "ab", "<|end|>", "[PAD4]"});
+  file.integers("tokenizer.ggml.token_type", {1, 1, 1, 3, 5});
+  return file.texts("tokenizer.ggml.merges", {"a b"});
+}
+
+TEST_F(GgufModels, config_is_the_published_one) {
+  GgufBuilder file = tiny_gguf();
+  file.size("llama.context_length", 64).number("llama.rope.freq_base", 500000);
+  file.size("tokenizer.ggml.eos_token_id", 3);
+  const Json config = json(file, "config.json");
+  EXPECT_EQ(config["architectures"], Json::array({"LlamaForCausalLM"}));
+  const Json expected = {{"hidden_size", 8},         {"intermediate_size", 8},
+                         {"num_hidden_layers", 1},   {"num_attention_heads", 2},
+                         {"num_key_value_heads", 2}, {"head_dim", 4},
+                         {"vocab_size", 6},          {"max_position_embeddings", 64},
+                         {"rope_theta", 500000.0},   {"rms_norm_eps", 1e-5},
+                         {"eos_token_id", 3},        {"tie_word_embeddings", true}};
+  for (const auto& [key, value] : expected.items()) EXPECT_EQ(config[key], value) << key;
+}
+
+TEST_F(GgufModels, what_is_not_built_is_refused_by_its_key) {
+  const auto expect = [&](const GgufBuilder& file, const char* text) {
+    EXPECT_ERROR(json(file, "config.json"), text);
+  };
+  const auto with = [](const char* key, uint32_t value) { return tiny_gguf().size(key, value); };
+  expect(GgufBuilder().text("general.architecture", "gemma3"),
+         "general.architecture: expected llama, qwen2, qwen3, found gemma3");
+  expect(GgufBuilder(), "general.architecture: expected the key, found none");
+  expect(with("llama.expert_count", 8), "llama.expert_count: expected 0 (no mixture of experts");
+  expect(with("llama.rope.dimension_count", 2), "llama.rope.dimension_count: expected 4 (RoPE");
+  expect(with("llama.attention.value_length", 8), "attention.value_length: expected 4");
+  expect(with("llama.attention.sliding_window", 512), "no sliding window is built");
+  expect(with("llama.attention.key_length", 5), "expected an even size (RoPE), found 5");
+  expect(with("llama.attention.head_count_kv", 0),
+         "head_count_kv: expected 1 to 16777216, found 0");
+  expect(tiny_gguf().text("llama.rope.scaling.type", "yarn"),
+         "scaling.type: expected none, found yarn");
+}
+
+TEST_F(GgufModels, tensors_are_those_that_the_keys_describe) {
+  GgufBuilder file = tiny_gguf();
+  file.zeros("blk.0.attn_q.bias", {8});
+  EXPECT_ERROR(GgufModel(put(file)), "tensor blk.0.attn_q.bias: expected only tensors of a llama");
+  GgufBuilder large = tiny_gguf();
+  large.size("llama.attention.head_count_kv", 1);
+  EXPECT_ERROR(GgufModel(put(large)),
+               "tensor blk.0.attn_k.weight: expected shape [4, 8], found [8, 8]");
+  GgufBuilder bare;
+  bare.text("general.architecture", "llama").size("llama.embedding_length", 1 << 20);
+  bare.size("llama.block_count", 1 << 20).size("llama.feed_forward_length", 1 << 20);
+  bare.size("llama.attention.head_count", 1 << 19).zeros("token_embd.weight", {2, 8});
+  EXPECT_ERROR(GgufModel(put(bare)),
+               "tensor token_embd.weight: expected shape [2, 1048576], found [2, 8]");
+}
+
+TEST_F(GgufModels, rope_divisors_of_llama_3_become_its_scaling) {
+  constexpr double kBase = 1e12, kFactor = 32, kContext = 8192;
+  GgufBuilder file = tiny_gguf();
+  file.number("llama.rope.freq_base", kBase);
+  std::string divisors;
+  for (const double frequency : {1.0, std::pow(kBase, -0.5)}) {
+    const double turns = kContext * frequency / (2 * std::numbers::pi), share = (turns - 1) / 3;
+    divisors +=
+        bytes_of_number(static_cast<float>(turns > 4   ? 1
+                                           : turns < 1 ? kFactor
+                                                       : 1 / ((1 - share) / kFactor + share)));
+  }
+  file.tensor("rope_freqs.weight", {2}, 0, divisors);
+  const Json scaling = json(file, "config.json")["rope_scaling"];
+  ASSERT_TRUE(scaling.is_object());
+  EXPECT_EQ(scaling["rope_type"], "llama3");
+  EXPECT_EQ(scaling["factor"], kFactor);
+  EXPECT_EQ(scaling["original_max_position_embeddings"], 8192);
+  GgufBuilder other = tiny_gguf();
+  other.tensor("rope_freqs.weight", {2}, 0, bytes_of_number(5.0F) + bytes_of_number(7.0F));
+  EXPECT_ERROR(json(other, "config.json"), "rope_freqs.weight: expected Llama 3's divisors");
+}
+
+TEST_F(GgufModels, added_tokens_are_those_of_control_and_users) {
+  const SortedJson tokenizer = ModelFiles(put(with_tokens())).sorted_json("tokenizer.json");
+  EXPECT_EQ(tokenizer["model"]["vocab"], (SortedJson{{"a", 0}, {"b", 1}, {"ab", 2}}));
+  EXPECT_EQ(tokenizer["added_tokens"].size(), 1);
+  EXPECT_EQ(tokenizer["added_tokens"][0]["content"], "<|end|>");
+  EXPECT_TRUE(tokenizer["added_tokens"][0]["special"]);
+}
+
+TEST_F(GgufModels, tokenizers_of_other_kinds_are_refused_by_name) {
+  const auto expect = [&](GgufBuilder file, const char* text) {
+    file.texts("tokenizer.ggml.tokens", {"a", "a"}).texts("tokenizer.ggml.merges", {});
+    EXPECT_ERROR(ModelFiles(put(file)).sorted_json("tokenizer.json"), text);
+  };
+  expect(tiny_gguf().text("tokenizer.ggml.model", "llama"),
+         "tokenizer.ggml.model: expected gpt2 (byte-level BPE), found llama");
+  const auto with = [](const char* name) {
+    return tiny_gguf().text("tokenizer.ggml.model", "gpt2").text("tokenizer.ggml.pre", name);
+  };
+  expect(with("tekken"), "pre: expected gpt-2, default, smollm, qwen2, llama-bpe, found tekken");
+  expect(with("qwen2"), "tokens[1]: expected a token of its own, found a twice");
+  expect(with("qwen2").integers("tokenizer.ggml.token_type", {1}),
+         "token_type: expected 2 entries, one a token, found 1");
+}
+
+TEST_F(GgufModels, named_tokens_and_ends_are_told) {
+  GgufBuilder file = with_tokens();
+  file.size("tokenizer.ggml.eos_token_id", 3).size("tokenizer.ggml.eot_token_id", 2);
+  file.size("tokenizer.ggml.bos_token_id", 0).text("tokenizer.chat_template", "{{ messages }}");
+  const Json tokens = json(file, "tokenizer_config.json");
+  EXPECT_EQ(tokens["eos_token"], "<|end|>");
+  EXPECT_EQ(tokens["bos_token"], "a");
+  EXPECT_EQ(tokens["chat_template"], "{{ messages }}");
+  EXPECT_EQ(json(file, "generation_config.json")["eos_token_id"], (Json{3, 2}));
+  GgufBuilder beyond = with_tokens();
+  beyond.size("tokenizer.ggml.eos_token_id", 5);
+  EXPECT_ERROR(json(beyond, "tokenizer_config.json"), "eos_token_id: expected 0 to 4, found 5");
+}
+
+TEST_F(GgufModels, files_without_tokenizer_have_none) {
+  const ModelFiles files(put(tiny_gguf()));
+  EXPECT_TRUE(files.has("config.json"));
+  EXPECT_FALSE(files.has("tokenizer.json"));
+  EXPECT_FALSE(files.has("chat_template.jinja"));
+  EXPECT_ERROR(files.sorted_json("tokenizer.json"), "m.gguf: as tokenizer.json: expected keys");
+}
+
+TEST_F(GgufModels, missing_shards_and_other_names_are_refused) {
+  GgufBuilder file = tiny_gguf();
+  file.size("split.count", 3).size("split.no", 0);
+  EXPECT_ERROR(GgufModel(put(file)), "expected a name that ends in -00001-of-00003.gguf");
+  const auto path = put(file, "m-00001-of-00003.gguf");
+  EXPECT_ERROR(GgufModel(path), "found no " + (folder_ / "m-00002-of-00003.gguf").string());
+  put(file, "m-00002-of-00003.gguf"), put(file, "m-00003-of-00003.gguf");
+  EXPECT_ERROR(GgufModel(path), "m-00002-of-00003.gguf: split.no: expected 1, found 0");
+}
+
+TEST_F(GgufModels, paths_are_told_by_name_or_content) {
+  EXPECT_TRUE(is_gguf(put(tiny_gguf(), "named-otherwise.bin")));
+  EXPECT_TRUE(is_gguf(folder_ / "none.gguf"));
+  EXPECT_FALSE(is_gguf(folder_.path()));
+  EXPECT_FALSE(is_gguf(folder_ / "none"));
+  EXPECT_ERROR(GgufModel(folder_ / "none.gguf"), "none.gguf: cannot open");
+}
+
+}  // namespace
+}  // namespace hypenet

@@ -1,0 +1,85 @@
+// A tokenizer from a GGUF file's keys gives the ids of the tokenizer.json that says the same, for
+// each of the pre-tokenizers that files name.
+#include <gtest/gtest.h>
+
+#include "tests/support/gguf_builder.h"
+#include "tests/text/fixture.h"
+#include "text/chat_template.h"
+#include "text/stop_ids.h"
+
+namespace hypenet {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The keys that llama.cpp's converter writes of a tokenizer.json.
+testing_support::GgufBuilder keys_of(const fs::path& path, const char* pre) {
+  const Json json = read_json(path);
+  const Json& vocab = json["model"]["vocab"];
+  std::vector<std::string> tokens(vocab.size() + json["added_tokens"].size());
+  std::vector<int32_t> types(tokens.size(), 1);
+  for (const auto& [entry, id] : vocab.items()) tokens.at(id.get<size_t>()) = entry;
+  for (const Json& added : json["added_tokens"]) {
+    tokens.at(added["id"].get<size_t>()) = added["content"].get<std::string>();
+    types.at(added["id"].get<size_t>()) = added["special"] == true ? 3 : 4;
+  }
+  std::vector<std::string> merges;
+  for (const Json& merge : json["model"]["merges"]) {
+    merges.push_back(merge.is_string()
+                         ? merge.get<std::string>()
+                         : concat(merge[0].get<std::string>(), ' ', merge[1].get<std::string>()));
+  }
+  testing_support::GgufBuilder file = testing_support::tiny_gguf();
+  file.text("tokenizer.ggml.model", "gpt2").text("tokenizer.ggml.pre", pre);
+  file.texts("tokenizer.ggml.tokens", tokens).integers("tokenizer.ggml.token_type", types);
+  return file.texts("tokenizer.ggml.merges", merges);
+}
+
+struct Source {
+  const char *folder, *pre;
+};
+
+class GgufTokenizer : public testing::TestWithParam<Source> {};
+
+TEST_P(GgufTokenizer, ids_and_texts_are_those_of_the_folder) {
+  const fs::path folder = tokenizer_data() / GetParam().folder;
+  const TemporaryFolder out;
+  write_file(out / "m.gguf", keys_of(folder / "tokenizer.json", GetParam().pre).build());
+  const Tokenizer tokenizer = Tokenizer::load(out / "m.gguf");
+  for (const TokenizerCase& item : read_cases(read_json(folder / "cases.json"))) {
+    EXPECT_EQ(tokenizer.encode(item.text), item.ids) << item.text;
+    EXPECT_EQ(tokenizer.decode(item.ids), item.decoded);
+    EXPECT_EQ(tokenizer.decode(item.ids, true), item.plain);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(pre, GgufTokenizer,
+                         testing::Values(Source{"llama3-like", "llama-bpe"},
+                                         Source{"qwen3-cut", "qwen2"},
+                                         Source{"smollm2-like", "smollm"}),
+                         [](const auto& info) {
+                           return std::string(info.param.folder).substr(0, 5);
+                         });
+
+TEST(GgufTemplate, chat_template_and_ends_are_the_keys) {
+  const TemporaryFolder out;
+  auto file = keys_of(tokenizer_data() / "smollm2-like" / "tokenizer.json", "smollm");
+  file.size("tokenizer.ggml.eos_token_id", 602).size("tokenizer.ggml.bos_token_id", 600);
+  file.text("tokenizer.chat_template",
+            "{{ bos_token }}{% for m in messages %}{{ m.content + eos_token }}{% endfor %}");
+  write_file(out / "m.gguf", file.build());
+  ASSERT_TRUE(ChatTemplate::is_in(out / "m.gguf"));
+  const ChatTemplate chat = ChatTemplate::load(out / "m.gguf");
+  EXPECT_EQ(chat.render(std::vector<ChatMessage>{{"user", "Hi"}}), "<|endoftext|>Hi<|im_end|>");
+  const Tokenizer tokenizer = Tokenizer::load(out / "m.gguf");
+  EXPECT_EQ(read_stop_ids(out / "m.gguf", tokenizer), std::vector<int32_t>{602});
+}
+
+TEST(GgufTemplate, files_without_template_have_none) {
+  const TemporaryFolder out;
+  write_file(out / "m.gguf", testing_support::tiny_gguf().build());
+  EXPECT_FALSE(ChatTemplate::is_in(out / "m.gguf"));
+}
+
+}  // namespace
+}  // namespace hypenet
