@@ -123,6 +123,34 @@ void add_slot_attention(Cases& cases, const SlotHeads& heads, int64_t B, int64_t
       });
 }
 
+/// Mamba-2's recurrence.
+void add_token_decay(Cases& cases, int64_t H, int64_t d, int64_t B, int64_t T) {
+  constexpr int64_t C = 64;  // tokens a chunk
+  B = cases.batch(B), T = cases.part(T);
+  const double unit = product_of({B, T, H, C * d + d * d}), numbers = product_of({B, T, H}) * 4;
+  const double tensor = product_of({B, T, H, d}) * cases.element_bytes();
+  // Forward: q, k, v, o, the decay and beta. Backward: the same with do for o, and five gradients.
+  cases.add_both(
+      "recurrence, token decay", fmt::format("{} x {}, H {}, d {}", B, T, H, d),
+      {4 * unit, 4 * tensor + 2 * numbers}, {14 * unit, 11 * tensor + 6 * numbers},
+      [=, options = cases.options(), wide = cases.wide_options()]() -> DifferentiableCall {
+        const auto random = [&] { return torch::randn({B, T, H, d}, options); };
+        const auto input = [scale = 1 / std::sqrt(static_cast<double>(d))](const Tensors& x) {
+          return Recurrence{.q = x[0],
+                            .k = x[1],
+                            .v = x[2],
+                            .decay = x[3],
+                            .beta = x[4],
+                            .scale = scale,
+                            .needs_state = false};
+        };
+        return {{random(), random(), random(), torch::rand({B, T, H}, wide) * 0.1,
+                 torch::rand({B, T, H}, wide)},
+                [input](const Tensors& x) { return Tensors{recurrence_chunked(input(x)).output}; },
+                [input](const Tensors& x) { return form_of(input(x)); }};
+      });
+}
+
 /// RWKV-7's recurrence.
 void add_dplr(Cases& cases, int64_t B, int64_t T) {
   const int64_t C = 16, H = 32, d = 64;  // C tokens a chunk, of which products are fewest
@@ -323,6 +351,8 @@ std::vector<KernelCase> kernel_cases(const KernelSizes& sizes) {
     for (const auto& [B, T] : shapes) add_slot_attention(cases, {16, 8, 128}, B, T);
     for (const auto& [B, T] : {Shape{32, 512}, {8, 4096}})
       add_slot_attention(cases, {9, 3, 64}, B, T);
+    for (const auto& [B, T] : shapes) add_token_decay(cases, 16, 128, B, T);
+    for (const auto& [B, T] : {Shape{32, 512}, {8, 4096}}) add_token_decay(cases, 9, 64, B, T);
     for (const auto& [B, T] : shapes) add_dplr(cases, B, T);
   }
   add_step_cases(cases);

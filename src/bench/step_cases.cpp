@@ -9,6 +9,7 @@
 #include "ops/lightning.h"
 #include "ops/lightning_step.h"
 #include "ops/linear_step.h"
+#include "ops/mamba2_step.h"
 #include "ops/rope.h"
 #include "ops/rwkv7_step.h"
 #include "ops/sampling.h"
@@ -149,6 +150,29 @@ void add_rwkv7_step(Cases& cases, int64_t B) {
   cases.add("RWKV-7 step", fmt::format("B {}, H {}, d {}", B, H, d),
             {9 * product_of({B, H, d, d}), 2 * 4 * product_of({B, H, d, d})},
             [sizes = InputSizes(cases), B] { return rwkv7_step_call(sizes, B, H, d); });
+}
+
+/// With 8 heads of x and B for 16, as of Qwen3-1.7B; B and C neither normed nor rotated.
+KernelCall mamba2_step_call(const InputSizes& cases, int64_t B, int64_t H, int64_t d) {
+  const auto random = [&](int64_t n) { return torch::randn({B, n}, cases.options()); };
+  const auto weight = [&](double x) { return torch::full({H}, x, cases.wide_options()); };
+  const Mamba2StepInput input{.channels = random(2 * H * d),
+                              .heads = {H / 2, H / 2, H},
+                              .dt = random(H),
+                              .A_log = weight(1),
+                              .dt_bias = weight(-3),
+                              .D = weight(1),
+                              .state = torch::zeros({B, H, d, d}, cases.wide_options()),
+                              .slots = torch::arange(B, cases.options().dtype(torch::kInt32))};
+  return by_kernel(form_of(input), [input] { return Tensors{mamba2_step(input)}; });
+}
+
+void add_mamba2_step(Cases& cases, int64_t B) {
+  const int64_t H = 16, d = 128;
+  // Operations and bytes as of the lightning step.
+  cases.add("Mamba-2 step", fmt::format("B {}, H {}, d {}", B, H, d),
+            {5 * product_of({B, H, d, d}), 2 * 4 * product_of({B, H, d, d})},
+            [sizes = InputSizes(cases), B] { return mamba2_step_call(sizes, B, H, d); });
 }
 
 void add_convolution_step(Cases& cases, int64_t N) {
@@ -325,6 +349,8 @@ void add_step_cases(Cases& cases) {
     for (const int64_t B : {1, 8, 32}) add_rwkv7_step(cases, B);
     if (!cases.sizes.is_quick) add_rwkv7_step(cases, 128);
   }
+  for (const int64_t B : {1, 8, 32}) add_mamba2_step(cases, B);
+  if (!cases.sizes.is_quick) add_mamba2_step(cases, 128);
   for (const int64_t N : {1, 32}) add_convolution_step(cases, N);
   for (const int64_t T : {4096, 32768, 131072, 1048576}) add_attention_step(cases, 1, T);
   for (const int64_t T : {4096, 32768}) add_attention_step(cases, 64, T);
