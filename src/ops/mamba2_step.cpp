@@ -139,7 +139,8 @@ Tensor step_composed(const Mamba2StepInput& input) {
     rows.beta = steps;
   }
   const Tensor o = recurrence_step(rows, input.slots);
-  return (o + x * input.D.to(x.scalar_type()).unsqueeze(-1)).flatten(1);
+  const Tensor y = (o + x * input.D.to(x.scalar_type()).unsqueeze(-1)).flatten(1);
+  return y.masked_fill((input.slots < 0).unsqueeze(1), 0);
 }
 
 }  // namespace

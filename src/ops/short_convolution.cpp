@@ -151,7 +151,7 @@ std::vector<Tensor> short_convolution_steps(const std::vector<StepConvolution>& 
   std::vector<Tensor> outputs;
   for (const auto& [x, weight, tails, bias] : convolutions) {
     Tensor y = short_convolution_step(x, weight, tails, slots);
-    if (bias.defined()) y = y + bias.to(y.scalar_type());
+    if (bias.defined()) y = y + (slots >= 0).unsqueeze(1) * bias.to(y.scalar_type());
     outputs.push_back(has_silu ? sigmoid_gate(y, y) : y);
   }
   return outputs;

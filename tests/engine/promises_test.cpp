@@ -12,6 +12,9 @@
 #include "engine/runner.h"
 #include "model/mixers/gdn.h"
 #include "model/mixers/kda.h"
+#include "model/mixers/mamba2.h"
+#include "model/mixers/nha.h"
+#include "model/mixers/supra.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/target.h"
 #include "tests/support/tiny_model.h"
@@ -69,6 +72,40 @@ void use_kda_with_convolution(ModelConfig& config) {
                                    .use_gate_bias = true};
 }
 
+void use_mamba2(ModelConfig& config) {
+  replace_recurrence(config, kMamba2Mixer);
+  config.mixers.of<Mamba2Config>() = {.num_heads = 6,
+                                      .num_key_value_heads = 2,
+                                      .head_dim = 64,
+                                      .conv_init = "identity",
+                                      .use_qk_norm = true,
+                                      .use_rope = true,
+                                      .use_z_bias = true};
+}
+
+void use_mamba2_as_published(ModelConfig& config) {
+  replace_recurrence(config, kMamba2Mixer);
+  config.mixers.of<Mamba2Config>() = {
+      .num_heads = 4, .num_key_value_heads = 4, .head_dim = 64, .hidden_act = "silu"};
+}
+
+void use_discrete_mamba2(ModelConfig& config) {
+  replace_recurrence(config, kMamba2Mixer);
+  config.mixers.of<Mamba2Config>() = {
+      .num_heads = 4, .num_key_value_heads = 2, .head_dim = 64, .is_discrete = true};
+}
+
+void use_supra(ModelConfig& config) {
+  replace_recurrence(config, kSupraMixer);
+  config.mixers.of<SupraConfig>() = {.n_heads = 6, .n_heads_kv = 2, .qk_head_dim = 64};
+}
+
+void use_nha(ModelConfig& config) {
+  replace_recurrence(config, kNhaMixer);
+  config.mixers.of<NhaConfig>() = {
+      .num_heads = 6, .num_key_value_heads = 2, .head_dim = 64, .num_slots = 32, .window_size = 16};
+}
+
 std::vector<Case> cases() {
   std::vector<Case> all;
   for (const Target& target : kTargets) all.push_back({target});
@@ -77,6 +114,11 @@ std::vector<Case> cases() {
     all.push_back({target, "_gdn_with_convolution", use_gdn_with_convolution});
     all.push_back({target, "_kda", use_kda});
     all.push_back({target, "_kda_with_convolution", use_kda_with_convolution});
+    all.push_back({target, "_mamba2", use_mamba2});
+    all.push_back({target, "_mamba2_as_published", use_mamba2_as_published});
+    all.push_back({target, "_discrete_mamba2", use_discrete_mamba2});
+    all.push_back({target, "_supra", use_supra});
+    all.push_back({target, "_nha", use_nha});
   }
   return all;
 }

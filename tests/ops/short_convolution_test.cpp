@@ -97,6 +97,14 @@ class ShortConvolutionSteps : public testing::TestWithParam<Target> {
             torch::randn({channels, 1, taps}).to(target.device, target.weight_type),
             torch::randn({S, channels, taps - 1}).to(target.device)};
   }
+
+  /// The same with a bias, its x a part of longer rows.
+  static StepConvolution draw_with_bias(int64_t N, int64_t S, int64_t channels, int64_t taps) {
+    StepConvolution one = draw_convolution(N, S, channels, taps);
+    one.x = torch::cat({one.x, one.x}, 1).narrow(1, 1, channels);
+    one.bias = one.weight.flatten(1).select(1, 0) + 1;
+    return one;
+  }
 };
 
 Tensor wide(const Tensor& x) { return x.to(torch::kCPU, torch::kFloat64); }
@@ -108,15 +116,16 @@ TEST_P(ShortConvolutionSteps, are_their_definition_row_by_row) {
   for (const int64_t taps : {1, 2, 4, 8, 9}) {
     for (const bool has_silu : {false, true}) {
       std::vector<StepConvolution> convolutions;
-      for (const int64_t channels : {64, 300, 5}) {
+      for (const int64_t channels : {64, 300}) {
         convolutions.push_back(draw_convolution(4, 5, channels, taps));
       }
+      convolutions.push_back(draw_with_bias(4, 5, 7, taps));
       std::vector<Tensor> before;
       for (const auto& one : convolutions) before.push_back(one.tails.clone());
       const auto found = short_convolution_steps(convolutions, slots, has_silu);
       for (size_t i = 0; i < found.size(); ++i) {
         SCOPED_TRACE(c10::str("taps ", taps, ", convolution ", i, has_silu ? " silu" : ""));
-        const auto& [x, weight, tails] = convolutions[i];
+        const auto& [x, weight, tails, bias] = convolutions[i];
         Tensor expected = torch::zeros(x.sizes(), torch::kFloat64);
         Tensor expected_tails = wide(before[i]);
         for (int64_t n = 0; n < 4; ++n) {
@@ -124,11 +133,13 @@ TEST_P(ShortConvolutionSteps, are_their_definition_row_by_row) {
           const Tensor tail = expected_tails[slot_of_row[n]];
           const Tensor inputs = torch::cat({tail, wide(x)[n].unsqueeze(1)}, 1);
           expected[n] = (inputs * wide(weight).squeeze(1)).sum(1);
+          if (bias.defined()) expected[n] += wide(bias);
           tail.copy_(inputs.narrow(1, 1, taps - 1));
         }
         if (has_silu) expected = expected * torch::sigmoid(expected);
-        // More taps than the kernel takes: the sum is rounded before the silu, and after it.
-        const int roundings = has_silu && taps > kMostStepTaps ? 2 : 1;
+        // More taps than the kernel takes: the sum is rounded before bias and silu, and after them.
+        const bool is_composed = taps > kMostStepTaps;
+        const int roundings = is_composed ? 1 + (has_silu ? 1 : 0) + (bias.defined() ? 1 : 0) : 1;
         EXPECT_LT(relative_rms(found[i], expected), roundings * GetParam().tolerance);
         EXPECT_TRUE(torch::equal(wide(tails), expected_tails));
         EXPECT_EQ(found[i].scalar_type(), GetParam().type);
