@@ -8,6 +8,7 @@
 #include "base/file_kind.h"
 #include "base/files.h"
 #include "base/json_text.h"
+#include "base/python_json.h"
 #include "gguf/published_files.h"
 
 namespace hypenet {
@@ -47,7 +48,7 @@ std::string model_file_place(const fs::path& model, std::string_view name) {
 }
 
 Json ModelFiles::json(std::string_view name) const {
-  if (!gguf_) return read_json(model_ / name);
+  if (!gguf_) return read_python_json(model_ / name);
   HYPENET_CHECK(has(name), place(name), ": expected keys that say it, found none");
   if (name == "config.json") return published_config(*gguf_);
   return name == "tokenizer_config.json" ? published_tokenizer_config(*gguf_)

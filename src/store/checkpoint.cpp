@@ -6,8 +6,8 @@
 #include <set>
 
 #include "base/file_kind.h"
-#include "base/files.h"
 #include "base/folder_hint.h"
+#include "base/python_json.h"
 #include "base/version.h"
 #include "store/gguf_tensors.h"
 #include "store/missing_weights.h"
@@ -30,32 +30,6 @@ constexpr std::array<const char*, 9> kCompanions = {"tokenizer.json",
                                                     "merges.txt",
                                                     "chat_template.jinja",
                                                     "chat_template.json"};
-
-/// Python writes infinity as a bare word, which is no JSON: here it is a string.
-std::string with_quoted_infinity(std::string_view text) {
-  constexpr std::string_view kInfinity = "Infinity";
-  std::string quoted;
-  bool is_in_string = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (!is_in_string && text.substr(i).starts_with(kInfinity)) {
-      quoted += concat('"', kInfinity, '"');
-      i += kInfinity.size() - 1;
-      continue;
-    }
-    if (is_in_string && text[i] == '\\' && i + 1 < text.size()) {
-      quoted += text[i++];
-    } else if (text[i] == '"') {
-      is_in_string = !is_in_string;
-    }
-    quoted += text[i];
-  }
-  return quoted;
-}
-
-Json read_config(const fs::path& path) {
-  return read_as("JSON", "JSON", path,
-                 [&] { return parse_json(with_quoted_infinity(read_file(path)), path.string()); });
-}
 
 /// weight_map of an index file: tensor name -> shard's file name.
 std::map<std::string, std::string> read_weight_map(const fs::path& path) {
@@ -153,7 +127,7 @@ Checkpoint::Checkpoint(fs::path folder) : folder_(std::move(folder)), files_of_m
   }
   check_model_folder(folder_);
   check_config_is_there(folder_);
-  config_ = read_config(folder_ / kConfig);
+  config_ = read_python_json(folder_ / kConfig);
   HYPENET_CHECK(config_.is_object(), (folder_ / kConfig).string(), ": expected an object, found ",
                 json_kind(config_));
   if (fs::exists(folder_ / kMambaConfig)) {

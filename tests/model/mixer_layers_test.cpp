@@ -1,9 +1,10 @@
-// Mamba-2, Native Hybrid Attention, RWKV-7 and SUPRA, whole, with the numbers of other code
-// (tests/data/mixers). The laws that hold for any weights are in tests/mixers.
+// JetBlock, Mamba-2, Native Hybrid Attention, RWKV-7 and SUPRA, whole, with the numbers of other
+// code (tests/data/mixers). The laws that hold for any weights are in tests/mixers.
 #include "tests/support/mixer_layers.h"
 
 #include <cmath>
 
+#include "model/mixers/jet.h"
 #include "model/mixers/mamba2.h"
 #include "model/mixers/nha.h"
 #include "model/mixers/rwkv7.h"
@@ -73,7 +74,12 @@ void configure_supra_without_decay(ModelConfig& config) {
       .n_heads = 4, .n_heads_kv = 4, .qk_head_dim = 16, .use_decay = false};
 }
 
+void configure_jet(ModelConfig& config) {
+  config.mixers.of<JetConfig>() = {.num_heads = 2, .head_dim = 16, .expand_v = 2};
+}
+
 const MixerLayer kLayers[] = {
+    {"jet", &kJetMixer, "layer0", configure_jet},
     {"mamba2", &kMamba2Mixer, "layer0", configure_mamba2},
     {"mamba2_two_rows", &kMamba2Mixer, "layer1", configure_mamba2},
     {"nha", &kNhaMixer, "layer0", configure_nha},

@@ -117,7 +117,10 @@ TEST_P(PublishedHybrid, bfloat16_as_stored_keeps_decays_and_shifted_norms_whole)
 
 INSTANTIATE_TEST_SUITE_P(models, PublishedHybrid,
                          testing::Values("qwen3-next", "qwen3.5", "qwen3.5-text", "kimi-linear",
-                                         "fla-gated-deltanet", "fla-kda"),
+                                         "fla-gated-deltanet", "fla-kda", "fla-rwkv7",
+                                         "fla-rwkv7-old", "radlads-first", "radlads",
+                                         "radlads-norm", "fla-mamba2", "mamba2", "llamba",
+                                         "mamba-in-llama", "jet-nemotron"),
                          [](const auto& info) {
                            std::string name = info.param;
                            std::ranges::replace_if(
