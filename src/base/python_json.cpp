@@ -28,9 +28,8 @@ std::string with_quoted_infinity(std::string_view text) {
 }
 
 Json read_python_json(const std::filesystem::path& path) {
-  return read_as("JSON", "JSON", path, [&] {
-    return parse_json(with_quoted_infinity(read_file(path)), path.string());
-  });
+  return read_as("JSON", "JSON", path,
+                 [&] { return parse_json(with_quoted_infinity(read_file(path)), path.string()); });
 }
 
 }  // namespace hypenet
