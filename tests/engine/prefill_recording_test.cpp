@@ -7,6 +7,7 @@
 
 #include "model/mixers/gdn.h"
 #include "model/mixers/kda.h"
+#include "model/mixers/rwkv7.h"
 #include "tests/support/tiny_model.h"
 
 namespace hypenet {
@@ -41,6 +42,13 @@ class RecordedPrefill : public testing::TestWithParam<const MixerKind*> {
                                      .use_short_conv = true,
                                      .activation = "silu"};
     config.mixers.of<KdaConfig>() = {.head_dim = 64, .num_heads = 4, .use_rope = true};
+    config.mixers.of<Rwkv7Config>() = {.num_heads = 4,
+                                       .num_key_value_heads = 2,
+                                       .head_size = 64,
+                                       .lora_rank_decay = 32,
+                                       .lora_rank_iclr = 32,
+                                       .lora_rank_gate = 32,
+                                       .use_tokenshift = true};
     std::ranges::replace(config.mixer_types, &kLightningMixer, GetParam());
     model_ = CausalLm(config);
     {
@@ -135,7 +143,7 @@ TEST_P(RecordedPrefill, it_is_the_prefill) {
 }
 
 INSTANTIATE_TEST_SUITE_P(mixers, RecordedPrefill,
-                         testing::Values(&kLightningMixer, &kGdnMixer, &kKdaMixer),
+                         testing::Values(&kLightningMixer, &kGdnMixer, &kKdaMixer, &kRwkv7Mixer),
                          [](const auto& info) {
                            return std::string(info.param->name.substr(0, 3));
                          });

@@ -14,6 +14,7 @@
 #include "model/mixers/kda.h"
 #include "model/mixers/mamba2.h"
 #include "model/mixers/nha.h"
+#include "model/mixers/rwkv7.h"
 #include "model/mixers/supra.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/target.h"
@@ -106,6 +107,33 @@ void use_nha(ModelConfig& config) {
       .num_heads = 6, .num_key_value_heads = 2, .head_dim = 64, .num_slots = 32, .window_size = 16};
 }
 
+void use_rwkv7(ModelConfig& config) {
+  replace_recurrence(config, kRwkv7Mixer);
+  config.mixers.of<Rwkv7Config>() = {.num_heads = 6,
+                                     .num_key_value_heads = 2,
+                                     .head_size = 64,
+                                     .lora_rank_decay = 32,
+                                     .lora_rank_iclr = 32,
+                                     .lora_rank_gate = 32,
+                                     .use_qk_norm = true};
+}
+
+/// RWKV's own layer, whose first values later layers mix in.
+void use_rwkv7_as_published(ModelConfig& config) {
+  replace_recurrence(config, kRwkv7Mixer);
+  config.mixers.of<Rwkv7Config>() = {.num_heads = 3,
+                                     .num_key_value_heads = 3,
+                                     .head_size = 64,
+                                     .lora_rank_decay = 32,
+                                     .lora_rank_iclr = 32,
+                                     .lora_rank_gate = 64,
+                                     .lora_rank_value_residual_mix = 32,
+                                     .use_rope = false,
+                                     .use_tokenshift = true,
+                                     .use_bonus = true,
+                                     .use_v_first = true};
+}
+
 std::vector<Case> cases() {
   std::vector<Case> all;
   for (const Target& target : kTargets) all.push_back({target});
@@ -114,6 +142,8 @@ std::vector<Case> cases() {
     all.push_back({target, "_gdn_with_convolution", use_gdn_with_convolution});
     all.push_back({target, "_kda", use_kda});
     all.push_back({target, "_kda_with_convolution", use_kda_with_convolution});
+    all.push_back({target, "_rwkv7", use_rwkv7});
+    all.push_back({target, "_rwkv7_as_published", use_rwkv7_as_published});
     all.push_back({target, "_mamba2", use_mamba2});
     all.push_back({target, "_mamba2_as_published", use_mamba2_as_published});
     all.push_back({target, "_discrete_mamba2", use_discrete_mamba2});
