@@ -4,6 +4,9 @@
 #include "model/config.h"
 #include "store/checkpoint.h"
 #include "tests/support/token_dataset.h"
+#include "text/chat_template.h"
+#include "text/stop_ids.h"
+#include "text/tokenizer.h"
 #include "train/loop.h"
 
 namespace hypenet::fuzz {
@@ -55,6 +58,25 @@ void read_checkpoint(std::string_view input) {
   for (const std::string& name : checkpoint.names()) {
     attempt([&] { touch(checkpoint.tensor(name)); });
   }
+}
+
+/// model.gguf: tensors, config, template, tokenizer
+void read_gguf(std::string_view input) {
+  constexpr JinjaLimits kLimits = {.turns = 1000,
+                                   .text_bytes = 1 << 16,
+                                   .steps = 10'000,
+                                   .items = 10'000,
+                                   .made_bytes = 1 << 20};
+  const auto path = put("model.gguf", input);
+  attempt([&] {
+    const Checkpoint checkpoint(path);
+    for (const std::string& name : checkpoint.names()) touch(checkpoint.tensor(name));
+    parse_model_config(checkpoint.config(), checkpoint.config_place());
+  });
+  attempt([&] { ChatTemplate::load(path, kLimits); });
+  const Tokenizer tokenizer = Tokenizer::load(path);
+  read_stop_ids(path, tokenizer);
+  tokenizer.decode(tokenizer.encode("It's 12 o'clock.\n\n  na\u00efve <|end|>"));
 }
 
 void read_config(std::string_view input) {

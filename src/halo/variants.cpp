@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "model/mixers/mixer_kind.h"
+#include "model/weights.h"
 
 namespace hypenet {
 namespace {
