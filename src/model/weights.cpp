@@ -184,7 +184,7 @@ torch::ScalarType stored_type(const Checkpoint& checkpoint) {
 
 Checkpoint open_rounded(const std::filesystem::path& folder) {
   Checkpoint checkpoint(folder);
-  if (is_gguf(folder)) checkpoint.expand_as(stored_type(checkpoint));
+  checkpoint.expand_as(stored_type(checkpoint));
   return checkpoint;
 }
 
