@@ -166,29 +166,33 @@ Status launch_gate(const GatedHeadsParams& p, Stream stream) {
   return launch_early(gate_kernel<T, d>, dim3(blocks), dim3(kThreads), stream, p);
 }
 
-/// launch(T, d) of the params' type and size, through a template of both.
-template <class Params, class Launch>
-Status with_type_and_size(const Params& params, const Launch& launch) {
-  if (params.size != 64 && params.size != 128) return {"a head size that is not 64 or 128"};
-  if (params.rows == 0) return {};
-  const auto of_size = [&]<class T>(T /*type*/) {
-    return params.size == 128 ? launch.template operator()<T, 128>()
-                              : launch.template operator()<T, 64>();
-  };
-  return params.type == DType::kBFloat16 ? of_size(__nv_bfloat16{}) : of_size(0.0F);
+Status check(int64_t size) {
+  return {size == 64 || size == 128 ? nullptr : "a head size that is not 64 or 128"};
 }
 
 }  // namespace
 
 Status token_decay_step(const TokenDecayStepParams& params, Stream stream) {
+  const Status status = check(params.size);
+  if (!status.ok() || params.rows == 0) return status;
   if (params.rows > 65535 || params.heads > 65535) return {"more than 65535 sequences or heads"};
-  return with_type_and_size(params,
-                            [&]<class T, int d>() { return launch_step<T, d>(params, stream); });
+  if (params.type == DType::kBFloat16) {
+    return params.size == 128 ? launch_step<__nv_bfloat16, 128>(params, stream)
+                              : launch_step<__nv_bfloat16, 64>(params, stream);
+  }
+  return params.size == 128 ? launch_step<float, 128>(params, stream)
+                            : launch_step<float, 64>(params, stream);
 }
 
 Status gated_heads(const GatedHeadsParams& params, Stream stream) {
-  return with_type_and_size(params,
-                            [&]<class T, int d>() { return launch_gate<T, d>(params, stream); });
+  const Status status = check(params.size);
+  if (!status.ok() || params.rows == 0) return status;
+  if (params.type == DType::kBFloat16) {
+    return params.size == 128 ? launch_gate<__nv_bfloat16, 128>(params, stream)
+                              : launch_gate<__nv_bfloat16, 64>(params, stream);
+  }
+  return params.size == 128 ? launch_gate<float, 128>(params, stream)
+                            : launch_gate<float, 64>(params, stream);
 }
 
 }  // namespace hypenet::kernels::cuda
