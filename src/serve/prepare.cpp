@@ -58,6 +58,11 @@ bool uses_tools(const ChatRequest& chat) {
          chat.tool_choice.kind != ToolChoice::Kind::kNone;
 }
 
+ToolCallForm call_form(ToolFormat format) {
+  if (format == ToolFormat::kQwen3Coder) return ToolCallForm::qwen3_coder();
+  return format == ToolFormat::kHermes ? ToolCallForm::hermes() : ToolCallForm::llama3_json();
+}
+
 /// Calls that a model makes of itself are held to their schemas where that is built in; calls that
 /// must be made need it.
 GrammarPtr tools_grammar(const ServedFolder& served, const ChatRequest& chat,
@@ -67,13 +72,12 @@ GrammarPtr tools_grammar(const ServedFolder& served, const ChatRequest& chat,
   const bool is_strict =
       std::ranges::any_of(grammars, [](const ToolGrammar& tool) { return tool.strict; });
   if (!GrammarCompiler::is_built_in() && !must_call && !is_strict) return nullptr;
-  const auto form = served.tool_format == ToolFormat::kHermes ? ToolCallForm::hermes()
-                                                              : ToolCallForm::llama3_json();
   // Llama 3's call is a whole answer: what begins as text is no call.
   if (!must_call && served.tool_format == ToolFormat::kLlama3Json) return nullptr;
   const ToolCallRule rule{.required = must_call, .repeats = chat.parallel_tool_calls};
   try {
-    return served.grammars->compile_tool_calls(grammars, form, rule, ignored);
+    return served.grammars->compile_tool_calls(grammars, call_form(served.tool_format), rule,
+                                               ignored);
   } catch (const ConstraintError& error) {
     throw as_api_error(error, "tools");
   }
@@ -229,6 +233,7 @@ PreparedAnswer prepare_chat(const ServedFolder& served, const ServedModel& model
       .has_reasoning = served.has_reasoning && !chat.continues_final_message,
       .tools = has_tools ? served.tool_format : ToolFormat::kNone,
       .valid_calls = calls_are_valid && grammar != nullptr,
+      .tool_list = has_tools ? std::make_shared<const Json>(chat.tools) : nullptr,
       .stops = chat.settings.stops};
   const auto reasoning = setting.opens_in_reasoning ? MaskOptions::Reasoning::kIsOpen
                          : setting.has_reasoning    ? MaskOptions::Reasoning::kMayOpen

@@ -147,6 +147,7 @@ void add_mark(ChatRequest& request, CacheMark mark) {
 
 Json call_arguments(const std::string& text) {
   constexpr int64_t kMostNested = 64;
+  if (text.empty()) return Json::object();  // some clients' calls without arguments
   Json arguments;
   if (parse_bounded_json(text, kMostNested, arguments) || !arguments.is_object()) return text;
   return arguments;

@@ -27,16 +27,18 @@ class ConstraintError : public Error {
   Code code_;
 };
 
-/// How a model writes a call: opening, {"name": NAME, arguments_key: ARGUMENTS}, closing.
+/// How a model writes a call: opening, {"name": NAME, arguments_key: ARGUMENTS}, closing. Without
+/// an arguments_key tags stand for the object: <function=NAME><parameter=KEY>VALUE</parameter>...
 struct ToolCallForm {
   std::string opening, closing;  // both or none; without, the answer is calls alone or text alone
   std::string arguments_key;
   std::string separator;  // of calls
   std::string tag;        // a token that may stand before calls which have no opening
 
-  /// Of serve/text/tool_calls.h: kHermes and kLlama3Json.
+  /// Of serve/text/tool_calls.h: kHermes, kLlama3Json and kQwen3Coder.
   static ToolCallForm hermes();
   static ToolCallForm llama3_json();
+  static ToolCallForm qwen3_coder();
 };
 
 /// A function that may be called. `parameters` is the schema of its arguments.

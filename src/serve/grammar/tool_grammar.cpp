@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "serve/grammar/container_grammar.h"
 #include "serve/grammar/json_schema.h"
+#include "serve/grammar/tagged_call_grammar.h"
 
 namespace hypenet {
 
@@ -21,6 +22,14 @@ Json arguments_schema(const ToolGrammar& tool, const std::string& place) {
   return schema;
 }
 
+std::string add_object_call(const std::string& name, const std::string& arguments_key,
+                            const std::string& arguments, EbnfRules& rules) {
+  ObjectGrammar object;
+  object.properties = {{"name", ebnf_literal(Json(name).dump()), true},
+                       {arguments_key, arguments, true}};
+  return add_object(object, rules);
+}
+
 }  // namespace
 
 ToolCallForm ToolCallForm::hermes() {
@@ -29,6 +38,8 @@ ToolCallForm ToolCallForm::hermes() {
 
 ToolCallForm ToolCallForm::llama3_json() { return {"", "", "parameters", "; ", "<|python_tag|>"}; }
 
+ToolCallForm ToolCallForm::qwen3_coder() { return {"<tool_call>", "</tool_call>", "", "\n", ""}; }
+
 std::string add_tool_calls(std::span<const ToolGrammar> tools, const ToolCallForm& form,
                            ToolCallRule rule, EbnfRules& rules, std::vector<std::string>& ignored) {
   HYPENET_CHECK(!tools.empty() && tools.size() <= kMostTools, "tools: expected 1 to ", kMostTools,
@@ -36,12 +47,13 @@ std::string add_tool_calls(std::span<const ToolGrammar> tools, const ToolCallFor
   std::string objects;
   for (const ToolGrammar& tool : tools) {
     const std::string place = concat("tools: ", tool.name, ".parameters");
-    const std::string arguments =
-        add_schema(arguments_schema(tool, place), tool.strict, place, rules, ignored);
-    ObjectGrammar object;
-    object.properties = {{"name", ebnf_literal(Json(tool.name).dump()), true},
-                         {form.arguments_key, arguments, true}};
-    objects += (objects.empty() ? "" : " | ") + add_object(object, rules);
+    const Json schema = arguments_schema(tool, place);
+    const std::string call =
+        form.arguments_key.empty()
+            ? add_tagged_call(tool.name, {schema, tool.strict, place}, rules, ignored)
+            : add_object_call(tool.name, form.arguments_key,
+                              add_schema(schema, tool.strict, place, rules, ignored), rules);
+    objects += (objects.empty() ? "" : " | ") + call;
   }
   const std::string object = rules.add(objects);
   const bool has_marks = !form.opening.empty();

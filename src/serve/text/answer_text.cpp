@@ -26,13 +26,14 @@ struct MarkerText {
 
 std::string opening_of(ToolFormat format) {
   if (format == ToolFormat::kNone) return "";
-  return format == ToolFormat::kHermes ? "<tool_call>" : "<|python_tag|>";
+  return has_call_markers(format) ? "<tool_call>" : "<|python_tag|>";
 }
 
 ContentSetting content_setting(AnswerSetting setting, const MarkerText& opening,
                                const MarkerText& closing) {
   return {.tools = setting.tools,
           .valid_calls = setting.valid_calls,
+          .tool_list = std::move(setting.tool_list),
           .stops = std::move(setting.stops),
           .opening = opening.text,
           .closing = closing.text};
@@ -75,7 +76,7 @@ AnswerText::State::State(const Tokenizer& vocabulary, const AnswerSetting& setti
       opens_thought(vocabulary, kOpensThought),
       closes_thought(vocabulary, kClosesThought),
       opens_call(vocabulary, opening_of(setting.tools)),
-      closes_call(vocabulary, setting.tools == ToolFormat::kHermes ? "</tool_call>" : ""),
+      closes_call(vocabulary, has_call_markers(setting.tools) ? "</tool_call>" : ""),
       thought(closes_thought.text),
       content(content_setting(setting, opens_call, closes_call)) {
   if (setting.has_reasoning) phase = Phase::kBeginning;

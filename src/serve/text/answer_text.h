@@ -19,6 +19,7 @@ struct AnswerSetting {
   bool has_reasoning = false;       // the answer may begin with <think>
   ToolFormat tools = ToolFormat::kNone;
   bool valid_calls = false;  // by a constraint: a call is told while it comes, not once it is whole
+  ToolList tool_list = {};   // what may be called
   std::vector<std::string> stops = {};
   bool skip_special = true;
 };

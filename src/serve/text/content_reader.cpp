@@ -126,7 +126,7 @@ void ContentReader::leave_out(size_t end) {
 void ContentReader::open_call(size_t begin, size_t end) {
   if (waiting_.empty()) call_ = begin, inner_ = end;
   may_be_object_ = false;
-  call_reader_ = CallReader();
+  call_reader_ = call_reader(setting_.tools, setting_.tool_list);
   is_named_ = false;
   told_arguments_ = 0;
   go_on(Mode::kCall, end);
@@ -145,7 +145,7 @@ bool ContentReader::read_call(size_t limit, std::vector<AnswerDelta>& deltas) {
       return true;
     }
     if (read_ >= limit) break;
-    const CallReader::State state = call_reader_.push(held_[read_++]);
+    const CallReader::State state = call_reader_->push(held_[read_++]);
     if (state == CallReader::State::kOpen) continue;
     if (state == CallReader::State::kWhole) {
       end_call(deltas);
@@ -154,8 +154,8 @@ bool ContentReader::read_call(size_t limit, std::vector<AnswerDelta>& deltas) {
     }
     return true;
   }
-  if (setting_.valid_calls && call_reader_.has_begun()) {
-    if (!is_named_) tell_name(call_reader_, deltas);
+  if (setting_.valid_calls && call_reader_->has_begun()) {
+    if (!is_named_) tell_name(*call_reader_, deltas);
     tell_arguments(deltas, /*is_whole=*/false);
     held_.drop(read_);
   }
@@ -181,7 +181,7 @@ void ContentReader::end_call(std::vector<AnswerDelta>& deltas) {
     waiting_.push_back(std::move(call_reader_));
     return go_on(Mode::kBehindCall, read_);
   }
-  if (!is_named_) tell_name(call_reader_, deltas);
+  if (!is_named_) tell_name(*call_reader_, deltas);
   tell_arguments(deltas, /*is_whole=*/true);
   leave_out(read_);
   go_on(Mode::kBehindCall, read_);
@@ -196,7 +196,7 @@ void ContentReader::tell_name(const CallReader& call, std::vector<AnswerDelta>& 
 }
 
 void ContentReader::tell_arguments(std::vector<AnswerDelta>& deltas, bool is_whole) {
-  std::string_view rest = call_reader_.arguments();
+  std::string_view rest = call_reader_->arguments();
   rest.remove_prefix(std::min(told_arguments_, rest.size()));
   if (!is_whole) rest = rest.substr(0, complete_utf8_size(rest));
   if (rest.empty()) return;
@@ -207,21 +207,23 @@ void ContentReader::tell_arguments(std::vector<AnswerDelta>& deltas, bool is_who
 }
 
 void ContentReader::tell_waiting(std::vector<AnswerDelta>& deltas) {
-  for (CallReader& call : std::exchange(waiting_, {})) {
+  for (std::unique_ptr<CallReader>& call : std::exchange(waiting_, {})) {
     call_reader_ = std::move(call);
     told_arguments_ = 0;
-    tell_name(call_reader_, deltas);
+    tell_name(*call_reader_, deltas);
     tell_arguments(deltas, /*is_whole=*/true);
   }
   leave_out(read_);
 }
 
+bool ContentReader::is_space_behind(char byte) const {
+  return is_space(byte) || (byte == ';' && setting_.tools == ToolFormat::kLlama3Json);
+}
+
 /// White space, then what ends the call or a further one; anything else is text.
 bool ContentReader::read_behind(size_t limit, std::vector<AnswerDelta>& deltas) {
-  const bool is_hermes = setting_.tools == ToolFormat::kHermes;
   const Place* place = place_at(read_);
-  while (place == nullptr && read_ < limit &&
-         (is_space(held_[read_]) || (!is_hermes && held_[read_] == ';'))) {
+  while (place == nullptr && read_ < limit && is_space_behind(held_[read_])) {
     place = place_at(++read_);
   }
   if (place != nullptr && place->end > limit) return false;
@@ -232,18 +234,19 @@ bool ContentReader::read_behind(size_t limit, std::vector<AnswerDelta>& deltas) 
   }
   if (place == nullptr) {
     if (read_ >= limit) return false;
-    if (held_[read_] == '{') {
+    const std::string_view begins = call_beginning(setting_.tools), closes = setting_.closing;
+    const bool may_begin = held_.may_begin(read_, limit, begins);
+    const bool may_close = !closes.empty() && held_.may_begin(read_, limit, closes);
+    if (may_begin && limit - read_ >= begins.size()) {
       open_call(read_, read_);
       return true;
     }
-    const bool may_close =
-        is_hermes && !setting_.closing.empty() && held_.may_begin(read_, limit, setting_.closing);
-    if (may_close && limit - read_ < setting_.closing.size()) return false;
-    if (may_close) {
-      leave_out(read_ + setting_.closing.size());
+    if (may_close && limit - read_ >= closes.size()) {
+      leave_out(read_ + closes.size());
       go_on(Mode::kText, told_);
       return true;
     }
+    if (may_begin || may_close) return false;
   }
   if (waits_) {
     give_up_call(deltas);

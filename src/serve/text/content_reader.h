@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <optional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,6 +23,7 @@ enum class Marker { kNone, kOpensCall, kClosesCall };
 struct ContentSetting {
   ToolFormat tools = ToolFormat::kNone;
   bool valid_calls = false;  // every call will be valid: it is told while it comes
+  ToolList tool_list = {};   // what may be called
   std::vector<std::string> stops = {};
   std::string opening = {}, closing = {};  // the markers as texts; empty: they are tokens
 };
@@ -54,6 +55,7 @@ class ContentReader {
   bool read_text(size_t limit, std::vector<AnswerDelta>& deltas);
   bool read_call(size_t limit, std::vector<AnswerDelta>& deltas);
   bool read_behind(size_t limit, std::vector<AnswerDelta>& deltas);
+  bool is_space_behind(char byte) const;
   void take_plain(size_t end);
   void open_call(size_t begin, size_t end);
   void end_call(std::vector<AnswerDelta>& deltas);
@@ -77,10 +79,10 @@ class ContentReader {
   size_t told_ = 0;     // the end of the last call that was told
   size_t call_ = 0,
          inner_ = 0;  // where the first call that is not told opened, and its marker ended
-  CallReader call_reader_;
-  std::vector<CallReader> waiting_;  // whole calls that are not told
-  bool is_named_ = false;            // the call at hand was told
-  size_t told_arguments_ = 0;        // of the call at hand
+  std::unique_ptr<CallReader> call_reader_;
+  std::vector<std::unique_ptr<CallReader>> waiting_;  // whole calls that are not told
+  bool is_named_ = false;                             // the call at hand was told
+  size_t told_arguments_ = 0;                         // of the call at hand
   int64_t calls_ = 0;
 };
 

@@ -1,4 +1,4 @@
-// A call's object is followed by its brackets and strings; once it is closed, all of it is parsed.
+// The names of the forms, and how a template is asked for its own.
 #include "serve/text/tool_calls.h"
 
 #include <algorithm>
@@ -6,25 +6,19 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/json.h"
-#include "base/json_text.h"
+#include "serve/text/json_call.h"
+#include "serve/text/xml_call.h"
 
 namespace hypenet {
 namespace {
 
-constexpr std::array<std::pair<ToolFormat, std::string_view>, 3> kFormats = {
+constexpr std::array<std::pair<ToolFormat, std::string_view>, 4> kFormats = {
     {{ToolFormat::kNone, "none"},
      {ToolFormat::kHermes, "hermes"},
-     {ToolFormat::kLlama3Json, "llama3-json"}}};
+     {ToolFormat::kLlama3Json, "llama3-json"},
+     {ToolFormat::kQwen3Coder, "qwen3-coder"}}};
 
-constexpr std::array<std::string_view, 5> kKeys = {"arguments", "id", "name", "parameters", "type"};
-
-bool is_space(char byte) { return byte == ' ' || byte == '\n' || byte == '\t' || byte == '\r'; }
-
-bool is_arguments(std::string_view key) { return key == "arguments" || key == "parameters"; }
-
-/// Deeper nesting is no call.
-constexpr int64_t kMostDepth = 256;
+bool is_blank(char byte) { return byte == ' ' || byte == '\n' || byte == '\t' || byte == '\r'; }
 
 }  // namespace
 
@@ -37,7 +31,8 @@ ToolFormat tool_format(std::string_view name) {
   for (const auto& [format, known] : kFormats) {
     if (known == name) return format;
   }
-  throw Error(concat("tool format: expected none, hermes or llama3-json, found \"", name, "\""));
+  throw Error(concat("tool format: expected none, hermes, llama3-json or qwen3-coder, found \"",
+                     name, "\""));
 }
 
 ToolFormat tool_format_of(const ChatTemplate& chat) {
@@ -56,88 +51,27 @@ ToolFormat tool_format_of(const ChatTemplate& chat) {
   } catch (const Error&) {
     return ToolFormat::kNone;
   }
-  std::erase_if(text, is_space);
+  std::erase_if(text, is_blank);
+  const auto prints = [&](const std::string& part) { return text.find(part) != text.npos; };
   const std::string begin = concat("{\"name\":\"", kCalled, "\",");
-  if (text.find(concat("<tool_call>", begin, "\"arguments\":{")) != std::string::npos) {
-    return ToolFormat::kHermes;
+  if (prints(concat("<tool_call>", begin, "\"arguments\":{"))) return ToolFormat::kHermes;
+  if (prints(concat("<tool_call><function=", kCalled, "><parameter=key>value</parameter>"))) {
+    return ToolFormat::kQwen3Coder;
   }
-  const bool is_llama = text.find(concat(begin, "\"parameters\":{")) != std::string::npos;
-  return is_llama ? ToolFormat::kLlama3Json : ToolFormat::kNone;
+  return prints(concat(begin, "\"parameters\":{")) ? ToolFormat::kLlama3Json : ToolFormat::kNone;
 }
 
-std::string_view CallReader::arguments() const {
-  const size_t end = arguments_end_ > 0 ? arguments_end_ : text_.size();
-  return std::string_view(text_).substr(arguments_begin_, end - arguments_begin_);
+bool has_call_markers(ToolFormat format) {
+  return format == ToolFormat::kHermes || format == ToolFormat::kQwen3Coder;
 }
 
-CallReader::State CallReader::push(char byte) {
-  if (text_.empty() && is_space(byte)) return state_;
-  if (text_.empty() && byte != '{') return state_ = State::kBroken;
-  text_ += byte;
-  if (in_string_) {
-    if (!is_escaped_ && byte == '"') end_string();
-    is_escaped_ = !is_escaped_ && byte == '\\';
-  } else {
-    take_structure(byte);
-  }
-  return state_;
+std::string_view call_beginning(ToolFormat format) {
+  return format == ToolFormat::kQwen3Coder ? XmlCallReader::kOpening : "{";
 }
 
-void CallReader::take_structure(char byte) {
-  switch (byte) {
-    case '"':
-      in_string_ = true;
-      string_begin_ = text_.size() - 1;
-      break;
-    case '{':
-    case '[':
-      if (depth_ == 1 && is_arguments(key_) && !expects_key_) {
-        if (byte == '[' || arguments_begin_ > 0) {
-          state_ = State::kBroken;
-        } else {
-          arguments_begin_ = text_.size() - 1;
-        }
-      }
-      if (depth_ == 0) expects_key_ = true;
-      if (++depth_ > kMostDepth) state_ = State::kBroken;
-      break;
-    case '}':
-    case ']':
-      --depth_;
-      if (depth_ == 1 && arguments_begin_ > 0 && arguments_end_ == 0) arguments_end_ = text_.size();
-      if (depth_ == 0) state_ = check_whole();
-      break;
-    case ',':
-      if (depth_ == 1) expects_key_ = true;
-      break;
-    default:
-      break;
-  }
-}
-
-void CallReader::end_string() {
-  in_string_ = false;
-  if (depth_ != 1) return;
-  const std::string_view quoted = std::string_view(text_).substr(string_begin_);
-  const std::optional<Json> json = try_parse_json(quoted);
-  if (!json) {
-    state_ = State::kBroken;
-    return;
-  }
-  std::string value = json->get<std::string>();
-  if (std::exchange(expects_key_, false)) {
-    key_ = std::move(value);
-    if (std::ranges::count(kKeys, key_) == 0) state_ = State::kBroken;
-  } else if (key_ == "name" && !name_) {
-    name_ = std::move(value);
-  }
-}
-
-CallReader::State CallReader::check_whole() const {
-  if (!has_begun() || name_->empty()) return State::kBroken;
-  const std::optional<Json> call = try_parse_json(text_);
-  const bool is_one = call && call->contains("arguments") != call->contains("parameters");
-  return is_one && call->at("name") == *name_ ? State::kWhole : State::kBroken;
+std::unique_ptr<CallReader> call_reader(ToolFormat format, const ToolList& tools) {
+  if (format == ToolFormat::kQwen3Coder) return std::make_unique<XmlCallReader>(tools);
+  return std::make_unique<JsonCallReader>();
 }
 
 }  // namespace hypenet

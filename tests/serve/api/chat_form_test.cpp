@@ -50,6 +50,12 @@ TEST(ChatForm, messages_are_as_templates_read_them) {
   EXPECT_TRUE(request.settings.ignored.names.empty());
 }
 
+TEST(ChatForm, a_call_without_arguments_has_none) {
+  const ChatRequest request = parse(R"({"messages": [{"role": "user", "content": "?"},
+    {"role": "assistant", "tool_calls": [{"function": {"name": "now", "arguments": ""}}]}]})");
+  EXPECT_EQ(request.messages[1]["tool_calls"][0]["function"]["arguments"], Json::object());
+}
+
 TEST(ChatForm, marks_are_ends_in_joined_contents) {
   const char* const mark = R"("cache_control": {"type": "ephemeral"})";
   const ChatRequest request = parse(concat(R"({"messages": [

@@ -12,6 +12,7 @@
 
 #include "base/random.h"
 #include "tests/support/byte_tokenizer.h"
+#include "tests/text/chat_fixture.h"
 #include "tests/text/fixture.h"
 #include "text/unicode.h"
 
@@ -81,6 +82,9 @@ Read read_ids(const Tokenizer& tokenizer, const std::vector<int32_t>& ids,
   EXPECT_EQ(text.tool_calls(), std::ssize(read.calls));
   return read;
 }
+
+/// A city is a text, days are a number.
+ToolList weather() { return std::make_shared<const Json>(chat_fixtures()["tools"]); }
 
 /// Every byte a token, markers text.
 const Tokenizer& bytes() {
@@ -188,14 +192,24 @@ TEST(AnswerText, is_the_same_for_every_cut_into_tokens) {
       "</think>",
       "\"parameters\": {",
       "<tool_call>\n{\"name\": \"g\", \"arguments\": {\"k\": [1]}}\n</tool_call>",
-      "{\"name\": \"h\", \"parameters\": {}}"};
+      "{\"name\": \"h\", \"parameters\": {}}",
+      "<function=",
+      "weather>\n",
+      "<parameter=days>\n",
+      "<parameter=",
+      "city>",
+      "\n</parameter>\n",
+      "</function>",
+      "<tool_call>\n<function=weather>\n<parameter=city>\n\u65e5\n</parameter>\n"
+      "<parameter=days>\n2\n</parameter>\n</function>\n</tool_call>"};
   int64_t calls = 0, thoughts = 0;
   for (int64_t i = 0; i < 4000; ++i) {
     Random random(6, {i});
     const std::string text = join(random, parts, 12);
     AnswerSetting setting{.has_reasoning = random.below(2) == 0};
     setting.opens_in_reasoning = setting.has_reasoning && random.below(3) == 0;
-    setting.tools = static_cast<ToolFormat>(random.below(3));
+    setting.tools = static_cast<ToolFormat>(random.below(4));
+    setting.tool_list = weather();
     if (random.below(4) == 0) setting.stops = {"stop"};
     const Read whole = read_text(bytes(), text, setting);
     EXPECT_EQ(read_text(pieces(), text, setting), whole) << text;
@@ -205,7 +219,7 @@ TEST(AnswerText, is_the_same_for_every_cut_into_tokens) {
     calls += std::ssize(whole.calls);
     thoughts += whole.reasoning.empty() ? 0 : 1;
   }
-  EXPECT_GT(calls, 200);
+  EXPECT_GT(calls, 250);
   EXPECT_GT(thoughts, 300);
 }
 
@@ -245,6 +259,74 @@ TEST(AnswerText, calls_of_hermes_are_taken_out) {
     EXPECT_EQ(read("<tool_call>{\"name\": \"g\", \"arguments\": {}}\n" + one.substr(12)),
               (Read{"", "", {g, f}}));
   }
+}
+
+TEST(AnswerText, calls_in_tags_are_taken_out) {
+  const AnswerSetting setting{.tools = ToolFormat::kQwen3Coder, .tool_list = weather()};
+  const std::string one =
+      "<tool_call>\n<function=weather>\n<parameter=city>\nK\u00f6ln \"Mitte\"\n</parameter>\n"
+      "<parameter=days>\n2\n</parameter>\n</function>\n</tool_call>";
+  const std::string two = "<tool_call>\n<function=items>\n</function>\n</tool_call>";
+  const Call f{"weather", "{\"city\": \"K\u00f6ln \\\"Mitte\\\"\", \"days\": 2}"}, g{"items", "{}"};
+  for (const Tokenizer* tokenizer : {&bytes(), &qwen(), &pieces()}) {
+    for (const bool valid : {false, true}) {
+      AnswerSetting held = setting;
+      held.valid_calls = valid;
+      const auto read = [&](const std::string& text) { return read_text(*tokenizer, text, held); };
+      EXPECT_EQ(read(one), (Read{"", "", {f}}));
+      EXPECT_EQ(read("I look.\n\n" + one + "\n" + two + "\n"), (Read{"I look.", "", {f, g}}));
+      EXPECT_EQ(read(one + "\n\nDone."), (Read{"\n\nDone.", "", {f}}));
+      // Without its end, and two between one pair of markers.
+      EXPECT_EQ(read(two.substr(0, two.find("\n</tool"))), (Read{"", "", {g}}));
+      EXPECT_EQ(read("<tool_call><function=items></function>\n" + one.substr(12)),
+                (Read{"", "", {g, f}}));
+      EXPECT_EQ(read(two.substr(0, two.find("</tool")) + "<functional"),
+                (Read{"\n<functional", "", {g}}));
+    }
+    const std::string broken = "<tool_call>\n<function=weather>\n<parameter=city>\nx\n</function>";
+    EXPECT_EQ(read_text(*tokenizer, broken, setting), (Read{broken, "", {}}));
+    EXPECT_EQ(read_text(*tokenizer, "<function=items></function>", setting),
+              (Read{"<function=items></function>", "", {}}));
+  }
+}
+
+TEST(AnswerText, what_a_template_prints_of_calls_is_read_back) {
+  const Json& talk = chat_fixtures()["tool_conversations"][2];
+  for (const std::string name : {"qwen25", "qwen3", "qwen3_instruct_2507", "qwen3_5_think"}) {
+    const ChatTemplate chat = fixture_template(name);
+    const std::string text =
+        join_pieces(chat.render_pieces(talk, {.add_generation_prompt = false}));
+    const size_t begin = text.find("I look."), end = text.find("<|im_end|>", begin);
+    ASSERT_NE(end, std::string::npos);
+    const Read read = read_text(qwen(), text.substr(begin, end - begin),
+                                {.tools = tool_format_of(chat), .tool_list = weather()});
+    EXPECT_EQ(read.content, "I look.") << name;
+    ASSERT_EQ(read.calls.size(), 2U) << name;
+    for (size_t i = 0; i < 2; ++i) {
+      const Json& call = talk[2]["tool_calls"][i]["function"];
+      EXPECT_EQ(read.calls[i].name, call["name"].get<std::string>());
+      EXPECT_EQ(parse_json(read.calls[i].arguments, name), call["arguments"]);
+    }
+  }
+}
+
+TEST(AnswerText, a_text_in_tags_is_told_while_it_comes) {
+  const std::string text =
+      "<tool_call><function=weather><parameter=city>\nK\u00f6ln\n</parameter></function>";
+  AnswerText answer(
+      bytes(), {.tools = ToolFormat::kQwen3Coder, .valid_calls = true, .tool_list = weather()});
+  std::string told;
+  size_t size = 0;
+  for (const char byte : text.substr(0, text.find("\n</parameter"))) {
+    ++size;
+    for (const AnswerDelta& delta : answer.push({.id = static_cast<unsigned char>(byte)}).deltas) {
+      if (delta.kind == AnswerDelta::Kind::kToolArguments) told += delta.text;
+      if (delta.kind == AnswerDelta::Kind::kToolCall) {
+        EXPECT_EQ(size, text.find("<parameter"));
+      }
+    }
+  }
+  EXPECT_EQ(told, "{\"city\": \"K\u00f6ln");
 }
 
 TEST(AnswerText, calls_of_llama_are_the_whole_answer_or_behind_their_tag) {

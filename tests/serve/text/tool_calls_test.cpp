@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "serve/text/json_call.h"
 #include "tests/support/expect_error.h"
 #include "tests/text/chat_fixture.h"
 
@@ -21,12 +22,12 @@ std::pair<State, size_t> read(CallReader& reader, const std::string& text) {
 }
 
 State state_of(const std::string& text) {
-  CallReader reader;
+  JsonCallReader reader;
   return read(reader, text).first;
 }
 
-TEST(CallReader, reads_name_and_arguments_as_they_stand) {
-  CallReader reader;
+TEST(JsonCallReader, reads_name_and_arguments_as_they_stand) {
+  JsonCallReader reader;
   const std::string text =
       " \n{\"type\": \"function\", \"name\": \"a\\u00e9\", \"arguments\": { \"x\": [1, \"}\\\"{\"] "
       "}, "
@@ -36,8 +37,8 @@ TEST(CallReader, reads_name_and_arguments_as_they_stand) {
   EXPECT_EQ(reader.arguments(), "{ \"x\": [1, \"}\\\"{\"] }");
 }
 
-TEST(CallReader, takes_the_keys_in_any_order) {
-  CallReader reader;
+TEST(JsonCallReader, takes_the_keys_in_any_order) {
+  JsonCallReader reader;
   EXPECT_EQ(read(reader, "{\"parameters\": {\"a\"").first, State::kOpen);
   EXPECT_FALSE(reader.has_begun());
   EXPECT_EQ(read(reader, ": 1}, \"name\": \"f\"}").first, State::kWhole);
@@ -45,8 +46,8 @@ TEST(CallReader, takes_the_keys_in_any_order) {
   EXPECT_EQ(reader.name(), "f");
 }
 
-TEST(CallReader, knows_its_beginning_before_its_end) {
-  CallReader reader;
+TEST(JsonCallReader, knows_its_beginning_before_its_end) {
+  JsonCallReader reader;
   read(reader, "{\"name\": \"f\", \"arguments\": ");
   EXPECT_FALSE(reader.has_begun());
   read(reader, "{\"a\"");
@@ -54,7 +55,7 @@ TEST(CallReader, knows_its_beginning_before_its_end) {
   EXPECT_EQ(reader.arguments(), "{\"a\"");
 }
 
-TEST(CallReader, refuses_what_is_no_call) {
+TEST(JsonCallReader, refuses_what_is_no_call) {
   for (const std::string text :
        {"[", "x", "\"", "{\"answer\"", "{\"name\": \"f\"}", "{}",
         "{\"name\": 3, \"arguments\": {}}", "{\"name\": \"\", \"arguments\": {}}",
@@ -75,17 +76,19 @@ TEST(ToolFormats, are_told_by_what_a_template_prints) {
   EXPECT_EQ(tool_format_of(fixture_template("qwen25")), ToolFormat::kHermes);
   EXPECT_EQ(tool_format_of(fixture_template("smollm2")), ToolFormat::kNone);
   EXPECT_EQ(tool_format_of(fixture_template("llama31_like")), ToolFormat::kNone);
+  EXPECT_EQ(tool_format_of(fixture_template("qwen3_5_think")), ToolFormat::kQwen3Coder);
+  EXPECT_EQ(tool_format_of(fixture_template("qwen3_5_nothink")), ToolFormat::kQwen3Coder);
   EXPECT_EQ(tool_format_of(ChatTemplate::parse(kLlamaTools, {}, "x")), ToolFormat::kLlama3Json);
   EXPECT_EQ(tool_format_of(ChatTemplate::named("none")), ToolFormat::kNone);
 }
 
 TEST(ToolFormats, have_names) {
   for (const ToolFormat format :
-       {ToolFormat::kNone, ToolFormat::kHermes, ToolFormat::kLlama3Json}) {
+       {ToolFormat::kNone, ToolFormat::kHermes, ToolFormat::kLlama3Json, ToolFormat::kQwen3Coder}) {
     EXPECT_EQ(tool_format(to_string(format)), format);
   }
   EXPECT_ERROR(tool_format("xml"),
-               "tool format: expected none, hermes or llama3-json, found \"xml\"");
+               "tool format: expected none, hermes, llama3-json or qwen3-coder, found \"xml\"");
 }
 
 }  // namespace
