@@ -10,6 +10,7 @@
 #include "data/token_shard.h"
 #include "engine/generation_config.h"
 #include "engine/tensor_bytes.h"
+#include "model/forward_facts.h"
 #include "serve/text/answer_text.h"
 #include "text/stop_ids.h"
 
@@ -40,7 +41,7 @@ uint32_t sum_of_samples(std::span<const std::byte> bytes) {
 /// Of the config and of every tensor's name, type, shape and checksum, whole or of samples.
 std::string model_fingerprint(const Checkpoint& checkpoint, const ModelConfig& config,
                               bool is_whole) {
-  std::string text = write_fields(config).dump();
+  std::string text = forward_facts(config).dump();
   for (const std::string& name : checkpoint.names()) {
     const Tensor tensor = checkpoint.packed(name).contiguous();
     const auto bytes = bytes_of(tensor);
