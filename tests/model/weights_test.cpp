@@ -221,6 +221,15 @@ TEST(WeightsErrors, name_file_and_tensor) {
     return entry.first == "model.layers.1.self_attn.q_norm.weight";
   });
   EXPECT_ERROR(load(bad), "model.layers.1.self_attn.q_norm.weight");
+  // So many would take minutes to make.
+  bad = good;
+  bad.config["num_hidden_layers"] = 1 << 20;
+  if (bad.config.contains("mixer_types")) {
+    bad.config["mixer_types"] = Json(std::vector<std::string>(1 << 20, "attn"));
+  }
+  EXPECT_ERROR(load(bad),
+               "tensors model.layers.2.*: expected in the checkpoint, found none (config.json: "
+               "num_hidden_layers is 1048576)");
   bad = good;
   bad.tensors.emplace_back("model.layers.2.mlp.up_proj.weight", torch::zeros({2, 2}));
   EXPECT_ERROR(load(bad), "1: tensor model.layers.2.mlp.up_proj.weight: expected only tensors of");
