@@ -42,6 +42,12 @@ ModelFact context_fact(const ModelConfig& config) {
           "max_position_embeddings", tokens > 0 ? Json(tokens) : Json()};
 }
 
+/// Mamba-2 alone has no feed-forward part.
+ModelFact feed_forward_fact(const ModelConfig& config) {
+  const int64_t size = config.intermediate_size;
+  return {"feed-forward size", size > 0 ? with_commas(size) : "none", "intermediate_size", size};
+}
+
 /// Which kinds of mixer turn queries and keys by their position.
 std::vector<std::string> turned_mixers(const ModelConfig& config) {
   std::vector<std::string> kinds;
@@ -142,8 +148,7 @@ std::vector<ModelFact> model_facts(const Checkpoint& checkpoint, const ModelConf
   return {
       {"vocabulary", with_commas(config.vocab_size), "vocab_size", config.vocab_size},
       context_fact(config),
-      {"feed-forward size", with_commas(config.intermediate_size), "intermediate_size",
-       config.intermediate_size},
+      feed_forward_fact(config),
       rope_fact(config),
       {"head", is_tied ? "tied to the embedding" : "of its own", "tie_word_embeddings", is_tied},
       bias_fact(config),

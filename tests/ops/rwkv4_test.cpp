@@ -45,7 +45,13 @@ Rwkv4Input make_input(int64_t T, int64_t B = 2) {
 std::vector<Tensor> with_gradients(const Rwkv4Input& in, const Tensor& output) {
   torch::manual_seed(5);
   const Tensor loss = (output * torch::randn(output.sizes(), torch::kFloat64)).sum();
-  auto all = torch::autograd::grad({loss}, {in.time_decay, in.time_first, in.k, in.v});
+  const std::vector<Tensor> leaves = {in.time_decay, in.time_first, in.k, in.v};
+  // Of one token the definition has no decay.
+  auto all = torch::autograd::grad({loss}, leaves, {}, std::nullopt, /*create_graph=*/false,
+                                   /*allow_unused=*/true);
+  for (size_t i = 0; i < leaves.size(); ++i) {
+    if (!all[i].defined()) all[i] = torch::zeros_like(leaves[i]);
+  }
   all.push_back(output.detach());
   return all;
 }
