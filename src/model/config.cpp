@@ -9,6 +9,8 @@
 #include "model/config_keys.h"
 #include "model/mixers/mixer_kind.h"
 #include "model/published_config.h"
+#include "model/published_words.h"
+#include "store/published_names.h"
 
 namespace hypenet {
 namespace {
@@ -196,6 +198,15 @@ void read_hypenet(const Json& settled, const std::string& place, ModelConfig& co
   for (const auto& [kind, keys] : of_mixers) kind->read(keys, place, config);
 }
 
+/// Whoever has the folder knows its keys, not ours.
+ModelConfig parse_published(const PublishedConfig& published, const Json& text) {
+  try {
+    return parse_model_config(published.keys, published.place);
+  } catch (const Error& error) {
+    throw Error(in_published_words(error.what(), published.architecture, text));
+  }
+}
+
 }  // namespace
 
 void check_size(const std::string& place, const char* key, int64_t value) {
@@ -242,7 +253,7 @@ void check_model_config(const ModelConfig& config, const std::string& place) {
 ModelConfig parse_model_config(const Json& json, const std::string& place,
                                const std::vector<std::string>& tensors) {
   if (const auto published = read_published_config(json, place, tensors)) {
-    ModelConfig config = parse_model_config(published->keys, published->place);
+    ModelConfig config = parse_published(*published, text_config(json));
     config.architecture = published->architecture;
     config.turned_size = published->turned_size;
     config.has_float_norms = published->has_float_norms;

@@ -191,7 +191,7 @@ TEST(PublishedConfig, what_is_not_built_is_refused_by_name) {
   EXPECT_ERROR(with(kimi, "layer_types", {"linear_attention"}),
                "layer_types: expected 2 entries, one a layer, found 1");
   const Json gdn = config_of("fla-gated-deltanet"), kda = config_of("fla-kda");
-  EXPECT_ERROR(with(gdn, "norm_eps", -1), "rms_norm_eps: expected 0 to 1, found -1");
+  EXPECT_ERROR(with(gdn, "norm_eps", -1), "config.json: norm_eps: expected 0 to 1, found -1");
   EXPECT_ERROR(with(gdn, "attn", {{"layers", {1}}}),
                "config.json: attn: expected null (attention beside the recurrence is not built), "
                "found {\"layers\":[1]}");
@@ -202,7 +202,7 @@ TEST(PublishedConfig, what_is_not_built_is_refused_by_name) {
   EXPECT_ERROR(with(gdn, "num_v_heads", 3),
                "config.json: num_heads: expected a divisor of num_v_heads 3, found 2");
   EXPECT_ERROR(with(kda, "num_v_heads", 4), "config.json: num_v_heads: expected 2, found 4");
-  EXPECT_ERROR(with(kda, "lower_bound", -9), "config.json: kda_lower_bound: expected null, or");
+  EXPECT_ERROR(with(kda, "lower_bound", -9), "config.json: lower_bound: expected null, or");
   const Json qwen = config_of("qwen3.5-text");
   EXPECT_ERROR(with(qwen, "attention_bias", true),
                "config.json: attention_bias: expected false, found true");
