@@ -15,6 +15,7 @@ TEST(ParameterMemory, counts_matrices) {
   for (const MixerKind* kind : mixer_kinds()) {
     ModelConfig config = testing_support::tiny_hypenet_config();
     config.mixer_types = {kind, kind, kind};
+    if (kind->read) kind->read(Json::object(), "test", config);
     double bytes = 0;
     for (const Tensor& parameter : CausalLm(config, false)->parameters()) {
       if (parameter.dim() > 1) bytes += 4 * static_cast<double>(parameter.numel());
