@@ -1,9 +1,11 @@
 // No arithmetic of ours is float16's; float32 holds its numbers as they are.
 #include "engine/open.h"
 
-#include <map>
+#include <set>
+#include <string>
 
 #include "base/error.h"
+#include "base/join.h"
 #include "engine/runner.h"
 #include "model/weights.h"
 
@@ -15,25 +17,27 @@ bool is_exact_in(torch::ScalarType type, torch::ScalarType other) {
   return torch::promote_types(type, other) == other;
 }
 
-/// How the files of some weights are rounded, a note a type; weights of a GPU that are wider than
+/// How the files of some weights are rounded; weights of a GPU that are wider than
 /// its bfloat16 are what ModelSpec::type says.
 void tell_rounding(const Checkpoint& checkpoint, const ModelConfig& config, torch::ScalarType type,
                    bool is_cuda, const TellNote& tell) {
-  std::map<std::string, int64_t> rounded;
+  std::set<std::string> types;
+  int64_t count = 0;
   for (const std::string& name : checkpoint.names()) {
     if (name.ends_with(".inv_freq") || is_float_always(name, config))
       continue;  // not read; not rounded
     const TensorFacts facts = checkpoint.facts(name);
     const bool is_wide = facts.type == torch::kFloat16 || facts.is_packed();
     if (is_cuda ? is_wide : !is_exact_in(facts.type, type)) {
-      ++rounded[facts.is_packed() ? facts.stored : type_name(facts.type)];
+      types.insert(facts.is_packed() ? facts.stored : type_name(facts.type));
+      ++count;
     }
   }
-  for (const auto& [stored, count] : rounded) {
-    tell(concat(checkpoint.folder().string(), ": ", count, " tensors stored as ", stored,
-                " are rounded to ", type_name(type), " (--dtype ",
-                stored == type_name(torch::kFloat64) ? stored : "float32", " keeps them)"));
-  }
+  if (count == 0) return;
+  const std::string widest =
+      type_name(types.contains("float64") ? torch::kFloat64 : torch::kFloat32);
+  tell(concat(checkpoint.folder().string(), ": ", count, " tensors stored as ", join(types, ", "),
+              " are rounded to ", type_name(type), " (--dtype ", widest, " keeps them)"));
 }
 
 torch::ScalarType automatic_type(const Checkpoint& checkpoint, torch::Device device) {

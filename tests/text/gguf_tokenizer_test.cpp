@@ -2,7 +2,7 @@
 // each of the pre-tokenizers that files name.
 #include <gtest/gtest.h>
 
-#include "tests/support/gguf_builder.h"
+#include "tests/support/gguf_of_folder.h"
 #include "tests/text/fixture.h"
 #include "text/chat_template.h"
 #include "text/stop_ids.h"
@@ -12,27 +12,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// The keys that llama.cpp's converter writes of a tokenizer.json.
 testing_support::GgufBuilder keys_of(const fs::path& path, const char* pre) {
-  const Json json = read_json(path);
-  const Json& vocab = json["model"]["vocab"];
-  std::vector<std::string> tokens(vocab.size() + json["added_tokens"].size());
-  std::vector<int32_t> types(tokens.size(), 1);
-  for (const auto& [entry, id] : vocab.items()) tokens.at(id.get<size_t>()) = entry;
-  for (const Json& added : json["added_tokens"]) {
-    tokens.at(added["id"].get<size_t>()) = added["content"].get<std::string>();
-    types.at(added["id"].get<size_t>()) = added["special"] == true ? 3 : 4;
-  }
-  std::vector<std::string> merges;
-  for (const Json& merge : json["model"]["merges"]) {
-    merges.push_back(merge.is_string()
-                         ? merge.get<std::string>()
-                         : concat(merge[0].get<std::string>(), ' ', merge[1].get<std::string>()));
-  }
   testing_support::GgufBuilder file = testing_support::tiny_gguf();
-  file.text("tokenizer.ggml.model", "gpt2").text("tokenizer.ggml.pre", pre);
-  file.texts("tokenizer.ggml.tokens", tokens).integers("tokenizer.ggml.token_type", types);
-  return file.texts("tokenizer.ggml.merges", merges);
+  testing_support::add_tokenizer(file, path, pre);
+  return file;
 }
 
 struct Source {
