@@ -84,16 +84,32 @@ void expand_q80(const std::byte* block, float* y) {
   for (int i = 0; i < kSmall; ++i) y[i] = d * static_cast<float>(signed_at(block + 2, i));
 }
 
+/// Q2_K, Q3_K and Q6_K: of each half of 128 values four runs of 32, whose bits lie in the same
+/// bytes, and of each run two sub-blocks of 16. Calls expand(half, run, sub-block, values of the
+/// sub-block, their place in the run).
+template <class Expand>
+void each_sub_block(float* y, const Expand& expand) {
+  for (int half = 0; half < 2; ++half) {
+    for (int run = 0; run < 4; ++run) {
+      for (int part = 0; part < 2; ++part, y += 16) {
+        expand(half, run, half * 8 + run * 2 + part, y, part * 16);
+      }
+    }
+  }
+}
+
 void expand_q2k(const std::byte* block, float* y) {
   const std::byte *const scales = block, *const pairs = block + 16;
   const float d = half_at(block + 80), dmin = half_at(block + 82);
-  for (int i = 0; i < kLarge; ++i) {
-    const int half = i / 128, shift = i % 128 / 32 * 2;
-    const int q = (byte_at(pairs, half * 32 + i % 32) >> shift) & 3;
-    const int both = byte_at(scales, i / 16);
-    y[i] = d * static_cast<float>(low(both)) * static_cast<float>(q) -
-           dmin * static_cast<float>(high(both));
-  }
+  each_sub_block(y, [&](int half, int run, int j, float* values, int place) {
+    const int both = byte_at(scales, j);
+    const float step = d * static_cast<float>(low(both));
+    const float offset = dmin * static_cast<float>(high(both));
+    const std::byte* const bits = pairs + half * 32 + place;
+    for (int i = 0; i < 16; ++i) {
+      values[i] = step * static_cast<float>((byte_at(bits, i) >> (run * 2)) & 3) - offset;
+    }
+  });
 }
 
 /// The 16 scales of six bits: four bits in the first eight bytes, two in the last four.
@@ -106,13 +122,15 @@ int scale_of_q3k(const std::byte* scales, int j) {
 void expand_q3k(const std::byte* block, float* y) {
   const std::byte *const thirds = block, *const pairs = block + 32, *const scales = block + 96;
   const float d = half_at(block + 108);
-  for (int i = 0; i < kLarge; ++i) {
-    const int half = i / 128, shift = i % 128 / 32 * 2;
-    const int pair = (byte_at(pairs, half * 32 + i % 32) >> shift) & 3;
-    const bool has_third = ((byte_at(thirds, i % 32) >> (i / 32)) & 1) != 0;
-    const int q = pair - (has_third ? 0 : 4);
-    y[i] = d * static_cast<float>(scale_of_q3k(scales, i / 16)) * static_cast<float>(q);
-  }
+  each_sub_block(y, [&](int half, int run, int j, float* values, int place) {
+    const float step = d * static_cast<float>(scale_of_q3k(scales, j));
+    const std::byte *const bits = pairs + half * 32 + place, *const more = thirds + place;
+    for (int i = 0; i < 16; ++i) {
+      const int pair = (byte_at(bits, i) >> (run * 2)) & 3;
+      const int third = (byte_at(more, i) >> (half * 4 + run)) & 1;
+      values[i] = step * static_cast<float>(pair + third * 4 - 4);
+    }
+  });
 }
 
 struct ScaleAndLeast {
@@ -154,13 +172,16 @@ void expand_q5k(const std::byte* block, float* y) {
 void expand_q6k(const std::byte* block, float* y) {
   const std::byte *const nibbles = block, *const uppers = block + 128, *const scales = block + 192;
   const float d = half_at(block + 208);
-  for (int i = 0; i < kLarge; ++i) {
-    const int half = i / 128, run = i % 128 / 32, c = i % 32;
-    const int byte = byte_at(nibbles, half * 64 + run % 2 * 32 + c);
-    const int upper = (byte_at(uppers, half * 32 + c) >> (run * 2)) & 3;
-    const int q = ((run < 2 ? low(byte) : high(byte)) | upper << 4) - 32;
-    y[i] = d * static_cast<float>(signed_at(scales, i / 16)) * static_cast<float>(q);
-  }
+  each_sub_block(y, [&](int half, int run, int j, float* values, int place) {
+    const float step = d * static_cast<float>(signed_at(scales, j));
+    const std::byte* const lower = nibbles + half * 64 + run % 2 * 32 + place;
+    const std::byte* const upper = uppers + half * 32 + place;
+    for (int i = 0; i < 16; ++i) {
+      const int four = (byte_at(lower, i) >> (run / 2 * 4)) & 15;
+      const int two = (byte_at(upper, i) >> (run * 2)) & 3;
+      values[i] = step * static_cast<float>((four | two << 4) - 32);
+    }
+  });
 }
 
 template <class Expand>
