@@ -2,7 +2,9 @@
 #include "halo/recipe.h"
 
 #include <algorithm>
+#include <charconv>
 #include <set>
+#include <sstream>
 
 #include "base/json_text.h"
 #include "data/bad_documents.h"
@@ -14,22 +16,49 @@ namespace hypenet {
 namespace fs = std::filesystem;
 namespace {
 
+/// A number of a list's entry, if it is one.
+std::optional<size_t> entry_number(const std::string& text) {
+  size_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const bool is_number = error == std::errc() && end == text.data() + text.size();
+  return is_number ? std::optional(number) : std::nullopt;
+}
+
+/// The member of a section, made where there is none, or the entry of a list. `place` names `json`
+/// in errors.
+Json& member(Json& json, const std::string& name, const std::string& place) {
+  const bool is_number = !name.empty() && name.find_first_not_of("0123456789") == name.npos;
+  if (json.is_array()) {
+    const auto entry = entry_number(name);
+    HYPENET_CHECK(entry && *entry < json.size(), place,
+                  ": expected the number of one of the list's ", json.size(),
+                  " entries (from 0 on), found ", name);
+    return json[*entry];
+  }
+  HYPENET_CHECK(json.is_null() || json.is_object(), place, ": expected a section with the key ",
+                name, ", found ", json_kind(json));
+  HYPENET_CHECK(!is_number, place, ": expected a list in the recipe whose entry ", name,
+                " to change, found ", json.is_null() ? "none" : "a section",
+                "; set the whole list, as in key=[1,2]");
+  return json[name];
+}
+
 /// Sets json["a"]["b"] for "a.b=value". A key that the recipe's struct does not know is found when
 /// it is read.
 void apply_setting(Json& json, const std::string& setting) {
   const size_t equals = setting.find('=');
-  HYPENET_CHECK(equals != std::string::npos && equals > 0, "--set ", setting,
-                ": expected section.key=value");
-  std::string pointer = concat("/", setting.substr(0, equals));
-  std::replace(pointer.begin(), pointer.end(), '.', '/');
-  const std::string text = setting.substr(equals + 1);
-  const std::optional<Json> value = try_parse_json(text);
-  try {
-    json[Json::json_pointer(pointer)] = value.value_or(Json(text));
-  } catch (const nlohmann::json::exception&) {
-    throw Error(concat("--set ", setting,
-                       ": expected the path of a key, found one that leads through a value"));
+  HYPENET_CHECK(equals != std::string::npos && equals > 0 && setting[equals - 1] != '.', "--set ",
+                setting, ": expected section.key=value");
+  Json* at = &json;
+  const std::string place = concat("--set ", setting);
+  std::string path;  // of *at
+  std::istringstream parts(setting.substr(0, equals));
+  for (std::string part; std::getline(parts, part, '.');) {
+    at = &member(*at, part, path.empty() ? place : concat(place, ": ", path));
+    path += (path.empty() ? "" : ".") + part;
   }
+  const std::string text = setting.substr(equals + 1);
+  *at = try_parse_json(text).value_or(Json(text));
 }
 
 void resolve(std::vector<std::string>& paths, const fs::path& folder) {

@@ -71,7 +71,8 @@ TEST(Recipe, set_changes_a_key_and_refuses_unknown_ones) {
   EXPECT_EQ(with("select.rule=uniform").select.rule, "uniform");
   EXPECT_ERROR(with("distill.step=3"), "distill: unknown key \"step\", expected one of");
   EXPECT_ERROR(with("distill.steps=many"), "distill: steps: expected an integer, found a string");
-  EXPECT_ERROR(with("distill.steps.more=3"), "expected the path of a key");
+  EXPECT_ERROR(with("distill.steps.more=3"),
+               ": distill.steps: expected a section with the key more, found an integer");
   EXPECT_ERROR(with("distill.steps"), "expected section.key=value");
   EXPECT_ERROR(with("distill.context=0"), "distill: context: expected a positive number, found 0");
   EXPECT_EQ(with("finetune.objective=kl+answers").finetune.objective, "kl+answers");
@@ -102,6 +103,30 @@ TEST(Recipe, layers_have_one_mixer_or_each_its_own) {
   const Json kept = resolved_recipe({.path = recipe_path("tiny"), .settings = {two}});
   write_json(folder / "recipe.json", {{"command", "convert"}, {"recipe", kept}});
   EXPECT_EQ(read_halo_recipe({.path = folder / "recipe.json"}).mixers->size(), 2U);
+}
+
+TEST(Recipe, settings_that_lead_nowhere_say_where) {
+  const auto with = [](const std::vector<std::string>& settings) {
+    return read_halo_recipe({.path = recipe_path("tiny"), .settings = settings});
+  };
+  const std::string two = R"(mixers=["gdn","kda"])";
+  EXPECT_ERROR(with({"mixers.3=kda"}),
+               "--set mixers.3=kda: mixers: expected a list in the recipe whose entry 3 to change, "
+               "found none; set the whole list, as in key=[1,2]");
+  for (const std::string entry : {"2", "2000000000", "99999999999999999999", "last", ""}) {
+    EXPECT_ERROR(with({two, "mixers." + entry + "x=kda"}), "expected the number of one of the");
+    if (entry.empty()) continue;
+    EXPECT_ERROR(
+        with({two, "mixers." + entry + "=kda"}),
+        ": mixers: expected the number of one of the list's 2 entries (from 0 on), found " + entry);
+  }
+  EXPECT_ERROR(with({"distill.2000000000=1"}),
+               ": distill: expected a list in the recipe whose entry 2000000000 to change, found a "
+               "section");
+  EXPECT_ERROR(with({"seed.x=1"}),
+               "--set seed.x=1: seed: expected a section with the key x, found an integer");
+  EXPECT_ERROR(with({"seed.=1"}), "--set seed.=1: expected section.key=value");
+  EXPECT_EQ(with({"sweep.lazy.queries=3"}).sweep.lazy.queries, 3);
 }
 
 TEST(Recipe, a_recipe_that_a_run_kept_is_read_and_changed_like_another) {
