@@ -68,12 +68,30 @@ BenchShape shape_of_sizes(const std::string& name) {
     return with_attention_spread({smollm2_135m(), {}, 32, 512, 8, 4096});
   }
   if (name == "tiny") return with_attention_spread({tiny(), {}, 4, 64, 2, 128});
-  throw Error(
-      concat("--shape: expected hypenet-2b, hypenet-5b, hypenet-9b, smollm2-135m or tiny, found \"",
-             name, "\""));
+  throw Error(concat("--shape: expected ", training_shapes(), ", found \"", name, "\""));
+}
+
+/// ", or one of these with a mixer behind it, like tiny:gdn (gdn, kda, ...)"; the first mixer is
+/// that of a name alone.
+std::string or_with_mixer(const std::string& name) {
+  std::string mixers;
+  for (const TwinRule* rule : twin_rules().subspan(1)) {
+    mixers.append(mixers.empty() ? "" : ", ").append(rule->mixer->name);
+  }
+  return concat(", or one of these with a mixer, like ", name, ':', twin_rules()[1]->mixer->name,
+                " (", mixers, ')');
 }
 
 }  // namespace
+
+std::string training_shapes() {
+  return "hypenet-2b, hypenet-5b, hypenet-9b, smollm2-135m or tiny" + or_with_mixer("tiny");
+}
+
+std::string inference_shapes() {
+  return concat("hypenet-2b, hypenet-smollm2-135m or hypenet-tiny", or_with_mixer("hypenet-tiny"),
+                ", qwen3-1.7b, smollm2-135m, tiny, or a model folder");
+}
 
 ModelConfig BenchShape::student(const std::vector<int64_t>& attention) const {
   return hypenet_config(teacher, mixer_types(teacher.num_hidden_layers, attention, mixer));
@@ -119,10 +137,7 @@ ModelConfig inference_shape(const std::string& name) {
     const ModelFiles files(name);
     return parse_model_config(files.json(kConfig), files.place(kConfig));
   }
-  throw Error(
-      concat("--shape: expected hypenet-2b, qwen3-1.7b, hypenet-smollm2-135m, smollm2-135m, "
-             "hypenet-tiny, tiny or a model folder, found \"",
-             name, "\""));
+  throw Error(concat("--shape: expected ", inference_shapes(), ", found \"", name, "\""));
 }
 
 }  // namespace hypenet

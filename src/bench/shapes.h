@@ -20,6 +20,10 @@ struct BenchShape {
   ModelConfig student(const std::vector<int64_t>& attention) const;
 };
 
+/// What bench_shape and inference_shape take, in words for helps and errors.
+std::string training_shapes();
+std::string inference_shapes();
+
 /// "hypenet-2b" (Qwen3-1.7B), "hypenet-5b" (-4B), "hypenet-9b" (-8B), "smollm2-135m" or "tiny",
 /// and behind a colon a mixer, "hypenet-2b:gdn"; without one it is lightning attention. Throws
 /// Error naming these for another word.

@@ -48,9 +48,9 @@ std::vector<Series> series_of(const BenchInference& options,
 
 void add_inference_options(CLI::App& command, BenchInference& options) {
   command
-      .add_option("--shape", options.shapes,
-                  "models by name (with another mixer: hypenet-2b:gdn), or model folders (their "
-                  "sizes alone count), separated by commas")
+      .add_option(
+          "--shape", options.shapes,
+          concat("models, separated by commas: ", inference_shapes(), ", whose sizes alone count"))
       ->delimiter(',')
       ->capture_default_str();
   command.add_option("--context", options.contexts, "tokens, separated by commas")

@@ -146,10 +146,7 @@ void bench_sweep(const BenchSweep& options) {
 void add_bench_sweep_command(CLI::App& bench) {
   const auto options = std::make_shared<BenchSweep>();
   CLI::App* command = bench.add_subcommand("sweep", "seconds an item of the layer sweep");
-  command
-      ->add_option("--shape", options->shape,
-                   "hypenet-2b, smollm2-135m or tiny; with another mixer: tiny:gdn")
-      ->capture_default_str();
+  command->add_option("--shape", options->shape, training_shapes())->capture_default_str();
   command->add_option("--dtype", options->type, "float32 or bfloat16")->capture_default_str();
   command->add_option("--items", options->items, "prompts to answer")->capture_default_str();
   command->add_option("--prompt-tokens", options->prompt_tokens, "of a prompt")

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "halo/hybrid.h"
+#include "halo/twins/twin_rule.h"
+#include "model/mixers/mixer_kind.h"
 #include "tests/support/expect_error.h"
 
 namespace hypenet {
@@ -19,9 +21,23 @@ TEST(BenchShapes, keep_a_quarter_of_the_layers_spread_evenly) {
     check_model_config(shape.teacher, name);
     check_model_config(hypenet_config(shape.teacher, types), name);
   }
-  EXPECT_ERROR(
-      bench_shape("huge"),
-      "--shape: expected hypenet-2b, hypenet-5b, hypenet-9b, smollm2-135m or tiny, found \"huge\"");
+  EXPECT_ERROR(bench_shape("huge"),
+               "--shape: expected hypenet-2b, hypenet-5b, hypenet-9b, smollm2-135m or tiny, or one "
+               "of these with a mixer, like tiny:gdn (gdn, ");
+  EXPECT_ERROR(bench_shape("huge"), "), found \"huge\"");
+}
+
+TEST(BenchShapes, are_told_with_every_mixer_that_may_stand_behind_a_colon) {
+  for (const TwinRule* rule : twin_rules().subspan(1)) {
+    const std::string mixer(rule->mixer->name);
+    EXPECT_EQ(inference_shape("hypenet-smollm2-135m:" + mixer).mixer_types[1], rule->mixer);
+    EXPECT_EQ(bench_shape("tiny:" + mixer).mixer, mixer);
+    for (const std::string& told : {inference_shapes(), training_shapes()}) {
+      EXPECT_NE(told.find(mixer), std::string::npos) << told;
+    }
+  }
+  EXPECT_ERROR(inference_shape("smollm2-135m:kda"),
+               "one of these with a mixer, like hypenet-tiny:gdn (gdn, ");
 }
 
 TEST(BenchShapes, have_other_mixers_at_the_same_places) {
@@ -48,8 +64,7 @@ TEST(BenchShapes, a_model_folder_gives_its_own_sizes) {
   const ModelConfig config = inference_shape(concat(HYPENET_SOURCE, "/models/tiny-teacher"));
   EXPECT_EQ(config.num_hidden_layers, 8);
   EXPECT_EQ(config.hidden_size, 128);
-  EXPECT_ERROR(inference_shape("no/folder"),
-               "hypenet-tiny, tiny or a model folder, found \"no/folder\"");
+  EXPECT_ERROR(inference_shape("no/folder"), ", tiny, or a model folder, found \"no/folder\"");
 }
 
 }  // namespace
