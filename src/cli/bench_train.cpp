@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "base/json.h"
 #include "base/random.h"
 #include "base/seconds.h"
 #include "bench/kernel_timing.h"
@@ -42,6 +43,21 @@ struct BenchTrain {
   DeviceOptions device;
   RankOptions ranks;
 };
+
+/// By the options' names, for ranks to compare.
+Json described(const BenchTrain& options) {
+  return {{"--shape", options.shape},
+          {"--stage", options.stage},
+          {"--batch", options.batch},
+          {"--context", options.context},
+          {"--micro", options.micro},
+          {"--row-ranks", options.row_ranks},
+          {"--steps", options.steps},
+          {"--precision", options.precision},
+          {"--cuda-graph", options.cuda_graph},
+          {"--activation-checkpointing", options.activation_checkpointing},
+          {"--shard-teacher", options.shard_teacher}};
+}
 
 /// Sizes that were not given take the shape's; then the stage is checked as a recipe's would be.
 StageConfig stage_config(const BenchTrain& options, const BenchShape& shape, torch::Device device) {
@@ -216,6 +232,7 @@ void check(const BenchTrain& options) {
 void bench_train(const BenchTrain& options, torch::Device device,
                  const std::shared_ptr<Communicator>& communicator) {
   const BenchShape shape = bench_shape(options.shape);
+  communicator->check_same("options", described(options).dump());
   const Ranks ranks = communicator->ranks();
   StageConfig config = stage_config(options, shape, device);
   config.sequences *= row_groups(config, ranks).count;
@@ -276,10 +293,7 @@ void bench_train(const BenchTrain& options, torch::Device device,
 void add_bench_train_command(CLI::App& bench) {
   const auto options = std::make_shared<BenchTrain>();
   CLI::App* command = bench.add_subcommand("train", "tokens/s of a training stage of HALO");
-  command
-      ->add_option("--shape", options->shape,
-                   "hypenet-2b, -5b or -9b, smollm2-135m or tiny; with another mixer: tiny:gdn")
-      ->capture_default_str();
+  command->add_option("--shape", options->shape, training_shapes())->capture_default_str();
   command->add_option("--stage", options->stage, "1 (align), 2 (distill) or 3 (finetune)")
       ->capture_default_str();
   command->add_option("--batch", options->batch, "sequences a step of each rank (0: the shape's)")

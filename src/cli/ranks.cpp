@@ -1,6 +1,7 @@
 // The environment's variables are torchrun's.
 #include "cli/ranks.h"
 
+#include <netdb.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <torch/cuda.h>
@@ -83,6 +84,15 @@ std::shared_ptr<JobCommunicator> join_or_end(const JobPlace& place, torch::Devic
   }
 }
 
+/// A name that nobody knows would be tried again and again until the patience is over.
+void check_address(const std::string& address) {
+  addrinfo* found = nullptr;
+  const int error = ::getaddrinfo(address.c_str(), nullptr, nullptr, &found);
+  if (error == 0) return ::freeaddrinfo(found);
+  throw Error(concat("MASTER_ADDR: expected a host whose address can be found, found \"", address,
+                     "\": ", ::gai_strerror(error)));
+}
+
 /// Where this process is in its job, by the environment; nothing without RANK.
 std::optional<JobPlace> job_place() {
   if (std::getenv("RANK") == nullptr) return std::nullopt;
@@ -92,11 +102,20 @@ std::optional<JobPlace> job_place() {
   place.ranks.index = parse_number("RANK", variable("RANK"), 0, place.ranks.count - 1);
   place.local_index = parse_number("LOCAL_RANK", variable("LOCAL_RANK"), 0, kMost);
   place.address = variable("MASTER_ADDR");
+  check_address(place.address);
   place.port =
       static_cast<uint16_t>(parse_number("MASTER_PORT", variable("MASTER_PORT"), 1, 65535));
   const char* const kept = std::getenv("TORCHELASTIC_USE_AGENT_STORE");
   place.is_store_kept = kept != nullptr && std::string_view(kept) == "True";
   return place;
+}
+
+/// A launcher says how many ranks there are; only those that start_ranks started have --ranks, too.
+void check_started_once(const RankOptions& options) {
+  if (std::getenv("HYPENET_PARENT") != nullptr || options.count == "1") return;
+  throw CLI::ValidationError("--ranks", concat("expected none beside RANK in the environment, "
+                                               "where a launcher starts the ranks, found ",
+                                               options.count));
 }
 
 /// How many ranks are to be started here; one needs no start.
@@ -147,6 +166,7 @@ void as_rank(const RankOptions& options, DeviceOptions device,
     if (ranks > 1) throw CLI::RuntimeError(start_ranks(ranks, device));
     return work(use_device(device), std::make_shared<OneProcess>());
   }
+  check_started_once(options);
   end_with_parent();
   if (device.device == "cuda") device.device = concat("cuda:", place->local_index);
   const torch::Device own = use_device(device);

@@ -28,8 +28,9 @@ int start_ranks(int64_t count, const DeviceOptions& device);
 /// Runs the work as this process's rank of its job, alone where there is no job; each rank of a
 /// host takes its own GPU. A failure ends the whole job and the process, told once; an Interrupted
 /// as well. Where --ranks asks for several and no launcher started this process, it starts them in
-/// its place and throws CLI::RuntimeError with their exit code. Throws Error for more ranks than
-/// there are GPUs, and naming a launcher's variable that is missing or no number.
+/// its place and throws CLI::RuntimeError with their exit code. Throws CLI::ValidationError where
+/// both would start ranks, and Error for more ranks than there are GPUs, and naming a launcher's
+/// variable that is missing, no number or no host.
 void as_rank(const RankOptions& options, DeviceOptions device,
              const std::function<void(torch::Device, const std::shared_ptr<Communicator>&)>& work);
 

@@ -344,6 +344,14 @@ ConversionResult evaluate_and_report(const Conversion& conversion, const Stage& 
   return {finished.folder, report, conversion_table(record)};
 }
 
+/// By the options' names, for ranks to compare.
+Json described(const ConversionPlan& plan) {
+  const auto name = [](const std::optional<ConversionStep>& step) {
+    return step ? Json(about_step(*step).name) : Json();
+  };
+  return {{"--from", name(plan.from)}, {"--until", name(plan.until)}};
+}
+
 }  // namespace
 
 ConversionResult convert(const HaloRecipe& recipe, const RunOptions& options,
@@ -358,6 +366,7 @@ ConversionResult convert(const HaloRecipe& recipe, const RunOptions& options,
                         Tokenizer::load(recipe.teacher)};
   check_recipe(conversion, plan);
   options.communicator->check_same("recipe", write_fields(recipe).dump());
+  options.communicator->check_same("steps", described(plan).dump());
   options.communicator->check_same("teacher", identity(conversion.teacher));
   check_shared_disk(options);
   FolderLock lock;

@@ -251,6 +251,21 @@ TEST_F(RanksTest, ranks_of_different_recipes_are_told_the_key) {
       << result.error;
 }
 
+TEST_F(RanksTest, ranks_that_stop_after_different_steps_are_told_so) {
+  const std::string run =
+      concat(" " HYPENET_BINARY " convert --recipe ", HYPENET_SOURCE, "/recipes/tiny.json --out ",
+             (folder_ / "out").string(), " --until ");
+  const ProgramResult result =
+      RunningProgram({"-c", concat(environment_of_rank(0), run, "transfer & ",
+                                   environment_of_rank(1), run, "align; wait")},
+                     "/bin/sh")
+          .wait();
+  EXPECT_NE(result.error.find("steps: as the first rank has it: --until: expected \"transfer\", "
+                              "found \"align\"\n"),
+            std::string::npos)
+      << result.error;
+}
+
 TEST_F(RanksTest, bad_input_is_one_line) {
   const auto expect_refused = [&](const std::vector<std::string>& arguments,
                                   const std::string& text) {
@@ -273,6 +288,24 @@ TEST_F(RanksTest, bad_input_is_one_line) {
                           "/bin/sh")
         .wait();
   };
+  EXPECT_EQ(RunningProgram({"-c", concat(environment_of_rank(0),
+                                         " exec " HYPENET_BINARY " convert "
+                                         "--recipe ",
+                                         HYPENET_SOURCE, "/recipes/tiny.json --out ",
+                                         (folder_ / "bad").string(), " --ranks 2")},
+                           "/bin/sh")
+                .wait()
+                .error,
+            "hypenet: --ranks: expected none beside RANK in the environment, where a launcher "
+            "starts the ranks, found 2; see hypenet convert --help\n");
+  const auto start = Clock::now();
+  const ProgramResult nowhere = with_environment(
+      "RANK=1 WORLD_SIZE=2 LOCAL_RANK=0 MASTER_ADDR=no-host.invalid MASTER_PORT=9");
+  EXPECT_NE(nowhere.error.find("hypenet: MASTER_ADDR: expected a host whose address can be found, "
+                               "found \"no-host.invalid\": "),
+            std::string::npos)
+      << nowhere.error;
+  EXPECT_LT(Clock::now() - start, std::chrono::seconds(30));
   EXPECT_NE(with_environment("RANK=1").error.find("WORLD_SIZE: expected it beside RANK"),
             std::string::npos);
   const ProgramResult lonely =
