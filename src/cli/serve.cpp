@@ -1,13 +1,11 @@
 // hypenet serve: a model behind an OpenAI-compatible HTTP server (docs/serving.md).
 #include <fmt/format.h>
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <filesystem>
+#include <future>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -165,12 +163,11 @@ void watch_signals(Service& service, const std::atomic<bool>& ended) {
   }
 }
 
-/// OpenMP's threads wait for each other without sleeping only while there are no more of them in
-/// the process than processors: those that helped this thread to load the model end here.
-void end_loading_threads() {
-#ifdef _OPENMP
-  omp_pause_resource_all(omp_pause_soft);
-#endif
+/// On a thread of its own, with which OpenMP's that help it end: they wait for each other without
+/// sleeping only while there are no more of them in the process than processors.
+template <class Work>
+auto on_own_thread(const Work& work) {
+  return std::async(std::launch::async, work).get();
 }
 
 void serve(ServeCommand& command) {
@@ -180,7 +177,7 @@ void serve(ServeCommand& command) {
   const bool keeps_on_disk = !command.cache_folder.empty() && command.reuse != "off";
   command.model.sums_weights = keeps_on_disk || !command.service.session_folder.empty();
   hangup_count();
-  OpenedModel opened = open_served(command.model);
+  OpenedModel opened = on_own_thread([&] { return open_served(command.model); });
   ServedModel& model = opened.served.model;
   model.aliases = command.aliases;
   model.reuse = *opened.engines.front().options().reuse;
@@ -194,8 +191,10 @@ void serve(ServeCommand& command) {
   options.facts = write_fields(opened.facts);
   if (opened.facts.model.empty()) options.facts.erase("model");
   std::string about = start_text(opened);
-  if (keeps_on_disk) about += keep_on_disk(opened, command.cache_folder, command.cache_disk);
-  end_loading_threads();
+  if (keeps_on_disk) {
+    about += on_own_thread(
+        [&] { return keep_on_disk(opened, command.cache_folder, command.cache_disk); });
+  }
   Service service(std::move(opened.served), std::move(opened.engines), options,
                   [](const std::string& line) { std::cerr << line << std::endl; });
   std::cerr << log_notes(about + listening_text(options.http.host, service.port()),
@@ -222,8 +221,8 @@ void add_model_flags(CLI::App& command, ServeCommand& options) {
       ->check(CLI::IsMember({"none", "chatml", "llama3"}));
   command
       .add_option("--tool-format", options.model.tool_format,
-                  "hermes, llama3-json or none, instead of what the chat template shows")
-      ->check(CLI::IsMember({"hermes", "llama3-json", "none"}));
+                  "hermes, llama3-json, qwen3-coder or none, instead of what the template shows")
+      ->check(CLI::IsMember({"hermes", "llama3-json", "qwen3-coder", "none"}));
   command.add_flag("--template-specials-in-messages", options.model.specials_in_messages,
                    "special tokens in messages count, as in transformers");
 }
