@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "tests/support/model_folder.h"
+#include "tests/support/temporary_folder.h"
 
 namespace hypenet {
 namespace {
