@@ -46,6 +46,7 @@ const BlockLayout& block_layout(BlockType type) {
 
 std::string known_block_types() {
   std::vector<std::string_view> names;
+  names.reserve(kLayouts.size());
   for (const BlockLayout& layout : kLayouts) names.push_back(layout.name);
   return join(names, ", ");
 }

@@ -108,6 +108,7 @@ std::vector<int64_t> shape_of(const Row& row, const GgufSizes& sizes) {
 
 std::string describe_shape(const std::vector<int64_t>& shape) {
   std::vector<std::string> sizes;
+  sizes.reserve(shape.size());
   for (const int64_t size : shape) sizes.push_back(std::to_string(size));
   return concat("[", join(sizes, ", "), "]");
 }

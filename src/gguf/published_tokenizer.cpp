@@ -68,6 +68,7 @@ const Steps& steps_of(const GgufKeys& keys) {
   const auto* const found = std::ranges::find(kSteps, name, &Steps::name);
   if (found != kSteps.end()) return *found;
   std::vector<std::string_view> known;
+  known.reserve(kSteps.size());
   for (const Steps& steps : kSteps) known.push_back(steps.name);
   throw Error(concat(keys.place(kPre), ": expected ", join(known, ", "), ", found ", name));
 }

@@ -17,7 +17,7 @@ struct Description {
 
 constexpr Description kDescriptions[] = {
     {"name", "name of the recipe, for messages and the report"},
-    {"teacher", "model folder of the Transformer (--teacher)"},
+    {"teacher", "model folder or GGUF file of the Transformer (--teacher)"},
     {"tokenizer", "folder with the tokenizer.json of the new model"},
     {"model", "config.json of the new model, written out: Qwen3, Qwen2, Llama or HypeNet"},
     {"seed", "of everything that is drawn: gates, order of the text, prompts"},
