@@ -200,6 +200,7 @@ Status token_decay_backward(const TokenDecayBackwardParams& b, Stream stream) {
                          .grad_marks = scratch.grad_marks,
                          .ddecay = b.ddecay,
                          .scale = p.scale,
+                         .has_given = p.given != nullptr,
                          .has_final_gradient = b.dfinal != nullptr,
                          .batch = p.batch,
                          .tokens = p.tokens,

@@ -57,7 +57,7 @@ struct DecayGradientParams {
   const uint32_t *state_marks, *grad_marks;  // the second null: nothing is wanted of the end
   float* ddecay;
   float scale;
-  bool has_final_gradient;
+  bool has_given, has_final_gradient;
   int64_t batch, tokens, heads, size, marks;
 };
 

@@ -18,6 +18,7 @@ __device__ __forceinline__ float2 halves(uint32_t x) {
 /// The sum of products of two states' rounded numbers, in every thread.
 __device__ float product(const uint32_t* a, const uint32_t* b, int64_t words, float* sums) {
   float sum = 0;
+#pragma unroll 4
   for (int64_t i = threadIdx.x; i < words / 4; i += kThreads) {
     const uint4 x = reinterpret_cast<const uint4*>(a)[i], y = reinterpret_cast<const uint4*>(b)[i];
     const uint32_t xs[4] = {x.x, x.y, x.z, x.w}, ys[4] = {y.x, y.y, y.z, y.w};
@@ -67,18 +68,47 @@ __device__ Chunk chunk_of(const DecayGradientParams& p, int64_t row, int64_t tok
           .decay = lanes_sum(at(p.decay, token) + at(p.decay, token + 1), 32)};
 }
 
+/// What tokens behind a mark's end read of keys before it, in every thread.
+__device__ float crossing_of(const DecayGradientParams& p, int64_t head, int64_t row, int64_t mark,
+                             float* sums) {
+  const int64_t after = (mark + 1) * kMarkedChunks * kChunk;
+  if (mark < 0 || (after >= p.tokens && !p.has_final_gradient)) return 0;
+  const int64_t words = p.size * p.size / 2, place = (head * p.marks + mark) * words;
+  const float sum = p.scale * product(p.state_marks + place, p.grad_marks + place, words, sums);
+  return after < p.tokens ? sum * expf(-p.decay[row + after * p.heads]) : sum;
+}
+
+/// A group's chunks, each as its warp has summed it up.
+struct Group {
+  float readers[kMarkedChunks], keys[kMarkedChunks], decays[kMarkedChunks];
+
+  /// From the end: what crosses a chunk is what crosses its end less what its own keys add there;
+  /// visit(chunk, that). Returns what crosses the group's begin.
+  template <class Visit>
+  __device__ float walk(float crossing, const Visit& visit) const {
+    for (int chunk = kMarkedChunks - 1; chunk >= 0; --chunk) {
+      const float through = decays[chunk] > kClosed ? 0 : crossing - keys[chunk];
+      visit(chunk, through);
+      crossing = through + readers[chunk];
+    }
+    return crossing;
+  }
+
+  /// Chunks, of `count`, up to the first that lets nothing through.
+  __device__ int open(int count) const {
+    int chunk = 0;
+    while (chunk < count && decays[chunk] <= kClosed) ++chunk;
+    return chunk;
+  }
+};
+
 __global__ void __launch_bounds__(kThreads) gradient_kernel(DecayGradientParams p) {
-  __shared__ float sums[kWarps], readers[kMarkedChunks], keys[kMarkedChunks];
-  __shared__ float decays[kMarkedChunks];
+  __shared__ float sums[2][kWarps];
+  __shared__ Group group;
   const int64_t head = blockIdx.x, mark = blockIdx.y, b = head / p.heads, h = head % p.heads;
   const int64_t row = b * p.tokens * p.heads + h, begin = mark * kMarkedChunks * kChunk;
-  const int64_t after = begin + kMarkedChunks * kChunk;  // the token behind the group
-  float crossing = 0;                                    // what is read behind of keys before
-  if (after < p.tokens || p.has_final_gradient) {
-    const int64_t words = p.size * p.size / 2, place = (head * p.marks + mark) * words;
-    crossing = p.scale * product(p.state_marks + place, p.grad_marks + place, words, sums);
-    if (after < p.tokens) crossing *= expf(-p.decay[row + after * p.heads]);
-  }
+  const float at_end = crossing_of(p, head, row, mark, sums[0]);
+  const float at_begin = crossing_of(p, head, row, mark - 1, sums[1]);
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   Chunk own[kOfWarp];
 #pragma unroll
@@ -86,16 +116,20 @@ __global__ void __launch_bounds__(kThreads) gradient_kernel(DecayGradientParams 
     const int chunk = warp * kOfWarp + i;
     own[i] = chunk_of(p, row, begin + chunk * kChunk + 2 * lane);
     if (lane == 0) {
-      readers[chunk] = own[i].all_readers, keys[chunk] = own[i].all_keys;
-      decays[chunk] = own[i].decay;
+      group.readers[chunk] = own[i].all_readers, group.keys[chunk] = own[i].all_keys;
+      group.decays[chunk] = own[i].decay;
     }
   }
   __syncthreads();
-  // From the end: what crosses a chunk is what crosses its end less what its own keys add there.
-  for (int chunk = kMarkedChunks - 1; chunk >= warp * kOfWarp; --chunk) {
-    const float through = decays[chunk] > kClosed ? 0 : crossing - keys[chunk];
-    crossing = through + readers[chunk];
-    if (chunk >= (warp + 1) * kOfWarp) continue;
+  // Rounding errors of the chunks' sums add up along the walk. What it misses at the begin is
+  // shared out to the chunks that it came through.
+  const int64_t left = (p.tokens - begin + kChunk - 1) / kChunk;
+  const int open = group.open(static_cast<int>(min(left, int64_t{kMarkedChunks})));
+  const float found = group.walk(at_end, [](int, float) {});
+  const bool is_known = mark > 0 || !p.has_given;
+  const float missed = is_known && open > 0 ? (at_begin - found) / static_cast<float>(open) : 0;
+  group.walk(at_end, [&](int chunk, float through) {
+    if (chunk < open) through += missed * (static_cast<float>(open - chunk) - 0.5F);
 #pragma unroll
     for (int i = 0; i < kOfWarp; ++i) {
       if (warp * kOfWarp + i != chunk) continue;
@@ -105,7 +139,7 @@ __global__ void __launch_bounds__(kThreads) gradient_kernel(DecayGradientParams 
       if (token < p.tokens) p.ddecay[row + token * p.heads] = -x.x;
       if (token + 1 < p.tokens) p.ddecay[row + (token + 1) * p.heads] = -x.y;
     }
-  }
+  });
 }
 
 }  // namespace

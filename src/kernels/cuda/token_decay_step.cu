@@ -1,4 +1,4 @@
-// The state goes through memory once: a block takes 32 of its columns, asks for all of them first,
+// The state goes through memory once: a block takes 64 of its columns, asks for all of them first,
 // and makes q, k and the decay ready while they come. Then Mamba-2's gate and norm of each head.
 #include "kernels/cuda/head_row.cuh"
 #include "kernels/cuda/token_decay_step.h"
@@ -6,8 +6,8 @@
 namespace hypenet::kernels::cuda {
 namespace {
 
-constexpr int kThreads = 128;
-constexpr int kColumns = 32;                    // of the state, a block
+constexpr int kThreads = 256;
+constexpr int kColumns = 64;                    // of the state, a block
 constexpr int kLanes = kColumns / 4;            // threads side by side in a row of the state
 constexpr int kRowsAtOnce = kThreads / kLanes;  // rows that the block reads at once
 
@@ -46,7 +46,7 @@ __device__ Gates gates_of(const TokenDecayStepParams& p, const GateConstants& co
 }
 
 template <class T, int d>
-__global__ void __launch_bounds__(kThreads, 8)
+__global__ void __launch_bounds__(kThreads, 4)
     step_kernel(TokenDecayStepParams p, bool is_settled) {
   constexpr int kRows = d / kRowsAtOnce;  // of a thread
   __shared__ float q[d], k[d], sums[kThreads / 32][kColumns];
@@ -125,12 +125,14 @@ Status launch_step(const TokenDecayStepParams& p, Stream stream) {
   return launch_early(step_kernel<T, d>, blocks, dim3(kThreads), stream, p, stream.is_settled);
 }
 
+constexpr int kGateThreads = 128;
+
 /// A warp takes a head of a row.
 template <class T, int d>
-__global__ void __launch_bounds__(kThreads) gate_kernel(GatedHeadsParams p) {
+__global__ void __launch_bounds__(kGateThreads) gate_kernel(GatedHeadsParams p) {
   constexpr int kNumbers = d / 32;  // of a lane
   const int lane = threadIdx.x % 32;
-  const int64_t place = static_cast<int64_t>(blockIdx.x) * (kThreads / 32) + threadIdx.x / 32;
+  const int64_t place = static_cast<int64_t>(blockIdx.x) * (kGateThreads / 32) + threadIdx.x / 32;
   if (place >= p.rows * p.heads) return;
   const int64_t row = place / p.heads, head = place % p.heads;
   float weight[kNumbers][1], bias[kNumbers][1];
@@ -161,9 +163,9 @@ __global__ void __launch_bounds__(kThreads) gate_kernel(GatedHeadsParams p) {
 
 template <class T, int d>
 Status launch_gate(const GatedHeadsParams& p, Stream stream) {
-  constexpr int64_t kWarps = kThreads / 32;
+  constexpr int64_t kWarps = kGateThreads / 32;
   const auto blocks = static_cast<unsigned>((p.rows * p.heads + kWarps - 1) / kWarps);
-  return launch_early(gate_kernel<T, d>, dim3(blocks), dim3(kThreads), stream, p);
+  return launch_early(gate_kernel<T, d>, dim3(blocks), dim3(kGateThreads), stream, p);
 }
 
 Status check(int64_t size) {

@@ -26,29 +26,30 @@ __device__ __forceinline__ bool is_reverse(PassKind kind) {
 struct Walk {
   int64_t head;         // of all sequences' heads
   int64_t segment;      // of the head
-  int64_t first, end;   // chunks
-  int64_t chunks;       // of the head
+  int first, end;       // chunks
+  int chunks;           // of the head
   int64_t place, step;  // of position 0 in tokens times heads, and to the next
-  int64_t low, high;    // positions that are tokens
+  int low, high;        // positions that are tokens
   bool reverse;
 
-  __device__ int64_t place_of(int64_t position) const { return place + position * step; }
-  __device__ bool is_token(int64_t position) const { return position >= low && position < high; }
+  __device__ int64_t place_of(int position) const { return place + position * step; }
+  __device__ bool is_token(int position) const { return position >= low && position < high; }
 };
 
 __device__ __forceinline__ Walk walk_of(const PassParams& p, const Pass& pass, int64_t id) {
-  const int64_t h = id % p.heads, b = id / p.heads % p.batch;
-  const int64_t segment = id / p.heads / p.batch, padded = p.chunks * kChunk;
+  const int64_t h = id % p.heads, b = id / p.heads % p.batch, segment = id / p.heads / p.batch;
   const int64_t begin = b * p.tokens * p.heads + h, first = segment * p.segment_chunks;
+  const auto chunks = static_cast<int>(p.chunks), tokens = static_cast<int>(p.tokens);
+  const int padded = chunks * kChunk;
   return {.head = b * p.heads + h,
           .segment = segment,
-          .first = first,
-          .end = min(first + p.segment_chunks, p.chunks),
-          .chunks = p.chunks,
+          .first = static_cast<int>(min(first, p.chunks)),
+          .end = static_cast<int>(min(first + p.segment_chunks, p.chunks)),
+          .chunks = chunks,
           .place = pass.reverse ? begin + (padded - 1) * p.heads : begin,
           .step = pass.reverse ? -p.heads : p.heads,
-          .low = pass.reverse ? padded - p.tokens : 0,
-          .high = pass.reverse ? padded : p.tokens,
+          .low = pass.reverse ? padded - tokens : 0,
+          .high = pass.reverse ? padded : tokens,
           .reverse = pass.reverse};
 }
 
@@ -60,16 +61,23 @@ __device__ __forceinline__ void copy_number_async(uint32_t shared, const float* 
                : "memory");
 }
 
-/// This thread's pieces of a chunk's tiles: a 16-byte column of every kRows-th token.
+/// The pieces of a chunk's tiles that thread `own` of kThreads copies: a 16-byte column of every
+/// kRows-th token.
 template <int kSize, int kThreads>
 struct Loader {
   static constexpr int kPieces = kSize / 8, kRows = kThreads / kPieces;
-  int row = threadIdx.x / kPieces, piece = threadIdx.x % kPieces;
-  // kRows is a multiple of 8, so the swizzle is the same for all of them.
-  uint32_t place = piece / 8 * kPanel + swizzled<kRow>(row, piece % 8);
+  int row, piece;
+  uint32_t place;
 
-  __device__ void load(uint32_t tile, const void* tensor, const Walk& walk, int64_t chunk) const {
-    const int64_t first = chunk * kChunk, step = kRows * walk.step * (2 * kSize);
+  // kRows is a multiple of 8, so the swizzle is the same for all of them.
+  __device__ explicit Loader(int own)
+      : row(own / kPieces),
+        piece(own % kPieces),
+        place(piece / 8 * kPanel + swizzled<kRow>(row, piece % 8)) {}
+
+  __device__ void load(uint32_t tile, const void* tensor, const Walk& walk, int chunk) const {
+    const int first = chunk * kChunk;
+    const int64_t step = kRows * walk.step * (2 * kSize);
     const char* from =
         static_cast<const char*>(tensor) + walk.place_of(first + row) * (2 * kSize) + 16 * piece;
     if (first >= walk.low && first + kChunk <= walk.high) {
@@ -86,19 +94,27 @@ struct Loader {
   }
 };
 
-/// Asks for a chunk's decays and betas, [2, 64]; what is no token has zeros. A reversed token has
-/// the decay of the token after it.
+/// By what a token fades the state; null: not at all. Where time is reversed, by the decay of the
+/// token after it.
+__device__ __forceinline__ const float* decay_at(const PassParams& p, const Walk& walk,
+                                                 int position) {
+  const bool is_last = walk.reverse && position == walk.low;
+  if (!walk.is_token(position) || is_last) return nullptr;
+  return p.decay + walk.place_of(position) + (walk.reverse ? p.heads : 0);
+}
+
+/// Asks for a chunk's decays and betas, [2, 64]; what is no token has zeros.
 __device__ __forceinline__ void load_decays(float* to, const PassParams& p, const Walk& walk,
-                                            int64_t chunk) {
-  if (threadIdx.x >= 2 * kChunk) return;
-  const bool is_beta = threadIdx.x >= kChunk;
-  const float* const from = is_beta ? p.beta : p.decay;
-  const bool is_next = walk.reverse && !is_beta;
-  const int64_t position = chunk * kChunk + threadIdx.x % kChunk;
-  const int64_t last = walk.reverse ? walk.low : walk.high - 1;
-  const bool valid = from != nullptr && walk.is_token(position) && !(is_next && position == last);
-  const int64_t place = walk.place_of(position) + (is_next ? p.heads : 0);
-  copy_number_async(shared_address(to + threadIdx.x), valid ? from + place : p.decay, valid);
+                                            int chunk, int own) {
+  if (own >= 2 * kChunk) return;
+  const int position = chunk * kChunk + own % kChunk;
+  const float* from = nullptr;
+  if (own < kChunk) {
+    from = decay_at(p, walk, position);
+  } else if (p.beta != nullptr && walk.is_token(position)) {
+    from = p.beta + walk.place_of(position);
+  }
+  copy_number_async(shared_address(to + own), from != nullptr ? from : p.decay, from != nullptr);
 }
 
 /// Numbers of a chunk's tokens, 64 each. G: the sum of decays up to and with a token, as an
