@@ -13,28 +13,6 @@ struct BackwardTiles : ReaderTiles<kSize> {
   using Base::Base;
 };
 
-/// do . o of a warp's rows.
-template <int kSize>
-__device__ __forceinline__ void multiply_rows(float (&sums)[2], const QueryRows& x,
-                                              const QueryRows& y) {
-  sums[0] = sums[1] = 0;
-#pragma unroll
-  for (int k = 0; k < kSize / 16; ++k) {
-    uint32_t a[4], b[4];
-    x.get(a, k), y.get(b, k);
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const float2 u = pair_of(a[i]), v = pair_of(b[i]);
-      sums[i % 2] += u.x * v.x + u.y * v.y;
-    }
-  }
-#pragma unroll
-  for (int i = 0; i < 2; ++i) {
-    sums[i] += __shfl_xor_sync(~0U, sums[i], 1);
-    sums[i] += __shfl_xor_sync(~0U, sums[i], 2);
-  }
-}
-
 /// One head's 16 readers: what stands in registers between the parts.
 template <int kSize>
 struct ReaderGradients {
@@ -46,7 +24,8 @@ struct ReaderGradients {
   int of_group;
   SlotWarp own;
   float log_sum[2], delta[2];
-  float reads[kSlots / 8][4];
+  // Before the readers' factor; then the gradient of F.
+  float scores[kSlots / 8][4], dweights[kSlots / 8][4];
 
   __device__ __forceinline__ ReaderGradients(const SlotBackwardWork& given, const SlotBlock& block,
                                              const BackwardTiles<kSize>& shared, int head)
@@ -61,23 +40,70 @@ struct ReaderGradients {
     return QueryRows(tensor, kSize, s, at, of_group, own);
   }
 
-  __device__ __forceinline__ void load_sums() {
-    multiply_rows<kSize>(delta, rows_of(work.p.doutput), rows_of(p.output));
-    const int64_t first = at.query_piece(work.scratch.chunks, of_group) * kChunk;
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      log_sum[i] = p.log_sums[first + own.row(2 * i)];
-      if (own.t == 0) work.scratch.deltas[first + own.row(2 * i)] = delta[i];
-    }
+  /// A slot's weight, of a score before the factor.
+  __device__ __forceinline__ float weight_of(float score, float factor, int i) const {
+    return exp2f(score * factor * (p.scale * kBits) - log_sum[i / 2]);
   }
 
-  /// Through the slots: dq, and what the others need.
-  __device__ __forceinline__ void slots() {
-    float scores[kSlots / 8][4], dweights[kSlots / 8][4];  // before the readers' factor
+  /// Scores and gradients of weights; their mean `delta`, from these and not from the rounded
+  /// output; and through the window the gradient of rotated q.
+  __device__ __forceinline__ void window() {
+    const int64_t first = at.query_piece(work.scratch.chunks, of_group) * kChunk;
+    log_sum[0] = p.log_sums[first + own.row(0)], log_sum[1] = p.log_sums[first + own.row(2)];
     read_within<kSize>(scores, rows_of(p.q), tiles.at(tiles.kSlotKeys), tiles.at(tiles.kKeys),
                        tiles.table, tiles.at(tiles.kWritten), own);
     read_within<kSize>(dweights, rows_of(work.p.doutput), tiles.at(tiles.kSlotValues),
                        tiles.at(tiles.kValues), tiles.table, tiles.at(tiles.kWritten), own);
+    delta[0] = delta[1] = 0;
+    for_each_slots(own, [&](int n, int i, int row, int slot) {
+      const float2 factor = tiles.table.reader(own.block, row, slot);
+      const float low = weight_of(scores[n][i], factor.x, i) * dweights[n][i] * factor.x;
+      const float high = weight_of(scores[n][i + 1], factor.y, i) * dweights[n][i + 1] * factor.y;
+      delta[i / 2] += (slot < s.slots ? low : 0.0F) + (slot + 1 < s.slots ? high : 0.0F);
+    });
+    float weights[2 * kWindowBlocks][4], gradients[2 * kWindowBlocks][4];
+    clear(weights), clear(gradients);
+    multiply_window<kSize>(gradients, rows_of(work.p.doutput), tiles.at(tiles.kValues), own);
+    multiply_window<kSize>(weights, rows_of(p.rotated_q), tiles.at(tiles.kRotatedKeys), own);
+    const WindowMask mask(p, at);
+    for_each_window(own, [&](int n, int i, int row, int key) {
+      weights[n][i] =
+          mask.sees(row, key) ? exp2f(weights[n][i] * (p.scale * kBits) - log_sum[i / 2]) : 0.0F;
+      delta[i / 2] += weights[n][i] * gradients[n][i];
+    });
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      delta[i] += __shfl_xor_sync(~0U, delta[i], 1);
+      delta[i] += __shfl_xor_sync(~0U, delta[i], 2);
+      if (own.t == 0) work.scratch.deltas[first + own.row(2 * i)] = delta[i];
+    }
+    uint32_t a[kWindowBlocks][4], b[4];
+#pragma unroll
+    for (int j = 0; j < kWindowBlocks; ++j) {
+#pragma unroll
+      for (int n = 2 * j; n < 2 * j + 2; ++n) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          weights[n][i] *= p.scale * (gradients[n][i] - delta[i / 2]);
+        }
+      }
+      left_from(a[j], weights[2 * j], weights[2 * j + 1]);
+    }
+    float dq[kSize / 8][4];
+    clear(dq);
+#pragma unroll
+    for (int j = 0; j < kWindowBlocks; ++j) {
+#pragma unroll
+      for (int n = 0; n < kSize / 16; ++n) {
+        right_by_columns<kSize>(b, tiles.at(tiles.kRotatedKeys), n, own.block + j);
+        multiply_pair(dq[2 * n], dq[2 * n + 1], a[j], b);
+      }
+    }
+    store_queries<kSize>(work.p.drotated_q, dq, {1, 1}, s, at, of_group, own);
+  }
+
+  /// Through the slots: dq, and what the others need.
+  __device__ __forceinline__ void slots() {
     uint32_t dscores[kSlots / 16][4];
     const int64_t piece = at.query_piece(work.scratch.chunks, of_group) * (kChunk * kSlots);
     uint32_t* const to_scores = reinterpret_cast<uint32_t*>(work.scratch.dscores) + piece / 2;
@@ -90,15 +116,14 @@ struct ReaderGradients {
       for (int e = 0; e < 2; ++e) {
         const float f = e == 0 ? factor.x : factor.y;
         const bool counts = valid && slot + e < s.slots;
-        const float z = scores[n][i + e] * f * (p.scale * kBits);
-        weight[e] = counts ? exp2f(z - log_sum[i / 2]) * f : 0.0F;
+        weight[e] = counts ? weight_of(scores[n][i + e], f, i) * f : 0.0F;
         x[e] = weight[e] * p.scale * (dweights[n][i + e] * f - delta[i / 2]);
       }
       // The rounded numbers count from here on: what readers and writers have cancels exactly.
       const uint32_t dscore = pack(x[0], x[1]), rounded = pack(weight[0], weight[1]);
       const float2 u = pair_of(dscore), w = pair_of(rounded);
-      reads[n][i] = u.x * scores[n][i] + w.x * dweights[n][i];
-      reads[n][i + 1] = u.y * scores[n][i + 1] + w.y * dweights[n][i + 1];
+      scores[n][i] = u.x * scores[n][i] + w.x * dweights[n][i];
+      scores[n][i + 1] = u.y * scores[n][i + 1] + w.y * dweights[n][i + 1];
       dscores[n / 2][n % 2 * 2 + i / 2] = dscore;
       to_scores[(row * kSlots + slot) / 2] = dscore;
       to_weights[(row * kSlots + slot) / 2] = rounded;
@@ -110,38 +135,11 @@ struct ReaderGradients {
     store_queries<kSize>(work.p.dq, dq, {1, 1}, s, at, of_group, own);
   }
 
-  /// Through the window: the gradient of rotated q.
-  __device__ __forceinline__ void window() {
-    float scores[2 * kWindowBlocks][4], dweights[2 * kWindowBlocks][4];
-    clear(scores), clear(dweights);
-    multiply_window<kSize>(scores, rows_of(p.rotated_q), tiles.at(tiles.kRotatedKeys), own);
-    multiply_window<kSize>(dweights, rows_of(work.p.doutput), tiles.at(tiles.kValues), own);
-    const WindowMask mask(p, at);
-    for_each_window(own, [&](int n, int i, int row, int key) {
-      const float weight =
-          mask.sees(row, key) ? exp2f(scores[n][i] * (p.scale * kBits) - log_sum[i / 2]) : 0.0F;
-      scores[n][i] = weight * p.scale * (dweights[n][i] - delta[i / 2]);
-    });
-    float dq[kSize / 8][4];
-    clear(dq);
-#pragma unroll
-    for (int j = 0; j < kWindowBlocks; ++j) {
-      uint32_t a[4], b[4];
-      left_from(a, scores[2 * j], scores[2 * j + 1]);
-#pragma unroll
-      for (int n = 0; n < kSize / 16; ++n) {
-        right_by_columns<kSize>(b, tiles.at(tiles.kRotatedKeys), n, own.block + j);
-        multiply_pair(dq[2 * n], dq[2 * n + 1], a, b);
-      }
-    }
-    store_queries<kSize>(work.p.drotated_q, dq, {1, 1}, s, at, of_group, own);
-  }
-
   /// Adds to the heads' sum, the first head sets it.
   __device__ __forceinline__ void add_reads(float* sum) const {
     for_each_slots(own, [&](int n, int i, int row, int slot) {
       float2* const to = reinterpret_cast<float2*>(sum + row * FadeTable::kStride + slot);
-      float2 x = make_float2(reads[n][i], reads[n][i + 1]);
+      float2 x = make_float2(scores[n][i], scores[n][i + 1]);
       if (of_group > 0) x.x += to->x, x.y += to->y;
       *to = x;
     });
@@ -154,14 +152,14 @@ __global__ void __launch_bounds__(256)
   extern __shared__ __align__(128) char shared[];
   const SlotBlock at(work.p.forward.sizes);
   const BackwardTiles<kSize> tiles(shared);
-  tiles.fill({work.p.forward, work.scratch}, at);
   float* const reads = reinterpret_cast<float*>(shared + tiles.kReads);
   const int teams = static_cast<int>(blockDim.x) / 128, team = SlotWarp().team;
+  ReaderGradients<kSize> head(work, at, tiles, team);
+  tiles.fill({work.p.forward, work.scratch}, at);
   for (int first = 0; first < at.group; first += teams) {
-    ReaderGradients<kSize> head(work, at, tiles, first + team);
     const bool is_one = first + team < at.group;
+    head.of_group = first + team;
     if (is_one) {
-      head.load_sums();
       head.window();
       head.slots();
     }
