@@ -7,6 +7,7 @@
 
 #include "model/mixers/gdn.h"
 #include "model/mixers/kda.h"
+#include "model/mixers/nha.h"
 #include "model/mixers/rwkv7.h"
 #include "tests/support/tiny_model.h"
 
@@ -49,6 +50,11 @@ class RecordedPrefill : public testing::TestWithParam<const MixerKind*> {
                                        .lora_rank_iclr = 32,
                                        .lora_rank_gate = 32,
                                        .use_tokenshift = true};
+    config.mixers.of<NhaConfig>() = {.num_heads = 4,
+                                     .num_key_value_heads = 2,
+                                     .head_dim = 64,
+                                     .num_slots = 64,
+                                     .window_size = 48};
     std::ranges::replace(config.mixer_types, &kLightningMixer, GetParam());
     model_ = CausalLm(config);
     {
@@ -143,7 +149,8 @@ TEST_P(RecordedPrefill, it_is_the_prefill) {
 }
 
 INSTANTIATE_TEST_SUITE_P(mixers, RecordedPrefill,
-                         testing::Values(&kLightningMixer, &kGdnMixer, &kKdaMixer, &kRwkv7Mixer),
+                         testing::Values(&kLightningMixer, &kGdnMixer, &kKdaMixer, &kRwkv7Mixer,
+                                         &kNhaMixer),
                          [](const auto& info) {
                            return std::string(info.param->name.substr(0, 3));
                          });
