@@ -35,7 +35,7 @@ Form form_of(const LightningStepInput& input);
 Form form_of(const LinearStepInput& input);
 Form form_of(const Mamba2StepInput& input);  // checked by the op
 Form form_of(const Recurrence& input);       // of recurrence_chunked
-Form form_of(const Rwkv7StepInput& input);  // checked by the op
+Form form_of(const Rwkv7StepInput& input);   // checked by the op
 Form form_of(const SlotAttention& input);
 Form form_of(const SlotStepInput& input);  // checked by the op
 Form form_of_attention(const Tensor& q, const Tensor& k, const Tensor& v,

@@ -84,16 +84,13 @@ void use_mamba2(ModelConfig& config) {
                                       .use_z_bias = true};
 }
 
-void use_mamba2_as_published(ModelConfig& config) {
-  replace_recurrence(config, kMamba2Mixer);
-  config.mixers.of<Mamba2Config>() = {
-      .num_heads = 4, .num_key_value_heads = 4, .head_dim = 64, .hidden_act = "silu"};
-}
-
 void use_discrete_mamba2(ModelConfig& config) {
   replace_recurrence(config, kMamba2Mixer);
-  config.mixers.of<Mamba2Config>() = {
-      .num_heads = 4, .num_key_value_heads = 2, .head_dim = 64, .is_discrete = true};
+  config.mixers.of<Mamba2Config>() = {.num_heads = 4,
+                                      .num_key_value_heads = 2,
+                                      .head_dim = 64,
+                                      .is_discrete = true,
+                                      .hidden_act = "silu"};
 }
 
 void use_supra(ModelConfig& config) {
@@ -145,7 +142,6 @@ std::vector<Case> cases() {
     all.push_back({target, "_rwkv7", use_rwkv7});
     all.push_back({target, "_rwkv7_as_published", use_rwkv7_as_published});
     all.push_back({target, "_mamba2", use_mamba2});
-    all.push_back({target, "_mamba2_as_published", use_mamba2_as_published});
     all.push_back({target, "_discrete_mamba2", use_discrete_mamba2});
     all.push_back({target, "_supra", use_supra});
     all.push_back({target, "_nha", use_nha});
