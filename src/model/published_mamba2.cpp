@@ -25,6 +25,9 @@ void require_gated_norm(const ConfigKeys& keys) {
   require_no_limits(keys, "time_step_limit");
 }
 
+/// Nothing counts positions there: as long as this program's own hybrids.
+constexpr int64_t kLongest = 1048576;
+
 Json all_mamba2(int64_t layers) {
   return std::vector(static_cast<size_t>(layers), std::string("mamba2"));
 }
@@ -44,22 +47,24 @@ void read_fla_mamba2(const PublishedFolder& folder, PublishedConfig& found) {
   keys.require("num_heads", H);
   const auto bias = keys.get<bool>("use_bias", false);
   const auto eps = keys.get<double>("norm_eps", keys.get<double>("layer_norm_epsilon", 1e-5));
-  found.keys.update({{"mixer_types", all_mamba2(published_size(keys, "num_hidden_layers"))},
-                     {"num_attention_heads", H},
-                     {"num_key_value_heads", groups},
-                     {"head_dim", P},
-                     {"intermediate_size", 1},  // there is none: PublishedConfig::blocks
-                     {"rms_norm_eps", eps},
-                     {"attention_bias", bias},
-                     {"attention_output_bias", bias},
-                     {"mamba2_num_x_heads", H},
-                     {"mamba2_num_c_heads", groups},
-                     {"mamba2_state_size", published_size(keys, "state_size", 128)},
-                     {"mamba2_norm_groups", groups},
-                     {"mamba2_norm_eps", eps},
-                     {"mamba2_conv_kernel", published_size(keys, "conv_kernel", 4)},
-                     {"mamba2_use_conv_bias", keys.get<bool>("use_conv_bias", true)},
-                     {"mamba2_hidden_act", "silu"}});
+  found.keys.update(
+      {{"mixer_types", all_mamba2(published_size(keys, "num_hidden_layers"))},
+       {"num_attention_heads", H},
+       {"num_key_value_heads", groups},
+       {"head_dim", P},
+       {"intermediate_size", 1},  // there is none: PublishedConfig::blocks
+       {"max_position_embeddings", keys.get<int64_t>("max_position_embeddings", kLongest)},
+       {"rms_norm_eps", eps},
+       {"attention_bias", bias},
+       {"attention_output_bias", bias},
+       {"mamba2_num_x_heads", H},
+       {"mamba2_num_c_heads", groups},
+       {"mamba2_state_size", published_size(keys, "state_size", 128)},
+       {"mamba2_norm_groups", groups},
+       {"mamba2_norm_eps", eps},
+       {"mamba2_conv_kernel", published_size(keys, "conv_kernel", 4)},
+       {"mamba2_use_conv_bias", keys.get<bool>("use_conv_bias", true)},
+       {"mamba2_hidden_act", "silu"}});
   found.blocks.feed_forward = BlockForm::FeedForward::kNone;
 }
 
@@ -80,25 +85,27 @@ void read_llamba(const PublishedFolder& folder, PublishedConfig& found) {
   HYPENET_CHECK(is_silu || activation == "identity", mixer.at("activation"),
                 ": expected \"identity\", \"swish\" or \"silu\", found \"", activation, "\"");
   const auto bias = mixer.get<bool>("bias", false);
-  found.keys.update({{"hidden_size", D},
-                     {"num_hidden_layers", L},
-                     {"intermediate_size", published_size(mlp, "intermediate_size")},
-                     {"mixer_types", all_mamba2(L)},
-                     {"num_attention_heads", H},
-                     {"num_key_value_heads", groups},
-                     {"head_dim", inner / H},
-                     {"rms_norm_eps", keys.get<double>("norm_epsilon", 1e-5)},
-                     {"tie_word_embeddings", keys.get<bool>("tie_embeddings", false)},
-                     {"attention_bias", bias},
-                     {"attention_output_bias", bias},
-                     {"mamba2_is_discrete", true},
-                     {"mamba2_num_x_heads", H},
-                     {"mamba2_num_c_heads", groups},
-                     {"mamba2_state_size", published_size(mixer, "d_state", 64)},
-                     {"mamba2_conv_kernel", published_size(mixer, "d_conv", 4)},
-                     {"mamba2_use_conv_bias", mixer.get<bool>("conv_bias", true)},
-                     {"mamba2_hidden_act", is_silu ? Json("silu") : Json()},
-                     {"mamba2_use_z_bias", true}});
+  found.keys.update(
+      {{"hidden_size", D},
+       {"num_hidden_layers", L},
+       {"intermediate_size", published_size(mlp, "intermediate_size")},
+       {"max_position_embeddings", keys.get<int64_t>("max_position_embeddings", kLongest)},
+       {"mixer_types", all_mamba2(L)},
+       {"num_attention_heads", H},
+       {"num_key_value_heads", groups},
+       {"head_dim", inner / H},
+       {"rms_norm_eps", keys.get<double>("norm_epsilon", 1e-5)},
+       {"tie_word_embeddings", keys.get<bool>("tie_embeddings", false)},
+       {"attention_bias", bias},
+       {"attention_output_bias", bias},
+       {"mamba2_is_discrete", true},
+       {"mamba2_num_x_heads", H},
+       {"mamba2_num_c_heads", groups},
+       {"mamba2_state_size", published_size(mixer, "d_state", 64)},
+       {"mamba2_conv_kernel", published_size(mixer, "d_conv", 4)},
+       {"mamba2_use_conv_bias", mixer.get<bool>("conv_bias", true)},
+       {"mamba2_hidden_act", is_silu ? Json("silu") : Json()},
+       {"mamba2_use_z_bias", true}});
 }
 
 void read_mamba_in_llama(const PublishedFolder& folder, PublishedConfig& found) {

@@ -285,7 +285,7 @@ TEST(ModelConfigErrors, of_hypenets_name_key_expected_and_found) {
   };
   EXPECT_ERROR(with("mixer_types", {"attn", "rwkv4", "attn"}),
                "config.json: mixer_types[1]: expected \"attn\", \"lightning-attn\", \"gdn\", "
-               "\"kda\", \"mamba2\", \"nha\", \"rwkv7\" or \"supra\", found \"rwkv4\"");
+               "\"kda\", \"mamba2\", \"nha\", \"rwkv7\", \"supra\" or \"jet\", found \"rwkv4\"");
   EXPECT_ERROR(with("mixer_types", {"attn", "attn"}),
                "config.json: mixer_types has 2 entries, num_hidden_layers is 3");
   EXPECT_ERROR(with("lightning_nkv", 3),

@@ -72,6 +72,15 @@ TEST_P(PublishedHybrid, logits_agree_after_a_prefill_in_chunks) {
   }
 }
 
+TEST_P(PublishedHybrid, rows_behind_a_chunk_change_nothing) {
+  CausalLm model = this->model();
+  testing_support::SequenceRows rows(model, 1, ids_.size(1));
+  const Tensor first = rows.prefill_padded(0, ids_[0].narrow(0, 0, 3), 8);
+  EXPECT_LT(largest(first - expected_[0].narrow(0, 2, 1)), kTolerance);
+  const Tensor last = rows.prefill_padded(0, ids_[0].narrow(0, 3, 67), 72);
+  EXPECT_LT(largest(last - expected_[0].narrow(0, 69, 1)), kTolerance);
+}
+
 TEST_P(PublishedHybrid, padding_changes_nothing) {
   CausalLm model = this->model();
   const int64_t T = ids_.size(1), pad = 5;
