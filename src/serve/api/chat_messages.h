@@ -31,8 +31,8 @@ bool has_cache_mark(const Field& object);
 /// Appends a mark. Throws ApiError over kMostMarks.
 void add_mark(ChatRequest& request, CacheMark mark);
 
-/// The text of a call's arguments as templates read it: an object where it is one or empty, else the
-/// text.
+/// The text of a call's arguments as templates read it: an object where it is one or empty, else
+/// the text.
 Json call_arguments(const std::string& text);
 
 }  // namespace hypenet
