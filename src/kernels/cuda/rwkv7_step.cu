@@ -6,7 +6,7 @@
 namespace hypenet::kernels::cuda {
 namespace {
 
-constexpr int kRowsAtOnce = 16;            // of the state, read by the block at once
+constexpr int kRows = 8;                   // of the state, a thread: four columns of each
 constexpr float kMostDecay = 0.60653066F;  // e^-0.5, nats per token
 
 /// Number `index` of a parameter, or `otherwise` where there is none.
@@ -17,10 +17,16 @@ __device__ float constant(const void* array, DType type, int64_t index, float ot
   return x[0];
 }
 
+/// What a row of the state meets once all of it has been read.
+struct Write {
+  float kept, b, k;
+};
+
 /// What the rows of the state meet.
 template <int d>
 struct Channels {
-  float r[d], k[d], kappa[d], kept[d], rate[d], key_rate[d], bonus[d];
+  float r[d], k[d], kappa[d], kept[d], rate[d];
+  Write writes[d];
 };
 
 /// kappa = unit(k .* k_k), by the warp that made k.
@@ -48,16 +54,13 @@ struct KappaMaker {
   }
 };
 
-/// Sums over rows of the state of four columns, and over channels.
-struct Read {
-  float kappa[4] = {}, r[4] = {};       // kappa S, (r .* exp(-decay)) S
-  float of_b = 0, of_k = 0, bonus = 0;  // r b, r k, r .* k .* r_k
-};
-
 template <int d>
-struct WarpSums {
-  static constexpr int kWarps = d / 8;
-  float kappa[kWarps][d], r[kWarps][d], of_b[kWarps], of_k[kWarps], bonus[kWarps];
+struct HeadSums {
+  static constexpr int kWarps = d * d / (32 * 4 * kRows), kChannelWarps = d / 32;
+  // Of each warp's rows: kappa S and (r .* exp(-decay)) S. Of its channels: r b, r k and r .* k .*
+  // r_k.
+  float kappa[kWarps][d], r[kWarps][d];
+  float of_b[kChannelWarps], of_k[kChannelWarps], bonus[kChannelWarps];
 
   __device__ static void total(const float (&of_warps)[kWarps][d], float (&x)[4]) {
 #pragma unroll
@@ -68,13 +71,27 @@ struct WarpSums {
       x[0] += part.x, x[1] += part.y, x[2] += part.z, x[3] += part.w;
     }
   }
-  __device__ static float total(const float (&of_warps)[kWarps]) {
+  __device__ static float total(const float (&of_warps)[kChannelWarps]) {
     float x = 0;
 #pragma unroll
-    for (int warp = 0; warp < kWarps; ++warp) x += of_warps[warp];
+    for (int warp = 0; warp < kChannelWarps; ++warp) x += of_warps[warp];
     return x;
   }
 };
+
+/// What is written for a channel, and its share of the sums over channels: by the first d threads.
+template <int d>
+__device__ void make_writes(Channels<d>& channels, HeadSums<d>& sums, bool is_balanced,
+                            float key_rate, float bonus) {
+  const int i = threadIdx.x, warp = i / 32;
+  const float rate = channels.rate[i], kept = channels.kept[i], r = channels.r[i];
+  const float b = channels.kappa[i] * rate;
+  const float k = channels.k[i] * (is_balanced ? 1 - kept + rate : 1 + (rate - 1) * key_rate);
+  channels.writes[i] = {kept, b, k};
+  const float of_b = lanes_sum(r * b, 32), of_k = lanes_sum(r * k, 32);
+  const float of_bonus = lanes_sum(r * k * bonus, 32);
+  if (i % 32 == 0) sums.of_b[warp] = of_b, sums.of_k[warp] = of_k, sums.bonus[warp] = of_bonus;
+}
 
 /// Four columns of a head's output: normed, with its bonus, gated.
 template <class T, int d>
@@ -107,11 +124,11 @@ __device__ void finish(const Rwkv7StepParams& p, float (&o)[4], const float (&v)
 }
 
 template <class T, int d>
-__global__ void __launch_bounds__(4 * d, d == 64 ? 4 : 2)
+__global__ void __launch_bounds__(d* d / (4 * kRows), d == 64 ? 8 : 2)
     step_kernel(Rwkv7StepParams p, bool is_settled) {
-  constexpr int kThreads = 4 * d, kLanes = d / 4, kRows = d / kRowsAtOnce;
+  constexpr int kThreads = d * d / (4 * kRows), kLanes = d / 4, kRowsAtOnce = kThreads / kLanes;
   __shared__ Channels<d> channels;
-  __shared__ __align__(16) WarpSums<d> sums;
+  __shared__ __align__(16) HeadSums<d> sums;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int row = threadIdx.x / kLanes, column = threadIdx.x % kLanes * 4;
   const int64_t head = blockIdx.x, of_head = head * d;
@@ -132,20 +149,18 @@ __global__ void __launch_bounds__(4 * d, d == 64 ? 4 : 2)
   const Rwkv7Constants& c = p.constants;
   const PairConstants<d> norms(warp == 0 ? c.r_weight : c.k_weight, c.type);
   const KappaMaker<d> kappa(c, of_head);
-  // The block's second half makes the decays and rates.
+  // The block's second half makes the decays and rates, its first d threads what is written.
   const int channel = static_cast<int>(threadIdx.x) - kThreads / 2;
-  const bool makes_decays = channel >= 0 && channel < d;
-  float decay_start = 0, rate_start = 0;
-  if (makes_decays) {
-    decay_start = constant(c.decay_start, c.type, of_head + channel, 0);
-    rate_start = constant(c.rate_start, c.type, of_head + channel, 0);
-    channels.key_rate[channel] = constant(c.key_rate, c.type, of_head + channel, 0);
-    channels.bonus[channel] = constant(c.bonus, c.type, of_head + channel, 0);
-  }
+  const bool makes_decays = channel >= 0 && channel < d, makes_writes = threadIdx.x < d;
+  const int own = makes_decays ? channel : static_cast<int>(threadIdx.x) % d;
+  const float decay_start = constant(c.decay_start, c.type, of_head + own, 0);
+  const float rate_start = constant(c.rate_start, c.type, of_head + own, 0);
+  const float key_rate = constant(c.key_rate, c.type, of_head + threadIdx.x % d, 0);
+  const float of_bonus = constant(c.bonus, c.type, of_head + threadIdx.x % d, 0);
   if (is_settled) wait_for_earlier_kernels();
-  const auto row_of = [&](int64_t heads) { return blockIdx.y * heads + head / (p.heads / heads); };
-  float v[4];
-  unpack(load_pack<T, 4>(p.v, (row_of(p.value_heads) * d + column) / 4), v);
+  const auto row_of = [&](int64_t heads) {
+    return blockIdx.y * heads + blockIdx.x / static_cast<unsigned>(p.heads / heads);
+  };
   const int64_t angles = blockIdx.y * (d / 2);
   const HeadRowForm form{p.cos == nullptr ? nullptr : p.cos + angles, p.sin + angles, c.type,
                          p.eps};
@@ -162,69 +177,61 @@ __global__ void __launch_bounds__(4 * d, d == 64 ? 4 : 2)
     channels.kept[channel] = __expf(-kMostDecay * sigmoid(z(p.z_decay) + decay_start));
     channels.rate[channel] = sigmoid(z(p.z_rate) + rate_start);
   }
+  float v[4];
+  unpack(load_pack<T, 4>(p.v, (row_of(p.value_heads) * d + column) / 4), v);
   __syncthreads();
 
-  Read read;
-  float b[kRows], k[kRows];
+  if (makes_writes) make_writes(channels, sums, c.kappa_scale == nullptr, key_rate, of_bonus);
+  float of_kappa[4] = {}, of_r[4] = {};
 #pragma unroll
   for (int j = 0; j < kRows; ++j) {
     const int i = row + j * kRowsAtOnce;
-    const float r = channels.r[i], key = channels.kappa[i], kept = channels.kept[i];
-    const float rate = channels.rate[i];
-    b[j] = key * rate;
-    k[j] = channels.k[i] *
-           (c.kappa_scale == nullptr ? 1 - kept + rate : 1 + (rate - 1) * channels.key_rate[i]);
+    const float key = channels.kappa[i], reader = channels.r[i] * channels.kept[i];
     const float x[4] = {s[j].x, s[j].y, s[j].z, s[j].w};
 #pragma unroll
-    for (int n = 0; n < 4; ++n) read.kappa[n] += key * x[n], read.r[n] += r * kept * x[n];
-    read.of_b += r * b[j], read.of_k += r * k[j], read.bonus += r * k[j] * channels.bonus[i];
+    for (int n = 0; n < 4; ++n) of_kappa[n] += key * x[n], of_r[n] += reader * x[n];
   }
 #pragma unroll
   for (int offset = kLanes; offset < 32; offset *= 2) {
 #pragma unroll
     for (int n = 0; n < 4; ++n) {
-      read.kappa[n] += __shfl_xor_sync(~0U, read.kappa[n], offset);
-      read.r[n] += __shfl_xor_sync(~0U, read.r[n], offset);
+      of_kappa[n] += __shfl_xor_sync(~0U, of_kappa[n], offset);
+      of_r[n] += __shfl_xor_sync(~0U, of_r[n], offset);
     }
-    read.of_b += __shfl_xor_sync(~0U, read.of_b, offset);
-    read.of_k += __shfl_xor_sync(~0U, read.of_k, offset);
-    read.bonus += __shfl_xor_sync(~0U, read.bonus, offset);
   }
   if (lane < kLanes) {
-#pragma unroll
-    for (int n = 0; n < 4; ++n) {
-      sums.kappa[warp][column + n] = read.kappa[n], sums.r[warp][column + n] = read.r[n];
-    }
-    if (lane == 0) {
-      sums.of_b[warp] = read.of_b, sums.of_k[warp] = read.of_k, sums.bonus[warp] = read.bonus;
-    }
+    *reinterpret_cast<float4*>(&sums.kappa[warp][column]) =
+        make_float4(of_kappa[0], of_kappa[1], of_kappa[2], of_kappa[3]);
+    *reinterpret_cast<float4*>(&sums.r[warp][column]) =
+        make_float4(of_r[0], of_r[1], of_r[2], of_r[3]);
   }
   __syncthreads();
   float removed[4];
-  WarpSums<d>::total(sums.kappa, removed);
+  HeadSums<d>::total(sums.kappa, removed);
 #pragma unroll
   for (int j = 0; j < kRows; ++j) {
-    const float kept = channels.kept[row + j * kRowsAtOnce];
-    s[j].x = kept * s[j].x - b[j] * removed[0] + k[j] * v[0];
-    s[j].y = kept * s[j].y - b[j] * removed[1] + k[j] * v[1];
-    s[j].z = kept * s[j].z - b[j] * removed[2] + k[j] * v[2];
-    s[j].w = kept * s[j].w - b[j] * removed[3] + k[j] * v[3];
+    const Write w = channels.writes[row + j * kRowsAtOnce];
+    s[j].x = w.kept * s[j].x - w.b * removed[0] + w.k * v[0];
+    s[j].y = w.kept * s[j].y - w.b * removed[1] + w.k * v[1];
+    s[j].z = w.kept * s[j].z - w.b * removed[2] + w.k * v[2];
+    s[j].w = w.kept * s[j].w - w.b * removed[3] + w.k * v[3];
     state[j * (kRowsAtOnce * d / 4)] = s[j];
   }
   if (warp > 0) return;
   float o[4];
-  WarpSums<d>::total(sums.r, o);
-  const float of_b = WarpSums<d>::total(sums.of_b), of_k = WarpSums<d>::total(sums.of_k);
+  HeadSums<d>::total(sums.r, o);
+  const float of_b = HeadSums<d>::total(sums.of_b), of_k = HeadSums<d>::total(sums.of_k);
 #pragma unroll
   for (int n = 0; n < 4; ++n) o[n] += of_k * v[n] - of_b * removed[n];
-  finish<T, d>(p, o, v, WarpSums<d>::total(sums.bonus), head, place + column);
+  finish<T, d>(p, o, v, HeadSums<d>::total(sums.bonus), head, place + column);
   if (row == 0) store_pack(p.y, (place + column) / 4, pack_of<T>(o));
 }
 
 template <class T, int d>
 Status launch(const Rwkv7StepParams& p, Stream stream) {
   const dim3 blocks(static_cast<unsigned>(p.heads), static_cast<unsigned>(p.rows));
-  return launch_early(step_kernel<T, d>, blocks, dim3(4 * d), stream, p, stream.is_settled);
+  return launch_early(step_kernel<T, d>, blocks, dim3(d * d / (4 * kRows)), stream, p,
+                      stream.is_settled);
 }
 
 template <class T>
