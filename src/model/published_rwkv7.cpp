@@ -120,8 +120,7 @@ void read_fla_rwkv7(const PublishedFolder& folder, PublishedConfig& found) {
   const int64_t N =
       has_heads ? D / published_size(keys, "num_heads") : published_size(keys, "head_dim", 64);
   check_divides(keys.place(), "hidden_size", D, "head_dim", N);
-  const int64_t H = D / N;
-  if (keys.has("num_heads")) keys.require("num_heads", H);
+  const int64_t H = D / N;  // whatever num_heads says beside head_dim
   check_value_dim(keys, D);
   if (!keys.has("intermediate_size")) {
     const double wide = static_cast<double>(D) * keys.get<double>("hidden_ratio", 4);

@@ -87,6 +87,7 @@ TEST(PublishedRwkv7, flash_linear_attention_s_has_blocks_of_its_own) {
   EXPECT_EQ(config.mixers.of<Rwkv7Config>().unit_eps, 1e-6);
   EXPECT_EQ(folder.with("fuse_norm", false).mixers.of<Rwkv7Config>().unit_eps, 1e-24);
   EXPECT_FALSE(folder.with("norm_first", false).blocks.has_embedding_norm);
+  EXPECT_EQ(folder.with("num_heads", 7).num_attention_heads, 2) << "head_dim says it";
   EXPECT_ERROR(folder.with("value_dim", {32, 64}),
                "config.json: value_dim: expected hidden_size 32, found [32,64]");
   EXPECT_ERROR(folder.with("attn", {{"layers", {1}}}), "config.json: attn: expected null");
