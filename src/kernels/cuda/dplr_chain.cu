@@ -229,7 +229,7 @@ Status launch_slabs(const DplrChain& work, Stream stream) {
   const int64_t heads = work.p.batch * work.p.heads, processors = processors_of_device();
   if (heads * (kSize / 16) <= processors) return launch<kSize, kLeaves, 1, 4>(work, stream);
   if (heads * (kSize / 32) <= processors) return launch<kSize, kLeaves, 2, 4>(work, stream);
-  return launch<kSize, kLeaves, 4, 2>(work, stream);
+  return launch<kSize, kLeaves, 4, 1>(work, stream);
 }
 
 template <int kSize>
@@ -246,8 +246,8 @@ Status launch_size(const DplrChain& work, bool leaves_states, Stream stream) {
 }  // namespace
 
 int64_t chain_dplr_bytes(int64_t size) {
-  return size == 64 ? DplrGeometry<64, false, 4, 2>::bytes(2)
-                    : DplrGeometry<128, false, 4, 2>::bytes(2);
+  return size == 64 ? DplrGeometry<64, false, 4, 1>::bytes(2)
+                    : DplrGeometry<128, false, 4, 1>::bytes(2);
 }
 
 Status chain_dplr(const DplrWork& work, bool leaves_states, Stream stream) {

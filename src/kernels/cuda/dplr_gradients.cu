@@ -5,12 +5,11 @@
 namespace hypenet::kernels::cuda {
 namespace {
 
-/// Tokens at their block's start, and what is left of that start at each token.
+/// Tokens at their block's start.
 template <int kSize>
-__device__ __forceinline__ void write_tokens(const DplrParams& p, const HeadTokens& tokens,
+__device__ __forceinline__ void write_tokens(TokenDecays<kSize>& own, const DplrParams& p,
                                              char* shared) {
   using G = DplrGradientGeometry<kSize>;
-  TokenDecays<kSize> own(tokens);
   own.read(p.decay, reinterpret_cast<float*>(shared + G::kDecayParts));
   own.write_starts(reinterpret_cast<float*>(shared + G::kStarts));
   float2 before = own.kept(-1);
@@ -23,9 +22,17 @@ __device__ __forceinline__ void write_tokens(const DplrParams& p, const HeadToke
           scale_pair(pair_at(own, from, i), by.x, by.y);
     };
     put(0, p.a, before), put(1, p.r, now), put(2, p.b, grown), put(3, p.k, grown);
-    *reinterpret_cast<float2*>(shared + G::kKept + 4 * float_pair<kSize>(own.row(i), own.channel)) =
-        now;
     before = now;
+  }
+}
+
+/// What is left of their block's start at each token.
+template <int kSize>
+__device__ __forceinline__ void write_kept(const TokenDecays<kSize>& own, char* shared) {
+#pragma unroll
+  for (int i = 0; i < kOwnTokens; ++i) {
+    *reinterpret_cast<float2*>(shared + DplrGradientGeometry<kSize>::kKept +
+                               4 * float_pair<kSize>(own.row(i), own.channel)) = own.kept(i);
   }
 }
 
@@ -47,10 +54,13 @@ __device__ __forceinline__ void read_past(DplrSums& dr, DplrSums& da, const char
     for (int kind = 0; kind < 2; ++kind) {  // k, b
       uint32_t a[4];
       const uint32_t tile = base + G::kAtBlock + (3 - kind) * G::kTile;
-      left_of<kChunk>(a, squares + kind * G::kSquare, at.block, keys);
-      dr.add<kSize>(a, tile, at, keys);
-      left_of<kChunk>(a, squares + (2 + kind) * G::kSquare, at.block, keys);
-      da.add<kSize>(a, tile, at, keys);
+#pragma unroll
+      for (int low = 0; low < 2; ++low) {
+        left_of<kChunk>(a, squares + (2 * kind + low) * G::kSquare, at.block, keys);
+        dr.add<kSize>(a, tile, at, keys);
+        left_of<kChunk>(a, squares + (4 + 2 * kind + low) * G::kSquare, at.block, keys);
+        da.add<kSize>(a, tile, at, keys);
+      }
     }
   }
 }
@@ -70,10 +80,13 @@ __device__ __forceinline__ void read_future(DplrSums& dk, DplrSums& db, const ch
     for (int kind = 0; kind < 2; ++kind) {  // r, a
       uint32_t a[4];
       const uint32_t tile = base + G::kAtBlock + (1 - kind) * G::kTile;
-      left_transposed<kChunk>(a, squares + 2 * kind * G::kSquare, at.block, readers);
-      dk.add<kSize>(a, tile, at, readers);
-      left_transposed<kChunk>(a, squares + (2 * kind + 1) * G::kSquare, at.block, readers);
-      db.add<kSize>(a, tile, at, readers);
+#pragma unroll
+      for (int low = 0; low < 2; ++low) {
+        left_transposed<kChunk>(a, squares + (4 * kind + low) * G::kSquare, at.block, readers);
+        dk.add<kSize>(a, tile, at, readers);
+        left_transposed<kChunk>(a, squares + (4 * kind + 2 + low) * G::kSquare, at.block, readers);
+        db.add<kSize>(a, tile, at, readers);
+      }
     }
   }
 }
@@ -247,26 +260,33 @@ __global__ void __launch_bounds__(kTokenThreads<kSize>, kSize == 64 ? 2 : 1)
     dr.add<kSize>(a, base + G::kStates, at, d);
     left_of<kSize>(a, base + G::kLeft + G::kTile, at.block, d);
     da.add<kSize>(a, base + G::kStates, at, d);
+  }
+  {
+    DplrScoreGradients<kSize> scores = {};
+    scores.make(base, at);
+    __syncthreads();  // they take the place of S, among others
+    scores.store(shared + G::kDscores, at);
+  }
+#pragma unroll
+  for (int d = 0; d < kSize / 16; ++d) {
+    uint32_t a[4];
     left_of<kSize>(a, base + G::kRight, at.block, d);
     dk.add<kSize>(a, base + G::kDstates, at, d);
     left_of<kSize>(a, base + G::kRight + G::kTile, at.block, d);
     db.add<kSize>(a, base + G::kDstates, at, d);
   }
-  {
-    DplrScoreGradients<kSize> scores = {};
-    scores.make(base, at);
-    __syncthreads();  // what follows takes the place of all that was read
-    scores.store(shared + G::kDscores, at);
-  }
-  write_tokens<kSize>(work.p.forward, tokens, shared);
+  __syncthreads();  // tokens take the place of v, Y, dO and Z
+  TokenDecays<kSize> own(tokens);
+  write_tokens<kSize>(own, work.p.forward, shared);
   __syncthreads();
   store_tails<kSize>(shared, dk, db, at);
   read_past<kSize>(dr, da, shared, at);
   read_future<kSize>(dk, db, shared, at);
-  __syncthreads();
+  __syncthreads();  // floats take the place of the scores' gradients
+  write_kept<kSize>(own, shared);
   store_sums<kSize>(shared, dr, da, dk, db, at);
-  store_gradients<kSize>(work.p, tokens, shared, dr, da, dk, db, at);
   __syncthreads();
+  store_gradients<kSize>(work.p, tokens, shared, dr, da, dk, db, at);
   store_decays<kSize>(work.p.ddecay, tokens, shared);
 }
 

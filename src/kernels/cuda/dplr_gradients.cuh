@@ -22,13 +22,14 @@ struct DplrGradientGeometry {
   static constexpr int kRight = kDstates + kMatrix;  // v, Y
   static constexpr int kLeft = kRight + 2 * kTile;   // dO, Z
   static constexpr int kTilesEnd = kLeft + 2 * kTile;
-  // Later: tokens at their block's start (a, r, b, k) and the gradients of their scores; floats of
-  // each token's channels in the place of v and Y, dO and Z, and, at last, of those gradients.
-  static constexpr int kAtBlock = 0;
-  static constexpr int kDscores = 4 * kTile;
-  static_assert(kDscores + 4 * kSquare <= kDstates);
-  static constexpr int kKept = kRight, kSums = kLeft, kOfA = kDscores;
-  static_assert(2 * kTile <= 4 * kSquare);
+  // Later: the gradients of the scores, sums of two squares each, in the place of all but dS, v, Y,
+  // dO and Z; tokens at their block's start (a, r, b, k) in the place of these; and at last floats
+  // of each token's channels in the place of those gradients.
+  static constexpr int kDscores = 0;
+  static_assert(kDscores + 8 * kSquare <= kDstates);
+  static constexpr int kAtBlock = kRight;
+  static constexpr int kKept = 0, kSums = 2 * kTile, kOfA = 4 * kTile;
+  static_assert(6 * kTile <= kRight);
   static constexpr int kStarts = kTilesEnd;
   static constexpr int kDecayParts = kStarts + 5 * kSize * 4;
   static constexpr int kStateParts = kDecayParts + kTokenGroups * kSize * 4;

@@ -2,6 +2,7 @@
 // read of them, Y, what comes back to that, Z, and the gradients of the scores.
 #pragma once
 
+#include "kernels/cuda/delta_rule_solve.cuh"
 #include "kernels/cuda/dplr_gradients.cuh"
 
 namespace hypenet::kernels::cuda {
@@ -172,12 +173,12 @@ __device__ __forceinline__ void compare_states(char* shared) {
 }
 
 /// dO V^T, dO Y^T, Z V^T, Z Y^T up to the readers' tokens (dO) or before them (Z): a warp's share
-/// of the kinds, rounded.
+/// of the kinds, rounded to sums of two numbers.
 template <int kSize>
 struct DplrScoreGradients {
   using G = DplrGradientGeometry<kSize>;
   static constexpr int kKinds = 4 / G::kParts;
-  uint32_t x[kKinds][4][4];
+  SplitFactor x[kKinds][4];
 
   __device__ __forceinline__ static int kind(const DplrOwn& at, int i) {
     return at.part * kKinds + i;
@@ -206,7 +207,7 @@ struct DplrScoreGradients {
           const int row = at.g + n % 4 / 2 * 8, column = n / 4 * 8 + 2 * at.t + n % 2;
           if (keys == at.block && column > row - left) c[i][n / 4][n % 4] = 0;
         }
-        left_from(x[i][keys], c[i][0], c[i][1]);
+        x[i][keys].set(c[i][0], c[i][1]);
       }
     }
   }
@@ -214,15 +215,16 @@ struct DplrScoreGradients {
   __device__ __forceinline__ void store(char* squares, const DplrOwn& at) const {
 #pragma unroll
     for (int i = 0; i < kKinds; ++i) {
-      char* const square = squares + kind(at, i) * G::kSquare;
+      char* const square = squares + 2 * kind(at, i) * G::kSquare;
 #pragma unroll
       for (int keys = 0; keys < 4; ++keys) {
         if (keys > at.block) continue;
 #pragma unroll
         for (int part = 0; part < 4; ++part) {
-          *reinterpret_cast<uint32_t*>(
-              square + swizzled<2 * kChunk>(at.row(part % 2), 2 * keys + part / 2) + 4 * at.t) =
-              x[i][keys][part];
+          char* const to =
+              square + swizzled<2 * kChunk>(at.row(part % 2), 2 * keys + part / 2) + 4 * at.t;
+          *reinterpret_cast<uint32_t*>(to) = x[i][keys].high[part];
+          *reinterpret_cast<uint32_t*>(to + G::kSquare) = x[i][keys].low[part];
         }
       }
     }

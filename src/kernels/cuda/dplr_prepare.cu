@@ -12,19 +12,40 @@ struct DplrPrepareGeometry {
   static constexpr int kThreads = kTokenThreads<kSize>, kWarps = kThreads / 32;
   static constexpr int kKinds = 16 / kWarps;
   static constexpr int kTile = kChunk * kSize * 2, kSquare = kChunk * kChunk * 2;
-  // Tokens at their block's start, whose place the scores take: a, r, b, k, and what rounding has
-  // left of the last two.
+  // Tokens at their block's start, whose place the scores take: a, r, b, k.
   static constexpr int kAtBlock = 0;
   static constexpr int kSquares = 0;
-  static constexpr int kKeys = 2 * kTile, kRest = 4 * kTile;
   // Readers at the chunk's start, keys at its end: a, r, b, k.
-  static constexpr int kAtEnds = 6 * kTile;
+  static constexpr int kAtEnds = 4 * kTile;
   static constexpr int kBlockStride = 20;  // floats
-  static constexpr int kBlocks = 10 * kTile;
+  static constexpr int kBlocks = 8 * kTile;
   static constexpr int kStarts = kBlocks + 4 * 16 * kBlockStride * 4;
   static constexpr int kParts = kStarts + 5 * kSize * 4;
+  // What is left between the starts of two blocks, six pairs, in the place of kParts.
+  static constexpr int kFades = kParts;
   static constexpr int kBytes = kParts + kTokenGroups * kSize * 4;
 };
+
+/// Of a later block and one before it.
+__device__ __forceinline__ int pair_of_blocks(int later, int earlier) {
+  return later * (later - 1) / 2 + earlier;
+}
+
+/// By all threads, after the starts were written.
+template <int kSize>
+__device__ __forceinline__ void write_fades(char* shared) {
+  using G = DplrPrepareGeometry<kSize>;
+  const float* const starts = reinterpret_cast<const float*>(shared + G::kStarts);
+  const int channel = static_cast<int>(threadIdx.x) % (kSize / 2) * 2;
+  const int pair = static_cast<int>(threadIdx.x) / (kSize / 2);
+  if (pair >= 6) return;
+  const int later = pair < 1 ? 1 : pair < 3 ? 2 : 3, earlier = pair - later * (later - 1) / 2;
+  const auto start = [&](int of) {
+    return *reinterpret_cast<const float2*>(starts + of * kSize + channel);
+  };
+  *reinterpret_cast<float2*>(shared + G::kFades + 4 * (pair * kSize + channel)) =
+      exp_between(start(later), start(earlier));
+}
 
 enum Reader { kOfA, kOfR };
 enum Key { kOfB, kOfK };
@@ -61,12 +82,8 @@ __device__ __forceinline__ void write_tokens(const DplrWork& work, const HeadTok
       const float2 end = times(at_block[x], x < 2 ? head : tail);
       const uint32_t at_end = scale_pair(given[i][x], end.x, end.y);
       *reinterpret_cast<uint32_t*>(shared + G::kAtEnds + x * G::kTile + place) = at_end;
-      char* const to = shared + G::kAtBlock + x * G::kTile + place;
-      const float2 number = times(pair_of(given[i][x]), at_block[x]);
-      uint32_t high, low;
-      split_pair(high, low, number.x, number.y);
-      *reinterpret_cast<uint32_t*>(to) = high;
-      if (x >= 2) *reinterpret_cast<uint32_t*>(to + (G::kRest - G::kKeys)) = low;
+      *reinterpret_cast<uint32_t*>(shared + G::kAtBlock + x * G::kTile + place) =
+          scale_pair(given[i][x], at_block[x].x, at_block[x].y);
       if (x == 2) {
         *reinterpret_cast<uint32_t*>(work.scratch.writers + piece * G::kTile +
                                      own.row(i) * (2 * kSize) + 2 * own.channel) = at_end;
@@ -106,13 +123,11 @@ struct ScoreMaker {
 
   /// Readers from their own block's start to that of keys before them.
   __device__ __forceinline__ void fade(uint32_t (&a)[4], int keys, int channel) const {
-    const float* const starts = reinterpret_cast<const float*>(shared + G::kStarts);
+    const float* const fades = reinterpret_cast<const float*>(shared + G::kFades) +
+                               pair_of_blocks(block, keys) * kSize + channel;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const auto start = [&](int of) {
-        return *reinterpret_cast<const float2*>(starts + of * kSize + channel + 8 * half);
-      };
-      const float2 kept = exp_between(start(block), start(keys));
+      const float2 kept = *reinterpret_cast<const float2*>(fades + 8 * half);
       a[2 * half] = scale_pair(a[2 * half], kept.x, kept.y);
       a[2 * half + 1] = scale_pair(a[2 * half + 1], kept.x, kept.y);
     }
@@ -167,10 +182,7 @@ struct ScoreMaker {
         if (keys < block) fade(a, keys, 16 * d + 2 * t);
 #pragma unroll
         for (int kind = 0; kind < G::kKinds; ++kind) {
-          const uint32_t tile = base + (first_kind + kind) * G::kTile;
-          right_by_rows<kSize>(b, tile + G::kKeys, keys, d);
-          multiply_pair(c[kind][0], c[kind][1], a, b);
-          right_by_rows<kSize>(b, tile + G::kRest, keys, d);
+          right_by_rows<kSize>(b, base + G::kAtBlock + (2 + first_kind + kind) * G::kTile, keys, d);
           multiply_pair(c[kind][0], c[kind][1], a, b);
         }
       }
@@ -308,7 +320,7 @@ struct ColumnMaker {
 };
 
 template <int kSize>
-__global__ void __launch_bounds__(kTokenThreads<kSize>, kSize == 64 ? 2 : 1)
+__global__ void __launch_bounds__(kTokenThreads<kSize>, kSize == 64 ? 3 : 1)
     prepare_kernel(const __grid_constant__ DplrWork work, const bool is_backward) {
   using G = DplrPrepareGeometry<kSize>;
   extern __shared__ __align__(128) char shared[];
@@ -317,6 +329,8 @@ __global__ void __launch_bounds__(kTokenThreads<kSize>, kSize == 64 ? 2 : 1)
   const int64_t tile = piece * G::kTile, square = piece * G::kSquare;
   const DplrScratch& to = work.scratch;
   write_tokens<kSize>(work, tokens_of(work.p, head, chunk), piece, shared);
+  __syncthreads();
+  write_fades<kSize>(shared);
   __syncthreads();
   {
     const ScoreMaker<kSize> maker(shared);
