@@ -100,7 +100,7 @@ TEST(PublishedMamba2, sizes_and_what_is_not_built) {
   Published folder("fla-mamba2");
   const ModelConfig config = folder.parse();
   const auto& mamba = config.mixers.of<Mamba2Config>();
-  EXPECT_EQ(mamba.xBC(), (std::vector<int64_t>{64, 16, 16}));
+  EXPECT_EQ(mamba.convolved(), (std::vector<int64_t>{64, 16, 16}));
   EXPECT_EQ(config.intermediate_size, 0);
   EXPECT_EQ(config.max_position_embeddings, 1048576) << "no key says how long";
   EXPECT_ERROR(folder.with("norm_before_gate", true),

@@ -35,7 +35,7 @@ void check_config(const ModelConfig& config, const std::string& place) {
   check_divides(place, "mamba2_num_heads", mamba.num_heads, "mamba2_norm_groups",
                 mamba.norm_groups.value_or(1));
   check_size(place, "mamba2_head_dim", mamba.head_dim);
-  check_size(place, "mamba2_state_size", mamba.N());
+  check_size(place, "mamba2_state_size", mamba.state_channels());
   check_size(place, "mamba2_conv_kernel", mamba.conv_kernel);
   HYPENET_CHECK(mamba.conv_init == "random" || mamba.conv_init == "identity", place,
                 ": mamba2_conv_init: expected \"random\" or \"identity\", found \"",
@@ -45,7 +45,7 @@ void check_config(const ModelConfig& config, const std::string& place) {
                 mamba.hidden_act.value_or(""), "\"");
   HYPENET_CHECK(mamba.norm_eps >= 0 && mamba.norm_eps <= 1, place,
                 ": mamba2_norm_eps: expected 0 to 1, found ", mamba.norm_eps);
-  if (mamba.use_rope) check_rotated(config, place, "mamba2_head_dim", mamba.N());
+  if (mamba.use_rope) check_rotated(config, place, "mamba2_head_dim", mamba.state_channels());
 }
 
 std::shared_ptr<TokenMixer> make_mamba2(const ModelConfig& config, int64_t /*layer*/) {
@@ -54,7 +54,7 @@ std::shared_ptr<TokenMixer> make_mamba2(const ModelConfig& config, int64_t /*lay
 
 std::vector<StatePart> parts_of(const ModelConfig& config) {
   const auto& mamba = config.mixers.of<Mamba2Config>();
-  return {{"state", {mamba.num_heads, mamba.N(), mamba.head_dim}},
+  return {{"state", {mamba.num_heads, mamba.state_channels(), mamba.head_dim}},
           {"conv1d", {mamba.channels(), mamba.conv_kernel - 1}}};
 }
 
@@ -62,20 +62,21 @@ std::vector<StatePart> parts_of(const ModelConfig& config) {
 bool has_step_kernels(const ModelConfig& config) {
   const auto& mamba = config.mixers.of<Mamba2Config>();
   const bool is_norm_of_heads = mamba.norm_groups.value_or(mamba.num_heads) == mamba.num_heads;
-  return mamba.N() == mamba.head_dim && is_step_head(mamba.head_dim) &&
+  return mamba.state_channels() == mamba.head_dim && is_step_head(mamba.head_dim) &&
          mamba.conv_kernel <= kMostStepTaps && (mamba.is_discrete || is_norm_of_heads);
 }
 
 int64_t rope_size(const ModelConfig& config) {
   const auto& mamba = config.mixers.of<Mamba2Config>();
-  return mamba.use_rope ? mamba.N() : 0;
+  return mamba.use_rope ? mamba.state_channels() : 0;
 }
 
 /// As lightning attention's, and the convolution.
 MixerWork work_of(const ModelConfig& config, double context) {
   const auto& mamba = config.mixers.of<Mamba2Config>();
   const auto D = static_cast<double>(config.hidden_size), d = static_cast<double>(mamba.head_dim);
-  const auto H = static_cast<double>(mamba.num_heads), N = static_cast<double>(mamba.N());
+  const auto H = static_cast<double>(mamba.num_heads);
+  const auto N = static_cast<double>(mamba.state_channels());
   const auto rows = static_cast<double>(mamba.inner() + mamba.channels() + mamba.num_heads);
   const double C = std::min<double>(static_cast<double>(kChunk), context);
   const double unit = H * (C * (N + d) / 2 + N * d);
@@ -108,8 +109,8 @@ Mamba2Mixer::Mamba2Mixer(const ModelConfig& config) : config_(config.mixers.of<M
   conv1d_ = register_module(
       "conv1d", ShortConvolution(config_.channels(), config_.conv_kernel, config_.use_conv_bias));
   if (config_.use_qk_norm) {
-    q_norm_ = register_module("q_norm", RmsNorm(config_.N(), config.rms_norm_eps));
-    k_norm_ = register_module("k_norm", RmsNorm(config_.N(), config.rms_norm_eps));
+    q_norm_ = register_module("q_norm", RmsNorm(config_.state_channels(), config.rms_norm_eps));
+    k_norm_ = register_module("k_norm", RmsNorm(config_.state_channels(), config.rms_norm_eps));
   }
   if (!config_.is_discrete) {
     norm_ = register_module("norm", RmsNorm(wide, config_.norm_eps));
@@ -219,7 +220,7 @@ Tensor Mamba2Mixer::activated(const Tensor& convolved) const {
 Recurrence Mamba2Mixer::recurrence_of(const Tensor& channels, const Tensor& dt,
                                       const RopeAngles& angles) {
   const int64_t H = config_.num_heads, G = config_.num_key_value_heads;
-  const std::vector<Tensor> xBC = channels.split_with_sizes(config_.xBC(), -1);
+  const std::vector<Tensor> xBC = channels.split_with_sizes(config_.convolved(), -1);
   const auto heads = [&](const Tensor& x, int64_t count, const RmsNorm& norm) {
     return norm_and_rotate(split_heads(x, count), norm, config_.use_rope, angles);
   };

@@ -48,16 +48,18 @@ struct Mamba2Config {
     field("mamba2_use_z_bias", use_z_bias);
   }
 
-  int64_t N() const { return state_size.value_or(head_dim); }
+  int64_t state_channels() const { return state_size.value_or(head_dim); }
   int64_t x_heads() const { return num_x_heads.value_or(num_key_value_heads); }
   int64_t c_heads() const { return num_c_heads.value_or(num_heads); }
 
   /// Rows of in_proj: z, x, B, C and dt.
   int64_t inner() const { return num_heads * head_dim; }
-  std::vector<int64_t> xBC() const {
-    return {x_heads() * head_dim, num_key_value_heads * N(), c_heads() * N()};
+  std::vector<int64_t> convolved() const {
+    return {x_heads() * head_dim, num_key_value_heads * state_channels(),
+            c_heads() * state_channels()};
   }
-  int64_t channels() const { return xBC()[0] + xBC()[1] + xBC()[2]; }  // that are convolved
+  /// Channels of x, B and C, which go through the convolution together.
+  int64_t channels() const { return convolved()[0] + convolved()[1] + convolved()[2]; }
 };
 
 /// exp(A_log) starts above this.
