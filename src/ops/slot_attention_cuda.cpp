@@ -1,5 +1,5 @@
 // The kernels of slot attention as an op. The backward computes the chunks' slots again: what it
-// keeps from the forward are the inputs, the output and the logarithm of each softmax's sum.
+// keeps from the forward are the inputs and the logarithm of each softmax's sum.
 #include <c10/core/DeviceGuard.h>
 #include <torch/autograd.h>
 
@@ -93,7 +93,7 @@ struct SlotAttentionCudaFunction : torch::autograd::Function<SlotAttentionCudaFu
     throw_unless_ok("slot attention",
                     kernels::device_kernels().slot_attention(params, current_stream(q)));
     if (needs_gradient) {
-      in.insert(in.end(), {output, log_sums});
+      in.push_back(log_sums);
       context->save_for_backward(in);
     }
     context->saved_data["window"] = window, context->saved_data["scale"] = scale;
@@ -109,8 +109,7 @@ struct SlotAttentionCudaFunction : torch::autograd::Function<SlotAttentionCudaFu
     forward = shared_params(in, context->saved_data["window"].toInt(),
                             context->saved_data["scale"].toDouble());
     const SlotAttentionSizes& s = forward.sizes;
-    forward.output = const_cast<void*>(in[kInputs].const_data_ptr());
-    forward.log_sums = const_cast<float*>(in[kInputs + 1].const_data_ptr<float>());
+    forward.log_sums = const_cast<float*>(in[kInputs].const_data_ptr<float>());
     const Tensor doutput = gradients[0].defined() ? dense(gradients[0]) : torch::zeros_like(q);
     const Tensor dfinal_keys = dense(gradients[1]), dfinal_values = dense(gradients[2]);
     params.doutput = doutput.const_data_ptr();

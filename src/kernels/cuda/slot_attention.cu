@@ -2,6 +2,7 @@
 // of slots needs of each chunk.
 #include <algorithm>
 
+#include "kernels/cuda/scratch.cuh"
 #include "kernels/cuda/slot_attention.cuh"
 
 namespace hypenet::kernels::cuda {
@@ -9,30 +10,13 @@ namespace {
 
 constexpr int kPrepareThreads = 256;
 
-/// Cuts memory into pieces that start at multiples of 256 bytes; with a null base it only counts.
-class Pieces256 {
- public:
-  explicit Pieces256(void* base) : base_(static_cast<char*>(base)) {}
-  template <class T = char>
-  T* take(int64_t bytes) {
-    T* const piece = reinterpret_cast<T*>(base_ + bytes_);
-    bytes_ += (bytes + 255) / 256 * 256;
-    return piece;
-  }
-  int64_t bytes() const { return bytes_; }
-
- private:
-  char* base_;
-  int64_t bytes_ = 0;
-};
-
 SlotScratch scratch_of(const SlotAttentionSizes& s, void* base, bool is_backward) {
   SlotScratch scratch{};
   scratch.chunks = (s.tokens + kChunk - 1) / kChunk;
   const int64_t pieces = s.batch * s.key_heads * scratch.chunks;
   const int64_t query_pieces = s.batch * s.heads * scratch.chunks;
   const int64_t square = kChunk * kSlots, state = pieces * kSlots * s.size * 2;
-  Pieces256 memory(base);
+  Cutter memory(base);
   scratch.left = memory.take(pieces * square * 2);
   scratch.kept = memory.take<float>(pieces * (1 + kBlocks) * kSlots * 4);
   scratch.keys = memory.take(state), scratch.values = memory.take(state);
@@ -63,11 +47,12 @@ __global__ void __launch_bounds__(kPrepareThreads)
                             (piece * kChunk + 16 * own.block) * kSlots + own.slot;
 #pragma unroll
   for (int i = 0; i < 16; ++i) {
-    to[i * kSlots] = __float2bfloat16_rn(own.share(i) * exp2f(end - sum_at(16 * own.block + i)));
+    to[i * kSlots] =
+        __float2bfloat16_rn(own.share(i) * power_of_two(end - sum_at(16 * own.block + i)));
   }
   float* const kept = work.scratch.kept + piece * (1 + kBlocks) * kSlots + own.slot;
-  kept[(1 + own.block) * kSlots] = exp2f(sum_at(16 * own.block + FadeTable::kMiddle));
-  if (own.block == 0) kept[0] = exp2f(end);
+  kept[(1 + own.block) * kSlots] = power_of_two(sum_at(16 * own.block + FadeTable::kMiddle));
+  if (own.block == 0) kept[0] = power_of_two(end);
 }
 
 Status prepare_slots(const SlotWork& work, Stream stream) {

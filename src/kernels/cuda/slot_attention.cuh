@@ -29,7 +29,7 @@ struct SlotScratch {
   // bfloat16 [B, H, N, 64, 64]: gradients of scores, and weights, times the factor of their reader.
   char *dscores, *weights;
   float* reads;    // [B, G, N, 64, 64]: gradient of F as readers of a chunk have it
-  float* deltas;   // [B, H, N, 64]: do . o
+  float* deltas;   // [B, H, N, 64]: do . o, from weights and their gradients
   int64_t chunks;  // N
   int64_t bytes;   // in all
 };
@@ -43,6 +43,13 @@ struct SlotBackwardWork {
   SlotScratch scratch;
 };
 
+/// 2^x within 2e-7; 0 below -126.
+__device__ __forceinline__ float power_of_two(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 Status chain_slots(const SlotWork& work, Stream stream);
 Status chain_slots_backward(const SlotBackwardWork& work, Stream stream);
 Status read_slots(const SlotWork& work, Stream stream);
@@ -53,12 +60,6 @@ Status write_slots_backward(const SlotBackwardWork& work, Stream stream);
 int64_t read_slots_bytes(int64_t size);
 int64_t read_slots_backward_bytes(int64_t size);
 int64_t write_slots_backward_bytes(int64_t size);
-
-/// Teams of four warps that share a block's key head, each with a query head of it.
-inline int teams_of(const SlotAttentionSizes& sizes) {
-  const int64_t group = sizes.heads / sizes.key_heads;
-  return group % 3 == 0 ? 3 : group % 2 == 0 ? 2 : 1;
-}
 
 /// What a block works on: chunk blockIdx.x of key head blockIdx.y of all.
 struct SlotBlock {
@@ -226,19 +227,21 @@ struct FadeTable {
     for (int item = threadIdx.x; item < kBlocks * kSlots; item += static_cast<int>(blockDim.x)) {
       FadedBlock own;
       own.load(work, at, item);
-      float share[16], sum[16];
+      const float own_middle = sums[(16 * own.block + kMiddle) * kStride + own.slot];
+      float left[16];  // at the block's own middle
 #pragma unroll
       for (int i = 0; i < 16; ++i) {
-        share[i] = own.share(i);
-        sum[i] = sums[(16 * own.block + i) * kStride + own.slot];
+        left[i] = own.share(i) *
+                  power_of_two(own_middle - sums[(16 * own.block + i) * kStride + own.slot]);
       }
       for (int reader = own.block; reader < kBlocks; ++reader) {
-        const float middle = sums[(16 * reader + kMiddle) * kStride + own.slot];
+        const float kept =
+            power_of_two(sums[(16 * reader + kMiddle) * kStride + own.slot] - own_middle);
         char* const to = written + offset(reader, own.block) + own.slot % 8 * 2;
 #pragma unroll
         for (int i = 0; i < 16; ++i) {
           *reinterpret_cast<__nv_bfloat16*>(to + swizzled<2 * kSlots>(i, own.slot / 8)) =
-              __float2bfloat16_rn(share[i] * exp2f(middle - sum[i]));
+              __float2bfloat16_rn(left[i] * kept);
         }
       }
     }
@@ -250,12 +253,12 @@ struct FadeTable {
   /// exp(F) of a block's middle.
   __device__ __forceinline__ float2 middle_of(int block, int slot) const {
     const float2 sum = sum_at(16 * block + kMiddle, slot);
-    return make_float2(exp2f(sum.x), exp2f(sum.y));
+    return make_float2(power_of_two(sum.x), power_of_two(sum.y));
   }
   /// The factor of reader `row` of the block.
   __device__ __forceinline__ float2 reader(int block, int row, int slot) const {
     const float2 sum = sum_at(row, slot), middle = sum_at(16 * block + kMiddle, slot);
-    return make_float2(exp2f(sum.x - middle.x), exp2f(sum.y - middle.y));
+    return make_float2(power_of_two(sum.x - middle.x), power_of_two(sum.y - middle.y));
   }
 };
 
@@ -266,27 +269,28 @@ struct SlotWarp {
   __device__ __forceinline__ int row(int i) const { return 16 * block + g + i / 2 * 8; }
 };
 
-/// Two rows of a query tensor as left factors.
-struct QueryRows {
-  const char* rows[2];
-  bool valid[2];
+/// A warp's 16 rows of a query tensor as left factors: all of them are asked for at once.
+template <int kSize>
+struct QueryFactors {
+  uint32_t a[kSize / 16][4];
 
-  __device__ __forceinline__ QueryRows(const void* tensor, int64_t size,
-                                       const SlotAttentionSizes& s, const SlotBlock& at,
-                                       int of_group, const SlotWarp& own) {
+  __device__ __forceinline__ void load(const void* tensor, const SlotAttentionSizes& s,
+                                       const SlotBlock& at, int of_group, const SlotWarp& own) {
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      const int64_t token = at.chunk * kChunk + own.row(2 * i);
-      valid[i] = token < s.tokens;
-      rows[i] = static_cast<const char*>(tensor) +
-                (at.query_row(s, valid[i] ? token : 0, of_group) * size + 2 * own.t) * 2;
-    }
-  }
-  __device__ __forceinline__ void get(uint32_t (&a)[4], int k) const {
+    for (int half = 0; half < 2; ++half) {
+      const int64_t token = at.chunk * kChunk + own.row(2 * half);
+      const bool valid = token < s.tokens;
+      const char* const row =
+          static_cast<const char*>(tensor) +
+          (at.query_row(s, valid ? token : 0, of_group) * kSize + 2 * own.t) * 2;
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const char* const from = rows[i % 2] + 32 * k + 16 * (i / 2);
-      a[i] = valid[i % 2] ? __ldg(reinterpret_cast<const uint32_t*>(from)) : 0;
+      for (int k = 0; k < kSize / 16; ++k) {
+#pragma unroll
+        for (int i = half; i < 4; i += 2) {
+          const char* const from = row + 32 * k + 16 * (i / 2);
+          a[k][i] = valid ? __ldg(reinterpret_cast<const uint32_t*>(from)) : 0;
+        }
+      }
     }
   }
 };
@@ -325,8 +329,9 @@ __device__ __forceinline__ void for_each_slots(const SlotWarp& own, const Visit&
 /// sums [16, 64] of readers, before their factor: of the slots at the chunk's start (`state`,
 /// [64, d]) and the tokens that entered since (`tokens`, [64, d]).
 template <int kSize>
-__device__ __forceinline__ void read_within(float (&sums)[kSlots / 8][4], const QueryRows& queries,
-                                            uint32_t state, uint32_t tokens, const FadeTable& table,
+__device__ __forceinline__ void read_within(float (&sums)[kSlots / 8][4],
+                                            const QueryFactors<kSize>& queries, uint32_t state,
+                                            uint32_t tokens, const FadeTable& table,
                                             uint32_t written, const SlotWarp& own) {
   float scores[kBlocks][2][4];
   clear(sums);
@@ -334,18 +339,17 @@ __device__ __forceinline__ void read_within(float (&sums)[kSlots / 8][4], const 
   for (int j = 0; j < kBlocks; ++j) clear(scores[j]);
 #pragma unroll
   for (int k = 0; k < kSize / 16; ++k) {
-    uint32_t a[4], b[4];
-    queries.get(a, k);
+    uint32_t b[4];
 #pragma unroll
     for (int n = 0; n < kSlots / 16; ++n) {
       right_by_rows<kSize>(b, state, n, k);
-      multiply_pair(sums[2 * n], sums[2 * n + 1], a, b);
+      multiply_pair(sums[2 * n], sums[2 * n + 1], queries.a[k], b);
     }
 #pragma unroll
     for (int j = 0; j < kBlocks; ++j) {
       if (j > own.block) continue;
       right_by_rows<kSize>(b, tokens, j, k);
-      multiply_pair(scores[j][0], scores[j][1], a, b);
+      multiply_pair(scores[j][0], scores[j][1], queries.a[k], b);
     }
   }
   for_each_slots(own, [&](int n, int i, int, int slot) {

@@ -29,10 +29,10 @@ struct SlotAttentionParams {
   float scale;
 };
 
-/// The gradients; `forward` holds the inputs, `output` and `log_sums` as the forward wrote them,
-/// and slot_attention_bytes(sizes, true) bytes of scratch.
+/// The gradients; `forward` holds the inputs, log_sums as the forward wrote them, and
+/// slot_attention_bytes(sizes, true) bytes of scratch.
 struct SlotAttentionBackwardParams {
-  SlotAttentionParams forward;               // final_keys and final_values are not read
+  SlotAttentionParams forward;               // output and final slots are not read
   const void* doutput;                       // bfloat16 [B, T, H, d]
   const float *dfinal_keys, *dfinal_values;  // null: zero
   void *dq, *drotated_q;                     // as q

@@ -5,12 +5,19 @@
 namespace hypenet::kernels::cuda {
 namespace {
 
-constexpr int kThreads = 128, kColumns = 32, kStages = 4;
+constexpr int kThreads = 128, kColumns = 32;
 constexpr int kLeftBytes = kChunk * kSlots * 2;
 constexpr int kRow = 2 * kColumns + 16;  // of a token's columns, padded
 constexpr int kKept = (1 + kBlocks) * kSlots;
-constexpr int kStage = kLeftBytes + kChunk * kRow + 4 * kKept;
-constexpr int kBytes = kStages * kStage;
+
+/// Stages of a block's shared memory: as many as let the blocks of eight sequences run at once.
+template <bool kBackward>
+struct ChainStages {
+  static constexpr int kCount = kBackward ? 3 : 4;
+  static constexpr int kFloats = kBackward ? kKept : kSlots;  // of kept, that are read
+  static constexpr int kStage = kLeftBytes + kChunk * kRow + 4 * kFloats;
+  static constexpr int kBytes = kCount * kStage;
+};
 
 /// What one direction of the chain reads and writes, of keys (0) and values (1).
 struct SlotChain {
@@ -34,44 +41,54 @@ __device__ __forceinline__ int64_t slot_index(const SlotAttentionSizes& s, int64
 
 template <int kSize, bool kBackward>
 struct ChainBlock {
+  static constexpr int kOfRow = kColumns / 8, kStep = kThreads / kOfRow;  // pieces, rows at once
+
   const SlotChain& p;
-  int kind, first_column, group;
-  int64_t head, steps;
+  int kind, first_column, group, chunks, steps;
+  int64_t head;
+  // Where a thread's part of the first chunk's first row is, and how far rows and chunks are apart.
+  const char* own_row;
+  int64_t row_bytes, chunk_bytes;
+  int64_t first, tokens;  // of a chunk's first row; of the tensor
 
   __device__ __forceinline__ explicit ChainBlock(const SlotChain& chain)
       : p(chain),
         kind(blockIdx.z),
         first_column(blockIdx.x * kColumns),
         group(kBackward ? static_cast<int>(p.sizes.heads / p.sizes.key_heads) : 1),
-        head(blockIdx.y),
-        steps(p.chunks * group) {}
-
-  __device__ __forceinline__ int64_t chunk_of(int64_t step) const {
-    const int64_t n = step / group;
-    return kBackward ? p.chunks - 1 - n : n;
+        chunks(static_cast<int>(p.chunks)),
+        steps(chunks * group),
+        head(blockIdx.y) {
+    const SlotAttentionSizes& s = p.sizes;
+    const auto b = static_cast<int64_t>(blockIdx.y / static_cast<unsigned>(s.key_heads));
+    const auto g = static_cast<int64_t>(blockIdx.y % static_cast<unsigned>(s.key_heads));
+    const int64_t heads = kBackward ? s.heads : s.key_heads;
+    first = kBackward ? 0 : s.past - s.window;
+    tokens = kBackward ? s.tokens : s.past + s.tokens;
+    row_bytes = heads * kSize * 2, chunk_bytes = kChunk * row_bytes;
+    const int row = threadIdx.x / kOfRow, piece = threadIdx.x % kOfRow;
+    own_row =
+        static_cast<const char*>(p.rows[kind]) +
+        (((b * tokens + first + row) * heads + g * group) * kSize + first_column + 8 * piece) * 2;
   }
 
-  /// A step that is not there is an empty group of copies.
-  __device__ __forceinline__ void ask(uint32_t stage, int64_t step) const {
-    if (step < steps) {
-      const SlotAttentionSizes& s = p.sizes;
-      const int64_t chunk = chunk_of(step), of_group = step % group;
-      const int64_t b = head / s.key_heads, g = head % s.key_heads;
+  /// A chunk that is not there is an empty group of copies.
+  __device__ __forceinline__ void ask(uint32_t stage, int n, int of_group) const {
+    if (n < chunks) {
+      const int chunk = kBackward ? chunks - 1 - n : n;
       ask_piece<kSlots>(stage, p.left[kind], (head * group + of_group) * p.chunks + chunk);
-      const int64_t lead = kBackward ? 0 : s.window - s.past, first = chunk * kChunk - lead;
-      const int64_t tokens = kBackward ? s.tokens : s.past + s.tokens;
-      const int64_t heads = kBackward ? s.heads : s.key_heads;
-      const int64_t row = (b * tokens + first) * heads + g * group + of_group;
-      const RowRange range = rows_within(first, tokens, kChunk);
-      const char* const base = static_cast<const char*>(p.rows[kind]);
-      for (int i = threadIdx.x; i < kChunk * (kColumns / 8); i += kThreads) {
-        const int r = i / (kColumns / 8), piece = i % (kColumns / 8);
-        const bool valid = r >= range.begin && r < range.end;
-        const int64_t byte = ((row + r * heads) * kSize + first_column + 8 * piece) * 2;
-        copy_async(stage + kLeftBytes + r * kRow + 16 * piece, valid ? base + byte : base, valid);
+      const RowRange range =
+          rows_within(first + static_cast<int64_t>(chunk) * kChunk, tokens, kChunk);
+      const char* from = own_row + chunk * chunk_bytes + of_group * (kSize * 2);
+      const int row = threadIdx.x / kOfRow;
+      const uint32_t to = stage + kLeftBytes + row * kRow + 16 * (threadIdx.x % kOfRow);
+#pragma unroll
+      for (int i = 0; i < kChunk; i += kStep) {
+        const bool valid = row + i >= range.begin && row + i < range.end;
+        copy_async(to + i * kRow, valid ? from + i * row_bytes : p.rows[kind], valid);
       }
-      ask_floats<kKept, kThreads>(stage + kLeftBytes + kChunk * kRow,
-                                  p.kept + (head * p.chunks + chunk) * kKept);
+      ask_floats<ChainStages<kBackward>::kFloats, kThreads>(
+          stage + kLeftBytes + kChunk * kRow, p.kept + (head * p.chunks + chunk) * kKept);
     }
     commit_copies();
   }
@@ -79,6 +96,7 @@ struct ChainBlock {
 
 template <int kSize, bool kBackward>
 __global__ void __launch_bounds__(kThreads) chain_kernel(const __grid_constant__ SlotChain chain) {
+  constexpr int kStages = ChainStages<kBackward>::kCount, kStage = ChainStages<kBackward>::kStage;
   extern __shared__ __align__(128) char shared[];
   const uint32_t base = shared_address(shared);
   const ChainBlock<kSize, kBackward> block(chain);
@@ -101,19 +119,24 @@ __global__ void __launch_bounds__(kThreads) chain_kernel(const __grid_constant__
   if (chain.start[kind] != nullptr) {
     visit([&](float& x, int64_t index) { x = chain.start[kind][index]; });
   }
-  for (int i = 0; i < kStages - 1; ++i) block.ask(base + i * kStage, i);
-  for (int64_t step = 0; step < block.steps; ++step) {
+  int asked = 0, asked_head = 0, stage = 0, chunk = 0, of_group = 0;
+  const auto ask = [&](int place) {
+    block.ask(base + place * kStage, asked, asked_head);
+    if (++asked_head == block.group) asked_head = 0, ++asked;
+  };
+  for (int i = 0; i < kStages - 1; ++i) ask(i);
+  for (int step = 0; step < block.steps; ++step) {
     wait_copies<kStages - 2>();
     __syncthreads();
-    block.ask(base + (step + kStages - 1) % kStages * kStage, step + kStages - 1);
-    const uint32_t left = base + step % kStages * kStage, rows = left + kLeftBytes;
-    const float* const kept = reinterpret_cast<const float*>(shared + step % kStages * kStage +
-                                                             kLeftBytes + kChunk * kRow);
-    if (step % block.group == 0) {
-      char* const to = chain.states[kind] +
-                       ((block.head * chain.chunks + block.chunk_of(step)) * kSlots * kSize +
-                        block.first_column) *
-                           2;
+    ask(stage == 0 ? kStages - 1 : stage - 1);
+    const uint32_t left = base + stage * kStage, rows = left + kLeftBytes;
+    const float* const kept =
+        reinterpret_cast<const float*>(shared + stage * kStage + kLeftBytes + kChunk * kRow);
+    if (++stage == kStages) stage = 0;
+    if (of_group == 0) {
+      const int64_t piece =
+          block.head * chain.chunks + (kBackward ? block.chunks - 1 - chunk : chunk);
+      char* const to = chain.states[kind] + (piece * kSlots * kSize + block.first_column) * 2;
 #pragma unroll
       for (int n = 0; n < kColumns / 8; n += 2) {
 #pragma unroll
@@ -128,6 +151,7 @@ __global__ void __launch_bounds__(kThreads) chain_kernel(const __grid_constant__
         state[n][0] *= low, state[n][1] *= low, state[n][2] *= high, state[n][3] *= high;
       }
     }
+    if (++of_group == block.group) of_group = 0, ++chunk;
 #pragma unroll
     for (int k = 0; k < kBlocks; ++k) {
       uint32_t a[4], b[4];
@@ -153,6 +177,7 @@ __global__ void __launch_bounds__(kThreads) chain_kernel(const __grid_constant__
 template <int kSize, bool kBackward>
 Status launch_chain(const SlotChain& chain, Stream stream) {
   const auto kernel = chain_kernel<kSize, kBackward>;
+  constexpr int kBytes = ChainStages<kBackward>::kBytes;
   const Status status =
       status_of(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes));
   if (!status.ok()) return status;

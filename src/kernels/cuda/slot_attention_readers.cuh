@@ -1,6 +1,7 @@
 // What the readers of slot attention share forward and backward: a block's tiles, and the window.
 #pragma once
 
+#include "kernels/cuda/scratch.cuh"
 #include "kernels/cuda/slot_attention.cuh"
 
 namespace hypenet::kernels::cuda {
@@ -27,22 +28,35 @@ struct ReaderTiles {
 
   __device__ __forceinline__ uint32_t at(int tile) const { return base + tile; }
 
-  /// By all threads, with a barrier behind it.
+  /// By all threads, with a barrier behind it; values may still be on their way.
   __device__ __forceinline__ void fill(const SlotWork& work, const SlotBlock& block) const {
     const SlotAttentionParams& p = work.p;
     const int64_t piece = block.piece(work.scratch.chunks);
     ask_piece<kSize>(at(kSlotKeys), work.scratch.keys, piece);
-    ask_piece<kSize>(at(kSlotValues), work.scratch.values, piece);
     ask_keys<kSize>(at(kKeys), p.k, p.sizes, block, kChunk);
     ask_keys<kSize>(at(kRotatedKeys), p.rotated_k, p.sizes, block, kTileRows);
+    commit_copies();
+    ask_piece<kSize>(at(kSlotValues), work.scratch.values, piece);
     ask_keys<kSize>(at(kValues), p.v, p.sizes, block, kTileRows);
     commit_copies();
     table.fill_sums(work, block);
     table.fill_written(work, block);
+    wait_copies<1>();
+    __syncthreads();
+  }
+  /// By all threads.
+  static __device__ __forceinline__ void wait_for_values() {
     wait_copies<0>();
     __syncthreads();
   }
 };
+
+/// Whether there are so many blocks that one team each is best: at d = 64 two blocks then share a
+/// multiprocessor, and one computes while the other waits for its tiles.
+inline bool has_many_blocks(const SlotWork& work) {
+  const SlotAttentionSizes& s = work.p.sizes;
+  return s.size == 64 && work.scratch.chunks * s.batch * s.key_heads >= 2 * processors_of_device();
+}
 
 /// Which rows of a key tile a reader of the chunk has in its window.
 struct WindowMask {
@@ -67,16 +81,15 @@ struct WindowMask {
 /// sums [16, 80] += a warp's readers' products with the rows of a key tile from its block on.
 template <int kSize>
 __device__ __forceinline__ void multiply_window(float (&sums)[2 * kWindowBlocks][4],
-                                                const QueryRows& queries, uint32_t keys,
+                                                const QueryFactors<kSize>& queries, uint32_t keys,
                                                 const SlotWarp& own) {
 #pragma unroll
   for (int k = 0; k < kSize / 16; ++k) {
-    uint32_t a[4], b[4];
-    queries.get(a, k);
+    uint32_t b[4];
 #pragma unroll
     for (int j = 0; j < kWindowBlocks; ++j) {
       right_by_rows<kSize>(b, keys, own.block + j, k);
-      multiply_pair(sums[2 * j], sums[2 * j + 1], a, b);
+      multiply_pair(sums[2 * j], sums[2 * j + 1], queries.a[k], b);
     }
   }
 }

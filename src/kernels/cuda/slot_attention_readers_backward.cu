@@ -36,13 +36,16 @@ struct ReaderGradients {
         tiles(shared),
         of_group(head) {}
 
-  __device__ __forceinline__ QueryRows rows_of(const void* tensor) const {
-    return QueryRows(tensor, kSize, s, at, of_group, own);
+  QueryFactors<kSize> q, doutput;
+
+  __device__ __forceinline__ void load() {
+    q.load(p.q, s, at, of_group, own);
+    doutput.load(work.p.doutput, s, at, of_group, own);
   }
 
   /// A slot's weight, of a score before the factor.
   __device__ __forceinline__ float weight_of(float score, float factor, int i) const {
-    return exp2f(score * factor * (p.scale * kBits) - log_sum[i / 2]);
+    return power_of_two(score * factor * (p.scale * kBits) - log_sum[i / 2]);
   }
 
   /// Scores and gradients of weights; their mean `delta`, from these and not from the rounded
@@ -50,10 +53,10 @@ struct ReaderGradients {
   __device__ __forceinline__ void window() {
     const int64_t first = at.query_piece(work.scratch.chunks, of_group) * kChunk;
     log_sum[0] = p.log_sums[first + own.row(0)], log_sum[1] = p.log_sums[first + own.row(2)];
-    read_within<kSize>(scores, rows_of(p.q), tiles.at(tiles.kSlotKeys), tiles.at(tiles.kKeys),
+    read_within<kSize>(scores, q, tiles.at(tiles.kSlotKeys), tiles.at(tiles.kKeys), tiles.table,
+                       tiles.at(tiles.kWritten), own);
+    read_within<kSize>(dweights, doutput, tiles.at(tiles.kSlotValues), tiles.at(tiles.kValues),
                        tiles.table, tiles.at(tiles.kWritten), own);
-    read_within<kSize>(dweights, rows_of(work.p.doutput), tiles.at(tiles.kSlotValues),
-                       tiles.at(tiles.kValues), tiles.table, tiles.at(tiles.kWritten), own);
     delta[0] = delta[1] = 0;
     for_each_slots(own, [&](int n, int i, int row, int slot) {
       const float2 factor = tiles.table.reader(own.block, row, slot);
@@ -63,12 +66,14 @@ struct ReaderGradients {
     });
     float weights[2 * kWindowBlocks][4], gradients[2 * kWindowBlocks][4];
     clear(weights), clear(gradients);
-    multiply_window<kSize>(gradients, rows_of(work.p.doutput), tiles.at(tiles.kValues), own);
-    multiply_window<kSize>(weights, rows_of(p.rotated_q), tiles.at(tiles.kRotatedKeys), own);
+    q.load(p.rotated_q, s, at, of_group, own);
+    multiply_window<kSize>(gradients, doutput, tiles.at(tiles.kValues), own);
+    multiply_window<kSize>(weights, q, tiles.at(tiles.kRotatedKeys), own);
     const WindowMask mask(p, at);
     for_each_window(own, [&](int n, int i, int row, int key) {
-      weights[n][i] =
-          mask.sees(row, key) ? exp2f(weights[n][i] * (p.scale * kBits) - log_sum[i / 2]) : 0.0F;
+      weights[n][i] = mask.sees(row, key)
+                          ? power_of_two(weights[n][i] * (p.scale * kBits) - log_sum[i / 2])
+                          : 0.0F;
       delta[i / 2] += weights[n][i] * gradients[n][i];
     });
 #pragma unroll
@@ -155,11 +160,14 @@ __global__ void __launch_bounds__(256)
   float* const reads = reinterpret_cast<float*>(shared + tiles.kReads);
   const int teams = static_cast<int>(blockDim.x) / 128, team = SlotWarp().team;
   ReaderGradients<kSize> head(work, at, tiles, team);
+  head.load();
   tiles.fill({work.p.forward, work.scratch}, at);
+  tiles.wait_for_values();
   for (int first = 0; first < at.group; first += teams) {
     const bool is_one = first + team < at.group;
     head.of_group = first + team;
     if (is_one) {
+      if (first > 0) head.load();
       head.window();
       head.slots();
     }
@@ -185,7 +193,9 @@ Status launch(const SlotBackwardWork& work, Stream stream) {
   if (!status.ok()) return status;
   const dim3 blocks(static_cast<unsigned>(work.scratch.chunks),
                     static_cast<unsigned>(s.batch * s.key_heads));
-  const int threads = s.heads == s.key_heads ? 128 : 256;
+  const bool has_one_team =
+      s.heads == s.key_heads || has_many_blocks({work.p.forward, work.scratch});
+  const int threads = has_one_team ? 128 : 256;
   read_backward_kernel<kSize><<<blocks, threads, kBytes, cuda_stream(stream)>>>(work);
   return launch_status();
 }

@@ -1,6 +1,7 @@
-// A block takes a row's key head with all of its query heads: slots' keys, then values go through
-// registers once, and of the window only rotated keys and values are read.
+// A block takes a row's key head with all of its query heads. It asks for all that it reads at its
+// start: slots' keys and rotated keys into registers, values, which come later, into shared memory.
 #include "kernels/cuda/head_row.cuh"
+#include "kernels/cuda/mma.cuh"
 #include "kernels/cuda/slot_step.h"
 
 namespace hypenet::kernels::cuda {
@@ -41,6 +42,7 @@ struct StepFloats {
   float *k, *rotated_k, *v;  // [d], the row's own token
   float *old_k, *old_v;      // [d], the token that leaves
   float *kept, *share;       // [M], of it
+  float *values, *window;    // [M, d], [64, d]: of slots, and of the window
   static constexpr int kPart = d > M ? d : M, kScores = M + kMostWindow;
 
   __device__ __forceinline__ StepFloats(float* base, int group)
@@ -54,9 +56,11 @@ struct StepFloats {
         old_k(v + d),
         old_v(old_k + d),
         kept(old_v + d),
-        share(kept + M) {}
+        share(kept + M),
+        values(share + M),
+        window(values + M * d) {}
   static int64_t bytes(int64_t group) {
-    return 4 * (group * (2 * d + kWarps * kPart + kScores) + 5 * d + 2 * M);
+    return 4 * (group * (2 * d + kWarps * kPart + kScores) + 5 * d + 2 * M + (M + kMostWindow) * d);
   }
 };
 
@@ -126,6 +130,26 @@ struct StepBlock {
   }
   __device__ __forceinline__ bool is_seen(int j) const {
     return j < p.window_size && age(j) <= position;
+  }
+
+  /// Asks for values, each warp for those of its slots and its tokens.
+  __device__ __forceinline__ void ask_values(const float* state) const {
+    constexpr int kOfRow = d / 4;
+#pragma unroll
+    for (int i = 0; i < kSlotsOfWarp * kOfRow / 32; ++i) {
+      const int piece = lane + 32 * i, m = warp + piece / kOfRow * kWarps;
+      const int number = m * d + piece % kOfRow * 4;
+      copy_async(shared_address(at.values + number), state + number, true);
+    }
+#pragma unroll
+    for (int i = 0; i < kTokensOfWarp * kOfRow / 32; ++i) {
+      const int piece = lane + 32 * i, j = warp + piece / kOfRow * kWarps;
+      const bool valid = j != place && is_seen(j);
+      const int number = piece % kOfRow * 4;
+      copy_async(shared_address(at.window + j * d + number),
+                 valid ? token_at(j) + 2 * d + number : state, valid);
+    }
+    commit_copies();
   }
 
   /// The token that leaves, before the row's own takes its place. One thread a number.
@@ -243,25 +267,27 @@ struct StepBlock {
     }
   }
 
-  /// Each warp's part of the outputs: its slots and its tokens.
-  __device__ __forceinline__ void mean(LaneNumbers<kOwn> (&values)[kSlotsOfWarp],
-                                       LaneNumbers<kOwn> (&window)[kTokensOfWarp],
-                                       float* state) const {
+  /// Each warp's part of the outputs: its slots and its tokens, which it has asked for.
+  __device__ __forceinline__ void mean(float* state) const {
+    LaneNumbers<kOwn> values[kSlotsOfWarp], window[kTokensOfWarp];
+    wait_copies<0>();
+    __syncwarp();
 #pragma unroll
     for (int n = 0; n < kSlotsOfWarp; ++n) {
       const int m = warp + n * kWarps;
 #pragma unroll
       for (int i = 0; i < kOwn; ++i) {
-        values[n].x[i] = values[n].x[i] * at.kept[m] + at.share[m] * at.old_v[lane * kOwn + i];
+        values[n].x[i] = at.values[m * d + lane * kOwn + i] * at.kept[m] +
+                         at.share[m] * at.old_v[lane * kOwn + i];
       }
       values[n].store(state + m * d + lane * kOwn);
     }
 #pragma unroll
     for (int n = 0; n < kTokensOfWarp; ++n) {
       const int j = warp + n * kWarps;
-      if (j != place) continue;
+      const float* const from = j == place ? at.v : at.window + j * d;
 #pragma unroll
-      for (int i = 0; i < kOwn; ++i) window[n].x[i] = at.v[lane * kOwn + i];
+      for (int i = 0; i < kOwn; ++i) window[n].x[i] = from[lane * kOwn + i];
     }
     for (int h = 0; h < group; ++h) {
       LaneNumbers<kOwn> sums = {};
@@ -313,18 +339,16 @@ __global__ void __launch_bounds__(kThreads, 2) step_kernel(SlotStepParams p, boo
   for (int j = 0; j < Block::kRows; ++j) {
     keys[j].load(p.slot_keys + state + j * Block::kRowsAtOnce * M + threadIdx.x * 4);
   }
-  const auto load_window = [&](LaneNumbers<Block::kOwn>(&x)[kTokensOfWarp], int part) {
+  LaneNumbers<Block::kOwn> window[kTokensOfWarp];  // rotated keys
 #pragma unroll
-    for (int n = 0; n < kTokensOfWarp; ++n) {
-      const int j = block.warp + n * kWarps;
-      x[n] = {};
-      if (j != block.place && block.is_seen(j)) {
-        x[n].load(block.token_at(j) + part * d + block.lane * Block::kOwn);
-      }
+  for (int n = 0; n < kTokensOfWarp; ++n) {
+    const int j = block.warp + n * kWarps;
+    window[n] = {};
+    if (j != block.place && block.is_seen(j)) {
+      window[n].load(block.token_at(j) + d + block.lane * Block::kOwn);
     }
-  };
-  LaneNumbers<Block::kOwn> window[kTokensOfWarp];
-  load_window(window, 1);
+  }
+  block.ask_values(p.slot_values + state);
   block.take_leaving();
   if (is_settled) wait_for_earlier_kernels();
   block.take_token();
@@ -332,17 +356,10 @@ __global__ void __launch_bounds__(kThreads, 2) step_kernel(SlotStepParams p, boo
   block.put_token();
   block.score_slots(keys, p.slot_keys + state);
   block.score_window(window);
-  LaneNumbers<Block::kOwn> values[Block::kSlotsOfWarp];
-#pragma unroll
-  for (int n = 0; n < Block::kSlotsOfWarp; ++n) {
-    const int m = block.warp + n * kWarps;
-    values[n].load(p.slot_values + state + m * d + block.lane * Block::kOwn);
-  }
-  load_window(window, 2);
   __syncthreads();
   block.weigh_all();
   __syncthreads();
-  block.mean(values, window, p.slot_values + state);
+  block.mean(p.slot_values + state);
   __syncthreads();
   block.store_output();
 }
