@@ -216,14 +216,17 @@ TensorFacts Checkpoint::facts(const std::string& name,
 Tensor Checkpoint::tensor(const std::string& name,
                           std::optional<std::vector<int64_t>> shape) const {
   const StoredPart& found = part(name);
+  const auto check = [&name, expected = std::move(shape)](const fs::path& file, const auto& sizes) {
+    check_shape(file, name, sizes, expected);
+  };
   if (const auto& gguf = files_of_model_.gguf()) {
     const PublishedTensor& stored = gguf->tensors().at(found.name);
-    check_shape(folder_, name, stored.stored->shape, shape);
+    check(folder_, stored.stored->shape);
     return gguf_tensor(gguf, stored, expanded_);
   }
   const SafetensorsFile& file = files_[where_.at(found.name)];
   const Tensor tensor = take_part(file.tensor(found.name), found, file.path().string());
-  check_shape(file.path(), name, tensor.sizes(), shape);
+  check(file.path(), tensor.sizes());
   return tensor;
 }
 
