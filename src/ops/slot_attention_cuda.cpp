@@ -109,7 +109,7 @@ struct SlotAttentionCudaFunction : torch::autograd::Function<SlotAttentionCudaFu
     forward = shared_params(in, context->saved_data["window"].toInt(),
                             context->saved_data["scale"].toDouble());
     const SlotAttentionSizes& s = forward.sizes;
-    forward.log_sums = const_cast<float*>(in[kInputs].const_data_ptr<float>());
+    forward.log_sums = in[kInputs].mutable_data_ptr<float>();
     const Tensor doutput = gradients[0].defined() ? dense(gradients[0]) : torch::zeros_like(q);
     const Tensor dfinal_keys = dense(gradients[1]), dfinal_values = dense(gradients[2]);
     params.doutput = doutput.const_data_ptr();
