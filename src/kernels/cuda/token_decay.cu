@@ -16,25 +16,36 @@ int64_t attribute(cudaDeviceAttr name) {
   return value;
 }
 
-/// The least time, in chunks of output: rounds of blocks over the device, and before them, where
-/// heads are cut, rounds that gather all segments' states but the last, at 3/8 of the time.
-int64_t choose_segments(const TokenDecayParams& p, bool is_backward) {
+/// How heads are cut, and whether a backward's passes run side by side.
+struct Cut {
+  int64_t segments;
+  bool is_together;
+};
+
+/// The least time, in eighths of a chunk of output: rounds of blocks over the device, and before
+/// them, where heads are cut, rounds that gather all segments' states but the last, at 3/8 of the
+/// time. Passes side by side take a quarter longer than one after the other, but fill the device
+/// with fewer heads.
+Cut choose_cut(const TokenDecayParams& p, bool is_backward) {
   constexpr int64_t kStart = 2, kLaunch = 3, kMost = 64;
   const int64_t passes = is_backward ? 3 : 1, gathers = is_backward ? 2 : 1;
   const int64_t heads = p.batch * p.heads, chunks = ceil_divide(p.tokens, kChunk);
   const int64_t processors = std::max<int64_t>(attribute(cudaDevAttrMultiProcessorCount), 1);
   const int64_t at_once = processors * pass_blocks(p.size, is_backward);
-  int64_t best = 1, best_time = INT64_MAX;
+  const auto rounds = [at_once](int64_t blocks) { return ceil_divide(blocks, at_once); };
+  Cut best{1, true};
+  int64_t best_time = INT64_MAX;
   for (int64_t segments = 1; segments <= std::min(chunks, kMost); ++segments) {
     const int64_t length = ceil_divide(chunks, segments);
     if (ceil_divide(chunks, length) != segments) continue;
-    int64_t time = 8 * ceil_divide(passes * heads * segments, at_once) * (length + kStart);
+    const int64_t together = 10 * rounds(passes * heads * segments) * (length + kStart);
+    const int64_t apart = 8 * passes * (rounds(heads * segments) * (length + kStart) + kLaunch);
+    int64_t time = std::min(together, apart);
     if (segments > 1) {
       // Two blocks in the place of one take as long as they would one after the other.
-      time += ceil_divide(gathers * heads * (segments - 1), at_once) * (3 * length + 8 * kStart);
-      time += 8 * kLaunch;
+      time += rounds(gathers * heads * (segments - 1)) * (3 * length + 8 * kStart) + 8 * kLaunch;
     }
-    if (time < best_time) best = segments, best_time = time;
+    if (time < best_time) best = {segments, together < apart}, best_time = time;
   }
   return best;
 }
@@ -62,7 +73,8 @@ struct Made {
 };
 
 struct Scratch {
-  int64_t segments, marks;
+  Cut cut;
+  int64_t marks;
   Made forward, backward;
   float *readers, *keys;  // [B, T, H]
   uint32_t *state_marks, *grad_marks;
@@ -71,14 +83,14 @@ struct Scratch {
 
 Scratch scratch_of(const TokenDecayParams& p, bool is_backward) {
   Scratch scratch{};
-  scratch.segments = choose_segments(p, is_backward);
+  scratch.cut = choose_cut(p, is_backward);
   scratch.marks = ceil_divide(ceil_divide(p.tokens, kChunk), kMarkedChunks);
   const int64_t heads = p.batch * p.heads, matrix = p.size * p.size;
   Cutter cutter(p.scratch);
   const auto made = [&]() -> Made {
-    if (scratch.segments == 1) return {};
-    float* const states = cutter.take<float>(heads * scratch.segments * matrix);
-    return {states, cutter.take<float>(heads * scratch.segments)};
+    if (scratch.cut.segments == 1) return {};
+    float* const states = cutter.take<float>(heads * scratch.cut.segments * matrix);
+    return {states, cutter.take<float>(heads * scratch.cut.segments)};
   };
   scratch.forward = made();
   if (is_backward) {
@@ -97,9 +109,22 @@ PassParams shared_params(const TokenDecayParams& p, const Scratch& scratch) {
   params.decay = p.decay, params.beta = p.beta, params.scale = p.scale;
   params.batch = p.batch, params.tokens = p.tokens, params.heads = p.heads;
   params.chunks = ceil_divide(p.tokens, kChunk);
-  params.segments = scratch.segments;
+  params.segments = scratch.cut.segments;
   params.segment_chunks = ceil_divide(params.chunks, params.segments);
   return params;
+}
+
+/// The passes, side by side or one after the other.
+Status run(const PassParams& params, const Cut& cut, int64_t size, bool is_backward,
+           Stream stream) {
+  if (cut.is_together) return run_passes(params, size, is_backward, stream);
+  Status status;
+  for (int64_t i = 0; i < params.pass_count && status.ok(); ++i) {
+    PassParams one = params;
+    one.pass_count = 1, one.passes[0] = params.passes[i];
+    status = run_passes(one, size, is_backward, stream);
+  }
+  return status;
 }
 
 /// What makes the states of segments that a pass starts from.
@@ -140,7 +165,7 @@ Status token_decay(const TokenDecayParams& p, Stream stream) {
     gathers.passes[0] = gather_of(params.passes[0]);
     status = gather_segments(gathers, p.size, stream);
   }
-  return status.ok() ? run_passes(params, p.size, false, stream) : status;
+  return status.ok() ? run(params, scratch.cut, p.size, false, stream) : status;
 }
 
 Status token_decay_backward(const TokenDecayBackwardParams& b, Stream stream) {
@@ -191,7 +216,7 @@ Status token_decay_backward(const TokenDecayBackwardParams& b, Stream stream) {
     gathers.passes[0] = gather_of(queries), gathers.passes[1] = gather_of(keys);
     status = gather_segments(gathers, p.size, stream);
   }
-  if (status.ok()) status = run_passes(params, p.size, true, stream);
+  if (status.ok()) status = run(params, scratch.cut, p.size, true, stream);
   if (!status.ok()) return status;
   return decay_gradient({.decay = p.decay,
                          .readers = scratch.readers,

@@ -77,14 +77,25 @@ struct Block {
   /// Asks for a chunk, and for the decays that factors are made of when it is there.
   __device__ void load(int chunk) const {
     const Loader<kSize, G::kHasProducer ? 128 : G::kThreads> loader(own);
-    if (chunk < walk.end) {
+    const bool is_wanted = chunk < walk.end;
+    if (is_wanted) {
       if constexpr (G::kHasOutput) loader.load(tile(chunk, 0), pass.q, walk, chunk);
       loader.load(tile(chunk, G::kHasOutput ? 1 : 0), pass.k, walk, chunk);
-      loader.load(tile(chunk, G::kHasOutput ? 2 : 1), pass.v, walk, chunk);
-      if constexpr (G::kHasDots) loader.load(tile(chunk, 3), pass.r, walk, chunk);
       load_decays_of(chunk + G::kAhead);
     }
+    if constexpr (G::kHasOutput) commit_copies();  // scores are made before the rest is read
+    if (is_wanted) {
+      loader.load(tile(chunk, G::kHasOutput ? 2 : 1), pass.v, walk, chunk);
+      if constexpr (G::kHasDots) loader.load(tile(chunk, 3), pass.r, walk, chunk);
+    }
     commit_copies();
+  }
+  /// Until what the scores of the newest chunk but `kChunks` are made of is there, and all of those
+  /// before it. With kAll scores are made of all its tiles.
+  template <int kChunks, bool kAll>
+  __device__ void wait_for_copies() const {
+    wait_copies<2 * kChunks + (kAll ? 0 : 1)>();
+    publish_shared();
   }
   __device__ void load_decays_of(int chunk) const {
     if (chunk < walk.end) load_decays(decays(chunk), p, walk, chunk, own);
@@ -95,7 +106,7 @@ struct Block {
     for (int i = 0; i < G::kStages - 1; ++i) load(walk.first + i);
   }
   __device__ void make_factors_of(int chunk) const {
-    if (own < 32) make_factors(factors(chunk), decays(chunk), p, walk.reverse);
+    if (own < 32) make_factors(factors(chunk), decays(chunk), p, pass);
   }
   __device__ void wait_for_group() const {
     asm volatile("bar.sync %0, 128;" ::"r"(1 + group) : "memory");
@@ -199,15 +210,14 @@ __device__ __forceinline__ void serve(const Block<kSize, G>& block, int chunk) {
 /// meet each other.
 template <int kSize, PassKind kKind, class G>
 __device__ __forceinline__ void produce(const Block<kSize, G>& block) {
+  constexpr bool kAll = kKind == PassKind::kQueries;
   block.start_loading();
-  wait_copies<G::kStages - 2>();
-  publish_shared();
+  block.template wait_for_copies<G::kStages - 2, kAll>();
   asm volatile("bar.sync 4, 128;" ::: "memory");
   for (int i = 0; i < G::kAhead; ++i) block.make_factors_of(block.walk.first + i);
   __syncthreads();
   for (int chunk = block.walk.first; chunk < block.walk.end; ++chunk) {
-    wait_copies<G::kStages - 3>();
-    publish_shared();
+    block.template wait_for_copies<G::kStages - 3, kAll>();
     __syncthreads();
     serve<kSize, kKind>(block, chunk);
   }
@@ -235,10 +245,8 @@ __device__ __forceinline__ void run(const Block<kSize, G>& block) {
   State<kSize> state = {};
   start_state<kSize>(state, p, pass, walk, group);
   Scores<kSize> scores, products;
-  if constexpr (!G::kHasProducer) {
-    wait_copies<G::kStages - 2>();
-    publish_shared();
-  }
+  constexpr bool kAll = kKind == PassKind::kQueries;
+  if constexpr (!G::kHasProducer) block.template wait_for_copies<G::kStages - 2, kAll>();
   __syncthreads();
   if constexpr (!G::kHasProducer) block.make_factors_of(walk.first);
   begin_products();
@@ -251,7 +259,7 @@ __device__ __forceinline__ void run(const Block<kSize, G>& block) {
                              p.scale, group, block.pairs(walk.first));
   for (int chunk = walk.first; chunk < walk.end; ++chunk) {
     // The chunk after this one too is needed, for its scores.
-    if constexpr (!G::kHasProducer) wait_copies<G::kStages - 3>();
+    if constexpr (!G::kHasProducer) block.template wait_for_copies<G::kStages - 3, kAll>();
     publish_shared();
     __syncthreads();
     const uint32_t values = block.tile(chunk, 2) + group * kPanel;

@@ -102,7 +102,7 @@ struct PairSums {
   float *readers, *keys;
 };
 
-/// Scores times the decay between query and key (scale and, where it is the key's, beta in it), to
+/// Scores times the decay between query and key (scale and, but for kValues, beta in it), to
 /// shared memory [query, key]. kQueries also sums scores times `products`, which are of q and k
 /// themselves, over each reader's earlier keys and each key's later readers.
 template <int kSize, PassKind kKind>
@@ -114,18 +114,22 @@ __device__ __forceinline__ void write_scores(const Scores<kSize>& sums,
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32 % 4;
   const int row = 16 * warp + lane / 4, t = lane % 4 * 2;
   const float low = factors[kSum + row], high = factors[kSum + row + 8];
+  float of_low = scale, of_high = scale;  // beta, where it is the query's and not multiplied later
+  if (kKind == PassKind::kKeys) {
+    of_low *= factors[kBeta + row], of_high *= factors[kBeta + row + 8];
+  }
   float of_readers[2] = {}, of_keys[2 * kTiles];
 #pragma unroll
   for (int n = 0; n < kTiles; ++n) {
     const int tile = group * kTiles + n, column = 8 * tile + t;
     const float2 G = pair_at(factors + kSum, column);
-    const float2 beta =
-        is_reverse(kKind) ? make_float2(scale, scale) : pair_at(factors + kBeta, column);
+    float2 lower = make_float2(of_low, of_low), upper = make_float2(of_high, of_high);
+    if (!is_reverse(kKind)) lower = upper = pair_at(factors + kBeta, column);
     const float x[4] = {
-        column <= row ? sums[4 * n] * (exp2_fast(low - G.x) * beta.x) : 0,
-        column + 1 <= row ? sums[4 * n + 1] * (exp2_fast(low - G.y) * beta.y) : 0,
-        column <= row + 8 ? sums[4 * n + 2] * (exp2_fast(high - G.x) * beta.x) : 0,
-        column + 1 <= row + 8 ? sums[4 * n + 3] * (exp2_fast(high - G.y) * beta.y) : 0};
+        column <= row ? sums[4 * n] * (exp2_fast(low - G.x) * lower.x) : 0,
+        column + 1 <= row ? sums[4 * n + 1] * (exp2_fast(low - G.y) * lower.y) : 0,
+        column <= row + 8 ? sums[4 * n + 2] * (exp2_fast(high - G.x) * upper.x) : 0,
+        column + 1 <= row + 8 ? sums[4 * n + 3] * (exp2_fast(high - G.y) * upper.y) : 0};
     *reinterpret_cast<uint32_t*>(scores + swizzled<kRow>(row, tile) + 2 * t) = pack(x[0], x[1]);
     *reinterpret_cast<uint32_t*>(scores + swizzled<kRow>(row + 8, tile) + 2 * t) = pack(x[2], x[3]);
     if (kKind == PassKind::kQueries) {
@@ -175,16 +179,18 @@ __device__ __forceinline__ void finish_output(const Output& before, const Output
     for (int i = 0; i < 4; ++i) {
       const int token = 8 * (n + i / 2) + t, at = 4 * n + 2 * i, sum = 2 * n + i / 2 * 2;
       const float2 read = pair_at(factors + kRead, token);
-      const float2 beta = is_reverse(kKind) ? pair_at(factors + kBeta, token) : make_float2(1, 1);
       const float x = before[at] * read.x, y = before[at + 1] * read.y;
-      const float all_x = x + within[at], all_y = y + within[at + 1];
+      float all_x = x + within[at], all_y = y + within[at + 1];
       if (kBackward) {
-        const float of_state = kKind == PassKind::kValues ? all_x : x * beta.x;
-        const float of_next = kKind == PassKind::kValues ? all_y : y * beta.y;
-        sums[sum] += __uint_as_float(own[i] << 16) * of_state;
-        sums[sum + 1] += __uint_as_float(own[i] & 0xffff0000U) * of_next;
+        constexpr bool kOfAll = kKind == PassKind::kValues;
+        sums[sum] += __uint_as_float(own[i] << 16) * (kOfAll ? all_x : x);
+        sums[sum + 1] += __uint_as_float(own[i] & 0xffff0000U) * (kOfAll ? all_y : y);
       }
-      tiles[i] = pack(all_x * beta.x, all_y * beta.y);
+      if (kKind == PassKind::kValues) {
+        const float2 beta = pair_at(factors + kBeta, token);
+        all_x *= beta.x, all_y *= beta.y;
+      }
+      tiles[i] = pack(all_x, all_y);
     }
     store_transposed(panel + place, tiles);
   }

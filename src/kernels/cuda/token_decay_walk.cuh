@@ -118,14 +118,14 @@ __device__ __forceinline__ void load_decays(float* to, const PassParams& p, cons
 }
 
 /// Numbers of a chunk's tokens, 64 each. G: the sum of decays up to and with a token, as an
-/// exponent of two. Read: scale exp(G). Kept: exp(G of the last - G), times beta where beta belongs
-/// to keys. Beta: then scale beta, else beta.
+/// exponent of two. Read: scale exp(G), times beta for kKeys. Kept: exp(G of the last - G), times
+/// beta where beta belongs to keys. Beta: then scale beta, else beta.
 enum Factor { kSum = 0, kRead = kChunk, kKept = 2 * kChunk, kBeta = 3 * kChunk };
 constexpr int kFactorCount = 4 * kChunk;
 
 /// One warp.
 __device__ __forceinline__ void make_factors(float* factors, const float* decays,
-                                             const PassParams& p, bool reverse) {
+                                             const PassParams& p, const Pass& pass) {
   const int lane = threadIdx.x % 32;
   const float2 decay = reinterpret_cast<const float2*>(decays)[lane];
   float2 beta = make_float2(1, 1);
@@ -144,10 +144,11 @@ __device__ __forceinline__ void make_factors(float* factors, const float* decays
   const auto put = [&](int factor, float x, float y) {
     reinterpret_cast<float2*>(factors + factor)[lane] = make_float2(x, y);
   };
-  const float2 of_keys = reverse ? make_float2(1, 1) : beta;
-  const float scale = reverse ? 1 : p.scale;
+  const float2 one = make_float2(1, 1), of_keys = pass.reverse ? one : beta;
+  const float2 of_readers = pass.kind == PassKind::kKeys ? beta : one;
+  const float scale = pass.reverse ? 1 : p.scale;
   put(kSum, G.x, G.y);
-  put(kRead, p.scale * exp2_fast(G.x), p.scale * exp2_fast(G.y));
+  put(kRead, p.scale * exp2_fast(G.x) * of_readers.x, p.scale * exp2_fast(G.y) * of_readers.y);
   put(kKept, of_keys.x * exp2_fast(last - G.x), of_keys.y * exp2_fast(last - G.y));
   put(kBeta, scale * beta.x, scale * beta.y);
 }
