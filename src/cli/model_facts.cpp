@@ -62,7 +62,7 @@ ModelFact rope_fact(const ModelConfig& config) {
   const auto kinds = turned_mixers(config);
   if (kinds.empty()) return {"RoPE base", "none", "rope_theta", {}};
   std::string text =
-      fmt::format("{:.10g}, in {} layers", config.rope_theta, fmt::join(kinds, " and "));
+      fmt::format("{:.10g}, in {} layers", config.rope_theta, fmt::join(kinds, ", "));
   if (const auto& scaling = config.rope_scaling) {
     text += fmt::format("; Llama 3 scaling by {:g} beyond {} tokens", scaling->factor,
                         with_commas(scaling->original_max_position_embeddings));
@@ -107,6 +107,12 @@ ModelFact stop_fact(const Checkpoint& checkpoint, const Found<Tokenizer>& tokeni
   return {"end of text", text, "eos_token_ids", *ids.part};
 }
 
+/// Base models have none, which is no fault of the folder.
+ChatTemplate open_chat_template(const std::filesystem::path& folder) {
+  HYPENET_CHECK(ChatTemplate::is_in(folder), "none (chat with --template none)");
+  return ChatTemplate::load(folder);
+}
+
 ModelFact template_fact(const Found<ChatTemplate>& chat) {
   if (!chat.part) return {"chat template", chat.reason, "chat_template", {}};
   const std::string family(chat.part->family_name());
@@ -143,7 +149,7 @@ ModelFact reuse_fact(const Found<Tokenizer>& tokenizer, const Found<ChatTemplate
 
 std::vector<ModelFact> model_facts(const Checkpoint& checkpoint, const ModelConfig& config) {
   const auto tokenizer = try_to_open([&] { return open_tokenizer(checkpoint.folder(), config); });
-  const auto chat = try_to_open([&] { return ChatTemplate::load(checkpoint.folder()); });
+  const auto chat = try_to_open([&] { return open_chat_template(checkpoint.folder()); });
   const bool is_tied = config.tie_word_embeddings;
   return {
       {"vocabulary", with_commas(config.vocab_size), "vocab_size", config.vocab_size},

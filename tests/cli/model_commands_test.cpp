@@ -141,6 +141,13 @@ TEST_F(ModelCommands, inspect_tells_what_the_config_and_the_tokenizer_say) {
   EXPECT_EQ(json["chat_template"], nullptr);
 }
 
+TEST_F(ModelCommands, inspect_says_how_to_chat_without_a_template) {
+  fs::remove(folder() / "chat_template.jinja");
+  const ProgramResult text = run_program({"inspect", folder().string()});
+  ASSERT_EQ(text.code, 0) << text.error;
+  EXPECT_THAT(text.out, HasSubstr("chat template             none (chat with --template none)\n"));
+}
+
 TEST_F(ModelCommands, inspect_tells_where_turns_part) {
   const auto inspected = [&](const std::string& chat) {
     write_file(folder() / "chat_template.jinja", chat);
