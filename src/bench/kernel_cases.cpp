@@ -91,7 +91,7 @@ struct SlotHeads {
 
 void add_slot_attention(Cases& cases, const SlotHeads& heads, int64_t B, int64_t T) {
   const int64_t C = 64, M = 64, W = 64;  // C tokens a chunk
-  const auto [H, G, d] = heads;
+  const int64_t H = heads.H, G = heads.G, d = heads.d;
   B = cases.batch(B), T = cases.part(T);
   const double tokens = product_of({B, T}), b = cases.element_bytes();
   const double wide = tokens * product_of({H, d}) * b, narrow = tokens * product_of({G, d}) * b;
