@@ -49,23 +49,35 @@ SchemaReader::SchemaReader(const Json& root, bool strict, std::string place,
     : root_(root), strict_(strict), place_{std::move(place)}, ignored_(ignored) {}
 
 std::string SchemaReader::read_into(EbnfRules& rules) {
+  Expression value = read_passes(root_, place_, rules);
+  if (!value) throw Error(concat(contradiction_, ", so no value satisfies the schema"));
+  return *std::move(value);
+}
+
+SchemaReader::Expression SchemaReader::read_part_into(const Json& part, std::string_view path,
+                                                      EbnfRules& rules) {
+  return read_passes(part, place_.inside(path), rules);
+}
+
+SchemaReader::Expression SchemaReader::read_passes(const Json& schema, const Place& place,
+                                                   EbnfRules& rules) {
   for (;;) {
     EbnfRules extended = rules;
     bool found = false;
-    Expression value = pass(extended, found);
+    Expression value = pass(schema, place, extended, found);
     if (found) continue;
-    if (!value) throw Error(concat(contradiction_, ", so no value satisfies the schema"));
-    rules = std::move(extended);
-    return *std::move(value);
+    if (value) rules = std::move(extended);
+    return value;
   }
 }
 
-SchemaReader::Expression SchemaReader::pass(EbnfRules& rules, bool& found) {
+SchemaReader::Expression SchemaReader::pass(const Json& schema, const Place& place,
+                                            EbnfRules& rules, bool& found) {
   rules_ = &rules;
   nodes_ = key_bytes_ = patterns_ = 0;
   order_.clear();
-  Expression root = read(root_, place_);
-  const std::string of_root = contradiction_;
+  Expression whole = read(schema, place);
+  const std::string of_whole = contradiction_;
   for (size_t i = 0; i < order_.size(); ++i) {
     Reference& reference = references_.at(order_[i]);
     const Expression value = read(*reference.schema, {concat(place_.path, order_[i].substr(1))});
@@ -74,8 +86,8 @@ SchemaReader::Expression SchemaReader::pass(EbnfRules& rules, bool& found) {
     found = found || !reference.has_value;
     reference.has_value = true;
   }
-  contradiction_ = of_root;
-  return root;
+  contradiction_ = of_whole;
+  return whole;
 }
 
 SchemaReader::Expression SchemaReader::none(const Place& place, std::string_view why) {

@@ -26,8 +26,13 @@ class SchemaReader {
   /// Adds the rules; returns what stands for a value. As add_schema of json_schema.h.
   std::string read_into(EbnfRules& rules);
 
- private:
   using Expression = std::optional<std::string>;  // EBNF; nullopt: no value satisfies the schema
+
+  /// The same of a schema within the root, which stands at `path` in it: its references are to the
+  /// root's. Adds no rules where no value satisfies it.
+  Expression read_part_into(const Json& part, std::string_view path, EbnfRules& rules);
+
+ private:
   struct Place {
     std::string path;
     int64_t depth = 0;
@@ -40,7 +45,8 @@ class SchemaReader {
   };
 
   // schema_reader.cpp
-  Expression pass(EbnfRules& rules, bool& found);
+  Expression read_passes(const Json& schema, const Place& place, EbnfRules& rules);
+  Expression pass(const Json& schema, const Place& place, EbnfRules& rules, bool& found);
   Expression read(const Json& schema, const Place& place);
   Expression read_reference(const Json& uri, const Place& place);
   Expression read_values(const Json& schema, const Place& place);

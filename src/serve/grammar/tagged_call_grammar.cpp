@@ -2,6 +2,7 @@
 #include "serve/grammar/tagged_call_grammar.h"
 
 #include <algorithm>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -36,10 +37,14 @@ std::string add_bare_text(EbnfRules& rules) {
 class TaggedCall {
  public:
   TaggedCall(const ArgumentsSchema& arguments, EbnfRules& rules, std::vector<std::string>& ignored)
-      : arguments_(arguments), rules_(rules), ignored_(ignored) {}
+      : arguments_(arguments),
+        rules_(rules),
+        ignored_(ignored),
+        reader_(arguments.schema, arguments.strict, arguments.place, ignored) {}
 
   std::string add(const std::string& name) {
     const Json& schema = arguments_.schema;
+    check_as_json();
     const Json properties = schema.value("properties", Json::object());
     const Json required = schema.value("required", Json::array());
     HYPENET_CHECK(properties.is_object() && required.is_array(), arguments_.place,
@@ -51,19 +56,29 @@ class TaggedCall {
     if (properties.empty() && required.empty()) body += concat(" ", any_parameter(), "*");
     for (const auto& [key, property] : properties.items()) {
       const bool is_required = std::find(required.begin(), required.end(), key) != required.end();
-      body += concat(" ", parameter(key, property), is_required ? "" : "?");
+      const auto its_value = value(key, property);
+      HYPENET_CHECK(its_value || !is_required, arguments_.place, ".properties.", key,
+                    ": expected a schema that some value satisfies, found none");
+      if (its_value) body += concat(" ", parameter(key, *its_value), is_required ? "" : "?");
     }
+    std::set<std::string> unlisted;
     for (const Json& key : required) {
       HYPENET_CHECK(key.is_string(), arguments_.place, ".required: expected strings, found ",
                     json_kind(key));
       const auto name_of_it = key.get<std::string>();
-      if (properties.contains(name_of_it)) continue;
-      body += concat(" ", parameter(name_of_it, Json::object()));
+      if (properties.contains(name_of_it) || !unlisted.insert(name_of_it).second) continue;
+      body += concat(" ", parameter(name_of_it, bare_text()));
     }
     return rules_.add(concat(body, " ", ebnf_literal("</function>")));
   }
 
  private:
+  /// What other forms refuse is refused here as well, though less of it is read.
+  void check_as_json() {
+    EbnfRules unused;
+    add_schema(arguments_.schema, arguments_.strict, arguments_.place, unused, ignored_);
+  }
+
   const std::string& bare_text() {
     if (bare_text_.empty()) bare_text_ = add_bare_text(rules_);
     return bare_text_;
@@ -73,28 +88,34 @@ class TaggedCall {
     return rules_.add(concat("\"<parameter=\" [^\\0-\\x1f<>]+ \">\\n\" ", bare_text(), " \"\\n\""));
   }
 
-  std::string parameter(const std::string& key, const Json& property) {
+  std::string parameter(const std::string& key, const std::string& value) {
     HYPENET_CHECK(!key.empty() && key.find_first_of("<>\n") == key.npos, arguments_.place,
                   ".properties: expected names without <, > and line breaks, found \"", key, '"');
     const std::string opens = ebnf_literal(concat("<parameter=", key, ">\n"));
-    return rules_.add(concat(opens, " ", value(key, property), " \"\\n\""));
+    return rules_.add(concat(opens, " ", value, " \"\\n\""));
   }
 
-  /// A value with the tag that ends it.
-  std::string value(const std::string& key, const Json& property) {
-    const std::string place = concat(arguments_.place, ".properties.", key);
+  /// A value with the tag that ends it; nullopt: the schema has none.
+  std::optional<std::string> value(const std::string& key, const Json& property) {
+    const std::string path = concat("properties.", key);
+    const std::string place = concat(arguments_.place, ".", path);
     const std::set<std::string> types = schema_types(property, arguments_.schema);
     const std::string ends = ebnf_literal(concat("\n", kEndsValue));
-    if (!types.empty() && !types.contains("string")) {
-      const std::string json =
-          add_schema(with_definitions(property), arguments_.strict, place, rules_, ignored_);
-      return concat(json, " ", ends);
-    }
+    const bool is_json = !types.empty() && !types.contains("string");
+    EbnfRules unused;
+    const auto json = reader_.read_part_into(property, path, is_json ? rules_ : unused);
+    HYPENET_CHECK(rules_.size() <= kMostGrammarBytes, arguments_.place,
+                  ": expected a grammar of at most ", kMostGrammarBytes, " bytes, found ",
+                  rules_.size());
+    if (!json) return std::nullopt;
+    if (is_json) return concat(*json, " ", ends);
     const Json choices = choices_of(property, is_text_alone(types), place);
     std::string literals;
     for (const Json& choice : choices) {
       if (!choice.is_string()) continue;
       const auto text = choice.get<std::string>();
+      HYPENET_CHECK(text.find(kEndsValue) == text.npos, place, ": expected choices without ",
+                    kEndsValue, ", which ends a value, found ", choice.dump());
       literals += concat(literals.empty() ? "" : " | ", ebnf_literal(text));
     }
     return literals.empty() ? bare_text() : concat("(", literals, ") ", ends);
@@ -129,19 +150,10 @@ class TaggedCall {
       ignored_.push_back(keyword);
   }
 
-  /// References are to the whole schema's.
-  Json with_definitions(Json property) const {
-    for (const char* key : {"$defs", "definitions"}) {
-      if (property.is_object() && arguments_.schema.contains(key)) {
-        property[key] = arguments_.schema[key];
-      }
-    }
-    return property;
-  }
-
   const ArgumentsSchema& arguments_;
   EbnfRules& rules_;
   std::vector<std::string>& ignored_;
+  SchemaReader reader_;
   std::string bare_text_;
 };
 

@@ -18,13 +18,9 @@ constexpr std::string_view kBareEnd = kEndsValue.substr(1);
 
 bool is_white(char byte) { return byte == ' ' || byte == '\n' || byte == '\t' || byte == '\r'; }
 
-/// What may stand behind a parameter: true also for the beginning of one.
-bool may_follow_value(std::string_view text) {
-  text.remove_prefix(std::min(text.find_first_not_of(" \n\t\r"), text.size()));
-  const auto agrees = [&](std::string_view tag) {
-    return text.starts_with(tag) || tag.starts_with(text);
-  };
-  return agrees(kParameter) || agrees(kEndsFunction);
+/// Whether it begins a tag that may stand behind a parameter.
+bool may_follow_value(std::string_view tag) {
+  return kParameter.starts_with(tag) || kEndsFunction.starts_with(tag);
 }
 
 /// How many bytes at the end of a value may be the beginning of its end.
@@ -63,13 +59,18 @@ void XmlCallReader::take_tag(char byte) {
     if (tag_ == kOpening) phase_ = Phase::kName;
     return;
   }
+  read_tag();
+}
+
+/// What stands between parameters, as far as it has come.
+void XmlCallReader::read_tag() {
   if (tag_ == kEndsFunction) {
     arguments_ += '}';
     state_ = State::kWhole;
   } else if (tag_ == kParameter) {
     key_.clear();
     phase_ = Phase::kKey;
-  } else if (!kParameter.starts_with(tag_) && !kEndsFunction.starts_with(tag_)) {
+  } else if (!may_follow_value(tag_)) {
     state_ = State::kBroken;
   }
 }
@@ -96,14 +97,11 @@ void XmlCallReader::take_word(char byte) {
 
 void XmlCallReader::begin_value() {
   const bool is_first = keys_.empty();
-  if (!keys_.insert(key_).second) {
-    state_ = State::kBroken;
-    return;
-  }
-  arguments_ += concat(is_first ? "\"" : ", \"", json_escaped(key_), "\": ");
+  is_repeated_ = !keys_.insert(key_).second;
+  tell(concat(is_first ? "\"" : ", \"", json_escaped(key_), "\": "));
   types_ = tools_ ? parameter_types(*tools_, name_, key_) : std::set<std::string>();
   is_text_ = is_text_alone(types_);
-  if (is_text_) arguments_ += '"';
+  if (is_text_) tell("\"");
   is_empty_ = true;
   value_.clear();
   closing_ = kNone;
@@ -115,11 +113,11 @@ void XmlCallReader::take_value(char byte) {
   if (std::exchange(is_empty_, false) && byte == '\n') return;
   value_ += byte;
   if (closing_ != kNone) {
-    const std::string_view behind = std::string_view(value_).substr(closing_ + kBareEnd.size());
-    if (!may_follow_value(behind)) {
+    if (!tag_.empty() || !is_white(byte)) tag_ += byte;
+    if (tag_ == kParameter || tag_ == kEndsFunction) return end_value();
+    if (!may_follow_value(tag_)) {
       closing_ = kNone;
-    } else if (behind.ends_with(kParameter) || behind.ends_with(kEndsFunction)) {
-      return end_value();
+      tag_.clear();
     }
   } else if (value_.ends_with(kBareEnd)) {
     closing_ = value_.size() - kBareEnd.size();
@@ -134,23 +132,27 @@ size_t XmlCallReader::certain_size() const {
   return has_break ? closing_ - 1 : closing_;
 }
 
+/// Of a parameter that came before, nothing is told.
+void XmlCallReader::tell(std::string_view json) {
+  if (!is_repeated_) arguments_ += json;
+}
+
 void XmlCallReader::tell_text(size_t end) {
-  arguments_ += json_escaped(std::string_view(value_).substr(told_, end - told_));
+  tell(json_escaped(std::string_view(value_).substr(told_, end - told_)));
   told_ = end;
 }
 
-/// The tag behind it is read once more, as that of what it begins.
+/// The tag behind it has come, too.
 void XmlCallReader::end_value() {
   const size_t end = certain_size();
   if (is_text_) {
     tell_text(end);
-    arguments_ += '"';
+    tell("\"");
   } else {
-    arguments_ += parameter_json(types_, std::string_view(value_).substr(0, end));
+    tell(parameter_json(types_, std::string_view(value_).substr(0, end)));
   }
   phase_ = Phase::kBetween;
-  const std::string behind = value_.substr(closing_ + kBareEnd.size());
-  for (const char byte : behind) take_tag(byte);
+  read_tag();
 }
 
 }  // namespace hypenet

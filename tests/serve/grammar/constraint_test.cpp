@@ -293,66 +293,6 @@ TEST_F(Constraint, calls_without_an_opening_are_the_whole_answer) {
   EXPECT_EQ(take(*text, R"({"names": 1} {"name": "sub"})"), R"({"names": 1} {"name": "sub"})");
 }
 
-std::string tagged(const std::string& parameters) {
-  return "<tool_call>\n<function=f>\n" + parameters + "</function>\n</tool_call>";
-}
-
-std::string parameter(const std::string& key, const std::string& value) {
-  return "<parameter=" + key + ">\n" + value + "\n</parameter>\n";
-}
-
-TEST_F(Constraint, calls_in_tags_hold_values_of_their_schemas) {
-  const std::vector<ToolGrammar> tools = {
-      {.name = "f",
-       .parameters = parse_json(R"({"type": "object", "properties": {"text": {"type": "string"},
-           "n": {"$ref": "#/$defs/n"}, "unit": {"$ref": "#/$defs/unit"}}, "required": ["text"],
-           "$defs": {"n": {"type": "integer"}, "unit": {"enum": ["C", "F"]}}})",
-                                "test"),
-       .strict = true}};
-  std::vector<std::string> ignored;
-  const GrammarPtr grammar = compiler().compile_tool_calls(tools, ToolCallForm::qwen3_coder(),
-                                                           {.required = true}, ignored);
-  for (const std::string& text : {std::string("say \"hi\"\n</para> </<"), std::string("1")}) {
-    const std::string whole =
-        tagged(parameter("text", text) + parameter("n", "-3") + parameter("unit", "F"));
-    EXPECT_EQ(take(*mask(grammar), whole), whole);
-    const std::string least = tagged(parameter("text", text));
-    const auto held = mask(grammar);
-    EXPECT_EQ(take(*held, least), least);
-    EXPECT_TRUE(may_end(*held));
-    EXPECT_EQ(take(*held, "\n" + least), "\n" + least);
-  }
-  const auto begin = [&](const std::string& parameters) {
-    const std::string text = tagged(parameters);
-    const std::string taken = take(*mask(grammar), text);
-    return text.substr(taken.size());
-  };
-  EXPECT_TRUE(begin(parameter("n", "3")).starts_with("n>"));
-  EXPECT_TRUE(begin(parameter("text", "") + parameter("n", "x")).starts_with("x\n"));
-  EXPECT_TRUE(begin(parameter("text", "") + parameter("unit", "K")).starts_with("K\n"));
-  EXPECT_TRUE(begin("").starts_with("</function"));
-}
-
-TEST_F(Constraint, tags_hold_no_keyword_of_texts) {
-  const auto compile = [&](const std::string& property, bool strict) {
-    const std::vector<ToolGrammar> tools = {
-        {.name = "f",
-         .parameters = parse_json(R"({"properties": {"a": )" + property + "}}", "test"),
-         .strict = strict}};
-    std::vector<std::string> ignored;
-    compiler().compile_tool_calls(tools, ToolCallForm::qwen3_coder(), {}, ignored);
-    return ignored;
-  };
-  EXPECT_EQ(compile(R"({"type": "string", "maxLength": 3})", false),
-            std::vector<std::string>{"maxLength"});
-  EXPECT_EQ(compile(R"({"anyOf": [{"enum": ["a"]}, {"type": "null"}]})", false),
-            std::vector<std::string>{"enum"});
-  EXPECT_EQ(compile(R"({"anyOf": [{"type": "string"}, {"type": "null"}]})", true),
-            std::vector<std::string>{});
-  EXPECT_THROW(compile(R"({"type": "string", "pattern": "a"})", true), ConstraintError);
-  EXPECT_THROW(compile(R"({"type": "string"}, "a>b": {"type": "string"})", false), ConstraintError);
-}
-
 TEST_F(Constraint, what_cannot_be_had_is_an_error_of_the_request) {
   std::vector<std::string> ignored;
   try {
