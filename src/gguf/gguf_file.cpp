@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/file_kind.h"
+#include "base/utf8.h"
 
 namespace hypenet {
 namespace {
@@ -97,21 +98,28 @@ struct Entry {
   uint64_t begin = 0, bytes = 0;
 };
 
+/// Where a tensor of the table stands, without and with the file's name.
+struct Place {
+  std::string name, in_file;
+};
+
 /// Rows first, and the bytes that they take.
-void read_shape(Cursor& cursor, const std::string& place, Entry& entry) {
-  const auto sizes = cursor.number<uint32_t>(place);
+void read_shape(Cursor& cursor, const Place& at, Entry& entry) {
+  const std::string& place = at.in_file;
+  const auto sizes = cursor.number<uint32_t>(at.name);
   HYPENET_CHECK(sizes <= kMostSizes, place, ": expected at most ", kMostSizes, " sizes, found ",
                 sizes);
   for (uint32_t i = 0; i < sizes; ++i) {
-    const auto size = cursor.number<int64_t>(place);
+    const auto size = cursor.number<int64_t>(at.name);
     HYPENET_CHECK(size > 0, place, ": expected sizes of at least 1, found ",
                   static_cast<uint64_t>(size));
     entry.tensor.shape.insert(entry.tensor.shape.begin(), size);
   }
 }
 
-void read_type(Cursor& cursor, const std::string& place, Entry& entry) {
-  const auto type = cursor.number<uint32_t>(place);
+void read_type(Cursor& cursor, const Place& at, Entry& entry) {
+  const std::string& place = at.in_file;
+  const auto type = cursor.number<uint32_t>(at.name);
   const BlockLayout* const layout = find_block_layout(type);
   HYPENET_CHECK(layout != nullptr, place, ": expected a type of ", known_block_types(), ", found ",
                 name_of_block_type(type));
@@ -130,18 +138,28 @@ void read_type(Cursor& cursor, const std::string& place, Entry& entry) {
   entry.bytes = static_cast<uint64_t>(bytes);
 }
 
+/// Names stand in errors: lines of text, of a length that one reads.
+void check_name(std::string_view name, const std::string& place) {
+  constexpr size_t kMost = 255;
+  HYPENET_CHECK(name.size() <= kMost, place, ": expected at most ", kMost, " bytes, found ",
+                name.size());
+  HYPENET_CHECK(is_utf8(name), place, ": expected UTF-8, found other bytes");
+}
+
 std::vector<Entry> read_table(Cursor& cursor, uint64_t count, const std::string& file) {
   std::vector<Entry> entries;
   std::set<std::string_view> names;
   for (uint64_t i = 0; i < count; ++i) {
     Entry& entry = entries.emplace_back();
     const std::string_view name = cursor.text("the name of a tensor");
-    const std::string place = concat(file, ": tensor ", name);
-    HYPENET_CHECK(names.insert(name).second, place, ": expected a name of its own, found it twice");
+    check_name(name, concat(file, ": the name of tensor ", i));
+    const Place place{concat("tensor ", name), concat(file, ": tensor ", name)};
+    HYPENET_CHECK(names.insert(name).second, place.in_file,
+                  ": expected a name of its own, found it twice");
     entry.tensor.name = name;
-    read_shape(cursor, concat("tensor ", name), entry);
+    read_shape(cursor, place, entry);
     read_type(cursor, place, entry);
-    entry.begin = cursor.number<uint64_t>(place);
+    entry.begin = cursor.number<uint64_t>(place.name);
   }
   return entries;
 }
@@ -189,6 +207,7 @@ void GgufFile::open() {
   keys_ = GgufKeys(file);
   for (uint64_t i = 0; i < keys; ++i) {
     const std::string key(cursor.text("a key"));
+    check_name(key, concat(file, ": the name of key ", i));
     keys_.add(key, read_value(cursor, key, keys_.place(key), all));
   }
   std::vector<Entry> entries = read_table(cursor, tensors, file);

@@ -99,6 +99,14 @@ size_t size_of(GgufKind kind) {
   return 0;
 }
 
+std::string excerpt(std::string_view text) {
+  size_t size = 64;
+  if (text.size() <= size) return std::string(text);
+  const auto is_inside = [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) == 0x80U; };
+  while (size > 0 && is_inside(text[size])) --size;
+  return concat(text.substr(0, size), "...");
+}
+
 std::string describe(const GgufValue& value) {
   const std::string_view name = kNames[static_cast<size_t>(value.kind)];
   if (value.is_array) return concat("an array of ", value.count, ' ', name);

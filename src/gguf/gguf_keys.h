@@ -75,6 +75,9 @@ class GgufKeys {
 /// Bytes of a value of this kind; 0 for strings and arrays.
 size_t size_of(GgufKind kind);
 
+/// A file's text as errors tell it: of a long one the first 64 bytes.
+std::string excerpt(std::string_view text);
+
 /// "a uint32", "an array of strings" ...
 std::string describe(const GgufValue& value);
 

@@ -136,7 +136,7 @@ GgufModel::GgufModel(const fs::path& path) : path_(path) {
   const std::string_view name = architecture();
   HYPENET_CHECK(std::ranges::find(kArchitectures, name) != kArchitectures.end(),
                 keys().place("general.architecture"), ": expected ", join(kArchitectures, ", "),
-                ", found ", name);
+                ", found ", excerpt(name));
   read_sizes();
   name_tensors();
 }

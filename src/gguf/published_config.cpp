@@ -61,6 +61,11 @@ Json rope_scaling(const GgufModel& model, double base) {
                   ": tensor rope_freqs.weight: expected Llama 3's divisors up to ", scaling.factor,
                   ", so ", expected, " for pair ", i, ", found ", divisors[i]);
   }
+  constexpr double kLongest = 9007199254740992;  // 2^53
+  HYPENET_CHECK(
+      scaling.context >= 0 && scaling.context <= kLongest, model.path().string(),
+      ": tensor rope_freqs.weight: expected divisors of a context of at most 2^53, found ",
+      scaling.context);
   return {{"rope_type", "llama3"},
           {"factor", scaling.factor},
           {"low_freq_factor", Llama3Scaling::kLow},
@@ -72,9 +77,38 @@ void check_no_other_scaling(const GgufModel& model) {
   const GgufKeys& keys = model.keys();
   const std::string type = model.key("rope.scaling.type"), scale = model.key("rope.scale_linear");
   const std::string_view found = keys.text(type, "none");
-  HYPENET_CHECK(found == "none", keys.place(type), ": expected none, found ", found);
+  HYPENET_CHECK(found == "none", keys.place(type), ": expected none, found ", excerpt(found));
   const double linear = keys.number(scale, 1);
   HYPENET_CHECK(linear == 1, keys.place(scale), ": expected 1, found ", linear);
+  // A factor without a type is a linear one; 0 is none.
+  const std::string factor = model.key("rope.scaling.factor");
+  const double divisor = keys.has(type) ? 1 : keys.number(factor, 1);
+  HYPENET_CHECK(divisor == 1 || divisor == 0, keys.place(factor),
+                ": expected 1 (no linear scaling is built), found ", divisor);
+}
+
+/// What changes the logits of such a model and is not built.
+void check_plain_attention(const GgufModel& model) {
+  struct Factor {
+    const char* name;
+    double plain;
+  };
+  constexpr Factor kFactors[] = {{"logit_scale", 1},
+                                 {"embedding_scale", 1},
+                                 {"residual_scale", 1},
+                                 {"attn_logit_softcapping", 0},
+                                 {"final_logit_softcapping", 0},
+                                 {"attention.clamp_kqv", 0},
+                                 {"attention.max_alibi_bias", 0}};
+  const GgufKeys& keys = model.keys();
+  for (const auto& [name, plain] : kFactors) {
+    const std::string key = model.key(name);
+    const double found = keys.number(key, plain);
+    HYPENET_CHECK(found == plain || found == 0, keys.place(key), ": expected ", plain, ", found ",
+                  found);
+  }
+  const std::string causal = model.key("attention.causal");
+  HYPENET_CHECK(keys.flag(causal, true), keys.place(causal), ": expected true, found false");
 }
 
 /// The type that a folder of these weights has.
@@ -84,23 +118,27 @@ std::string published_type(const GgufModel& model) {
   return type == BlockType::kF16 ? "float16" : "bfloat16";
 }
 
-Json token_id(const GgufKeys& keys, std::string_view name) {
+/// A token's id, or null where the file has none. Of a file without tokenizer it is a row.
+Json token_id(const GgufModel& model, std::string_view name) {
+  constexpr const char* kTokens = "tokenizer.ggml.tokens";
+  const GgufKeys& keys = model.keys();
   const std::string key = concat("tokenizer.ggml.", name, "_token_id");
-  return keys.has(key) ? Json(keys.integer(key)) : Json();
+  if (!keys.has(key)) return {};
+  const int64_t id = keys.integer(key);
+  const int64_t count =
+      keys.has(kTokens) ? std::ssize(keys.texts(kTokens)) : model.sizes().vocab_size;
+  HYPENET_CHECK(id >= 0 && id < count, keys.place(key), ": expected 0 to ", count - 1, ", found ",
+                id);
+  return id;
 }
 
 bool is_qwen(const GgufModel& model) { return model.architecture().starts_with("qwen"); }
 
 /// The token that a key gives the id of; null where there is none.
-Json token(const GgufKeys& keys, std::string_view name) {
-  const Json id = token_id(keys, name);
+Json token(const GgufModel& model, std::string_view name) {
+  const Json id = token_id(model, name);
   if (id.is_null()) return id;
-  const auto tokens = keys.texts("tokenizer.ggml.tokens");
-  const auto index = id.get<int64_t>();
-  HYPENET_CHECK(index >= 0 && index < std::ssize(tokens),
-                keys.place(concat("tokenizer.ggml.", name, "_token_id")), ": expected 0 to ",
-                std::ssize(tokens) - 1, ", found ", index);
-  return std::string(tokens[static_cast<size_t>(index)]);
+  return std::string(model.keys().texts("tokenizer.ggml.tokens").at(id.get<size_t>()));
 }
 
 }  // namespace
@@ -109,6 +147,7 @@ Json published_config(const GgufModel& model) {
   const GgufKeys& keys = model.keys();
   const GgufSizes& sizes = model.sizes();
   check_no_other_scaling(model);
+  check_plain_attention(model);
   constexpr double kUsualBase = 10000;
   const double base = keys.number(model.key("rope.freq_base"), kUsualBase);
   std::string name(model.architecture());
@@ -130,8 +169,8 @@ Json published_config(const GgufModel& model) {
                  {"rms_norm_eps", keys.number(model.key("attention.layer_norm_rms_epsilon"))},
                  {"vocab_size", sizes.vocab_size},
                  {"tie_word_embeddings", !model.tensors().contains("lm_head.weight")},
-                 {"bos_token_id", token_id(keys, "bos")},
-                 {"eos_token_id", token_id(keys, "eos")}};
+                 {"bos_token_id", token_id(model, "bos")},
+                 {"eos_token_id", token_id(model, "eos")}};
   if (is_qwen(model)) {
     config["use_sliding_window"] = false;
   } else {
@@ -146,10 +185,10 @@ Json published_tokenizer_config(const GgufModel& model) {
   Json config = {{"tokenizer_class", is_qwen(model) ? "Qwen2Tokenizer" : "PreTrainedTokenizerFast"},
                  {"clean_up_tokenization_spaces", false}};
   // Nothing stands in front of a Qwen's texts, whatever the key says.
-  config["bos_token"] = is_qwen(model) ? Json() : token(keys, "bos");
-  config["eos_token"] = token(keys, "eos");
-  config["unk_token"] = is_qwen(model) ? Json() : token(keys, "unknown");
-  config["pad_token"] = token(keys, "padding");
+  config["bos_token"] = is_qwen(model) ? Json() : token(model, "bos");
+  config["eos_token"] = token(model, "eos");
+  config["unk_token"] = is_qwen(model) ? Json() : token(model, "unknown");
+  config["pad_token"] = token(model, "padding");
   const int64_t context = keys.integer(model.key("context_length"), 0);
   if (context > 0) config["model_max_length"] = context;
   if (keys.has(kTemplate)) config["chat_template"] = keys.text(kTemplate);
@@ -159,13 +198,13 @@ Json published_tokenizer_config(const GgufModel& model) {
 Json published_generation_config(const GgufModel& model) {
   Json ends = Json::array();
   const auto add = [&](std::string_view name) {
-    const Json id = token_id(model.keys(), name);
+    const Json id = token_id(model, name);
     if (!id.is_null() && std::ranges::find(ends, id) == ends.end()) ends.push_back(id);
   };
   for (const char* name : {"eos", "eot", "eom"}) add(name);
   // A Qwen pads with <|endoftext|>, which its published folders name as an end.
   if (is_qwen(model)) add("padding");
-  return {{"bos_token_id", token_id(model.keys(), "bos")}, {"eos_token_id", ends}};
+  return {{"bos_token_id", token_id(model, "bos")}, {"eos_token_id", ends}};
 }
 
 }  // namespace hypenet

@@ -19,7 +19,7 @@ constexpr const char* kTypes = "tokenizer.ggml.token_type";
 constexpr const char* kMerges = "tokenizer.ggml.merges";
 
 /// tokenizer.ggml.token_type.
-constexpr int64_t kNormal = 1, kControl = 3, kUserDefined = 4;
+constexpr int64_t kNormal = 1, kControl = 3, kUserDefined = 4, kLast = 6;
 
 /// Llama 3's expression, whose numbers go by threes, and Qwen2's, whose digits go alone.
 std::string words_of(std::string_view number) {
@@ -70,7 +70,8 @@ const Steps& steps_of(const GgufKeys& keys) {
   std::vector<std::string_view> known;
   known.reserve(kSteps.size());
   for (const Steps& steps : kSteps) known.push_back(steps.name);
-  throw Error(concat(keys.place(kPre), ": expected ", join(known, ", "), ", found ", name));
+  throw Error(
+      concat(keys.place(kPre), ": expected ", join(known, ", "), ", found ", excerpt(name)));
 }
 
 /// Of each token; all are normal where the file does not say.
@@ -79,6 +80,10 @@ std::vector<int64_t> types_of(const GgufKeys& keys, size_t tokens) {
   std::vector<int64_t> types = keys.integers(kTypes);
   HYPENET_CHECK(types.size() == tokens, keys.place(kTypes), ": expected ", tokens,
                 " entries, one a token, found ", types.size());
+  const auto other =
+      std::ranges::find_if(types, [](int64_t type) { return type < kNormal || type > kLast; });
+  HYPENET_CHECK(other == types.end(), keys.place(kTypes), "[", other - types.begin(),
+                "]: expected ", kNormal, " to ", kLast, ", found ", *other);
   return types;
 }
 
@@ -93,7 +98,7 @@ SortedJson published_tokenizer(const GgufModel& model) {
   const GgufKeys& keys = model.keys();
   const std::string_view kind = keys.text(kModel);
   HYPENET_CHECK(kind == "gpt2", keys.place(kModel), ": expected gpt2 (byte-level BPE), found ",
-                kind);
+                excerpt(kind));
   const Steps& steps = steps_of(keys);
   const auto tokens = keys.texts(kTokens);
   const auto types = types_of(keys, tokens.size());
@@ -109,7 +114,7 @@ SortedJson published_tokenizer(const GgufModel& model) {
     if (id >= entries) continue;
     const bool is_first = vocab.emplace(std::string(tokens[id]), id).second;
     HYPENET_CHECK(is_first, keys.place(kTokens), "[", id, "]: expected a token of its own, found ",
-                  tokens[id], " twice");
+                  excerpt(tokens[id]), " twice");
   }
   SortedJson merges = SortedJson::array();
   for (const std::string_view merge : keys.texts(kMerges)) merges.push_back(merge);

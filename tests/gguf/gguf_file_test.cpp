@@ -125,10 +125,12 @@ TEST_F(Gguf, tensors_that_cannot_be_are_refused) {
                "(Q8_0), found rows of 33");
   EXPECT_ERROR(open(with({2, 32}, kIq4Xs)), "found IQ4_XS");
   EXPECT_ERROR(open(with({2, 32}, 77)), "found 77");
-  EXPECT_ERROR(open(with({0, 32}, kQ80)), "expected sizes of at least 1, found 0");
+  EXPECT_ERROR(open(with({0, 32}, kQ80)),
+               "a.gguf: tensor t: expected sizes of at least 1, found 0");
   EXPECT_ERROR(open(with({~uint64_t{0}}, kFloat32)), "found 18446744073709551615");
   EXPECT_ERROR(open(with({1ULL << 31, 1ULL << 31, 4}, kFloat32)), "found more than 2^63 bytes");
-  EXPECT_ERROR(open(with({1, 1, 1, 1, 1}, kFloat32)), "expected at most 4 sizes, found 5");
+  EXPECT_ERROR(open(with({1, 1, 1, 1, 1}, kFloat32)),
+               "a.gguf: tensor t: expected at most 4 sizes, found 5");
   EXPECT_ERROR(open(with({33}, kFloat32)),
                "expected 132 bytes from byte 0 of the data on, found 128");
   EXPECT_ERROR(open(with({8}, kFloat32, 128)), "expected 32 bytes from byte 128 of the data on");
@@ -146,6 +148,15 @@ TEST_F(Gguf, tensors_in_one_another_and_names_that_come_twice_are_refused) {
   EXPECT_ERROR(open(GgufBuilder().zeros("a", {8}).zeros("a", {8})),
                "tensor a: expected a name of its own, found it twice");
   EXPECT_ERROR(open(GgufBuilder().size("k", 1).size("k", 1)), "k: expected the key once");
+}
+
+TEST_F(Gguf, names_are_lines_of_text) {
+  EXPECT_ERROR(open(GgufBuilder().zeros(std::string(300000, 'x'), {8})),
+               "a.gguf: the name of tensor 0: expected at most 255 bytes, found 300000");
+  EXPECT_ERROR(open(GgufBuilder().zeros("\xFF", {8})),
+               "a.gguf: the name of tensor 0: expected UTF-8, found other bytes");
+  EXPECT_ERROR(open(GgufBuilder().size(std::string(256, 'k'), 1)),
+               "a.gguf: the name of key 0: expected at most 255 bytes, found 256");
 }
 
 TEST_F(Gguf, alignment_is_the_files_own) {

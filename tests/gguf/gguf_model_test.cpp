@@ -63,6 +63,8 @@ TEST_F(GgufModels, what_is_not_built_is_refused_by_its_key) {
   const auto with = [](const char* key, uint32_t value) { return tiny_gguf().size(key, value); };
   expect(GgufBuilder().text("general.architecture", "gemma3"),
          "general.architecture: expected llama, qwen2, qwen3, found gemma3");
+  expect(GgufBuilder().text("general.architecture", std::string(100000, 'x')),
+         concat("qwen3, found ", std::string(64, 'x'), "...").c_str());
   expect(GgufBuilder(), "general.architecture: expected the key, found none");
   expect(with("llama.expert_count", 8), "llama.expert_count: expected 0 (no mixture of experts");
   expect(with("llama.rope.dimension_count", 2), "llama.rope.dimension_count: expected 4 (RoPE");
@@ -73,6 +75,24 @@ TEST_F(GgufModels, what_is_not_built_is_refused_by_its_key) {
          "head_count_kv: expected 1 to 16777216, found 0");
   expect(tiny_gguf().text("llama.rope.scaling.type", "yarn"),
          "scaling.type: expected none, found yarn");
+  expect(tiny_gguf().number("llama.rope.scaling.factor", 4),
+         "llama.rope.scaling.factor: expected 1 (no linear scaling is built), found 4");
+  expect(tiny_gguf().number("llama.logit_scale", 7), "llama.logit_scale: expected 1, found 7");
+  expect(tiny_gguf().number("llama.final_logit_softcapping", 30),
+         "llama.final_logit_softcapping: expected 0, found 30");
+  expect(tiny_gguf().key("llama.attention.causal", GgufKind::kBool, std::string(1, '\0')),
+         "llama.attention.causal: expected true, found false");
+}
+
+TEST_F(GgufModels, scaling_by_nothing_is_none) {
+  for (const float factor : {0.0F, 1.0F}) {
+    GgufBuilder file = tiny_gguf();
+    file.number("llama.rope.scaling.factor", factor).number("llama.logit_scale", factor);
+    EXPECT_TRUE(json(file, "config.json")["rope_scaling"].is_null()) << factor;
+  }
+  GgufBuilder none = tiny_gguf();
+  none.text("llama.rope.scaling.type", "none").number("llama.rope.scaling.factor", 4);
+  EXPECT_TRUE(json(none, "config.json")["rope_scaling"].is_null()) << "the type says so";
 }
 
 TEST_F(GgufModels, tensors_are_those_that_the_keys_describe) {
@@ -136,6 +156,10 @@ TEST_F(GgufModels, tokenizers_of_other_kinds_are_refused_by_name) {
   expect(with("qwen2"), "tokens[1]: expected a token of its own, found a twice");
   expect(with("qwen2").integers("tokenizer.ggml.token_type", {1}),
          "token_type: expected 2 entries, one a token, found 1");
+  expect(with("qwen2").integers("tokenizer.ggml.token_type", {1, 7}),
+         "token_type[1]: expected 1 to 6, found 7");
+  expect(with("qwen2").integers("tokenizer.ggml.token_type", {0, 1}),
+         "token_type[0]: expected 1 to 6, found 0");
 }
 
 TEST_F(GgufModels, named_tokens_and_ends_are_told) {
@@ -150,6 +174,19 @@ TEST_F(GgufModels, named_tokens_and_ends_are_told) {
   GgufBuilder beyond = with_tokens();
   beyond.size("tokenizer.ggml.eos_token_id", 5);
   EXPECT_ERROR(json(beyond, "tokenizer_config.json"), "eos_token_id: expected 0 to 4, found 5");
+  for (const char* name : {"bos", "eos", "eot", "eom"}) {
+    const std::string key = concat("tokenizer.ggml.", name, "_token_id");
+    GgufBuilder large = with_tokens(), negative = with_tokens();
+    large.key(key, GgufKind::kUint64, bytes_of_number((uint64_t{1} << 32) + 2));
+    EXPECT_ERROR(json(large, "generation_config.json"),
+                 concat(key, ": expected 0 to 4, found 4294967298"));
+    negative.key(key, GgufKind::kInt32, bytes_of_number(-7));
+    EXPECT_ERROR(json(negative, "generation_config.json"),
+                 concat(key, ": expected 0 to 4, found -7"));
+  }
+  GgufBuilder bare = tiny_gguf();
+  bare.size("tokenizer.ggml.bos_token_id", 6);
+  EXPECT_ERROR(json(bare, "config.json"), "bos_token_id: expected 0 to 5, found 6");
 }
 
 TEST_F(GgufModels, files_without_tokenizer_have_none) {
