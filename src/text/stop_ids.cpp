@@ -1,6 +1,7 @@
 // What a chat model ends a turn with often stands in generation_config.json alone.
 #include "text/stop_ids.h"
 
+#include <limits>
 #include <set>
 #include <string>
 #include <string_view>
@@ -22,7 +23,11 @@ void add_stop_ids(const ModelFiles& files, std::string_view name, std::set<int32
     HYPENET_CHECK(id.is_number_integer(), files.place(name),
                   ": eos_token_id: expected an integer or an array of integers, found ",
                   json_kind(id));
-    ids.insert(id.get<int32_t>());
+    constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+    const auto found = id.get<int64_t>();
+    HYPENET_CHECK(found >= 0 && found <= kMost, files.place(name), ": eos_token_id: expected 0 to ",
+                  kMost, ", found ", id.dump());
+    ids.insert(static_cast<int32_t>(found));
   }
 }
 

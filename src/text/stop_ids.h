@@ -11,7 +11,7 @@ namespace hypenet {
 
 /// eos_token_id (one or a list) of the folder's config.json and generation_config.json, where they
 /// are, and the tokenizer's EOS; ascending. Throws Error for an eos_token_id that is neither null,
-/// an integer nor a list of integers.
+/// an integer nor a list of integers, and for ids that are none of 31 bits.
 std::vector<int32_t> read_stop_ids(const std::filesystem::path& folder, const Tokenizer& tokenizer);
 
 }  // namespace hypenet

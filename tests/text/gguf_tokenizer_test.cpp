@@ -58,6 +58,20 @@ TEST(GgufTemplate, chat_template_and_ends_are_the_keys) {
   EXPECT_EQ(read_stop_ids(out / "m.gguf", tokenizer), std::vector<int32_t>{602});
 }
 
+TEST(StopIds, ids_beyond_32_bits_are_refused) {
+  const TemporaryFolder out;
+  const Tokenizer tokenizer = Tokenizer::load(tokenizer_data() / "smollm2-like");
+  for (const char* name : {"config.json", "generation_config.json"}) {
+    for (const char* id : {"4294967559", "[3, 4294967559]", "-1", "18446744073709551615"}) {
+      write_file(out / name, concat("{\"eos_token_id\": ", id, "}"));
+      EXPECT_ERROR(read_stop_ids(out.path(), tokenizer),
+                   concat(name, ": eos_token_id: expected 0 to 2147483647, found "));
+    }
+    write_file(out / name, "{\"eos_token_id\": [3, 602]}");
+    EXPECT_EQ(read_stop_ids(out.path(), tokenizer).front(), 3);
+  }
+}
+
 TEST(GgufTemplate, files_without_template_have_none) {
   const TemporaryFolder out;
   write_file(out / "m.gguf", testing_support::tiny_gguf().build());
