@@ -216,8 +216,10 @@ TensorFacts Checkpoint::facts(const std::string& name,
 Tensor Checkpoint::tensor(const std::string& name,
                           std::optional<std::vector<int64_t>> shape) const {
   const StoredPart& found = part(name);
-  const auto check = [&name, expected = std::move(shape)](const fs::path& file, const auto& sizes) {
-    check_shape(file, name, sizes, expected);
+  // Whoever has the folder knows the names there.
+  const std::string told = found.name == name ? name : concat(found.name, " (", name, ")");
+  const auto check = [&told, expected = std::move(shape)](const fs::path& file, const auto& sizes) {
+    check_shape(file, told, sizes, expected);
   };
   if (const auto& gguf = files_of_model_.gguf()) {
     const PublishedTensor& stored = gguf->tensors().at(found.name);

@@ -224,7 +224,11 @@ Tensor take_part(const Tensor& stored, const StoredPart& part, const std::string
     taken = taken.t().contiguous();
   }
   if (part.is_offset) taken = taken.to(torch::kFloat32) + 1;
-  return part.shape.empty() || taken.numel() == 0 ? taken : taken.reshape(part.shape);
+  if (part.shape.empty() || taken.numel() == 0) return taken;
+  const auto wide = std::ranges::count_if(taken.sizes(), [](int64_t size) { return size != 1; });
+  HYPENET_CHECK(wide <= 1, place, ": tensor ", part.name,
+                ": expected one size that is not 1, found shape ", stored.sizes());
+  return taken.reshape(part.shape);
 }
 
 }  // namespace hypenet

@@ -30,9 +30,10 @@ struct StoredPart {
   /// that turn come first. Scores are sums over the pairs, so their order shows nowhere.
   int64_t head_size = 0, turned_size = 0;
 
-  bool is_offset = false;           // a norm's weight less 1: float32 with the 1
-  bool is_transposed = false;       // a matrix, the other way round
-  std::vector<int64_t> shape = {};  // of the parameter; empty: the stored one
+  bool is_offset = false;      // a norm's weight less 1: float32 with the 1
+  bool is_transposed = false;  // a matrix, the other way round
+  /// Of the parameter, all sizes but one 1, as those of the stored one are; empty: the stored one.
+  std::vector<int64_t> shape = {};
 };
 
 /// The text model's part of a config.json: text_config where there is one.
@@ -49,7 +50,7 @@ std::map<std::string, StoredPart> stored_parts(const Json& config,
                                                const std::string& place = "checkpoint");
 
 /// The parameter. Throws Error, beginning with `place`, for rows that are not what config.json
-/// says.
+/// says, and for a shape of another form.
 Tensor take_part(const Tensor& stored, const StoredPart& part, const std::string& place);
 
 }  // namespace hypenet

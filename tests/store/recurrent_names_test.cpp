@@ -45,6 +45,28 @@ TEST(RecurrentNames, low_rank_parts_of_flash_linear_attention_are_matrices_from_
                "shape [3]");
 }
 
+TEST(RecurrentNames, rows_of_another_shape_are_refused) {
+  const std::string layer = "model.layers.1.attn.";
+  const auto parts = stored_parts(config_of("RWKV7ForCausalLM"),
+                                  {layer + "w_lora.lora.2.bias", layer + "k_k", layer + "x_x"});
+  const auto take = [&](const char* name, torch::IntArrayRef shape) {
+    return take_part(torch::ones(shape), parts.at(kLayer + name), "file");
+  };
+  EXPECT_EQ(take("k_k", {1, 1, 8}).sizes(), (std::vector<int64_t>{1, 1, 8}));
+  EXPECT_ERROR(take("k_k", {4, 2}),
+               "file: tensor model.layers.1.attn.k_k: expected one size that is not 1, found "
+               "shape [4, 2]");
+  EXPECT_ERROR(take("w0", {2, 4}), "tensor model.layers.1.attn.w_lora.lora.2.bias: expected one");
+  EXPECT_ERROR(take("x_r", {6, 2, 4}), "tensor model.layers.1.attn.x_x: expected one size");
+  const auto kda = stored_parts(config_of("KDAForCausalLM"), {layer + "A_log"});
+  const StoredPart& log = kda.at(kLayer + "A_log");
+  for (const auto& shape : {std::vector<int64_t>{4}, {1, 1, 4, 1}}) {
+    EXPECT_EQ(take_part(torch::ones(shape), log, "file").sizes(),
+              (std::vector<int64_t>{1, 1, 4, 1}));
+  }
+  EXPECT_ERROR(take_part(torch::ones({2, 2}), log, "file"), "attn.A_log: expected one size");
+}
+
 TEST(RecurrentNames, shares_of_the_token_before_come_apart) {
   const std::string stored = "model.layers.1.attn.x_x";
   const auto parts = stored_parts(config_of("RWKV7ForCausalLM"), {stored});
