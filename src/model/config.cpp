@@ -237,8 +237,8 @@ void check_model_config(const ModelConfig& config, const std::string& place) {
   HYPENET_CHECK(config.hidden_act == "silu", place, ": hidden_act: expected \"silu\", found \"",
                 config.hidden_act, "\"");
   const int64_t mixers = static_cast<int64_t>(config.mixer_types.size());
-  HYPENET_CHECK(mixers == config.num_hidden_layers, place, ": mixer_types has ", mixers,
-                " entries, num_hidden_layers is ", config.num_hidden_layers);
+  HYPENET_CHECK(mixers == config.num_hidden_layers, place, ": mixer_types: expected ",
+                config.num_hidden_layers, " entries (num_hidden_layers), found ", mixers);
   HYPENET_CHECK(!config.attn_use_rope || config.head_dim % 2 == 0, place,
                 ": head_dim: expected an even size (RoPE), found ", config.head_dim);
   HYPENET_CHECK(config.rope_theta > 0, place, ": rope_theta: expected more than 0, found ",

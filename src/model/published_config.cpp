@@ -261,6 +261,20 @@ constexpr Kind kKinds[] = {
 constexpr Kind kMambaInLlama = {"LlamaForCausalLM", Architecture::kMambaInLlama,
                                 read_mamba_in_llama};
 
+/// Throws Error for more layers than the tensors have, before a list of them is made.
+void check_layers_are_stored(const PublishedFolder& folder, const char* key) {
+  constexpr std::string_view kLayers = "model.layers.";
+  if (folder.tensors.empty()) return;
+  std::set<std::string_view> stored;
+  for (const std::string_view name : folder.tensors) {
+    if (!name.starts_with(kLayers)) continue;
+    stored.insert(name.substr(0, name.find('.', kLayers.size())));
+  }
+  const int64_t layers = published_size(folder.keys, key);
+  HYPENET_CHECK(layers <= std::ssize(stored), folder.keys.at(key), ": expected at most ",
+                stored.size(), " (there are tensors of so many layers), found ", layers);
+}
+
 /// In the outer object where a model of text and images has them there.
 void take_outer_keys(const Json& json, Json& keys) {
   for (const char* key : {"tie_word_embeddings", "dtype", "torch_dtype"}) {
@@ -278,6 +292,16 @@ int64_t published_size(const ConfigKeys& keys, const char* key) {
 
 int64_t published_size(const ConfigKeys& keys, const char* key, int64_t fallback) {
   return keys.has(key) ? published_size(keys, key) : fallback;
+}
+
+int64_t scaled_size(const ConfigKeys& keys, const char* key, double fallback, const char* of,
+                    int64_t size) {
+  constexpr double kMost = 1 << 24;
+  const auto factor = keys.get<double>(key, fallback);
+  const double scaled = factor * static_cast<double>(size);
+  HYPENET_CHECK(scaled >= 1 && scaled <= kMost, keys.at(key), ": expected a factor that makes ", of,
+                ' ', size, " a size from 1 to ", static_cast<int64_t>(kMost), ", found ", factor);
+  return static_cast<int64_t>(scaled);
 }
 
 void require_none(const ConfigKeys& keys, const char* key, const char* what) {
@@ -303,7 +327,10 @@ std::optional<PublishedConfig> read_published_config(const Json& json, const std
   PublishedConfig found{.architecture = kind->architecture, .keys = shared_keys(text)};
   found.place = keys.place();
   take_outer_keys(json, found.keys);
-  kind->read({keys, text, tensors}, found);
+  const PublishedFolder folder{keys, text, tensors};
+  const bool is_llamba = kind->architecture == Architecture::kLlamba;
+  check_layers_are_stored(folder, is_llamba ? "n_layer" : "num_hidden_layers");
+  kind->read(folder, found);
   return found;
 }
 

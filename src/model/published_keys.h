@@ -23,6 +23,10 @@ using ReadPublished = void (*)(const PublishedFolder& folder, PublishedConfig& f
 int64_t published_size(const ConfigKeys& keys, const char* key);
 int64_t published_size(const ConfigKeys& keys, const char* key, int64_t fallback);
 
+/// A size that is `size`, which has this name, times the key's number, rounded down.
+int64_t scaled_size(const ConfigKeys& keys, const char* key, double fallback, const char* of,
+                    int64_t size);
+
 /// Throws Error unless the key is null or absent: `what` is not built.
 void require_none(const ConfigKeys& keys, const char* key, const char* what);
 

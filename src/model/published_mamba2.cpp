@@ -39,9 +39,8 @@ void read_fla_mamba2(const PublishedFolder& folder, PublishedConfig& found) {
   keys.require<std::string>("hidden_act", "silu");
   require_gated_norm(keys);
   const int64_t P = published_size(keys, "head_dim", 64);
-  const double wide =
-      keys.get<double>("expand", 2) * static_cast<double>(published_size(keys, "hidden_size"));
-  const auto inner = static_cast<int64_t>(wide);
+  const int64_t inner =
+      scaled_size(keys, "expand", 2, "hidden_size", published_size(keys, "hidden_size"));
   check_divides(keys.place(), "expand * hidden_size", inner, "head_dim", P);
   const int64_t H = inner / P, groups = published_size(keys, "n_groups", 1);
   keys.require("num_heads", H);
@@ -74,11 +73,13 @@ void read_llamba(const PublishedFolder& folder, PublishedConfig& found) {
   const ConfigKeys mlp(keys.json("mlp_cfg"), keys.at("mlp_cfg"));
   mlp.require<std::string>("act_fn", "silu");
   mlp.require("bias", false);
+  keys.require("lm_head_bias", false);
+  keys.require<std::string>("lm_head_prenorm", "rms");
   const int64_t D = published_size(keys, "d_model"), L = published_size(keys, "n_layer");
   const int64_t H = published_size(mixer, "n_v_heads", 32);
   const int64_t groups = published_size(mixer, "n_qk_heads", H);
-  const auto wide = mixer.get<double>("expand", 1) * static_cast<double>(D);
-  const int64_t inner = published_size(mixer, "d_inner", static_cast<int64_t>(wide));
+  const int64_t inner = mixer.has("d_inner") ? published_size(mixer, "d_inner")
+                                             : scaled_size(mixer, "expand", 1, "d_model", D);
   check_divides(mixer.place(), "d_inner", inner, "n_v_heads", H);
   const auto activation = mixer.get<std::string>("activation", "swish");
   const bool is_silu = activation == "swish" || activation == "silu";

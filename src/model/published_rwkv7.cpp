@@ -72,6 +72,9 @@ void check_value_dim(const ConfigKeys& keys, int64_t D) {
   const bool is_plain = given.is_array() ? std::all_of(given.begin(), given.end(),
                                                        [&](const Json& v) { return v == Json(D); })
                                          : given == Json(D);
+  const int64_t L = published_size(keys, "num_hidden_layers");
+  HYPENET_CHECK(!given.is_array() || std::ssize(given) == L, keys.at("value_dim"), ": expected ", L,
+                " entries, one a layer, found ", given.size());
   HYPENET_CHECK(is_plain, keys.at("value_dim"), ": expected hidden_size ", D, ", found ",
                 given.dump());
 }
@@ -117,14 +120,16 @@ void read_fla_rwkv7(const PublishedFolder& folder, PublishedConfig& found) {
   keys.require("norm_bias", true);
   const int64_t D = published_size(keys, "hidden_size");
   const bool has_heads = !keys.has("head_dim") && keys.has("num_heads");
-  const int64_t N =
-      has_heads ? D / published_size(keys, "num_heads") : published_size(keys, "head_dim", 64);
-  check_divides(keys.place(), "hidden_size", D, "head_dim", N);
+  const char* heads_key = has_heads ? "num_heads" : "head_dim";
+  const int64_t given =
+      has_heads ? published_size(keys, heads_key) : published_size(keys, heads_key, 64);
+  check_divides(keys.place(), "hidden_size", D, heads_key, given);
+  const int64_t N = has_heads ? D / given : given;
   const int64_t H = D / N;  // whatever num_heads says beside head_dim
   check_value_dim(keys, D);
   if (!keys.has("intermediate_size")) {
-    const double wide = static_cast<double>(D) * keys.get<double>("hidden_ratio", 4);
-    found.keys["intermediate_size"] = (static_cast<int64_t>(wide) + 31) / 32 * 32;
+    const int64_t wide = scaled_size(keys, "hidden_ratio", 4, "hidden_size", D);
+    found.keys["intermediate_size"] = (wide + 31) / 32 * 32;
   }
   const auto eps = keys.get<double>("norm_eps", 1e-5);
   // Its fused form of the unit length adds another epsilon.

@@ -53,7 +53,12 @@ std::string related_key(const std::string& name, const ModelConfig& config) {
     return key("num_hidden_layers", config.num_hidden_layers);
   }
   if (name.find(".mlp.") != name.npos && name.ends_with(".bias")) return flag("mlp_bias", false);
-  if (name.ends_with("o_proj.bias")) return flag("attention_bias", config.attention_output_bias);
+  if (name.ends_with("o_proj.bias")) {
+    const bool has_own_key = config.architecture == Architecture::kHypeNet ||
+                             config.architecture == Architecture::kRadlads;
+    return flag(has_own_key ? "attention_output_bias" : "attention_bias",
+                config.attention_output_bias);
+  }
   if (name.ends_with(".bias")) return flag("attention_bias", config.attention_bias);
   if (name.find("q_norm") != name.npos || name.find("k_norm") != name.npos) {
     return key("architectures", config.has_qk_norm ? "one with such norms" : "one without them");

@@ -287,7 +287,7 @@ TEST(ModelConfigErrors, of_hypenets_name_key_expected_and_found) {
                "config.json: mixer_types[1]: expected \"attn\", \"lightning-attn\", \"gdn\", "
                "\"kda\", \"mamba2\", \"nha\", \"rwkv7\", \"supra\" or \"jet\", found \"rwkv4\"");
   EXPECT_ERROR(with("mixer_types", {"attn", "attn"}),
-               "config.json: mixer_types has 2 entries, num_hidden_layers is 3");
+               "config.json: mixer_types: expected 3 entries (num_hidden_layers), found 2");
   EXPECT_ERROR(with("lightning_nkv", 3),
                "lightning_nkv: expected a divisor of lightning_nh 4, found 3");
   EXPECT_ERROR(with("lightning_use_short_conv", true),

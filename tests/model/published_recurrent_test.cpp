@@ -90,10 +90,46 @@ TEST(PublishedRwkv7, flash_linear_attention_s_has_blocks_of_its_own) {
   EXPECT_EQ(folder.with("num_heads", 7).num_attention_heads, 2) << "head_dim says it";
   EXPECT_ERROR(folder.with("value_dim", {32, 64}),
                "config.json: value_dim: expected hidden_size 32, found [32,64]");
+  EXPECT_ERROR(folder.with("value_dim", {32, 32, 32}),
+               "config.json: value_dim: expected 2 entries, one a layer, found 3");
   EXPECT_ERROR(folder.with("attn", {{"layers", {1}}}), "config.json: attn: expected null");
   EXPECT_ERROR(folder.with("hidden_act", "relu"),
                "config.json: hidden_act: expected \"sqrelu\", found \"relu\"");
   EXPECT_ERROR(folder.with("norm_bias", false), "config.json: norm_bias: expected true");
+}
+
+TEST(PublishedRwkv7, sizes_that_heads_and_ratios_cannot_make_are_refused_by_key) {
+  Published folder("fla-rwkv7");
+  folder.json().erase("head_dim");
+  EXPECT_ERROR(folder.with("num_heads", 64),
+               "config.json: num_heads: expected a divisor of hidden_size 32, found 64");
+  folder.json().erase("intermediate_size");
+  for (const double ratio : {1e300, -4.0, 0.0}) {
+    EXPECT_ERROR(folder.with("hidden_ratio", ratio),
+                 "config.json: hidden_ratio: expected a factor that makes hidden_size 32 a size "
+                 "from 1 to 16777216, found ");
+  }
+}
+
+TEST(PublishedRecurrent, more_layers_than_tensors_are_refused_by_key) {
+  constexpr int64_t kMany = 1 << 20;
+  const std::string many = ": expected at most ";
+  for (const char* name :
+       {"fla-rwkv7", "radlads", "fla-mamba2", "mamba-in-llama", "jet-nemotron"}) {
+    EXPECT_ERROR(Published(name).with("num_hidden_layers", kMany),
+                 "config.json: num_hidden_layers" + many);
+  }
+  EXPECT_ERROR(Published("llamba").with("n_layer", kMany), "config.json: n_layer" + many);
+}
+
+TEST(PublishedRecurrent, biases_are_told_by_the_folder_s_key) {
+  const TemporaryFolder out;
+  fs::copy(fs::path(HYPENET_TEST_DATA) / "models" / "radlads", out.path() / "m");
+  Json json = read_json(out.path() / "m" / "config.json");
+  json["attention_output_bias"] = true;
+  write_json(out.path() / "m" / "config.json", json);
+  EXPECT_ERROR(load_model(Checkpoint(out.path() / "m")),
+               "found none (config.json: attention_output_bias is true)");
 }
 
 TEST(PublishedMamba2, sizes_and_what_is_not_built) {
@@ -110,6 +146,7 @@ TEST(PublishedMamba2, sizes_and_what_is_not_built) {
                "built), found [0,1]");
   EXPECT_ERROR(folder.with("D_has_hdim", true), "config.json: D_has_hdim: expected false");
   EXPECT_ERROR(folder.with("num_heads", 3), "config.json: num_heads: expected 4, found 3");
+  EXPECT_ERROR(folder.with("expand", 1e300), "config.json: expand: expected a factor that makes");
 }
 
 TEST(PublishedMamba2, llamba_is_discrete) {
@@ -118,6 +155,13 @@ TEST(PublishedMamba2, llamba_is_discrete) {
   const auto& mamba = config.mixers.of<Mamba2Config>();
   EXPECT_TRUE(mamba.is_discrete && mamba.use_z_bias && config.tie_word_embeddings);
   EXPECT_FALSE(mamba.hidden_act);
+  EXPECT_ERROR(folder.with("lm_head_bias", true), "config.json: lm_head_bias: expected false");
+  EXPECT_ERROR(folder.with("lm_head_prenorm", "layer"),
+               "config.json: lm_head_prenorm: expected \"rms\", found \"layer\"");
+  Published expanded("llamba");
+  expanded.json()["ssm_cfg"].erase("d_inner");
+  expanded.json()["ssm_cfg"]["expand"] = 1e300;
+  EXPECT_ERROR(expanded.parse(), "config.json: ssm_cfg: expand: expected a factor that makes");
   folder.json()["ssm_cfg"]["activation"] = "gelu";
   EXPECT_ERROR(folder.parse(),
                "config.json: ssm_cfg: activation: expected \"identity\", \"swish\" or \"silu\", "
@@ -153,6 +197,13 @@ TEST(PublishedRecurrent, activations_of_layers_that_share_values_are_kept) {
   EXPECT_ERROR(model->prepare({.checkpoints_activations = true}),
                "model: checkpoints_activations: expected false with layers of rwkv7 that read what "
                "others leave, found true");
+}
+
+TEST(PublishedRecurrent, shapes_are_told_by_the_folder_s_name) {
+  const Checkpoint folder(fs::path(HYPENET_TEST_DATA) / "models" / "fla-rwkv7");
+  EXPECT_ERROR(folder.tensor("model.layers.0.self_attn.k_k", std::vector<int64_t>{1, 1, 31}),
+               "tensor model.layers.0.attn.k_k (model.layers.0.self_attn.k_k): expected shape "
+               "[1, 1, 31], found [1, 1, 32]");
 }
 
 TEST(PublishedRecurrent, infinity_as_python_writes_it_is_read) {
