@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cctype>
 #include <charconv>
 #include <chrono>
 #include <cstdlib>
@@ -19,6 +20,7 @@
 #include "base/version.h"
 #include "cli/failure.h"
 #include "cli/interrupt.h"
+#include "cli/note.h"
 #include "run/run.h"
 
 namespace hypenet {
@@ -40,12 +42,15 @@ std::string variable(const char* name) {
   return value;
 }
 
-/// Whoever started this process would otherwise leave it behind when it is killed.
+/// Whoever started this process would otherwise leave it behind when it is killed. Throws Error
+/// where that was not the process that the environment names, which may be a former job's.
 void end_with_parent() {
   const char* const parent = std::getenv("HYPENET_PARENT");
   if (parent == nullptr) return;
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (std::to_string(::getppid()) != parent) std::_Exit(kFailed);
+  const std::string own = std::to_string(::getppid());
+  HYPENET_CHECK(own == parent, "HYPENET_PARENT: expected the process that started this rank, ", own,
+                ", found \"", parent, "\"; it is hypenet's own, to be set by nobody else");
 }
 
 [[noreturn]] void end(int code) {
@@ -72,25 +77,58 @@ void end_when_interrupted(const std::stop_token& has_joined) {
   }
 }
 
+/// Whether a name server may come to know it: no empty text, no number that is no address.
+bool may_be_host(std::string_view address) {
+  constexpr std::string_view kNumber = "0123456789.";
+  const auto is_of_name = [](unsigned char c) {
+    return std::isalnum(c) || c == '-' || c == '_' || c == '.';
+  };
+  return address.find_first_not_of(kNumber) != address.npos &&
+         std::ranges::all_of(address, is_of_name);
+}
+
+/// How long the address of a host that getaddrinfo has not found may still appear.
+std::chrono::seconds wait_after(int error, const std::string& address, const Patience& patience) {
+  constexpr std::chrono::seconds kUnknown{30};
+  if (!may_be_host(address)) return std::chrono::seconds(0);
+  if (error == EAI_AGAIN) return patience.to_meet;
+  const bool is_unknown = error == EAI_NONAME || error == EAI_NODATA;
+  return is_unknown ? std::min(kUnknown, patience.to_meet) : std::chrono::seconds(0);
+}
+
+/// Returns when the job's host has an address: a cluster's name server may know it only seconds
+/// after the job has begun. c10d would try again and again, and tell of no reason.
+void await_address(const JobPlace& place, const Patience& patience) {
+  using Clock = std::chrono::steady_clock;
+  const auto start = Clock::now();
+  for (bool is_told = place.local_index != 0;; is_told = true) {
+    addrinfo* found = nullptr;
+    const int error = ::getaddrinfo(place.address.c_str(), nullptr, nullptr, &found);
+    if (error == 0) return ::freeaddrinfo(found);
+    const auto wait = wait_after(error, place.address, patience);
+    if (Clock::now() - start >= wait) {
+      throw Error(concat("MASTER_ADDR: expected a host whose address can be found, found \"",
+                         place.address, "\": ", ::gai_strerror(error)));
+    }
+    if (!is_told) {
+      print_note(concat("waiting up to ", wait.count(), " s for the address of MASTER_ADDR \"",
+                        place.address, "\": ", ::gai_strerror(error)));
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  }
+}
+
 /// A fault that another rank's, or the job's own, line has told already ends this process in
 /// silence.
 std::shared_ptr<JobCommunicator> join_or_end(const JobPlace& place, torch::Device device,
                                              const Patience& patience) {
   const std::jthread watch(end_when_interrupted);
   try {
+    await_address(place, patience);
     return join_job(place, device, patience, [](const std::string& text) { fail(text); });
   } catch (const OtherRankFailed&) {
     end(kFailed);
   }
-}
-
-/// A name that nobody knows would be tried again and again until the patience is over.
-void check_address(const std::string& address) {
-  addrinfo* found = nullptr;
-  const int error = ::getaddrinfo(address.c_str(), nullptr, nullptr, &found);
-  if (error == 0) return ::freeaddrinfo(found);
-  throw Error(concat("MASTER_ADDR: expected a host whose address can be found, found \"", address,
-                     "\": ", ::gai_strerror(error)));
 }
 
 /// Where this process is in its job, by the environment; nothing without RANK.
@@ -102,7 +140,6 @@ std::optional<JobPlace> job_place() {
   place.ranks.index = parse_number("RANK", variable("RANK"), 0, place.ranks.count - 1);
   place.local_index = parse_number("LOCAL_RANK", variable("LOCAL_RANK"), 0, kMost);
   place.address = variable("MASTER_ADDR");
-  check_address(place.address);
   place.port =
       static_cast<uint16_t>(parse_number("MASTER_PORT", variable("MASTER_PORT"), 1, 65535));
   const char* const kept = std::getenv("TORCHELASTIC_USE_AGENT_STORE");

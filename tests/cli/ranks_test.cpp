@@ -59,6 +59,15 @@ class RanksTest : public testing::Test {
     return read_file(folder_ / (out + "/6-finetune/model.safetensors"));
   }
 
+  /// A conversion whose environment a launcher set so.
+  ProgramResult with_environment(const std::string& settings) const {
+    return RunningProgram({"-c", concat(settings, " exec " HYPENET_BINARY " convert --recipe ",
+                                        HYPENET_SOURCE, "/recipes/tiny.json --out ",
+                                        (folder_ / "bad").string(), " --ranks-patience 2")},
+                          "/bin/sh")
+        .wait();
+  }
+
   /// Two ranks that train on and on, once a state is saved.
   struct LongJob {
     explicit LongJob(const RanksTest& test) : program(arguments(test)) {
@@ -281,13 +290,6 @@ TEST_F(RanksTest, bad_input_is_one_line) {
   arguments.insert(arguments.end(), {"--set", "align.sequences=1"});
   expect_refused(arguments, "sequences: expected at least one for each of 2 ranks, found 1");
 
-  const auto with_environment = [&](const std::string& settings) {
-    return RunningProgram({"-c", concat(settings, " exec " HYPENET_BINARY " convert --recipe ",
-                                        HYPENET_SOURCE, "/recipes/tiny.json --out ",
-                                        (folder_ / "bad").string(), " --ranks-patience 2")},
-                          "/bin/sh")
-        .wait();
-  };
   EXPECT_EQ(RunningProgram({"-c", concat(environment_of_rank(0),
                                          " exec " HYPENET_BINARY " convert "
                                          "--recipe ",
@@ -298,6 +300,9 @@ TEST_F(RanksTest, bad_input_is_one_line) {
                 .error,
             "hypenet: --ranks: expected none beside RANK in the environment, where a launcher "
             "starts the ranks, found 2; see hypenet convert --help\n");
+}
+
+TEST_F(RanksTest, a_place_in_a_job_that_cannot_be_is_one_line) {
   const auto start = Clock::now();
   const ProgramResult nowhere = with_environment(
       "RANK=1 WORLD_SIZE=2 LOCAL_RANK=0 MASTER_ADDR=no-host.invalid MASTER_PORT=9");
@@ -305,7 +310,26 @@ TEST_F(RanksTest, bad_input_is_one_line) {
                                "found \"no-host.invalid\": "),
             std::string::npos)
       << nowhere.error;
+  EXPECT_TRUE(nowhere.error.starts_with(
+      "note: waiting up to 2 s for the address of MASTER_ADDR \"no-host.invalid\": "))
+      << nowhere.error;
+  EXPECT_GE(Clock::now() - start, std::chrono::seconds(2));
   EXPECT_LT(Clock::now() - start, std::chrono::seconds(30));
+  for (const std::string address : {"", "300.1.2.3", "a host", "host:29500"}) {
+    const ProgramResult never = with_environment(
+        concat("RANK=1 WORLD_SIZE=2 LOCAL_RANK=0 MASTER_PORT=9 MASTER_ADDR='", address, "'"));
+    EXPECT_EQ(never.code, 1);
+    EXPECT_TRUE(never.error.starts_with(
+        concat("hypenet: MASTER_ADDR: expected a host whose address can be found, found \"",
+               address, "\": ")))
+        << never.error;
+  }
+  const ProgramResult stale = with_environment(
+      "HYPENET_PARENT=1 RANK=0 WORLD_SIZE=1 LOCAL_RANK=0 MASTER_ADDR=127.0.0.1 MASTER_PORT=9");
+  EXPECT_EQ(stale.code, 1);
+  EXPECT_TRUE(stale.error.starts_with(
+      "hypenet: HYPENET_PARENT: expected the process that started this rank, "))
+      << stale.error;
   EXPECT_NE(with_environment("RANK=1").error.find("WORLD_SIZE: expected it beside RANK"),
             std::string::npos);
   const ProgramResult lonely =
