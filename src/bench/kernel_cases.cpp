@@ -91,13 +91,14 @@ struct SlotHeads {
 
 void add_slot_attention(Cases& cases, const SlotHeads& heads, int64_t B, int64_t T) {
   const int64_t C = 64, M = 64, W = 64;  // C tokens a chunk
+  const int64_t seen = W + C / 2;        // tokens that a query scores, on average
   const int64_t H = heads.H, G = heads.G, d = heads.d;
   B = cases.batch(B), T = cases.part(T);
   const double tokens = product_of({B, T}), b = cases.element_bytes();
   const double wide = tokens * product_of({H, d}) * b, narrow = tokens * product_of({G, d}) * b;
   const double decay = tokens * product_of({G, M}) * 4;
-  const double flops = tokens * static_cast<double>(H) * 4 *
-                       static_cast<double>(C * d + C * M + d * M + (W + C / 2) * d);
+  const double flops =
+      tokens * static_cast<double>(H) * 4 * static_cast<double>(C * d + C * M + d * M + seen * d);
   // Forward: two q, two k, v, the decay and o. Backward: the same inputs, do and six gradients; the
   // scores again and two products for each of theirs.
   cases.add_both(
