@@ -7,6 +7,7 @@
 
 #include "serve/api/anthropic_form.h"
 #include "serve/api/completion_form.h"
+#include "serve/told_tools.h"
 
 namespace hypenet {
 namespace {
@@ -140,23 +141,31 @@ void add_choices(const ServedFolder& served, PreparedAnswer& answer, const Serve
   answer.head.choices = static_cast<int64_t>(answer.choices.size());
 }
 
-/// Qwen's words for tools, for templates that have none of their own.
-Json with_tools_in_system(const ChatRequest& chat) {
-  std::string text =
-      "# Tools\n\nYou may call one or more functions to assist with the user query.\n\n"
-      "You are provided with function signatures within <tools></tools> XML tags:\n<tools>";
-  for (const Json& tool : chat.tools) text.append("\n").append(tool.dump());
-  text +=
-      "\n</tools>\n\nFor each function call, return a json object with function name and arguments "
-      "within <tool_call></tool_call> XML tags:\n<tool_call>\n"
-      "{\"name\": <function-name>, \"arguments\": <args-json-object>}\n</tool_call>";
-  Json messages = chat.messages;
-  if (!messages.empty() && messages[0].value("role", "") == "system") {
-    messages[0]["content"] = messages[0].value("content", "") + "\n\n" + text;
-    return messages;
+/// The conversation with what its template cannot print as text; none where it prints all. Throws
+/// ApiError tools_unsupported where no form is known for that.
+std::optional<ChatRequest> as_template_reads(const ServedFolder& served, const ChatRequest& chat) {
+  constexpr const char* kRemedy = "; --tool-format hermes writes them into the messages";
+  const bool is_none = served.chat->family_name() == "none";
+  const char* found = is_none ? "found none (template none)" : "found one that does not";
+  const bool has_tools = uses_tools(chat);
+  if (has_tools && !served.puts_tools_in_system && !served.chat->reads_tools()) {
+    throw ApiError("tools_unsupported",
+                   concat("tools: expected a chat template that reads them, ", found, kRemedy),
+                   "tools");
   }
-  messages.insert(messages.begin(), Json{{"role", "system"}, {"content", text}});
-  return messages;
+  std::optional<ChatRequest> told;
+  if (has_calls(chat) && !reads_calls(*served.chat)) {
+    if (served.tool_format == ToolFormat::kNone) {
+      throw ApiError("tools_unsupported",
+                     concat("messages: expected a chat template that reads calls of tools and "
+                            "their results, ",
+                            found, kRemedy),
+                     "messages");
+    }
+    told = with_calls_as_text(chat, served.tool_format, *served.chat);
+  }
+  if (has_tools && served.puts_tools_in_system) told = with_tools_in_system(told ? *told : chat);
+  return told;
 }
 
 /// A text that is too long whatever its tokens are is not tokenized to find that out.
@@ -191,24 +200,16 @@ EncodedPrompt encode_prompt(const ServedFolder& served, const ChatRequest& chat,
                    "/v1/completions goes on with a text",
                    "messages");
   }
-  const bool has_tools = uses_tools(chat);
-  const bool adds_tools = has_tools && served.puts_tools_in_system;
-  if (has_tools && !adds_tools && !served.chat->reads_tools()) {
-    throw ApiError("tools_unsupported",
-                   "tools: expected a chat template that reads them, found one that does not; "
-                   "--tool-format hermes puts them into the system message",
-                   "tools");
-  }
   // Nobody may find out by the time it takes what others sent under a salt.
   const bool has_salt = !chat.settings.cache_salt.empty();
   PromptOptions options{.specials_in_messages = served.specials_in_messages,
                         .known = has_salt ? nullptr : served.known_text.get(),
                         .on_text = std::move(on_text)};
-  for (const CacheMark& mark : chat.marks) options.marks.push_back({mark.message, mark.end});
   try {
-    return encode_chat(served.tokenizer, *served.chat,
-                       adds_tools ? with_tools_in_system(chat) : chat.messages, chat_options(chat),
-                       options);
+    const auto told = as_template_reads(served, chat);
+    const ChatRequest& shown = told ? *told : chat;
+    for (const CacheMark& mark : shown.marks) options.marks.push_back({mark.message, mark.end});
+    return encode_chat(served.tokenizer, *served.chat, shown.messages, chat_options(chat), options);
   } catch (const ApiError&) {
     throw;
   } catch (const Error& error) {

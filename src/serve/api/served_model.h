@@ -16,6 +16,7 @@ struct ServedModel {
   int64_t created = 0;                    // seconds since 1970, when it was opened
   int64_t vocab_size = 0;                 // ids of requests are below it
   int64_t context_length = 0;             // tokens of prompt and answer together
+  int64_t trained_length = 0;             // tokens that the model was made for; 0: not known
 
   // What a request does not say. Temperature 1 unless generation_config.json says otherwise:
   // read_generation_config(folder, {.temperature = 1}).

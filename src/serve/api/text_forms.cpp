@@ -52,7 +52,8 @@ Json model_entry(const ServedModel& model, const std::string& id) {
           {"object", "model"},
           {"created", model.created},
           {"owned_by", "hypenet"},
-          {"max_model_len", model.context_length}};
+          {"max_model_len", model.context_length},
+          {"trained_model_len", model.trained_length > 0 ? Json(model.trained_length) : Json()}};
 }
 
 }  // namespace

@@ -64,9 +64,13 @@ TEST(TextForms, tokenize_and_detokenize) {
 }
 
 TEST(TextForms, models) {
-  const ServedModel model = served_model();
+  ServedModel model = served_model();
   EXPECT_EQ(model_answer(model, "tiny"), Json::parse(R"({"id": "tiny", "object": "model",
-    "created": 1700000000, "owned_by": "hypenet", "max_model_len": 4096})"));
+    "created": 1700000000, "owned_by": "hypenet", "max_model_len": 4096,
+    "trained_model_len": null})"));
+  model.trained_length = 2048;
+  EXPECT_EQ(model_answer(model, "tiny")["max_model_len"], 4096);
+  EXPECT_EQ(model_answer(model, "tiny")["trained_model_len"], 2048);
   EXPECT_EQ(models_answer(model)["data"].size(), 2);
   EXPECT_EQ(models_answer(model)["object"], "list");
   EXPECT_EQ(refusal([&] { model_answer(model, "other"); }), "404 model_not_found model");
