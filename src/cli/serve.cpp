@@ -22,6 +22,7 @@
 #include "cli/numbers.h"
 #include "cli/serve_model.h"
 #include "cli/serve_store.h"
+#include "model/length_note.h"
 #include "serve/request_figures.h"
 #include "serve/service.h"
 
@@ -96,15 +97,26 @@ EngineOptions serve_engine_options(const ServeCommand& command) {
   return options;
 }
 
+std::string made_for_text(const ServedModel& model) {
+  const int64_t length = model.trained_length;
+  return length > 0 ? fmt::format(" (the model was made for {})", with_commas(length)) : "";
+}
+
 /// What the start tells: how much is kept, of how many tokens, and when reuse cannot work.
 std::string start_text(const OpenedModel& opened) {
   const EngineStats stats = opened.engines.front().stats();
   const auto& options = opened.engines.front().options();
   const ServedFolder& served = opened.served;
   std::string text = fmt::format(
-      "hypenet: {} on {}, {} slots, {} tokens of context; a state is {}, a page of {} tokens {}\n",
+      "hypenet: {} on {}, {} slots, {} tokens of context{}; a state is {}, a page of {} tokens "
+      "{}\n",
       served.model.name, opened.facts.device, stats.slots, with_commas(served.model.context_length),
-      readable_bytes(stats.state_bytes), options.page_tokens, readable_bytes(stats.page_bytes));
+      made_for_text(served.model), readable_bytes(stats.state_bytes), options.page_tokens,
+      readable_bytes(stats.page_bytes));
+  if (const auto note = length_note("warning: context", served.model.context_length,
+                                    opened.engines.front().config())) {
+    text += concat("hypenet: ", *note, "\n");
+  }
   const auto& cache = stats.cache;
   const int64_t device = cache.device.most_page_bytes + cache.device.most_snapshot_bytes;
   const int64_t host = cache.host.most_page_bytes + cache.host.most_snapshot_bytes;

@@ -111,6 +111,12 @@ OpenedModel open_served(const ServeModelOptions& options) {
     one.warm_up();
     model.context_length = std::min(model.context_length, one.longest_sequence());
   }
+  model.trained_length = engine.config().max_position_embeddings;
+  // Without recurrent layers a model is of no use beyond it, and clients take what they are told.
+  const bool is_transformer = engine.stats().state_bytes == 0;
+  if (is_transformer && options.engine.max_context == 0 && model.trained_length > 0) {
+    model.context_length = std::min(model.context_length, model.trained_length);
+  }
   ServedFolder served{.model = std::move(model),
                       .tokenizer = open_tokenizer(options.model.folder, engine.config()),
                       .chat = find_template(options)};

@@ -57,7 +57,7 @@ def main():
     parser.add_argument("--moments", type=int, default=8)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        folders = ("--session-dir", f"{folder}/sessions", "--cache-dir", f"{folder}/kept")
+        folders = ("--session-dir", f"{folder}/sessions", "--cache-dir", f"{folder}/kept", "--context", "4096")
         server = Server(options.program, options.model, *folders)
         expected = server.complete(PROMPT, 24)["choices"][0]["text"]
         began = time.monotonic()
