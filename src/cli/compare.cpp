@@ -147,8 +147,7 @@ void run_compare(const CompareCommand& command) {
   const Checkpoint of_a(command.a.folder), of_b(command.b);
   const auto windows = windows_of(command);
   check_tokenizers(command, windows.front());
-  const ModelConfig config_b =
-      parse_model_config(of_b.config(), of_b.config_place(), of_b.names());
+  const ModelConfig config_b = parse_model_config(of_b.config(), of_b.config_place(), of_b.names());
   warn_of_length("--context, " + command.a.folder.string(), command.context,
                  open_config(command.a, of_a));
   warn_of_length("--context, " + command.b.string(), command.context, config_b);

@@ -70,8 +70,8 @@ std::vector<int64_t> grid_contexts(const EvalCommand& command) {
 
 OpenFolder::OpenFolder(const std::filesystem::path& folder)
     : checkpoint(folder),
-      config(parse_model_config(checkpoint.config(), checkpoint.config_place(),
-                                checkpoint.names())),
+      config(
+          parse_model_config(checkpoint.config(), checkpoint.config_place(), checkpoint.names())),
       tokenizer(open_tokenizer(folder, config)) {}
 
 void check_reads(const char* flag, const std::vector<int64_t>& lengths,
