@@ -154,7 +154,7 @@ std::optional<ChatRequest> as_template_reads(const ServedFolder& served, const C
                    "tools");
   }
   std::optional<ChatRequest> told;
-  if (has_calls(chat) && !reads_calls(*served.chat)) {
+  if (has_calls(chat) && !served.chat->reads_calls()) {
     if (served.tool_format == ToolFormat::kNone) {
       throw ApiError("tools_unsupported",
                      concat("messages: expected a chat template that reads calls of tools and "

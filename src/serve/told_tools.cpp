@@ -6,7 +6,6 @@
 #include <string_view>
 #include <utility>
 
-#include "base/error.h"
 #include "text/jinja/template.h"
 
 namespace hypenet {
@@ -139,21 +138,6 @@ bool has_calls(const ChatRequest& chat) {
   return std::ranges::any_of(chat.messages, [](const Json& message) {
     return message["role"] == "tool" || message.contains("tool_calls");
   });
-}
-
-bool reads_calls(const ChatTemplate& chat) {
-  constexpr const char* kCalled = "hypenet_tool";
-  const Json function = {{"name", kCalled}, {"arguments", {{"key", "value"}}}};
-  const Json call = {{"id", "call00000"}, {"type", "function"}, {"function", function}};
-  const Json messages =
-      Json::array({{{"role", "user"}, {"content", "Ask."}},
-                   {{"role", "assistant"}, {"content", ""}, {"tool_calls", Json::array({call})}}});
-  try {
-    const auto pieces = chat.render_pieces(messages, {.add_generation_prompt = false});
-    return join_pieces(pieces).find(kCalled) != std::string::npos;
-  } catch (const Error&) {
-    return true;
-  }
 }
 
 ChatRequest with_calls_as_text(const ChatRequest& chat, ToolFormat format,

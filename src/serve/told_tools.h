@@ -10,9 +10,6 @@ namespace hypenet {
 /// Whether a conversation has calls or results of tools.
 bool has_calls(const ChatRequest& chat);
 
-/// Whether the template prints an assistant's calls. One that refuses the sample is taken to.
-bool reads_calls(const ChatTemplate& chat);
-
 /// The conversation with each call as text of its assistant's turn, in this form, which is not
 /// kNone, and each result of a tool in <tool_response> as a turn of the user, or as one of
 /// "ipython" where form and template are Llama 3's; results in a row share a turn. Marks are moved

@@ -38,6 +38,7 @@ constexpr std::string_view kLlama3 =
 constexpr const char* kAsked = "Hypenet asks this.";
 constexpr const char* kAnswered = "Hypenet answers that.";
 constexpr const char* kTold = "Hypenet tells so.";
+constexpr const char* kTool = "hypenet_tool";
 
 /// Now, or the day that a date like "26 Jul 2024" names.
 std::tm time_of(const std::string& date) {
@@ -179,8 +180,9 @@ std::string ChatTemplate::sample(const std::vector<ChatMessage>& messages,
 
 /// A template that refuses one of these conversations does not show what is looked for in it.
 void ChatTemplate::read_facts() {
-  for (const auto read : {&ChatTemplate::read_end_of_turn, &ChatTemplate::read_default_system,
-                          &ChatTemplate::read_turn_token, &ChatTemplate::read_switches}) {
+  for (const auto read :
+       {&ChatTemplate::read_end_of_turn, &ChatTemplate::read_default_system,
+        &ChatTemplate::read_turn_token, &ChatTemplate::read_switches, &ChatTemplate::read_calls}) {
     try {
       (this->*read)();
     } catch (const Error&) {
@@ -235,7 +237,6 @@ void ChatTemplate::read_turn_token() {
 
 /// Which variables change what it prints.
 void ChatTemplate::read_switches() {
-  constexpr const char* kTool = "hypenet_tool";
   const std::vector<ChatMessage> messages = {{"user", kAsked}};
   knows_thinking_ =
       sample(messages, {.enable_thinking = true}) != sample(messages, {.enable_thinking = false});
@@ -243,6 +244,16 @@ void ChatTemplate::read_switches() {
   const Json function = {{"name", kTool}, {"description", kTold}, {"parameters", parameters}};
   const Json tools = Json::array({{{"type", "function"}, {"function", function}}});
   reads_tools_ = sample(messages, {.tools = tools}).find(kTool) != std::string::npos;
+}
+
+void ChatTemplate::read_calls() {
+  const Json function = {{"name", kTool}, {"arguments", {{"key", "value"}}}};
+  const Json call = {{"id", "call00000"}, {"type", "function"}, {"function", function}};
+  const Json messages =
+      Json::array({{{"role", "user"}, {"content", kAsked}},
+                   {{"role", "assistant"}, {"content", ""}, {"tool_calls", Json::array({call})}}});
+  const auto pieces = render_pieces(messages, {.add_generation_prompt = false});
+  reads_calls_ = join_pieces(pieces).find(kTool) != std::string::npos;
 }
 
 std::string ChatTemplate::render(std::span<const ChatMessage> messages,

@@ -84,6 +84,10 @@ class ChatTemplate {
   /// Whether it prints `tools` that it is given.
   bool reads_tools() const { return reads_tools_; }
 
+  /// Whether it prints the calls of an assistant's message. One that refuses the sample is taken
+  /// to.
+  bool reads_calls() const { return reads_calls_; }
+
   /// Whether `enable_thinking` changes what it prints.
   bool knows_thinking() const { return knows_thinking_; }
 
@@ -95,6 +99,7 @@ class ChatTemplate {
   void read_default_system();
   void read_turn_token();
   void read_switches();
+  void read_calls();
   std::string sample(const std::vector<ChatMessage>& messages, ChatOptions options) const;
   std::vector<JinjaPiece> render_continued(const Json& messages, ChatOptions options) const;
 
@@ -103,7 +108,7 @@ class ChatTemplate {
   JinjaLimits limits_;
   bool is_plain_ = false;
   std::string end_of_turn_, default_system_, turn_token_;
-  bool reads_tools_ = false, knows_thinking_ = false;
+  bool reads_tools_ = false, reads_calls_ = true, knows_thinking_ = false;
 };
 
 }  // namespace hypenet

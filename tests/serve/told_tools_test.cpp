@@ -87,9 +87,9 @@ TEST(ToldTools, anthropics_blocks_are_told_the_same) {
 
 TEST(ToldTools, templates_that_read_calls_get_them_as_they_are) {
   ServedFolder folder = served("chatml", ToolFormat::kHermes);
-  EXPECT_FALSE(reads_calls(*folder.chat));
+  EXPECT_FALSE(folder.chat->reads_calls());
   folder.chat = fixture_template("qwen3");
-  EXPECT_TRUE(reads_calls(*folder.chat));
+  EXPECT_TRUE(folder.chat->reads_calls());
   const ChatRequest chat = parse_chat_request(body_of(kTalk), folder.model);
   EXPECT_EQ(encode_prompt(folder, chat).text,
             join_pieces(folder.chat->render_pieces(chat.messages, {})));

@@ -125,6 +125,19 @@ TEST(ChatTemplateTest, tells_whether_it_reads_tools_and_knows_thoughts) {
   EXPECT_TRUE(llama.reads_tools());
 }
 
+TEST(ChatTemplateTest, tells_whether_it_reads_calls) {
+  const auto reads = [](std::string_view text) {
+    return ChatTemplate::parse(std::string(text), {}, "x").reads_calls();
+  };
+  EXPECT_TRUE(reads(template_text("qwen3")));
+  EXPECT_TRUE(reads(kLlamaTools));
+  EXPECT_FALSE(reads(template_text("smollm2")));
+  EXPECT_FALSE(ChatTemplate::named("none").reads_calls());
+  EXPECT_TRUE(
+      reads("{% for m in messages %}{% if m.tool_calls %}{{ raise_exception('no') }}{% endif %}"
+            "{{ m.content }}{% endfor %}"));
+}
+
 TEST(ChatTemplateTest, tools_in_the_form_of_llama_are_printed) {
   const ChatTemplate chat = ChatTemplate::parse(kLlamaTools, {{"bos_token", "<s>"}}, "x");
   const Json call = {{"name", "weather"}, {"arguments", {{"city", "K\u00f6ln"}}}};
