@@ -9,17 +9,10 @@
 #include "ops/reference/recurrence.h"
 #include "tests/support/compare.h"
 #include "tests/support/expect_error.h"
-#include "tests/support/target.h"
+#include "tests/support/step_rows.h"
 
 namespace hypenet {
 namespace {
-
-constexpr Target kTargets[] = {
-    {"cpu_float64", torch::kCPU, torch::kFloat64, torch::kFloat64, 1e-12},
-    {"cpu_float32", torch::kCPU, torch::kFloat32, torch::kFloat32, 1e-5},
-    {"cuda_float32", torch::kCUDA, torch::kFloat32, torch::kFloat32, 1e-5},
-    {"cuda_bfloat16", torch::kCUDA, torch::kBFloat16, torch::kBFloat16, 1e-2},
-    {"cuda_bfloat16_float32_weight", torch::kCUDA, torch::kBFloat16, torch::kFloat32, 1e-2}};
 
 struct Case {
   int64_t N, H, dk, dv;
@@ -138,22 +131,11 @@ TEST_P(DeltaStep, equals_its_definition_over_tokens) {
   const NanFilledMemory nan_filled;
   for (const Case& c : kCases) {
     if (c.N > 3 && GetParam().device == torch::kCPU) continue;  // many blocks of a GPU
-    Tensor state, expected_state;
-    for (int token = 0; token < 3; ++token) {
-      DeltaStepInput input = make_input(c, GetParam());
-      if (token == 0) state = input.state, expected_state = wide(state).clone();
-      input.state = state;
-      EXPECT_EQ(form_of(input) == Form::kDevice, has_kernel(c)) << text(c);
-      const Tensor y = delta_step(input);
-      const Tensor expected = defined_step(input, c, expected_state);
-      ASSERT_EQ(y.scalar_type(), GetParam().type) << text(c);
-      EXPECT_LT(relative_rms(y, expected), GetParam().tolerance) << text(c);
-      // The kernel keeps queries and keys in float32; tensor code rounds them to the activations'
-      // type.
-      const double state_tolerance =
-          has_kernel(c) ? std::min(GetParam().tolerance, 1e-5) : GetParam().tolerance;
-      EXPECT_LT(relative_rms(state, expected_state), state_tolerance) << text(c);
-    }
+    SCOPED_TRACE(text(c));
+    expect_tokens_equal_definition(
+        [&] { return make_input(c, GetParam()); }, delta_step,
+        [&](const DeltaStepInput& input, Tensor& state) { return defined_step(input, c, state); },
+        has_kernel(c), GetParam());
   }
 }
 
@@ -172,34 +154,9 @@ TEST_P(DeltaStep, rows_find_their_slots_and_padding_touches_none) {
   const NanFilledMemory nan_filled;
   for (const Case& c : kCases) {
     if (c.N > 3 && GetParam().device == torch::kCPU) continue;
-    DeltaStepInput input = make_input(c, GetParam());
-    // Row n has slot N + 2 - n, the middle row is padding; slots 0 to 2 hold NaN and are nobody's.
-    Tensor slots = (c.N + 2 - torch::arange(c.N)).to(torch::kInt32);
-    const int64_t middle = c.N / 2;
-    slots[middle] = -1;
-    input.state = torch::cat({input.state.new_full({3, c.H, c.dk, c.dv}, NAN), input.state});
-    input.slots = slots.to(input.q.device());
-    const Tensor expected_state = input.state.clone();
-    const Tensor y = delta_step(input);
-    EXPECT_TRUE(torch::equal(y[middle], torch::zeros_like(y[middle]))) << text(c);
-    for (int64_t n = 0; n < c.N; ++n) {
-      if (n == middle) continue;
-      const Tensor alone = delta_step(row_of(input, n, expected_state))[0];
-      if (has_kernel(c)) {
-        EXPECT_TRUE(torch::equal(alone, y[n])) << text(c) << " row " << n;
-      } else {
-        EXPECT_LT(relative_rms(alone, y[n]), GetParam().tolerance) << text(c) << " row " << n;
-      }
-    }
-    for (int64_t slot = 0; slot < c.N + 3; ++slot) {
-      const Tensor found = input.state[slot].nan_to_num(7);
-      const Tensor expected = expected_state[slot].nan_to_num(7);
-      if (has_kernel(c) || slot < 3) {
-        EXPECT_TRUE(torch::equal(found, expected)) << text(c) << " slot " << slot;
-      } else {
-        EXPECT_LT(relative_rms(found, expected), GetParam().tolerance) << text(c);
-      }
-    }
+    SCOPED_TRACE(text(c));
+    expect_rows_find_their_slots(make_input(c, GetParam()), delta_step, row_of, has_kernel(c),
+                                 GetParam().tolerance);
   }
 }
 
@@ -216,11 +173,11 @@ TEST_P(DeltaStep, rows_of_one_slot_are_tokens_in_order) {
   EXPECT_LT(relative_rms(input.state, single), GetParam().tolerance);
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, DeltaStep, testing::ValuesIn(kTargets),
+INSTANTIATE_TEST_SUITE_P(Devices, DeltaStep, testing::ValuesIn(kStepTargets),
                          [](const auto& info) { return std::string(info.param.name); });
 
 TEST(DeltaStepChecks, rejects_other_shapes) {
-  const DeltaStepInput good = make_input({.N = 2, .H = 4, .dk = 16, .dv = 8}, kTargets[1]);
+  const DeltaStepInput good = make_input({.N = 2, .H = 4, .dk = 16, .dv = 8}, kStepTargets[1]);
   DeltaStepInput bad = good;
   bad.v = torch::zeros({2, 24});
   EXPECT_ERROR(delta_step(bad),

@@ -10,17 +10,10 @@
 #include "ops/reference/recurrence.h"
 #include "tests/support/compare.h"
 #include "tests/support/expect_error.h"
-#include "tests/support/target.h"
+#include "tests/support/step_rows.h"
 
 namespace hypenet {
 namespace {
-
-constexpr Target kTargets[] = {
-    {"cpu_float64", torch::kCPU, torch::kFloat64, torch::kFloat64, 1e-12},
-    {"cpu_float32", torch::kCPU, torch::kFloat32, torch::kFloat32, 1e-5},
-    {"cuda_float32", torch::kCUDA, torch::kFloat32, torch::kFloat32, 1e-5},
-    {"cuda_bfloat16", torch::kCUDA, torch::kBFloat16, torch::kBFloat16, 1e-2},
-    {"cuda_bfloat16_float32_weight", torch::kCUDA, torch::kBFloat16, torch::kFloat32, 1e-2}};
 
 struct Case {
   int64_t rows, H, N, P;
@@ -132,21 +125,11 @@ TEST_P(Mamba2Step, equals_its_definition_over_tokens) {
   const NanFilledMemory nan_filled;
   for (const Case& c : kCases) {
     if (c.rows > 3 && GetParam().device == torch::kCPU) continue;  // many blocks of a GPU
-    Tensor state, expected_state;
-    for (int token = 0; token < 3; ++token) {
-      Mamba2StepInput input = make_input(c, GetParam());
-      if (token == 0) state = input.state, expected_state = wide(state).clone();
-      input.state = state;
-      EXPECT_EQ(form_of(input) == Form::kDevice, has_kernel(c)) << text(c);
-      const Tensor y = mamba2_step(input);
-      const Tensor expected = defined_step(input, c, expected_state);
-      ASSERT_EQ(y.scalar_type(), GetParam().type) << text(c);
-      EXPECT_LT(relative_rms(y, expected), GetParam().tolerance) << text(c);
-      // The kernel keeps B, C and the time step in float32; tensor code rounds B and C.
-      const double state_tolerance =
-          has_kernel(c) ? std::min(GetParam().tolerance, 1e-5) : GetParam().tolerance;
-      EXPECT_LT(relative_rms(state, expected_state), state_tolerance) << text(c);
-    }
+    SCOPED_TRACE(text(c));
+    expect_tokens_equal_definition(
+        [&] { return make_input(c, GetParam()); }, mamba2_step,
+        [&](const Mamba2StepInput& input, Tensor& state) { return defined_step(input, c, state); },
+        has_kernel(c), GetParam());
   }
 }
 
@@ -164,34 +147,9 @@ TEST_P(Mamba2Step, rows_find_their_slots_and_padding_touches_none) {
   const NanFilledMemory nan_filled;
   for (const Case& c : kCases) {
     if (c.rows > 3 && GetParam().device == torch::kCPU) continue;
-    Mamba2StepInput input = make_input(c, GetParam());
-    // Row n has slot rows + 2 - n, the middle row is padding; slots 0 to 2 hold NaN, of nobody.
-    Tensor slots = (c.rows + 2 - torch::arange(c.rows)).to(torch::kInt32);
-    const int64_t middle = c.rows / 2;
-    slots[middle] = -1;
-    input.state = torch::cat({input.state.new_full({3, c.H, c.N, c.P}, NAN), input.state});
-    input.slots = slots.to(input.channels.device());
-    const Tensor expected_state = input.state.clone();
-    const Tensor y = mamba2_step(input);
-    EXPECT_TRUE(torch::equal(y[middle], torch::zeros_like(y[middle]))) << text(c);
-    for (int64_t n = 0; n < c.rows; ++n) {
-      if (n == middle) continue;
-      const Tensor alone = mamba2_step(row_of(input, n, expected_state))[0];
-      if (has_kernel(c)) {
-        EXPECT_TRUE(torch::equal(alone, y[n])) << text(c) << " row " << n;
-      } else {
-        EXPECT_LT(relative_rms(alone, y[n]), GetParam().tolerance) << text(c) << " row " << n;
-      }
-    }
-    for (int64_t slot = 0; slot < c.rows + 3; ++slot) {
-      const Tensor found = input.state[slot].nan_to_num(7);
-      const Tensor expected = expected_state[slot].nan_to_num(7);
-      if (has_kernel(c) || slot < 3) {
-        EXPECT_TRUE(torch::equal(found, expected)) << text(c) << " slot " << slot;
-      } else {
-        EXPECT_LT(relative_rms(found, expected), GetParam().tolerance) << text(c);
-      }
-    }
+    SCOPED_TRACE(text(c));
+    expect_rows_find_their_slots(make_input(c, GetParam()), mamba2_step, row_of, has_kernel(c),
+                                 GetParam().tolerance);
   }
 }
 
@@ -240,11 +198,11 @@ TEST_P(Mamba2Step, steps_of_the_recurrence_take_the_kernel_too) {
   EXPECT_LT(relative_rms(input.state, expected.state), target.tolerance);
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, Mamba2Step, testing::ValuesIn(kTargets),
+INSTANTIATE_TEST_SUITE_P(Devices, Mamba2Step, testing::ValuesIn(kStepTargets),
                          [](const auto& info) { return std::string(info.param.name); });
 
 TEST(Mamba2StepChecks, rejects_other_shapes) {
-  const Mamba2StepInput good = make_input(kCases[5], kTargets[1]);
+  const Mamba2StepInput good = make_input(kCases[5], kStepTargets[1]);
   Mamba2StepInput bad = good;
   bad.heads = {3, 1, 4};
   EXPECT_ERROR(mamba2_step(bad), "mamba2_step: expected heads in whole groups of 4");

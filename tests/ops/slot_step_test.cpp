@@ -10,17 +10,10 @@
 #include "ops/slot_attention.h"
 #include "tests/support/compare.h"
 #include "tests/support/expect_error.h"
-#include "tests/support/target.h"
+#include "tests/support/step_rows.h"
 
 namespace hypenet {
 namespace {
-
-constexpr Target kTargets[] = {
-    {"cpu_float64", torch::kCPU, torch::kFloat64, torch::kFloat64, 1e-12},
-    {"cpu_float32", torch::kCPU, torch::kFloat32, torch::kFloat32, 1e-5},
-    {"cuda_float32", torch::kCUDA, torch::kFloat32, torch::kFloat32, 1e-5},
-    {"cuda_bfloat16", torch::kCUDA, torch::kBFloat16, torch::kBFloat16, 1e-2},
-    {"cuda_bfloat16_float32_weight", torch::kCUDA, torch::kBFloat16, torch::kFloat32, 1e-2}};
 
 struct Case {
   int64_t N, H, G, d, M, W;
@@ -172,13 +165,13 @@ TEST_P(SlotStep, padding_changes_nothing_and_rows_do_not_depend_on_others) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(targets, SlotStep, testing::ValuesIn(kTargets),
+INSTANTIATE_TEST_SUITE_P(targets, SlotStep, testing::ValuesIn(kStepTargets),
                          [](const auto& one) { return one.param.name; });
 
 TEST(SlotStepOp, names_tensor_expected_and_found) {
   const Sequences of({.N = 2, .H = 2, .G = 1, .d = 16, .M = 8, .W = 4}, 1);
-  SlotStepInput step = fresh_step(of, kTargets[1]);
-  set_token(step, of, 0, kTargets[1]);
+  SlotStepInput step = fresh_step(of, kStepTargets[1]);
+  set_token(step, of, 0, kStepTargets[1]);
   step.g = step.g.narrow(1, 0, 4);
   EXPECT_ERROR(slot_step(step), "slot_step: g: expected shape [2, 8], found [2, 4]");
 }
