@@ -38,9 +38,10 @@ demo: program  ## convert the embedded teacher into a HypeNet: table and report;
 demo-clean:  ## remove what make demo wrote
 	rm -rf out/tiny
 
-check: setup  ## format, layers and style
+check: setup  ## format, layers, links and style
 	@scripts/format --check
 	@tools/check_layers
+	@tools/check_links
 	@tools/check_style
 
 lint: configure  ## clang-tidy
