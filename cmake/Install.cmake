@@ -1,6 +1,6 @@
 # The installed CMake package (docs/embedding.md): static libraries of the rooms up to the engine, their headers, and
 # hypenetConfig.cmake. Component `cpu` is complete without the others.
-set(HYPENET_INSTALLED_ROOMS base gguf kernels ops text store model engine)
+set(HYPENET_INSTALLED_ROOMS base gguf kernels ops text lowbit store model engine)
 foreach(room ${HYPENET_INSTALLED_ROOMS})
   set_target_properties(hypenet_${room} PROPERTIES EXPORT_NAME ${room}_room)
   target_compile_features(hypenet_${room} PUBLIC cxx_std_20)
