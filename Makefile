@@ -1,6 +1,6 @@
 # The front door: `make demo` and `make test` set everything up, build and run. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup configure program build test demo demo-clean check lint sanitize fuzz format clean
+.PHONY: help setup configure program build test demo demo-clean check lint sanitize fuzz site format clean
 
 # With the CUDA compiler present, the program hypenet-cuda is linked too; it is never needed without a GPU.
 NVCC := $(firstword $(shell command -v nvcc) $(wildcard $(CUDA_HOME)/bin/nvcc /usr/local/cuda/bin/nvcc))
@@ -52,6 +52,11 @@ sanitize: setup  ## tests and fuzz targets under the address and undefined-behav
 
 fuzz: setup  ## every reader's fuzz target, ten minutes each
 	@scripts/fuzz
+
+site:  ## docs/ as a web site in out/site
+	@scripts/setup --site
+	@NO_MKDOCS_2_WARNING=1 .venv/site/bin/mkdocs build --quiet --strict
+	@echo "site: out/site/index.html"
 
 format:  ## clang-format over all C++ files
 	@scripts/format
