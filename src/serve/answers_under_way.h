@@ -12,7 +12,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "serve/engine_thread.h"
+#include "engine/engine_thread.h"
 #include "serve/http/http.h"
 #include "serve/metrics.h"
 #include "serve/prefix_router.h"

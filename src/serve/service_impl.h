@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "base/random.h"
+#include "engine/engine_thread.h"
 #include "serve/answers_under_way.h"
-#include "serve/engine_thread.h"
 #include "serve/metrics.h"
 #include "serve/pool.h"
 #include "serve/service.h"

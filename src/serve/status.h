@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/json.h"
-#include "serve/engine_thread.h"
+#include "engine/engine_thread.h"
 #include "serve/metrics.h"
 #include "serve/request_figures.h"
 #include "serve/served_folder.h"

@@ -1,5 +1,5 @@
 // One queue of work that is done between steps. Whoever waits for the engine waits here.
-#include "serve/engine_thread.h"
+#include "engine/engine_thread.h"
 
 #include <exception>
 #include <utility>
