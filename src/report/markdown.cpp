@@ -109,4 +109,6 @@ std::string format_markdown(const Report& report, const std::string& image_folde
   return text;
 }
 
+std::string format_markdown(const Table& table) { return MarkdownWriter{}(table); }
+
 }  // namespace hypenet

@@ -21,4 +21,7 @@ std::vector<ReportImage> report_images(const Report& report);
 /// the Markdown file), or are left out where that is empty.
 std::string format_markdown(const Report& report, const std::string& image_folder);
 
+/// The table alone, with an empty line behind it.
+std::string format_markdown(const Table& table);
+
 }  // namespace hypenet

@@ -1,0 +1,88 @@
+// A Transformer's folder is its published form; a HypeNet's has its modelling file beside it.
+#include "cli/transformers/transformers_folder.h"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+#include "base/files.h"
+#include "cli/note.h"
+#include "cli/transformers/model_card.h"
+#include "cli/transformers/modeling_file.h"
+#include "model/mixers/mixer_kind.h"
+#include "model/weights.h"
+#include "run/run.h"
+
+namespace hypenet {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kCard = "README.md";
+constexpr std::array<std::string_view, 2> kMixers = {"attn", "lightning-attn"};
+
+/// What the folder has beside a model folder's files.
+FolderKind transformers_kind() {
+  FolderKind kind = model_folder_kind();
+  kind.files.insert(kind.files.end(), {kCard, kModelingFile});
+  return kind;
+}
+
+bool needs_modeling_file(const ModelConfig& config) {
+  return config.architecture == Architecture::kHypeNet;
+}
+
+void check_mixers(const ModelConfig& config) {
+  for (const MixerKind* kind : kinds_of(config)) {
+    HYPENET_CHECK(std::ranges::find(kMixers, kind->name) != kMixers.end(),
+                  "export: --transformers: expected layers of attn and lightning-attn, found ",
+                  kind->name, " (docs/transformers.md)");
+  }
+}
+
+Json config_of(const ModelConfig& config, const Checkpoint& checkpoint) {
+  Json json = to_json(config);
+  // transformers loads a model in this type.
+  json["torch_dtype"] = type_name(stored_type(checkpoint));
+  if (!needs_modeling_file(config)) return json;
+  const std::string module = fs::path(kModelingFile).stem().string();
+  json["auto_map"] = {{"AutoConfig", module + ".HypeNetConfig"},
+                      {"AutoModel", module + ".HypeNetModel"},
+                      {"AutoModelForCausalLM", module + ".HypeNetForCausalLM"}};
+  return json;
+}
+
+/// Tensors of the model, under their published names; a tied head's second copy is none of them.
+NamedTensors tensors_of(const ModelConfig& config, const Checkpoint& checkpoint) {
+  NamedTensors tensors;
+  const bool has_embedding = checkpoint.contains("model.embed_tokens.weight");
+  for (const std::string& name : checkpoint.names()) {
+    if (name.ends_with(".rotary_emb.inv_freq")) continue;
+    if (name == "lm_head.weight" && config.tie_word_embeddings && has_embedding) continue;
+    tensors.emplace_back(name, checkpoint.tensor(name));
+  }
+  return tensors;
+}
+
+}  // namespace
+
+void write_transformers_folder(const fs::path& model, const fs::path& folder) {
+  check_folder(folder, transformers_kind());
+  const Checkpoint checkpoint = open_rounded(model);
+  const ModelConfig config = read_model_config(checkpoint, print_note);
+  check_is_written(config, checkpoint.config_place());
+  check_mixers(config);
+  check_tensors(checkpoint, config);
+  const ModelCard card = read_model_card(model);
+  Stage stage{.name = "export", .parents = {model}};
+  if (card.run.contains("settings")) stage.settings = card.run["settings"];
+  CheckpointContents contents{.config = config_of(config, checkpoint),
+                              .tensors = tensors_of(config, checkpoint),
+                              .run = run_record(stage),
+                              .companions_from = model};
+  contents.reports[kCard] = write_model_card(card, config, folder.filename().string());
+  if (needs_modeling_file(config)) contents.reports[kModelingFile] = modeling_file();
+  write_checkpoint(folder, contents);
+}
+
+}  // namespace hypenet
