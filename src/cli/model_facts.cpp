@@ -86,6 +86,23 @@ ModelFact scaling_fact(const ModelConfig& config) {
   return {"attention logits scaling", text, "attn_logits_scaling", scaling};
 }
 
+/// What of a folder's weights is stored in few bits; a GGUF file's types are in the table of files.
+ModelFact quantisation_fact(const Checkpoint& checkpoint) {
+  const std::string method = checkpoint.quantisation_method();
+  const auto found = try_to_open([&] { return checkpoint.quantised_forms(); });
+  Json forms = Json::object();
+  std::vector<std::string> parts;
+  for (const auto& [form, count] : found.part.value_or(std::map<std::string, int64_t>())) {
+    forms[form] = count;
+    parts.push_back(fmt::format("{} matrices {}", count, form));
+  }
+  if (!found.part) parts = {found.reason};
+  const std::string text =
+      method.empty() ? "none" : fmt::format("{}: {}", method, fmt::join(parts, ", "));
+  const Json value = {{"method", method.empty() ? Json() : Json(method)}, {"matrices", forms}};
+  return {"quantisation", text, "quantisation", value};
+}
+
 ModelFact tokenizer_fact(const Found<Tokenizer>& tokenizer) {
   if (!tokenizer.part) return {"tokenizer", tokenizer.reason, "tokenizer", {}};
   const int64_t tokens = tokenizer.part->vocab_size();
@@ -159,6 +176,7 @@ std::vector<ModelFact> model_facts(const Checkpoint& checkpoint, const ModelConf
       {"head", is_tied ? "tied to the embedding" : "of its own", "tie_word_embeddings", is_tied},
       bias_fact(config),
       scaling_fact(config),
+      quantisation_fact(checkpoint),
       stop_fact(checkpoint, tokenizer),
       tokenizer_fact(tokenizer),
       template_fact(chat),

@@ -43,10 +43,12 @@ std::string model_fingerprint(const Checkpoint& checkpoint, const ModelConfig& c
                               bool is_whole) {
   std::string text = forward_facts(config).dump();
   for (const std::string& name : checkpoint.names()) {
-    const Tensor tensor = checkpoint.packed(name).contiguous();
-    const auto bytes = bytes_of(tensor);
-    text += concat('\n', name, ' ', tensor.scalar_type(), ' ', tensor.sizes(), ' ',
-                   is_whole ? crc32c(bytes) : sum_of_samples(bytes));
+    for (const Tensor& stored : checkpoint.stored(name)) {
+      const Tensor tensor = stored.contiguous();
+      const auto bytes = bytes_of(tensor);
+      text += concat('\n', name, ' ', tensor.scalar_type(), ' ', tensor.sizes(), ' ',
+                     is_whole ? crc32c(bytes) : sum_of_samples(bytes));
+    }
   }
   return fingerprint_of(text);
 }

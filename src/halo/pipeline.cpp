@@ -309,11 +309,12 @@ std::vector<Stage> prepare(Conversion& conversion, const ConversionPlan& plan) {
 std::string identity(const Checkpoint& teacher) {
   std::string text = teacher.config().dump();
   for (const std::string& name : teacher.names()) {
-    const Tensor tensor = teacher.packed(name);
-    const size_t looked_at = std::min<size_t>(tensor.nbytes(), 4096);
-    const std::string_view begin(static_cast<const char*>(tensor.const_data_ptr()), looked_at);
-    text += concat(' ', name, ' ', tensor.scalar_type(), ' ', tensor.sizes(), ' ',
-                   std::hash<std::string_view>()(begin));
+    for (const Tensor& tensor : teacher.stored(name)) {
+      const size_t looked_at = std::min<size_t>(tensor.nbytes(), 4096);
+      const std::string_view begin(static_cast<const char*>(tensor.const_data_ptr()), looked_at);
+      text += concat(' ', name, ' ', tensor.scalar_type(), ' ', tensor.sizes(), ' ',
+                     std::hash<std::string_view>()(begin));
+    }
   }
   return text;
 }

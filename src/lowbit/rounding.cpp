@@ -112,7 +112,7 @@ QuantisedMatrix round_to_nearest(const Tensor& weight, const RoundingForm& form)
 
 Tensor pack_int4(const Tensor& codes) {
   const Tensor stored =
-      torch::constant_pad_nd(codes, {0, codes.size(1) % 2}).add(8).to(torch::kUInt8);
+      torch::constant_pad_nd(codes.contiguous(), {0, codes.size(1) % 2}).add(8).to(torch::kUInt8);
   const Tensor pairs = stored.unflatten(1, {-1, 2});
   return torch::bitwise_or(pairs.select(2, 0), torch::bitwise_left_shift(pairs.select(2, 1), 4));
 }

@@ -77,7 +77,8 @@ torch::ScalarType parameter_type(std::string_view name, const ModelConfig& confi
 /// scales they are no weights.
 void check_is_floating(const Checkpoint& checkpoint, const std::string& name,
                        torch::ScalarType type) {
-  HYPENET_CHECK(torch::isFloatingType(type), checkpoint.folder().string(), ": tensor ", name,
+  const bool has_numbers = torch::isFloatingType(type) && torch::elementSize(type) > 1;
+  HYPENET_CHECK(has_numbers, checkpoint.folder().string(), ": tensor ", name,
                 ": expected floating point, found ", type);
 }
 
@@ -149,6 +150,7 @@ bool is_float_always(std::string_view name, const ModelConfig& config) {
 ModelConfig read_model_config(const Checkpoint& checkpoint, const TellNote& tell) {
   const std::string place = checkpoint.config_place();
   ModelConfig config = parse_model_config(checkpoint.config(), place, checkpoint.names());
+  for (const std::string& text : tell ? checkpoint.notes() : std::vector<std::string>()) tell(text);
   if (!config.tie_word_embeddings || !is_head_of_its_own(checkpoint)) return config;
   config.tie_word_embeddings = false;
   if (tell) {
@@ -189,7 +191,9 @@ torch::ScalarType stored_type(const Checkpoint& checkpoint) {
 
 Checkpoint open_rounded(const std::filesystem::path& folder) {
   Checkpoint checkpoint(folder);
-  checkpoint.expand_as(stored_type(checkpoint));
+  // Float16 beside codes is what other programs compute in; no stage of a conversion does.
+  const bool is_quantised = !checkpoint.quantisation_method().empty();
+  checkpoint.expand_as(is_quantised ? torch::kBFloat16 : stored_type(checkpoint));
   return checkpoint;
 }
 
@@ -248,6 +252,10 @@ std::string type_name(torch::ScalarType type) {
       return "int32";
     case torch::kUInt8:
       return "uint8";
+    case torch::kInt8:
+      return "int8";
+    case torch::kFloat8_e4m3fn:
+      return "float8";
     case torch::kBool:
       return "bool";
     default:

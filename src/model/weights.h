@@ -40,8 +40,8 @@ torch::ScalarType stored_type(const Checkpoint& checkpoint);
 /// "float32", "bfloat16", "int64" ...
 std::string type_name(torch::ScalarType type);
 
-/// A folder, or a GGUF file of which all tensors come in its stored type: as the stages of a
-/// conversion write and compare them.
+/// A folder, a GGUF file of which all tensors come in its stored type, or a quantised folder whose
+/// tensors come as bfloat16: as the stages of a conversion write and compare them.
 Checkpoint open_rounded(const std::filesystem::path& folder);
 
 /// As load_model of model/causal_lm.h, but config.json's place is taken by `config`: one that

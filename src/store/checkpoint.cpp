@@ -134,9 +134,14 @@ Checkpoint::Checkpoint(fs::path folder) : folder_(std::move(folder)), files_of_m
     config_["mamba_config"] = read_json(folder_ / kMambaConfig);
   }
   open_weights();
-  std::vector<std::string> stored;
-  for (const auto& [name, unused] : where_) stored.push_back(name);
-  parts_ = stored_parts(config_, stored, folder_.string());
+  find_quantised();
+  parts_ = stored_parts(config_, quantised_->names(), folder_.string());
+}
+
+void Checkpoint::find_quantised() {
+  QuantisedFolder::Types types;
+  for (const auto& [name, file] : where_) types[name] = files_[file].entry(name).type;
+  quantised_.emplace(config_, (folder_ / kConfig).string(), folder_.string(), types);
 }
 
 void Checkpoint::open_weights() {
@@ -199,18 +204,42 @@ void check_shape(const fs::path& file, const std::string& name, torch::IntArrayR
 
 }  // namespace
 
+bool Checkpoint::is_quantised(const StoredPart& part) const {
+  return quantised_ && quantised_->is_quantised(part.name);
+}
+
+Tensor Checkpoint::stored_tensor(const std::string& name) const {
+  return files_[where_.at(name)].tensor(name);
+}
+
+QuantisedMatrix Checkpoint::form_of(const StoredPart& part) const {
+  return quantised_->form(part.name, [this](const std::string& n) { return stored_tensor(n); });
+}
+
+QuantisedMatrix Checkpoint::matrix_of(const StoredPart& part) const {
+  return quantised_->matrix(part.name, [this](const std::string& n) { return stored_tensor(n); });
+}
+
 TensorFacts Checkpoint::facts(const std::string& name,
                               std::optional<std::vector<int64_t>> shape) const {
-  const auto& gguf = files_of_model_.gguf();
-  if (!gguf) {
-    const Tensor whole = tensor(name, std::move(shape));
-    return {whole.sizes().vec(), whole.scalar_type(), ""};
+  const StoredPart& found = part(name);
+  if (const auto& gguf = files_of_model_.gguf()) {
+    const GgufTensor& stored = *gguf->tensors().at(found.name).stored;
+    check_shape(folder_, name, stored.shape, shape);
+    const BlockLayout& layout = block_layout(stored.type);
+    return {stored.shape, expanded_.value_or(type_of(stored.type)),
+            layout.is_plain ? "" : std::string(layout.name)};
   }
-  const GgufTensor& stored = *gguf->tensors().at(part(name).name).stored;
-  check_shape(folder_, name, stored.shape, shape);
-  const BlockLayout& layout = block_layout(stored.type);
-  return {stored.shape, expanded_.value_or(type_of(stored.type)),
-          layout.is_plain ? "" : std::string(layout.name)};
+  const std::string stored =
+      is_quantised(found) ? std::string(code_type_name(form_of(found).type)) : "";
+  if (stored.empty() || !found.is_whole()) {
+    const Tensor whole = tensor(name, std::move(shape));
+    return {whole.sizes().vec(), whole.scalar_type(), stored};
+  }
+  const QuantisedMatrix form = form_of(found);
+  const std::vector<int64_t> sizes = {form.rows, form.columns};
+  check_shape(folder_, name, sizes, shape);
+  return {sizes, expanded_.value_or(torch::kFloat32), stored};
 }
 
 Tensor Checkpoint::tensor(const std::string& name,
@@ -226,8 +255,19 @@ Tensor Checkpoint::tensor(const std::string& name,
     check(folder_, stored.stored->shape);
     return gguf_tensor(gguf, stored, expanded_);
   }
+  if (is_quantised(found)) {
+    const QuantisedMatrix form = form_of(found);
+    if (found.is_whole()) check(folder_, std::vector<int64_t>{form.rows, form.columns});
+    const Tensor values = matrix_of(found).expand(expanded_.value_or(torch::kFloat32));
+    const Tensor tensor = take_part(values, found, folder_.string());
+    check(folder_, tensor.sizes());
+    return tensor;
+  }
   const SafetensorsFile& file = files_[where_.at(found.name)];
-  const Tensor tensor = take_part(file.tensor(found.name), found, file.path().string());
+  Tensor stored = file.tensor(found.name);
+  const bool is_expanded = expanded_ && quantised_->has_quantised();
+  if (is_expanded && stored.is_floating_point()) stored = stored.to(*expanded_);
+  const Tensor tensor = take_part(stored, found, file.path().string());
   check(file.path(), tensor.sizes());
   return tensor;
 }
@@ -237,22 +277,60 @@ Tensor Checkpoint::packed(const std::string& name) const {
   return gguf ? gguf_blocks(gguf, gguf->tensors().at(part(name).name)) : tensor(name);
 }
 
+std::optional<QuantisedMatrix> Checkpoint::quantised(const std::string& name) const {
+  const StoredPart& found = part(name);
+  return is_quantised(found) && found.is_whole() ? std::optional(matrix_of(found)) : std::nullopt;
+}
+
+std::optional<QuantisedMatrix> Checkpoint::quantised_form(const std::string& name) const {
+  const StoredPart& found = part(name);
+  return is_quantised(found) && found.is_whole() ? std::optional(form_of(found)) : std::nullopt;
+}
+
+std::vector<Tensor> Checkpoint::stored(const std::string& name) const {
+  const StoredPart& found = part(name);
+  if (!is_quantised(found)) return {packed(name)};
+  std::vector<Tensor> tensors;
+  for (const std::string& one : quantised_->stored_names(found.name)) {
+    tensors.push_back(stored_tensor(one));
+  }
+  return tensors;
+}
+
+std::map<std::string, int64_t> Checkpoint::quantised_forms() const {
+  std::map<std::string, int64_t> forms;
+  if (!quantised_) return forms;
+  for (const std::string& name : quantised_->names()) {
+    if (quantised_->is_quantised(name)) ++forms[describe_form(form_of({.name = name}))];
+  }
+  return forms;
+}
+
+std::vector<std::string> Checkpoint::notes() const {
+  const std::string left_aside = quantised_ ? quantised_->left_aside() : "";
+  return left_aside.empty() ? std::vector<std::string>() : std::vector{left_aside};
+}
+
 FolderKind model_folder_kind() {
   FolderKind kind{"an earlier model folder of this program",
                   kRun,
-                  {kConfig, kWeights, kIndex, "model-*-of-*.safetensors"}};
+                  {kConfig, kWeights, kIndex, "model-*-of-*.safetensors", "report.html",
+                   "report.md", "report.json"}};
   kind.files.insert(kind.files.end(), kCompanions.begin(), kCompanions.end());
   return kind;
 }
 
 void write_checkpoint(const fs::path& folder, const CheckpointContents& contents) {
-  FolderWriter writer(folder, model_folder_kind());
+  FolderKind kind = model_folder_kind();
+  for (const auto& [name, text] : contents.reports) kind.files.push_back(name);
+  FolderWriter writer(folder, kind);
   write_weights(writer.path(), contents.tensors, contents.shard_bytes);
   write_json(writer.path() / kConfig, contents.config);
   // Always there: it marks the folder as one that this program may write anew.
   write_json(writer.path() / kRun, contents.run.value_or(Json{{"version", version()},
                                                               {"source_commit", source_commit()}}));
   if (contents.companions_from) copy_companions(*contents.companions_from, writer.path());
+  for (const auto& [name, text] : contents.reports) write_file(writer.path() / name, text);
   writer.commit();
 }
 

@@ -34,6 +34,11 @@ struct StoredPart {
   bool is_transposed = false;  // a matrix, the other way round
   /// Of the parameter, all sizes but one 1, as those of the stored one are; empty: the stored one.
   std::vector<int64_t> shape = {};
+
+  /// The stored tensor itself is the parameter.
+  bool is_whole() const {
+    return group_rows == 0 && head_size == 0 && !is_offset && !is_transposed && shape.empty();
+  }
 };
 
 /// The text model's part of a config.json: text_config where there is one.

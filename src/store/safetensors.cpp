@@ -13,6 +13,7 @@
 #include <string_view>
 #include <system_error>
 
+#include "base/alternatives.h"
 #include "base/file_kind.h"
 #include "base/json.h"
 #include "store/tensor_parts.h"
@@ -31,14 +32,16 @@ struct NamedType {
   torch::ScalarType type;
 };
 
-constexpr std::array<NamedType, 8> kTypes = {{{"F32", torch::kFloat32},
-                                              {"F16", torch::kFloat16},
-                                              {"BF16", torch::kBFloat16},
-                                              {"F64", torch::kFloat64},
-                                              {"I64", torch::kInt64},
-                                              {"I32", torch::kInt32},
-                                              {"U8", torch::kUInt8},
-                                              {"BOOL", torch::kBool}}};
+constexpr std::array<NamedType, 10> kTypes = {{{"F32", torch::kFloat32},
+                                               {"F16", torch::kFloat16},
+                                               {"BF16", torch::kBFloat16},
+                                               {"F64", torch::kFloat64},
+                                               {"F8_E4M3", torch::kFloat8_e4m3fn},
+                                               {"I64", torch::kInt64},
+                                               {"I32", torch::kInt32},
+                                               {"I8", torch::kInt8},
+                                               {"U8", torch::kUInt8},
+                                               {"BOOL", torch::kBool}}};
 
 torch::ScalarType parse_type(const Json& json, const std::string& place) {
   HYPENET_CHECK(json.is_string(), place, ": dtype: expected a string, found ", json_kind(json));
@@ -46,8 +49,9 @@ torch::ScalarType parse_type(const Json& json, const std::string& place) {
   for (const NamedType& known : kTypes) {
     if (known.name == name) return known.type;
   }
-  throw Error(
-      concat(place, ": dtype: expected F32, F16, BF16, F64, I64, I32, U8 or BOOL, found ", name));
+  std::vector<std::string> names;
+  for (const NamedType& known : kTypes) names.emplace_back(known.name);
+  throw Error(concat(place, ": dtype: expected ", alternatives(names), ", found ", name));
 }
 
 std::string_view type_name(torch::ScalarType type, const std::string& place) {
@@ -205,11 +209,15 @@ std::vector<std::string> SafetensorsFile::names() const {
   return names;
 }
 
-Tensor SafetensorsFile::tensor(const std::string& name) const {
+const Entry& SafetensorsFile::entry(const std::string& name) const {
   const auto found = entries_.find(name);
   HYPENET_CHECK(found != entries_.end(), path_.string(), ": tensor ", name,
                 ": expected it in the file, found none");
-  const Entry& entry = found->second;
+  return found->second;
+}
+
+Tensor SafetensorsFile::tensor(const std::string& name) const {
+  const Entry& entry = this->entry(name);
   if (entry.begin == entry.end) return torch::empty(entry.shape, entry.type);
   auto* data = const_cast<std::byte*>(file_->bytes().data()) + data_begin_ + entry.begin;
   if (reinterpret_cast<uintptr_t>(data) % torch::elementSize(entry.type) != 0) {

@@ -32,19 +32,20 @@ class SafetensorsFile {
   std::vector<std::string> names() const;
   bool contains(const std::string& name) const { return entries_.contains(name); }
 
-  /// A CPU tensor that shares the mapping. F32, F16, BF16, F64, I64, I32, U8, BOOL. Throws Error
-  /// for a missing name.
-  Tensor tensor(const std::string& name) const;
-
-  const std::map<std::string, std::string>& metadata() const { return metadata_; }
-  const std::filesystem::path& path() const { return path_; }
-
   /// Where a tensor lies in the file.
   struct Entry {
     torch::ScalarType type;
     std::vector<int64_t> shape;
     size_t begin, end;  // bytes from the end of the header
   };
+
+  /// Throw Error for a missing name.
+  const Entry& entry(const std::string& name) const;
+  /// A CPU tensor that shares the mapping. F32, F16, BF16, F64, F8_E4M3, I64, I32, I8, U8, BOOL.
+  Tensor tensor(const std::string& name) const;
+
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  const std::filesystem::path& path() const { return path_; }
 
  private:
   void open();

@@ -158,8 +158,9 @@ TEST_F(BrokenSafetensors, missing_keys) {
 }
 
 TEST_F(BrokenSafetensors, unknown_type) {
-  expect(file_bytes(R"({"t":{"dtype":"F8_E4M3","shape":[4],"data_offsets":[0,4]}})", 4),
-         "tensor t: dtype: expected F32, F16, BF16, F64, I64, I32, U8 or BOOL, found F8_E4M3");
+  expect(file_bytes(R"({"t":{"dtype":"F8_E8M0","shape":[4],"data_offsets":[0,4]}})", 4),
+         "tensor t: dtype: expected F32, F16, BF16, F64, F8_E4M3, I64, I32, I8, U8 or BOOL, found "
+         "F8_E8M0");
   expect(file_bytes(R"({"t":{"dtype":32,"shape":[4],"data_offsets":[0,4]}})", 4),
          "tensor t: dtype: expected a string, found an integer");
 }
