@@ -55,7 +55,7 @@ fuzz: setup  ## every reader's fuzz target, ten minutes each
 
 site:  ## docs/ as a web site in out/site
 	@scripts/setup --site
-	@NO_MKDOCS_2_WARNING=1 .venv/site/bin/mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 .venv/site/bin/mkdocs build --strict
 	@echo "site: out/site/index.html"
 
 format:  ## clang-format over all C++ files

@@ -63,3 +63,8 @@ def on_page_markdown(markdown, page, config, files):
     name = page.file.src_uri
     markdown = LINK.sub(lambda match: link_of(name, match[2], match[1], config), markdown)
     return as_github_reads(markdown)
+
+
+def on_page_content(html, page, config, files):
+    """In a cell of a table GitHub reads the bar of `a\\|b` without its backslash, in code too."""
+    return re.sub(r"<code>[^<]*</code>", lambda match: match[0].replace("\\|", "|"), html)
