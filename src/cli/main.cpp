@@ -50,6 +50,7 @@ void add_commands(CLI::App& app) {
   add_eval_command(app);
   add_compare_command(app);
   add_report_command(app);
+  add_quantize_command(app);
   add_export_command(app);
   add_bench_command(app);
 }

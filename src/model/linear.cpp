@@ -28,6 +28,9 @@ LinearImpl::LinearImpl(int64_t in, int64_t out, bool has_bias) {
 }
 
 std::vector<Tensor> project(const Tensor& x, std::span<const Linear> layers) {
+  for (const Linear& layer : layers) {
+    if (layer && layer->on_input) layer->on_input(x);
+  }
   return in_places(layers, apply_linears(x, weights_of(layers)));
 }
 

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -23,9 +24,14 @@ namespace hypenet {
 class LinearImpl : public torch::nn::Module {
  public:
   LinearImpl(int64_t in, int64_t out, bool bias);
-  Tensor forward(const Tensor& x) const { return apply_linear(x, weights); }
+  Tensor forward(const Tensor& x) const {
+    if (on_input) on_input(x);
+    return apply_linear(x, weights);
+  }
 
   LinearWeights weights;
+  /// Told what forwards (project among them) multiply, before they do; empty: nobody is.
+  std::function<void(const Tensor& x)> on_input;
 };
 TORCH_MODULE(Linear);
 

@@ -56,7 +56,7 @@ struct PartWriter {
 
 }  // namespace
 
-void write_report(const std::filesystem::path& path, const Report& report) {
+std::string format_page(const Report& report) {
   std::string html = "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n";
   html += "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n";
   html += "<title>" + escape(report.title) + "</title>\n";
@@ -64,7 +64,11 @@ void write_report(const std::filesystem::path& path, const Report& report) {
   html += "<h1>" + escape(report.title) + "</h1>\n";
   html += concat(kReportMark, escape(report.subtitle), "</p>\n");
   for (const auto& part : report.parts) html += std::visit(PartWriter{}, part);
-  write_file(path, html + "</body>\n</html>\n");
+  return html + "</body>\n</html>\n";
+}
+
+void write_report(const std::filesystem::path& path, const Report& report) {
+  write_file(path, format_page(report));
 }
 
 }  // namespace hypenet

@@ -32,7 +32,10 @@ struct Report {
 /// What every page has, and so tells that it is one of ours.
 inline constexpr std::string_view kReportMark = "<p class=\"subtitle\">";
 
-/// Writes the page, temporary-then-rename. Text is escaped.
+/// The page as HTML. Text is escaped.
+std::string format_page(const Report& report);
+
+/// Writes the page, temporary-then-rename.
 void write_report(const std::filesystem::path& path, const Report& report);
 
 }  // namespace hypenet

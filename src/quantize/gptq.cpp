@@ -1,0 +1,152 @@
+// Within a block of columns each row goes by itself; the columns behind it learn of a block's
+// errors by one product ("lazy batch-updates", section 3.3 of the paper).
+#include "quantize/gptq.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "quantize/clip_search.h"
+
+namespace hypenet {
+namespace {
+
+constexpr int64_t kBlock = 128;  // columns, or the multiple of a group that comes next below
+constexpr int64_t kGrain = 8;    // rows a task at least
+
+/// U of H^-1 = U^T U, upper: with the order of columns turned round, H = L L^T gives U = L^-1.
+Tensor upper_factor(const Tensor& hessian, const std::string& place) {
+  const auto [lower, info] = at::linalg_cholesky_ex(hessian.flip({0, 1}));
+  HYPENET_CHECK(info.item<int32_t>() == 0, place,
+                ": expected products of inputs that are positive definite, found others");
+  const Tensor one = torch::eye(hessian.size(0), hessian.options());
+  return at::linalg_solve_triangular(lower, one, /*upper=*/false).flip({0, 1}).contiguous();
+}
+
+/// A matrix on its way from numbers to codes.
+class GptqRounding {
+ public:
+  GptqRounding(const Tensor& weight, const RoundingForm& form, const GptqFactor& factor,
+               const GptqOptions& options)
+      : form_(form),
+        factor_(factor),
+        searches_(options.searches_clip),
+        N_(weight.size(0)),
+        K_(weight.size(1)),
+        groups_(K_ / form.group) {
+    // A copy in any case: it changes.
+    weight_ = weight.to(torch::kFloat64, false, /*copy=*/true).contiguous();
+    scales_ = torch::empty({N_, groups_}, torch::kFloat32);
+    zeros_ = torch::zeros({N_, groups_}, torch::kInt16);
+    codes_ = torch::empty({N_, K_}, torch::kInt8);
+    if (!factor.order.defined()) return;
+    take_scales_of_all();
+    weight_ = weight_.index_select(1, factor.order);
+  }
+
+  QuantisedMatrix run() {
+    const int64_t group = form_.group;
+    const int64_t block =
+        factor_.order.defined() ? kBlock : group * std::max<int64_t>(1, kBlock / group);
+    for (int64_t begin = 0; begin < K_; begin += block)
+      round_block(begin, std::min(begin + block, K_));
+    Tensor codes = codes_;
+    if (factor_.order.defined())
+      codes = torch::empty_like(codes_).index_copy_(1, factor_.order, codes_);
+    return {.type = CodeType::kInt4,
+            .rows = N_,
+            .columns = K_,
+            .group = group,
+            .codes = pack_int4(codes),
+            .scales = scales_.to(form_.scale_type),
+            .zeros = form_.has_zeros ? zeros_ : Tensor()};
+  }
+
+ private:
+  void take_scales_of_all() {
+    const RoundingScales found = searches_ ? search_scales(weight_, factor_.importance, form_)
+                                           : scales_of(weight_.to(torch::kFloat32), form_);
+    scales_ = found.scales.to(torch::kFloat32);
+    if (form_.has_zeros) zeros_ = found.zeros.contiguous();
+  }
+
+  void round_block(int64_t begin, int64_t end) {
+    const Tensor errors = torch::empty({N_, end - begin}, torch::kFloat64);
+    at::parallel_for(0, N_, kGrain, [&](int64_t first, int64_t last) {
+      for (int64_t n = first; n < last; ++n) {
+        round_row(n, begin, end, errors.data_ptr<double>() + n * (end - begin));
+      }
+    });
+    if (end == K_) return;
+    const Tensor later = factor_.upper.narrow(0, begin, end - begin).narrow(1, end, K_ - end);
+    weight_.narrow(1, end, K_ - end).addmm_(errors, later, 1, -1);
+  }
+
+  /// Columns begin .. end - 1 of row n, whose errors, each divided by U's diagonal, it leaves.
+  void round_row(int64_t n, int64_t begin, int64_t end, double* errors) {
+    double* const w = weight_.data_ptr<double>() + n * K_;
+    int8_t* const codes = codes_.data_ptr<int8_t>() + n * K_;
+    for (int64_t k = begin; k < end; ++k) {
+      const GroupScale scale = scale_at(n, k, w);
+      codes[k] = int4_code(w[k], scale);
+      const double* const row = factor_.upper.const_data_ptr<double>() + k * K_;
+      const double error = (w[k] - int4_value(codes[k], scale)) / row[k];
+      for (int64_t later = k + 1; later < end; ++later) w[later] -= error * row[later];
+      errors[k - begin] = error;
+    }
+  }
+
+  /// The scale of the column that is k-th in line, found now where its group begins there.
+  GroupScale scale_at(int64_t n, int64_t k, const double* w) {
+    const int64_t column = factor_.order.defined() ? factor_.order.const_data_ptr<int64_t>()[k] : k;
+    const int64_t at = n * groups_ + column / form_.group;
+    float& scale = scales_.data_ptr<float>()[at];
+    int16_t& zero = zeros_.data_ptr<int16_t>()[at];
+    if (!factor_.order.defined() && k % form_.group == 0) {
+      const auto size = static_cast<size_t>(form_.group);
+      const double* const importance = factor_.importance.const_data_ptr<double>() + k;
+      const GroupScale found =
+          find_group_scale({w + k, size}, {importance, size}, form_.has_zeros, searches_);
+      scale = found.scale, zero = static_cast<int16_t>(found.zero);
+    }
+    return {scale, zero};
+  }
+
+  const RoundingForm form_;
+  const GptqFactor& factor_;
+  const bool searches_;
+  const int64_t N_, K_, groups_;
+  Tensor weight_;          // float64 [N, K] in the order of rounding; columns to come change
+  Tensor scales_, zeros_;  // [N, groups] float32 (numbers of bfloat16), int16
+  Tensor codes_;           // int8 [N, K] in the order of rounding
+};
+
+}  // namespace
+
+GptqFactor gptq_factor(const Tensor& hessian, const GptqOptions& options,
+                       const std::string& place) {
+  GptqFactor factor{.importance = hessian.diagonal().contiguous()};
+  HYPENET_CHECK(torch::isfinite(hessian).all().item<bool>(), place,
+                ": expected inputs that are finite, found others");
+  Tensor damped = hessian.clone();
+  damped.diagonal().add_(options.damping * factor.importance.mean());
+  // An input that is always 0 matters to nobody; 1 keeps its column's errors its own.
+  damped.diagonal().masked_fill_(factor.importance == 0, 1);
+  if (options.orders_columns) {
+    factor.order = factor.importance.argsort(/*stable=*/true, 0, /*descending=*/true);
+    damped = damped.index_select(0, factor.order).index_select(1, factor.order);
+  }
+  factor.upper = upper_factor(damped, place);
+  return factor;
+}
+
+QuantisedMatrix round_by_gptq(const Tensor& weight, const RoundingForm& form,
+                              const GptqFactor& factor, const GptqOptions& options) {
+  HYPENET_CHECK(form.type == CodeType::kInt4 && form.group > 0 && weight.size(1) % form.group == 0,
+                "gptq: expected int4 in groups that divide ", weight.size(1), " columns, found ",
+                code_type_name(form.type), " in groups of ", form.group);
+  return GptqRounding(weight, form, factor, options).run();
+}
+
+}  // namespace hypenet

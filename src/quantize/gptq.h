@@ -1,0 +1,33 @@
+// GPTQ (arXiv 2210.17323): columns are rounded one after the other, and what a rounding is off by
+// is made up for in the columns that are still to come, as far as their inputs go together.
+#pragma once
+
+#include "lowbit/rounding.h"
+
+namespace hypenet {
+
+struct GptqOptions {
+  double damping = 0.01;  // of the mean of H's diagonal, added to all of it
+  bool orders_columns =
+      false;                  // the largest of H's diagonal first, under scales of the whole matrix
+  bool searches_clip = true;  // scales by find_group_scale's search, else of the largest number
+};
+
+/// What every matrix that reads one input is rounded against.
+struct GptqFactor {
+  Tensor upper = {};       // float64 [K, K], U of (H + damping)^-1 = U^T U, in the order of `order`
+  Tensor importance = {};  // float64 [K]: H's diagonal, in the columns' own order
+  Tensor order = {};       // int64 [K]: which column comes when; undefined: as they stand
+};
+
+/// Of H float64 [K, K] = X^T X / tokens, or any multiple. Throws Error, beginning with `place`,
+/// where H has numbers that are not finite. Time O(K^3).
+GptqFactor gptq_factor(const Tensor& hessian, const GptqOptions& options, const std::string& place);
+
+/// weight [N, K] as int4 with groups that divide K. Without an order of its own a group's scale is
+/// found when its first column is due, from what the columns have become by then (section 4,
+/// "grouping"). All arithmetic but the choice of a code is float64. Time O(N K^2).
+QuantisedMatrix round_by_gptq(const Tensor& weight, const RoundingForm& form,
+                              const GptqFactor& factor, const GptqOptions& options);
+
+}  // namespace hypenet

@@ -1,0 +1,15 @@
+// Two sets of final hidden states of one text under one head, position by position.
+#pragma once
+
+#include "engine/compare.h"
+#include "model/causal_lm.h"
+
+namespace hypenet {
+
+/// Sums over positions of the four measures, not means: hidden states [N, D] after the last norm
+/// of one model (a) and another (b), and the text's next tokens [N] int64. Logits are never more
+/// than a piece of the text's.
+PositionComparison compare_hidden(CausalLm& model, const Tensor& a, const Tensor& b,
+                                  const Tensor& next);
+
+}  // namespace hypenet

@@ -1,0 +1,328 @@
+// The walk over the layers. Three streams go through each: held-out text through the original
+// layer and through the quantised one, and the calibration rows through the quantised one.
+#include "quantize/quantize.h"
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+
+#include "lowbit/compressed_tensors.h"
+#include "model/token_ids.h"
+#include "model/weights.h"
+#include "quantize/clip_search.h"
+#include "quantize/hidden_comparison.h"
+#include "quantize/input_products.h"
+
+namespace hypenet {
+namespace {
+
+constexpr int64_t kBatchTokens = 4096;   // of a forward
+constexpr int64_t kSampleTokens = 1024;  // of the first batch, that outputs are compared on
+
+/// Rows of equal length on their way through the layers.
+struct Stream {
+  Context context;
+  Tensor hidden;     // [B, T, D]
+  Tensor next = {};  // int64 [B T]: what the text goes on with; undefined for calibration rows
+};
+
+double squares(const Tensor& x) { return x.square().sum(torch::kFloat64).item<double>(); }
+
+double relative_error(const Tensor& found, const Tensor& expected) {
+  return std::sqrt(squares(found - expected) / std::max(squares(expected), 1e-300));
+}
+
+std::string layer_prefix(int64_t i) { return concat("model.layers.", i, "."); }
+
+/// A column of weights' matrix [N, K] by name, in the file's type.
+Tensor stored_matrix(const Checkpoint& checkpoint, const LinearPlace& place) {
+  return checkpoint.tensor(place.name + ".weight",
+                           place.linear->weights.weight.master.sizes().vec());
+}
+
+/// Fills the parameters whose names begin so, in float32.
+void fill(CausalLm& model, const Checkpoint& checkpoint, const std::string& prefix) {
+  constexpr const char *kHead = "lm_head.weight", *kEmbedding = "model.embed_tokens.weight";
+  for (auto& parameter : model->named_parameters()) {
+    const std::string& name = parameter.key();
+    if (!name.starts_with(prefix)) continue;
+    // A tied head alone is the embedding as well.
+    const bool is_head = name == kEmbedding && !checkpoint.contains(name);
+    const Tensor stored =
+        checkpoint.tensor(is_head ? kHead : name, parameter.value().sizes().vec());
+    parameter.value().set_data(stored.to(torch::kFloat32, false, /*copy=*/true));
+  }
+}
+
+/// Gives back the memory of a layer that nobody reads any more.
+void drop(Block& block) {
+  for (Tensor& parameter : block->parameters()) parameter.set_data(torch::empty({0}));
+}
+
+class Quantizer {
+ public:
+  Quantizer(const Checkpoint& checkpoint, const ModelConfig& config, const QuantizeOptions& options)
+      : checkpoint_(checkpoint), options_(options), model_(config, /*random_weights=*/false) {
+    model_->begin_inference();
+    for (const char* prefix : {"model.embed", "model.norm", "lm_head"}) {
+      fill(model_, checkpoint, prefix);
+    }
+    calibration_ = streams_of(options.calibration, /*has_next=*/false);
+    before_ = streams_of(options.held_out, /*has_next=*/true);
+    after_ = streams_of(options.held_out, /*has_next=*/true);
+  }
+
+  QuantisedModel run() {
+    for (int64_t i = 0; i < model_->config().num_hidden_layers; ++i) quantize_layer(i);
+    if (!before_.empty()) compare_held_out();
+    take_other_tensors();
+    result_.config = checkpoint_.config();
+    result_.config["quantization_config"] = compressed_config(*scheme_, other_linears(model_));
+    return std::move(result_);
+  }
+
+ private:
+  std::vector<Stream> streams_of(const std::vector<std::vector<int32_t>>& windows, bool has_next) {
+    std::vector<Stream> streams;
+    if (windows.empty()) return streams;
+    const auto length = static_cast<int64_t>(windows.front().size()) - (has_next ? 1 : 0);
+    const int64_t batch = std::max<int64_t>(1, kBatchTokens / length);
+    for (int64_t begin = 0; begin < std::ssize(windows); begin += batch) {
+      std::vector<Tensor> rows;
+      for (int64_t i = begin; i < std::min(begin + batch, std::ssize(windows)); ++i) {
+        const auto& window = windows[static_cast<size_t>(i)];
+        check_ids("quantize", window, model_->config().vocab_size);
+        rows.push_back(ids_tensor(window, torch::kCPU));
+      }
+      const Tensor tokens = torch::stack(rows);  // [B, T] or [B, T + 1]
+      const Tensor ids = tokens.narrow(1, 0, length).contiguous();
+      streams.push_back({model_->context(ids), model_->embed(ids)});
+      if (has_next) streams.back().next = tokens.narrow(1, 1, length).flatten();
+    }
+    return streams;
+  }
+
+  void tell(int64_t layer, std::string_view work) const {
+    if (options_.on_progress) options_.on_progress(layer, work);
+  }
+
+  Tensor forward(int64_t i, const Stream& stream) {
+    return model_->layer(i)->forward({stream.hidden}, stream.context).sum();
+  }
+
+  void advance(int64_t i, std::vector<Stream>& streams, std::string_view work) {
+    for (Stream& stream : streams) {
+      tell(i, work);
+      stream.hidden = forward(i, stream);
+    }
+  }
+
+  void quantize_layer(int64_t i) {
+    tell(i, "reads its weights");
+    fill(model_, checkpoint_, layer_prefix(i));
+    const std::vector<LinearPlace> places = quantised_linears(model_, i);
+    std::map<std::string, Tensor> samples;
+    advance_before(i, places, samples);
+    std::map<std::string, QuantisedMatrix> matrices =
+        options_.method == QuantizeMethod::kNearest ? nearest(i, places) : calibrated(i, places);
+    for (const LinearPlace& place : places) take(place, matrices.at(place.name), samples);
+    advance(i, after_, "held-out text after");
+    if (!after_.empty()) result_.layer_errors.push_back(layer_error());
+    if (i + 1 < model_->config().num_hidden_layers) {
+      advance(i, calibration_, "calibration text after");
+    }
+    drop(model_->layer(i));
+  }
+
+  /// Held-out text through the original layer; `samples` gets some of each linear layer's inputs,
+  /// of the calibration rows where there is no such text.
+  void advance_before(int64_t i, const std::vector<LinearPlace>& places,
+                      std::map<std::string, Tensor>& samples) {
+    for (const LinearPlace& place : places) {
+      place.linear->on_input = [&samples, &place](const Tensor& x) {
+        samples.emplace(place.name, x.reshape({-1, x.size(-1)}).slice(0, 0, kSampleTokens));
+      };
+    }
+    if (before_.empty() && !calibration_.empty()) forward(i, calibration_.front());
+    advance(i, before_, "held-out text before");
+    for (const LinearPlace& place : places) place.linear->on_input = {};
+  }
+
+  std::map<std::string, QuantisedMatrix> nearest(int64_t i,
+                                                 const std::vector<LinearPlace>& places) {
+    std::map<std::string, QuantisedMatrix> matrices;
+    for (const LinearPlace& place : places) {
+      tell(i, "rounds");
+      matrices[place.name] = round_to_nearest(place.linear->weights.weight.master, options_.form);
+    }
+    return matrices;
+  }
+
+  std::map<std::string, QuantisedMatrix> calibrated(int64_t i,
+                                                    const std::vector<LinearPlace>& places) {
+    InputProducts products(places);
+    for (const Stream& stream : calibration_) {
+      tell(i, "calibration text before");
+      forward(i, stream);
+    }
+    std::map<std::string, QuantisedMatrix> matrices;
+    for (InputProducts::Group& group : products.finish()) {
+      tell(i, "chooses codes");
+      const bool is_gptq = options_.method == QuantizeMethod::kGptq;
+      const GptqFactor factor =
+          is_gptq ? gptq_factor(group.products, options_.gptq, group.places.front().name)
+                  : GptqFactor{.importance = group.products.diagonal().contiguous()};
+      for (const LinearPlace& place : group.places) {
+        tell(i, "chooses codes");
+        const Tensor& weight = place.linear->weights.weight.master;
+        matrices[place.name] =
+            is_gptq ? round_by_gptq(weight, options_.form, factor, options_.gptq)
+                    : round_with(weight, options_.form,
+                                 search_scales(weight, factor.importance, options_.form));
+      }
+    }
+    return matrices;
+  }
+
+  /// The layer reads the matrix from now on, and the folder gets it.
+  void take(const LinearPlace& place, const QuantisedMatrix& matrix,
+            const std::map<std::string, Tensor>& samples) {
+    Tensor& weight = place.linear->weights.weight.master;
+    const Tensor expanded = matrix.expand();
+    QuantisedLinear linear{.name = place.name,
+                           .rows = matrix.rows,
+                           .columns = matrix.columns,
+                           .bytes = matrix.bytes(),
+                           .weight_error = relative_error(expanded, weight)};
+    const auto sample = samples.find(place.name);
+    if (sample != samples.end()) {
+      const Tensor expected = product(sample->second, weight);
+      linear.output_error = relative_error(product(sample->second, expanded), expected);
+    }
+    result_.bytes_before += static_cast<int64_t>(stored_matrix(checkpoint_, place).nbytes());
+    weight.set_data(expanded);
+    for (auto& [key, tensor] : pack_compressed(matrix)) {
+      result_.tensors.emplace_back(place.name + "." + key, tensor);
+    }
+    scheme_ = compressed_scheme(matrix);
+    result_.linears.push_back(std::move(linear));
+  }
+
+  double layer_error() const {
+    double off = 0, all = 0;
+    for (size_t i = 0; i < after_.size(); ++i) {
+      off += squares(after_[i].hidden - before_[i].hidden), all += squares(before_[i].hidden);
+    }
+    HYPENET_CHECK(std::isfinite(off), "quantize: expected outputs of layer ",
+                  result_.layer_errors.size(), " that are finite, found others");
+    return std::sqrt(off / std::max(all, 1e-300));
+  }
+
+  void compare_held_out() {
+    PositionComparison mean;
+    int64_t positions = 0;
+    for (size_t i = 0; i < after_.size(); ++i) {
+      tell(model_->config().num_hidden_layers, "compares what comes next");
+      const auto finished = [&](const Stream& stream) {
+        return model_->finish({stream.hidden}).flatten(0, 1);
+      };
+      const Tensor& next = after_[i].next;
+      const PositionComparison sum =
+          compare_hidden(model_, finished(before_[i]), finished(after_[i]), next);
+      for (const auto& [name, value] : kPositionMeasures) mean.*value += sum.*value;
+      positions += next.size(0);
+    }
+    for (const auto& [name, value] : kPositionMeasures) {
+      mean.*value /= static_cast<double>(positions);
+      HYPENET_CHECK(std::isfinite(mean.*value), "quantize: expected a finite ", name,
+                    " on held-out text, found ", mean.*value);
+    }
+    result_.held_out = mean;
+  }
+
+  /// All that is not quantised, as it was stored.
+  void take_other_tensors() {
+    std::set<std::string> quantised;
+    for (const QuantisedLinear& linear : result_.linears) quantised.insert(linear.name + ".weight");
+    for (const std::string& name : checkpoint_.names()) {
+      if (!quantised.contains(name)) {
+        result_.tensors.emplace_back(name, checkpoint_.tensor(name));
+      }
+    }
+  }
+
+  const Checkpoint& checkpoint_;
+  const QuantizeOptions& options_;
+  CausalLm model_;
+  std::vector<Stream> calibration_, before_, after_;
+  QuantisedModel result_;
+  std::optional<CompressedScheme> scheme_;
+};
+
+/// The largest power of two that divides every one of these.
+int64_t shared_power_of_two(const std::vector<LinearPlace>& places) {
+  int64_t shared = 0;
+  for (const LinearPlace& place : places) {
+    shared = std::gcd(shared, place.linear->weights.weight.master.size(1));
+  }
+  return shared & -shared;
+}
+
+void check_groups(const std::vector<LinearPlace>& places, int64_t group) {
+  for (const LinearPlace& place : places) {
+    const int64_t K = place.linear->weights.weight.master.size(1);
+    HYPENET_CHECK(K % group == 0, "quantize: group ", group,
+                  ": expected a number that divides the inputs of every layer, found ", K,
+                  " inputs of ", place.name, " (", shared_power_of_two(places),
+                  " divides all of them)");
+  }
+}
+
+void check_method(const QuantizeOptions& options) {
+  HYPENET_CHECK(options.method == QuantizeMethod::kNearest || options.form.type == CodeType::kInt4,
+                "quantize: method: expected nearest for ", code_type_name(options.form.type),
+                ", found ", method_name(options.method));
+  HYPENET_CHECK(options.method == QuantizeMethod::kNearest || !options.calibration.empty(),
+                "quantize: method ", method_name(options.method),
+                ": expected calibration rows, found none");
+}
+
+}  // namespace
+
+std::string_view method_name(QuantizeMethod method) {
+  switch (method) {
+    case QuantizeMethod::kNearest:
+      return "nearest";
+    case QuantizeMethod::kSearch:
+      return "search";
+    case QuantizeMethod::kGptq:
+      return "gptq";
+  }
+  throw Error("quantize: unknown method");
+}
+
+void check_quantizable(const Checkpoint& checkpoint, const ModelConfig& config,
+                       const RoundingForm& form) {
+  HYPENET_CHECK(!checkpoint.config().contains("quantization_config"), checkpoint.config_place(),
+                ": expected a model that is not quantised, found quantization_config");
+  HYPENET_CHECK(config.architecture <= Architecture::kHypeNet, checkpoint.config_place(),
+                ": expected a Transformer (Qwen3, Qwen2 or Llama) or a HypeNet, found a ",
+                architecture_name(config.architecture));
+  check_tensors(checkpoint, config);
+  CausalLm model(config, /*random_weights=*/false);
+  std::vector<LinearPlace> places;
+  for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
+    std::ranges::copy(quantised_linears(model, i), std::back_inserter(places));
+  }
+  if (form.group > 0) check_groups(places, form.group);
+}
+
+QuantisedModel quantize_model(const Checkpoint& checkpoint, const ModelConfig& config,
+                              const QuantizeOptions& options) {
+  check_quantizable(checkpoint, config, options.form);
+  check_method(options);
+  const torch::NoGradGuard no_grad;
+  return Quantizer(checkpoint, config, options).run();
+}
+
+}  // namespace hypenet
