@@ -53,6 +53,19 @@ OTHER = {  # all that a HypeNet may have instead
     "rope_scaling": {"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
                      "original_max_position_embeddings": 64}}
 RECURRENT = {**PLAIN, "mixer_types": [LIGHTNING] * 4, "lightning_use_rope": False}
+DELTA = {  # as conversions make them, and as they may be instead
+    **PLAIN, "mixer_types": ["gdn", "attn", "kda", LIGHTNING], "gdn_nh": 4, "gdn_nkv": 4, "gdn_use_gate": True,
+    "gdn_use_qk_norm": True, "gdn_use_rope": True, "kda_num_heads": 4, "kda_use_rope": True}
+OTHER_DELTA = {
+    **PLAIN, "mixer_types": ["kda", "gdn", "attn", "gdn"], "gdn_nh": 4, "gdn_nkv": 2, "gdn_activation": "silu",
+    "gdn_allow_neg_eigval": False, "kda_num_heads": 2, "kda_use_qk_norm": False, "kda_allow_neg_eigval": True,
+    "kda_lower_bound": -4.0, "kda_use_gate_bias": True}
+HEADS = {"attn": ("num_attention_heads", "num_key_value_heads"), LIGHTNING: ("lightning_nh", "lightning_nkv"),
+         "gdn": ("gdn_nh", "gdn_nkv"), "kda": ("kda_num_heads", "kda_num_heads")}
+QK_NORM = {"attn": "attn_use_qk_norm", LIGHTNING: "lightning_use_qk_norm", "gdn": "gdn_use_qk_norm",
+           "kda": "kda_use_qk_norm"}
+DEFAULTS = {"lightning_use_qk_norm": True, "lightning_use_output_norm": True, "lightning_use_output_gate": True,
+            "kda_use_qk_norm": True}
 
 
 def hypenet(*arguments):
@@ -62,42 +75,68 @@ def hypenet(*arguments):
     return ran.stdout
 
 
-def tensors_of(config, seed):
-    """Random weights, large enough that logits differ, under the names that docs/formats.md lists."""
-    draw = torch.Generator().manual_seed(seed)
-    D, wide, d = config["hidden_size"], config["intermediate_size"], config["head_dim"]
-    tensors = {}
+class RandomWeights:
+    """Weights, large enough that logits differ, under the names that docs/formats.md and docs/mixers.md list."""
 
-    def matrix(name, rows, columns, bias=False):
-        tensors[name + ".weight"] = torch.randn(rows, columns, generator=draw) / columns**0.5
+    def __init__(self, config, seed):
+        self.config, self.tensors, self.draw = {**DEFAULTS, **config}, {}, torch.Generator().manual_seed(seed)
+        D, wide = config["hidden_size"], config["intermediate_size"]
+        self.matrix("model.embed_tokens", config["vocab_size"], D)
+        for i, mixer in enumerate(config["mixer_types"]):
+            layer = f"model.layers.{i}"
+            self.mixer(f"{layer}.self_attn", mixer)
+            self.matrix(f"{layer}.mlp.gate_proj", wide, D)
+            self.matrix(f"{layer}.mlp.up_proj", wide, D)
+            self.matrix(f"{layer}.mlp.down_proj", D, wide)
+            self.norm(f"{layer}.input_layernorm", D)
+            self.norm(f"{layer}.post_attention_layernorm", D)
+        self.norm("model.norm", D)
+        if not config["tie_word_embeddings"]:
+            self.matrix("lm_head", config["vocab_size"], D)
+
+    def normal(self, *shape):
+        return torch.randn(*shape, generator=self.draw)
+
+    def matrix(self, name, rows, columns, bias=False):
+        self.tensors[name + ".weight"] = self.normal(rows, columns) / columns**0.5
         if bias:
-            tensors[name + ".bias"] = torch.randn(rows, generator=draw) * 0.1
+            self.tensors[name + ".bias"] = self.normal(rows) * 0.1
 
-    def norm(name, size):
-        tensors[name + ".weight"] = 1 + 0.1 * torch.randn(size, generator=draw)
+    def norm(self, name, size):
+        self.tensors[name + ".weight"] = 1 + 0.1 * self.normal(size)
 
-    matrix("model.embed_tokens", config["vocab_size"], D)
-    for i, mixer in enumerate(config["mixer_types"]):
-        layer, own = f"model.layers.{i}", f"model.layers.{i}.self_attn"
-        is_recurrent = mixer == LIGHTNING
-        H = config["lightning_nh" if is_recurrent else "num_attention_heads"]
-        G = config["lightning_nkv" if is_recurrent else "num_key_value_heads"]
-        for name, rows in (("q_proj", H * d), ("k_proj", G * d), ("v_proj", G * d)):
-            matrix(f"{own}.{name}", rows, D, config.get("attention_bias"))
-        matrix(f"{own}.o_proj", D, H * d, config.get("attention_output_bias"))
-        if config.get("lightning_use_qk_norm", True) if is_recurrent else config["attn_use_qk_norm"]:
-            norm(f"{own}.q_norm", d), norm(f"{own}.k_norm", d)
-        if is_recurrent and config.get("lightning_use_output_norm", True):
-            norm(f"{own}.o_norm", H * d)
-        if config.get("lightning_use_output_gate", True) if is_recurrent else config["attn_use_output_gate"]:
-            matrix(f"{own}.{'z_proj' if is_recurrent else 'o_gate'}", H * d, D)
-        matrix(f"{layer}.mlp.gate_proj", wide, D), matrix(f"{layer}.mlp.up_proj", wide, D)
-        matrix(f"{layer}.mlp.down_proj", D, wide)
-        norm(f"{layer}.input_layernorm", D), norm(f"{layer}.post_attention_layernorm", D)
-    norm("model.norm", D)
-    if not config["tie_word_embeddings"]:
-        matrix("lm_head", config["vocab_size"], D)
-    return tensors
+    def mixer(self, name, mixer):
+        config, D, d = self.config, self.config["hidden_size"], self.config["head_dim"]
+        H, G = (config[key] for key in HEADS[mixer])
+        for projection, rows in (("q_proj", H * d), ("k_proj", G * d), ("v_proj", G * d)):
+            self.matrix(f"{name}.{projection}", rows, D, config.get("attention_bias"))
+        self.matrix(f"{name}.o_proj", D, H * d, config.get("attention_output_bias"))
+        if config.get(QK_NORM[mixer]):
+            self.norm(f"{name}.q_norm", d)
+            self.norm(f"{name}.k_norm", d)
+        if mixer == "attn" and config["attn_use_output_gate"]:
+            self.matrix(f"{name}.o_gate", H * d, D)
+        if mixer == LIGHTNING and config["lightning_use_output_gate"]:
+            self.matrix(f"{name}.z_proj", H * d, D)
+        if mixer == LIGHTNING and config["lightning_use_output_norm"]:
+            self.norm(f"{name}.o_norm", H * d)
+        if mixer in ("gdn", "kda"):
+            self.delta(name, mixer, H, d)
+
+    def delta(self, name, mixer, H, d):
+        D = self.config["hidden_size"]
+        self.norm(f"{name}.o_norm", d)
+        self.matrix(f"{name}.b_proj", H, D)
+        self.tensors[f"{name}.A_log"] = self.normal(*([H] if mixer == "gdn" else [1, 1, H, 1]))
+        self.tensors[f"{name}.dt_bias"] = self.normal(H if mixer == "gdn" else H * d) - 3
+        if mixer == "gdn":
+            self.matrix(f"{name}.a_proj", H, D)
+            if self.config.get("gdn_use_gate"):
+                self.matrix(f"{name}.g_proj", H * d, D)
+            return
+        for low, high in (("f_a_proj", "f_b_proj"), ("g_a_proj", "g_b_proj")):
+            self.matrix(f"{name}.{low}", d, D)
+            self.matrix(f"{name}.{high}", H * d, d, high == "g_b_proj" and self.config.get("kda_use_gate_bias"))
 
 
 class Exported:
@@ -110,7 +149,7 @@ class Exported:
         else:
             self.given.mkdir()
             (self.given / "config.json").write_text(json.dumps(config))
-            save_file(tensors_of(config, seed=len(name)), self.given / "model.safetensors")
+            save_file(RandomWeights(config, seed=len(name)).tensors, self.given / "model.safetensors")
             for file in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
                 (self.given / file).write_bytes((Path(TEACHER) / file).read_bytes())
         hypenet("export", self.given, "--transformers", self.written)
@@ -133,7 +172,8 @@ class TransformersTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.folders = {name: Exported(name, config)
-                       for name, config in (("plain", PLAIN), ("other", OTHER), ("recurrent", RECURRENT))}
+                       for name, config in (("plain", PLAIN), ("other", OTHER), ("recurrent", RECURRENT),
+                                            ("delta", DELTA), ("other-delta", OTHER_DELTA))}
 
     def assert_close(self, found, expected, tolerance=TOLERANCE):
         self.assertEqual(found.shape, expected.shape)
@@ -201,7 +241,11 @@ class TransformersTest(unittest.TestCase):
         self.assertEqual(found.tolist(), exported.model.generate(ids, **settings, use_cache=False).tolist())
 
     def test_checkpointing_keeps_the_gradients(self):
-        model = self.folders["other"].load().train()
+        for name in ("other", "delta"):
+            with self.subTest(name):
+                self.check_gradients(self.folders[name].load().train())
+
+    def check_gradients(self, model):
         ids, mask = random_ids(2, 100), torch.ones(2, 100, dtype=torch.long)
         mask[1, :30] = 0
 
@@ -280,7 +324,7 @@ class TransformersTest(unittest.TestCase):
                 ({}, "expected input_ids or inputs_embeds, found neither")):
             with self.assertRaisesRegex(ValueError, text):
                 exported.model(**arguments)
-        with self.assertRaisesRegex(ValueError, "mixer_types: expected attn or lightning-attn, found nha"):
+        with self.assertRaisesRegex(ValueError, "mixer_types: expected attn, lightning-attn, gdn, kda, found nha"):
             type(exported.model.config)(num_hidden_layers=1, mixer_types=["nha"])
 
 

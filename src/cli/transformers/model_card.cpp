@@ -75,13 +75,21 @@ std::string teacher_name(const std::string& path) {
   return name.empty() ? last_name(path) : name;
 }
 
-std::vector<int64_t> layers_of(const ModelConfig& config, bool is_recurrent) {
+std::vector<int64_t> attention_layers(const ModelConfig& config) {
   std::vector<int64_t> layers;
   for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
-    const MixerKind& kind = *config.mixer_types[static_cast<size_t>(i)];
-    if (kind.is_recurrent == is_recurrent) layers.push_back(i);
+    if (!config.mixer_types[static_cast<size_t>(i)]->is_recurrent) layers.push_back(i);
   }
   return layers;
+}
+
+/// "lightning attention and Gated DeltaNet"
+std::string recurrent_kinds(const ModelConfig& config) {
+  std::string names;
+  for (const MixerKind* kind : kinds_of(config)) {
+    if (kind->is_recurrent) names += concat(names.empty() ? "" : " and ", kind->title);
+  }
+  return names;
 }
 
 bool is_hypenet(const ModelConfig& config) { return config.architecture == Architecture::kHypeNet; }
@@ -105,8 +113,8 @@ std::string description(const ModelCard& card, const ModelConfig& config) {
   return concat(
       "A HypeNet ([arXiv 2601.22156](https://arxiv.org/abs/2601.22156))",
       teacher.empty() ? "" : concat(" made of ", teacher_name(teacher)), ": ", sizes, ".\n",
-      "Softmax attention without RoPE stands in the layers ", Json(layers_of(config, false)).dump(),
-      "; the others are lightning attention,\nwhose memory of a sequence does not grow.\n",
+      "Softmax attention stands in the layers ", Json(attention_layers(config)).dump(),
+      "; the others are ", recurrent_kinds(config), ", whose memory of a sequence does not grow.\n",
       "At inference the queries of attention are scaled as `attn_logits_scaling` says: ", scaling,
       ".\n");
 }
@@ -116,7 +124,7 @@ With transformers{versions}:
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-tokenizer = AutoTokenizer.from_pretrained("{name}")
+tokenizer = AutoTokenizer.from_pretrained("{name}"{trust})
 model = AutoModelForCausalLM.from_pretrained("{name}"{trust})
 inputs = tokenizer("The sun", return_tensors="pt")
 print(tokenizer.decode(model.generate(**inputs, max_new_tokens=40)[0]))

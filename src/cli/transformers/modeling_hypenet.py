@@ -1,4 +1,4 @@
-"""HypeNet for transformers (arXiv 2601.22156): softmax attention without RoPE in some layers, a recurrence in the others.
+"""HypeNet for transformers (arXiv 2601.22156): some layers are attention without RoPE, the others recurrent.
 
 `hypenet export DIR --transformers OUT` puts this file beside the weights. Needs transformers 4.57 or later.
 """
@@ -14,49 +14,49 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
 CHUNK = 64  # tokens of a recurrence that are computed side by side
+SHORT_CHUNK = 16  # the same where the decay is one number a channel
+
+# The published keys of config.json and their defaults; None: as the key of attention that says the same.
+DEFAULTS = dict(
+    vocab_size=151936, hidden_size=2048, intermediate_size=6144, num_hidden_layers=28, max_position_embeddings=1048576,
+    num_attention_heads=16, num_key_value_heads=8, head_dim=128, rms_norm_eps=1e-6, hidden_act="silu", mixer_types=None,
+    attention_bias=False, attention_output_bias=False, initializer_range=0.02, use_cache=True,
+    attn_use_rope=False, attn_use_qk_norm=True, attn_use_output_gate=True, attn_logits_scaling=None,
+    lightning_nh=None, lightning_nkv=None, lightning_head_dim=None, lightning_scale="1/sqrt(d)",
+    lightning_use_rope=True, lightning_use_qk_norm=True, lightning_use_output_norm=True, lightning_use_output_gate=True,
+    gdn_nh=None, gdn_nkv=None, gdn_head_dim=None, gdn_use_gate=False, gdn_use_qk_norm=False, gdn_use_rope=False,
+    gdn_activation=None, gdn_allow_neg_eigval=True, kda_num_heads=None, kda_head_dim=None, kda_use_qk_norm=True,
+    kda_use_rope=False, kda_allow_neg_eigval=False, kda_lower_bound=None, kda_use_gate_bias=False)
+
+# What RoPE turns: the key that turns it on, and the size of a head.
+ROTATED = {"attn": ("attn_use_rope", "head_dim"), "lightning-attn": ("lightning_use_rope", "lightning_head_dim"),
+           "gdn": ("gdn_use_rope", "gdn_head_dim"), "kda": ("kda_use_rope", "kda_head_dim")}
 
 
 class HypeNetConfig(PretrainedConfig):
-    """The published keys of config.json. D hidden_size, H heads, G heads of keys and values, d head_dim, L layers."""
-
     model_type = "hypenet"
     keys_to_ignore_at_inference = ["past_key_values"]
 
-    def __init__(
-        self, vocab_size=151936, hidden_size=2048, intermediate_size=6144, num_hidden_layers=28, num_attention_heads=16,
-        num_key_value_heads=8, head_dim=128, max_position_embeddings=1048576, rms_norm_eps=1e-6, hidden_act="silu",
-        rope_theta=1000000.0, rope_scaling=None, rope_parameters=None, tie_word_embeddings=False, attention_bias=False,
-        attention_output_bias=False, attn_use_rope=False, attn_use_qk_norm=True, attn_use_output_gate=True,
-        attn_logits_scaling=None, mixer_types=None, lightning_nh=None, lightning_nkv=None, lightning_head_dim=None,
-        lightning_scale="1/sqrt(d)", lightning_use_rope=True, lightning_use_qk_norm=True,
-        lightning_use_output_norm=True, lightning_use_output_gate=True, use_cache=True, initializer_range=0.02,
-        **kwargs,
-    ):
-        self.vocab_size, self.hidden_size, self.intermediate_size = vocab_size, hidden_size, intermediate_size
-        self.num_hidden_layers, self.num_attention_heads = num_hidden_layers, num_attention_heads
-        self.num_key_value_heads, self.head_dim = num_key_value_heads, head_dim
-        self.max_position_embeddings, self.rms_norm_eps = max_position_embeddings, rms_norm_eps
-        self.hidden_act, self.use_cache, self.initializer_range = hidden_act, use_cache, initializer_range
+    def __init__(self, rope_theta=1e6, rope_scaling=None, rope_parameters=None, tie_word_embeddings=False, **kwargs):
+        for key, default in DEFAULTS.items():
+            setattr(self, key, kwargs.pop(key, default))
         # What transformers 5 makes of the two older keys; in 4 it is a key like any other.
         self.rope_parameters = {"rope_type": "default", "rope_theta": rope_theta, **(rope_scaling or {}),
                                 **(rope_parameters or {})}
-        self.attention_bias, self.attention_output_bias = attention_bias, attention_output_bias
-        self.attn_use_rope, self.attn_use_qk_norm = attn_use_rope, attn_use_qk_norm
-        self.attn_use_output_gate, self.attn_logits_scaling = attn_use_output_gate, attn_logits_scaling
-        self.mixer_types = mixer_types or ["lightning-attn"] * num_hidden_layers
-        self.lightning_nh = lightning_nh or num_attention_heads
-        self.lightning_nkv = lightning_nkv or self.lightning_nh
-        self.lightning_head_dim = lightning_head_dim or head_dim
-        self.lightning_scale, self.lightning_use_rope = lightning_scale, lightning_use_rope
-        self.lightning_use_qk_norm, self.lightning_use_output_norm = lightning_use_qk_norm, lightning_use_output_norm
-        self.lightning_use_output_gate = lightning_use_output_gate
+        self.mixer_types = self.mixer_types or ["lightning-attn"] * self.num_hidden_layers
+        for key in ("lightning_nh", "gdn_nh", "kda_num_heads"):
+            setattr(self, key, getattr(self, key) or self.num_attention_heads)
+        for key in ("lightning_head_dim", "gdn_head_dim", "kda_head_dim"):
+            setattr(self, key, getattr(self, key) or self.head_dim)
+        self.lightning_nkv = self.lightning_nkv or self.lightning_nh
+        self.gdn_nkv = self.gdn_nkv or self.num_key_value_heads
         self.check()
         super().__init__(tie_word_embeddings=tie_word_embeddings, **kwargs)
 
     def check(self):
         for mixer in self.mixer_types:
             if mixer not in MIXERS:
-                raise ValueError(f"mixer_types: expected {' or '.join(MIXERS)}, found {mixer}")
+                raise ValueError(f"mixer_types: expected {', '.join(MIXERS)}, found {mixer}")
         if len(self.mixer_types) != self.num_hidden_layers:
             raise ValueError(f"mixer_types: expected {self.num_hidden_layers} entries (num_hidden_layers), "
                              f"found {len(self.mixer_types)}")
@@ -79,7 +79,9 @@ class Rows(NamedTuple):
 
 def rope_frequencies(config, device, dtype):
     """[d / 2] in rad a token; Llama 3's scaling stretches the long wavelengths and blends those between."""
-    d = config.lightning_head_dim if "lightning-attn" in config.mixer_types else config.head_dim
+    sizes = [getattr(config, size) for mixer, (is_on, size) in ROTATED.items()
+             if mixer in config.mixer_types and getattr(config, is_on)]
+    d = max(sizes, default=config.head_dim)
     rope = config.rope_parameters
     frequencies = rope["rope_theta"] ** (-torch.arange(0, d, 2, device=device, dtype=dtype) / d)
     if rope["rope_type"] == "default":
@@ -176,38 +178,68 @@ def prepare_cache(cache, config):
     return cache
 
 
-class HypeNetAttention(nn.Module):
-    """Softmax attention; without RoPE, queries are scaled with their position, and a gate precedes o_proj."""
+class HypeNetMixer(nn.Module):
+    """What all mixers have: projections to H heads of queries and G of keys and values, norms and RoPE of both."""
 
-    def __init__(self, config, layer):
+    def __init__(self, config, layer, H, G, d, use_rope, use_qk_norm):
         super().__init__()
-        D, H, G, d = config.hidden_size, config.num_attention_heads, config.num_key_value_heads, config.head_dim
-        self.layer, self.d, self.is_grouped, self.use_rope = layer, d, G < H, config.attn_use_rope
-        self.q_proj = nn.Linear(D, H * d, bias=config.attention_bias)
-        self.k_proj = nn.Linear(D, G * d, bias=config.attention_bias)
-        self.v_proj = nn.Linear(D, G * d, bias=config.attention_bias)
-        self.o_proj = nn.Linear(H * d, D, bias=config.attention_output_bias)
-        self.q_norm = RMSNorm(d, config.rms_norm_eps) if config.attn_use_qk_norm else None
-        self.k_norm = RMSNorm(d, config.rms_norm_eps) if config.attn_use_qk_norm else None
-        self.o_gate = nn.Linear(D, H * d, bias=False) if config.attn_use_output_gate else None
+        self.layer, self.H, self.G, self.d, self.use_rope, self.activation = layer, H, G, d, use_rope, None
+        self.q_proj = nn.Linear(config.hidden_size, H * d, bias=config.attention_bias)
+        self.k_proj = nn.Linear(config.hidden_size, G * d, bias=config.attention_bias)
+        self.v_proj = nn.Linear(config.hidden_size, G * d, bias=config.attention_bias)
+        self.o_proj = nn.Linear(H * d, config.hidden_size, bias=config.attention_output_bias)
+        self.q_norm = RMSNorm(d, config.rms_norm_eps) if use_qk_norm else None
+        self.k_norm = RMSNorm(d, config.rms_norm_eps) if use_qk_norm else None
 
-    def forward(self, x, rows, cache):
-        q, k, v = (project(x).unflatten(-1, (-1, self.d)) for project in (self.q_proj, self.k_proj, self.v_proj))
+    def heads(self, x, rows):
+        """q [B, T, H, d], k and v [B, T, G, d] of x [B, T, D]."""
+        q, k, v = self.q_proj(x), self.k_proj(x), self.v_proj(x)
+        if self.activation is not None:
+            q, k, v = self.activation(q), self.activation(k), self.activation(v)
+        q, k, v = (y.unflatten(-1, (-1, self.d)) for y in (q, k, v))
         if self.q_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
         if self.use_rope:
             q, k = rotate(q, rows), rotate(k, rows)
+        return q, k, v
+
+
+class HypeNetAttention(HypeNetMixer):
+    """Softmax attention; without RoPE, queries are scaled with their position, and a gate precedes o_proj."""
+
+    def __init__(self, config, layer):
+        H, d = config.num_attention_heads, config.head_dim
+        super().__init__(config, layer, H, config.num_key_value_heads, d, config.attn_use_rope, config.attn_use_qk_norm)
+        self.o_gate = nn.Linear(config.hidden_size, H * d, bias=False) if config.attn_use_output_gate else None
+
+    def forward(self, x, rows, cache):
+        q, k, v = self.heads(x, rows)
         if rows.query_scale is not None:
             q = (q * rows.query_scale).to(x.dtype)
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # [B, heads, T, d]
         if cache is not None:
             k, v = cache.update(k, v, self.layer)
         is_causal = rows.visible is None and q.shape[2] > 1
-        y = F.scaled_dot_product_attention(q, k, v, rows.visible, is_causal=is_causal, enable_gqa=self.is_grouped)
+        y = F.scaled_dot_product_attention(q, k, v, rows.visible, is_causal=is_causal, enable_gqa=self.G < self.H)
         y = y.transpose(1, 2).flatten(2)
-        if self.o_gate is not None:
-            y = y * torch.sigmoid(self.o_gate(x))
-        return self.o_proj(y)
+        return self.o_proj(y if self.o_gate is None else y * torch.sigmoid(self.o_gate(x)))
+
+
+class HypeNetRecurrence(HypeNetMixer):
+    """A mixer with a state [B, H, d, d] float32. Its kinds say what a token does to it, and how the output is gated."""
+
+    def forward(self, x, rows, cache):
+        q, k, v = self.heads(x, rows)
+        if rows.valid is not None:
+            k = k * rows.valid
+        q, k, v = (y.float().transpose(1, 2).repeat_interleave(self.H // y.shape[2], 1) for y in (q, k, v))
+        gates = self.gates(x, rows)
+        state = None if cache is None else cache.layers[self.layer].keys
+        with torch.autocast(x.device.type, enabled=False):  # sums over all tokens stay float32
+            y, state = self.recur(q, k, v, *gates, state)
+        if cache is not None:
+            cache.layers[self.layer].update(state, x.shape[1])
+        return self.o_proj(self.gated(y.transpose(1, 2).to(x.dtype), x))  # of y [B, T, H, d]
 
 
 def alibi_slopes(heads, device):
@@ -247,48 +279,115 @@ def lightning_attention(q, k, v, count, slopes, state):
     return (inside + across).flatten(2, 3)[:, :, :T], state
 
 
-class HypeNetLightning(nn.Module):
-    """Lightning attention: RoPE and norms on q and k, a state that fades by a constant factor, norm and gate of o."""
+class HypeNetLightning(HypeNetRecurrence):
+    """Lightning attention: a state that fades by a constant factor, norm and gate of all heads together."""
 
     def __init__(self, config, layer):
-        super().__init__()
-        D, H, G, d = config.hidden_size, config.lightning_nh, config.lightning_nkv, config.lightning_head_dim
-        self.layer, self.d, self.H, self.group, self.use_rope = layer, d, H, H // G, config.lightning_use_rope
+        H, d = config.lightning_nh, config.lightning_head_dim
+        super().__init__(config, layer, H, config.lightning_nkv, d, config.lightning_use_rope,
+                         config.lightning_use_qk_norm)
         self.scale = {"1/sqrt(d)": d**-0.5, "1/d": 1 / d}.get(config.lightning_scale, 1)
-        self.q_proj = nn.Linear(D, H * d, bias=config.attention_bias)
-        self.k_proj = nn.Linear(D, G * d, bias=config.attention_bias)
-        self.v_proj = nn.Linear(D, G * d, bias=config.attention_bias)
-        self.o_proj = nn.Linear(H * d, D, bias=config.attention_output_bias)
-        self.q_norm = RMSNorm(d, config.rms_norm_eps) if config.lightning_use_qk_norm else None
-        self.k_norm = RMSNorm(d, config.rms_norm_eps) if config.lightning_use_qk_norm else None
         self.o_norm = RMSNorm(H * d, config.rms_norm_eps) if config.lightning_use_output_norm else None
-        self.z_proj = nn.Linear(D, H * d, bias=False) if config.lightning_use_output_gate else None
+        self.z_proj = nn.Linear(config.hidden_size, H * d, bias=False) if config.lightning_use_output_gate else None
 
-    def forward(self, x, rows, cache):
-        q, k, v = (project(x).unflatten(-1, (-1, self.d)) for project in (self.q_proj, self.k_proj, self.v_proj))
-        if self.q_norm is not None:
-            q, k = self.q_norm(q), self.k_norm(k)
-        if self.use_rope:
-            q, k = rotate(q, rows), rotate(k, rows)
-        if rows.valid is not None:
-            k = k * rows.valid
-        q, k, v = (y.float().transpose(1, 2) for y in (q * self.scale, k, v))
-        if self.group > 1:
-            k, v = k.repeat_interleave(self.group, 1), v.repeat_interleave(self.group, 1)
-        state = None if cache is None else cache.layers[self.layer].keys
-        with torch.autocast(x.device.type, enabled=False):  # sums over all tokens stay float32
-            y, state = lightning_attention(q, k, v, rows.count, alibi_slopes(self.H, x.device), state)
-        if cache is not None:
-            cache.layers[self.layer].update(state, x.shape[1])
-        y = y.transpose(1, 2).flatten(2).to(x.dtype)
-        if self.o_norm is not None:
-            y = self.o_norm(y)
-        if self.z_proj is not None:
-            y = y * torch.sigmoid(self.z_proj(x))
-        return self.o_proj(y)
+    def gates(self, x, rows):
+        return rows.count, alibi_slopes(self.H, x.device)
+
+    def recur(self, q, *others):
+        return lightning_attention(q * self.scale, *others)
+
+    def gated(self, y, x):
+        y = y.flatten(2) if self.o_norm is None else self.o_norm(y.flatten(2))
+        return y if self.z_proj is None else y * torch.sigmoid(self.z_proj(x))
 
 
-MIXERS = {"attn": HypeNetAttention, "lightning-attn": HypeNetLightning}
+def delta_rule(q, k, v, decay, beta, state):
+    """S' = Diag(exp(-decay_t)) S_{t-1}, u_t = beta_t (v_t - k_t S'), S_t = S' + k_t^T u_t and o_t = q_t S_t.
+
+    q, k, v [B, H, T, d] float32; decay [B, H, T, 1 or d], never negative; beta [B, H, T, 1]; state as above.
+    Within a chunk all u come from one triangular system: (1 + L) U = beta (V - K S), L_ij = beta_i k_i . k_j, faded.
+    """
+    B, H, T, d = q.shape
+    size = min(CHUNK if decay.shape[-1] == 1 else SHORT_CHUNK, T)
+    chunks = -(-T // size)
+    q, k, v, decay, beta = (F.pad(x, (0, 0, 0, chunks * size - T)).unflatten(2, (chunks, size))
+                            for x in (q, k, v, decay, beta))
+    total = -decay.cumsum(3)  # [B, H, chunks, size, 1 or d]: no exponent below is positive
+    weight = (total[..., :, None, :] - total[..., None, :, :]).clamp(max=0).exp()  # [..., size, size, 1 or d]
+
+    def pairs(a, b):
+        if weight.shape[-1] == 1:
+            return a @ b.transpose(-1, -2) * weight[..., 0]
+        return (a[..., :, None, :] * b[..., None, :, :] * weight).sum(-1)
+
+    known, scores = (beta * pairs(k, k)).tril(-1), pairs(q, k).tril()
+    right = beta * torch.cat((v, k * total.exp()), -1)
+    u, of_state = torch.linalg.solve_triangular(known, right, upper=False, unitriangular=True).split(d, -1)
+    q, k, kept = q * total.exp(), k * (total[..., -1:, :] - total).exp(), total[..., -1, :].exp()[..., None]
+    state = q.new_zeros(B, H, d, d) if state is None else state
+    outputs = []
+    for i in range(chunks):
+        written = u[:, :, i] - of_state[:, :, i] @ state
+        outputs.append(q[:, :, i] @ state + scores[:, :, i] @ written)
+        state = kept[:, :, i] * state + k[:, :, i].transpose(-1, -2) @ written
+    return torch.cat(outputs, 2)[:, :, :T], state
+
+
+class HypeNetDelta(HypeNetRecurrence):
+    """Gated DeltaNet and Kimi Delta Attention: queries and keys of length 1, and the delta rule."""
+
+    def recur(self, q, k, *others):
+        q, k = (y * torch.rsqrt(y.square().sum(-1, keepdim=True) + 1e-6) for y in (q, k))
+        return delta_rule(q * self.d**-0.5, k, *others)
+
+    def gates(self, x, rows):
+        decay, beta = self.decay(x), self.most_beta * torch.sigmoid(self.b_proj(x).float())[..., None]
+        decay = decay if rows.valid is None else decay * rows.valid  # padding fades nothing
+        return decay.transpose(1, 2), beta.transpose(1, 2)
+
+    def rates(self):
+        return self.A_log.float().exp().view(-1, 1)  # [H, 1]
+
+
+class HypeNetGdn(HypeNetDelta):
+    def __init__(self, config, layer):
+        D, H, d = config.hidden_size, config.gdn_nh, config.gdn_head_dim
+        super().__init__(config, layer, H, config.gdn_nkv, d, config.gdn_use_rope, config.gdn_use_qk_norm)
+        self.activation = F.silu if config.gdn_activation == "silu" else None
+        self.most_beta = 2 if config.gdn_allow_neg_eigval else 1
+        self.a_proj, self.b_proj = nn.Linear(D, H, bias=False), nn.Linear(D, H, bias=False)
+        self.g_proj = nn.Linear(D, H * d, bias=False) if config.gdn_use_gate else None
+        self.o_norm = RMSNorm(d, config.rms_norm_eps)
+        self.A_log, self.dt_bias = nn.Parameter(torch.zeros(H)), nn.Parameter(torch.zeros(H))
+
+    def decay(self, x):
+        return F.softplus(self.a_proj(x).float() + self.dt_bias)[..., None] * self.rates()  # [B, T, H, 1]
+
+    def gated(self, y, x):
+        y = self.o_norm(y).flatten(2)
+        return y if self.g_proj is None else y * F.silu(self.g_proj(x))
+
+
+class HypeNetKda(HypeNetDelta):
+    def __init__(self, config, layer):
+        D, H, d = config.hidden_size, config.kda_num_heads, config.kda_head_dim
+        super().__init__(config, layer, H, H, d, config.kda_use_rope, config.kda_use_qk_norm)
+        self.most_beta, self.bound = 2 if config.kda_allow_neg_eigval else 1, config.kda_lower_bound
+        self.b_proj = nn.Linear(D, H, bias=False)
+        self.f_a_proj, self.f_b_proj = nn.Linear(D, d, bias=False), nn.Linear(d, H * d, bias=False)
+        self.g_a_proj, self.g_b_proj = nn.Linear(D, d, bias=False), nn.Linear(d, H * d, bias=config.kda_use_gate_bias)
+        self.o_norm = RMSNorm(d, config.rms_norm_eps)
+        self.A_log, self.dt_bias = nn.Parameter(torch.zeros(1, 1, H, 1)), nn.Parameter(torch.zeros(H * d))
+
+    def decay(self, x):
+        z = (self.f_b_proj(self.f_a_proj(x)).float() + self.dt_bias).unflatten(-1, (self.H, self.d))  # [B, T, H, d]
+        return F.softplus(z) * self.rates() if self.bound is None else -self.bound * torch.sigmoid(self.rates() * z)
+
+    def gated(self, y, x):
+        return self.o_norm(y).flatten(2) * torch.sigmoid(self.g_b_proj(self.g_a_proj(x)))
+
+
+MIXERS = {"attn": HypeNetAttention, "lightning-attn": HypeNetLightning, "gdn": HypeNetGdn, "kda": HypeNetKda}
 
 
 class HypeNetMlp(nn.Module):
@@ -323,6 +422,7 @@ class HypeNetPreTrainedModel(PreTrainedModel):
     _no_split_modules = ["HypeNetBlock"]
     _skip_keys_device_placement = ["past_key_values"]
     _supports_sdpa = True
+    _keep_in_fp32_modules_strict = ["A_log", "dt_bias"]
     _is_stateful = True  # no going back by a few tokens: no assisted generation
 
 

@@ -9,6 +9,8 @@
 #include "cli/note.h"
 #include "cli/transformers/model_card.h"
 #include "cli/transformers/modeling_file.h"
+#include "model/mixers/gdn.h"
+#include "model/mixers/kda.h"
 #include "model/mixers/mixer_kind.h"
 #include "model/weights.h"
 #include "run/run.h"
@@ -19,7 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kCard = "README.md";
-constexpr std::array<std::string_view, 2> kMixers = {"attn", "lightning-attn"};
+constexpr std::array<std::string_view, 4> kMixers = {"attn", "lightning-attn", "gdn", "kda"};
 
 /// What the folder has beside a model folder's files.
 FolderKind transformers_kind() {
@@ -32,11 +34,24 @@ bool needs_modeling_file(const ModelConfig& config) {
   return config.architecture == Architecture::kHypeNet;
 }
 
+/// Throws Error unless modeling_hypenet.py knows the layers of the delta rule in this form.
+void check_form(const MixerKind& kind, const DeltaForm& form) {
+  HYPENET_CHECK(form.taps == 0, "export: --transformers: ", kind.name,
+                ": expected layers without a short convolution, found one");
+  HYPENET_CHECK(form.value_size == form.key_size && form.value_heads == form.key_heads &&
+                    form.heads == form.query_heads,
+                "export: --transformers: ", kind.name,
+                ": expected values of as many heads and numbers as keys, found others");
+}
+
 void check_mixers(const ModelConfig& config) {
   for (const MixerKind* kind : kinds_of(config)) {
     HYPENET_CHECK(std::ranges::find(kMixers, kind->name) != kMixers.end(),
-                  "export: --transformers: expected layers of attn and lightning-attn, found ",
+                  "export: --transformers: expected layers of attn, lightning-attn, gdn and kda, "
+                  "found ",
                   kind->name, " (docs/transformers.md)");
+    if (kind == &kGdnMixer) check_form(*kind, config.mixers.of<GdnConfig>().form());
+    if (kind == &kKdaMixer) check_form(*kind, config.mixers.of<KdaConfig>().form());
   }
 }
 
