@@ -50,7 +50,7 @@ struct QuantizeCommand {
   bool has_zeros = false, orders_columns = false;
   std::vector<std::string> data, held_out;
   std::string text_field = "text";
-  int64_t rows = 128, context = 512, windows = 32;
+  int64_t rows = 32, context = 512, windows = 16;
   DeviceOptions device;
 };
 

@@ -205,6 +205,7 @@ class Quantizer {
       result_.tensors.emplace_back(place.name + "." + key, tensor);
     }
     scheme_ = compressed_scheme(matrix);
+    scheme_->group = options_.form.group;  // also where one group is all of this matrix's columns
     result_.linears.push_back(std::move(linear));
   }
 

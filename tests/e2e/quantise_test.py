@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+"""What `hypenet quantize` writes, read by the package compressed-tensors and by transformers: the same numbers, the same logits.
+
+    tests/e2e/quantise_test.py PROGRAM MODEL
+
+Runs in .venv/tests, which scripts/setup --tests makes. Without it it exits with 77, a skip; in CI it fails.
+"""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+TESTS = HERE.parent.parent / ".venv/tests"  # scripts/setup --tests
+STANDINS = TESTS / "torch-standins"
+SKIPPED = 77
+PROGRAM, MODEL = sys.argv[1:3]
+
+if os.environ.get("LD_LIBRARY_PATH") != str(STANDINS):
+    if not STANDINS.exists():
+        print(f"quantise_test: skipped: no {STANDINS}; scripts/setup --tests makes it")
+        sys.exit(1 if os.environ.get("CI") else SKIPPED)
+    sys.exit(subprocess.run([TESTS / "bin/python", *sys.argv], check=False, env={
+        **os.environ, "LD_LIBRARY_PATH": str(STANDINS), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2"}).returncode)
+
+import torch  # noqa: E402
+from compressed_tensors.compressors import BaseCompressor  # noqa: E402
+from compressed_tensors.quantization import QuantizationConfig  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
+from transformers import AutoModelForCausalLM  # noqa: E402
+
+FORMS = {"int8": [], "int4": ["--group", 32, "--rows", 4], "fp8": [],
+         "int4 with zeros": ["--group", 32, "--method", "nearest", "--asymmetric"]}
+TEXT = [{"text": "The sun rose over the hills, and the old man went down to the river with his dog. " * 40}]
+
+
+def hypenet(*arguments):
+    without = {key: value for key, value in os.environ.items() if key != "LD_LIBRARY_PATH"}
+    ran = subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True, env=without, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+class QuantiseTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        text = Path(WORK, "text.jsonl")
+        text.write_text("\n".join(map(json.dumps, TEXT)))
+        cls.folders = {}
+        for name, options in FORMS.items():
+            cls.folders[name] = out = Path(WORK, name.replace(" ", "-"))
+            hypenet("quantize", MODEL, "--to", name.split()[0], *options, "--data", text, "--context", 32, "--windows", 2,
+                    "--out", out)
+
+    def scheme_and_modules(self, folder):
+        """compressed-tensors' reading of config.json, and the tensors of each quantised module."""
+        config = json.loads((folder / "config.json").read_text())["quantization_config"]
+        parsed = QuantizationConfig.model_validate(config)
+        modules = {}
+        for name, tensor in load_file(folder / "model.safetensors").items():
+            module, key = name.rsplit(".", 1)
+            modules.setdefault(module, {})[key] = tensor
+        return parsed, {name: tensors for name, tensors in modules.items() if "weight_scale" in tensors}
+
+    def expanded(self, folder):
+        """The numbers as hypenet reads them, in bfloat16."""
+        out = Path(WORK, folder.name + "-expanded")
+        if not out.exists():
+            hypenet("export", folder, "--folder", out)
+        return load_file(out / "model.safetensors")
+
+    def test_compressed_tensors_reads_the_numbers_that_hypenet_reads(self):
+        for name, folder in self.folders.items():
+            parsed, modules = self.scheme_and_modules(folder)
+            scheme = parsed.config_groups["group_0"]
+            compressor = BaseCompressor.get_value_from_registry(parsed.format)
+            expected = self.expanded(folder)
+            self.assertEqual(len(modules), 8 * 7, name)
+            for module, tensors in modules.items():
+                tensors["weight_scale"] = tensors["weight_scale"].float()
+                found = compressor.decompress(tensors, scheme)["weight"]
+                self.assertTrue(torch.equal(found.to(torch.bfloat16), expected[module + ".weight"]), f"{name}: {module}")
+
+    @torch.no_grad()
+    def test_transformers_gives_hypenets_logits(self):
+        ids = torch.randint(1, 4096, (1, 40), generator=torch.Generator().manual_seed(1))
+        out = Path(WORK, "logits.safetensors")
+        for name, folder in self.folders.items():
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+            hypenet("logits", folder, "--ids", ",".join(map(str, ids[0].tolist())), "--out", out)
+            expected = load_file(out)["logits"]
+            with self.subTest(name):
+                self.assertGreater(expected.abs().max().item(), 1)
+                self.assertLess((model(ids).logits[0] - expected).abs().max().item(), 1e-3)
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory(prefix="hypenet-quantise-") as WORK:
+        unittest.main(argv=sys.argv[:1])
