@@ -1,6 +1,6 @@
 """Hooks of mkdocs.yml: pages in the order of docs/index.md, CONTRIBUTING.md beside them, and Markdown as GitHub reads it.
 
-Links to files outside of docs/ become links to repo_url where mkdocs.yml names one, else plain text.
+Links to files outside of docs/ become links to repo_url where mkdocs.yml names one, else their names.
 """
 import posixpath
 import re
@@ -43,7 +43,7 @@ def link_of(page, target, shown, config):
         return f"[{shown}]({posixpath.relpath(inside, posixpath.dirname(page) or '.')}{mark}{fragment})"
     if config["repo_url"]:
         return f"[{shown}]({config['repo_url'].rstrip('/')}/blob/main/{path}{mark}{fragment})"
-    return shown
+    return f"`{shown}`" if re.fullmatch(r"[\w./-]+", shown) else shown
 
 
 def as_github_reads(text):
