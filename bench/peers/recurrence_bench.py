@@ -95,7 +95,7 @@ def timed(run):
 
 
 def ours(program, name):
-    """What `bench kernels` measures, ms: {"32 x 512": [forward, with backward]}."""
+    """What `bench kernels` measures, ms: {"32 x 512, H 16, d 128": [forward, with backward]}."""
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
         subprocess.run([program, "bench", "kernels", "--device", "cuda", "--filter", name, "--json", file.name], check=True,
                        stdout=subprocess.DEVNULL)
@@ -104,7 +104,7 @@ def ours(program, name):
     for row in rows:
         kernel, _, backward = row["kernel"].partition(" + ")
         if kernel == name:
-            times.setdefault(row["shape"].split(",")[0], [None, None])[bool(backward)] = row["seconds"] * 1e3
+            times.setdefault(row["shape"], [None, None])[bool(backward)] = row["seconds"] * 1e3
     return times
 
 
@@ -130,7 +130,7 @@ def main():
         own = ours(arguments.program, name)
         for B, T in SHAPES:
             theirs = [timed(call(op, B, T, both)) for both in (False, True)]
-            cells = [cell for pair in zip(theirs, own[f"{B} x {T}"]) for cell in pair]
+            cells = [cell for pair in zip(theirs, own[f"{B} x {T}, H {H}, d {d}"]) for cell in pair]
             print(f"| {op}, H {H}, d {d} | {B} x {T} | " + " | ".join(map(shown, cells)) + " |", flush=True)
             torch.cuda.empty_cache()
 
