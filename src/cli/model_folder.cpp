@@ -41,8 +41,18 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
 void add_type_option(CLI::App& command, ModelOptions& options) {
   command
       .add_option("--dtype", options.type,
-                  "float32, bfloat16, float64, or auto: on a CPU the type that most of the weights "
-                  "are stored in (float32 for float16), on a GPU bfloat16")
+                  "float32, bfloat16, float64, or auto: on a CPU weights of few bits stay packed, "
+                  "others have the type that most are stored in (float32 for float16); on a GPU "
+                  "bfloat16")
+      ->capture_default_str();
+  command
+      .add_option("--activations", options.activations,
+                  "how rows meet packed weights on a CPU: int8 (rounded, fast) or float")
+      ->capture_default_str();
+  command
+      .add_option("--cache-type", options.cache_type,
+                  "of keys and values on a CPU: float32, bfloat16, or auto: bfloat16 where weights "
+                  "are, or are packed")
       ->capture_default_str();
   add_device_options(command, options.device);
 }
@@ -65,6 +75,10 @@ CausalLm open_model(const ModelOptions& options, const Checkpoint& checkpoint) {
   ModelSpec spec{.device = use_device(options.device),
                  .attn_logits_scaling = options.attn_logits_scaling};
   if (options.type != kAutomaticType) spec.type = parse_type(options.type);
+  spec.activations = parse_activations(options.activations, "--activations");
+  if (options.cache_type != kAutomaticType) {
+    spec.cache_type = parse_cache_type(options.cache_type, "--cache-type");
+  }
   return open_model(checkpoint, spec, print_note);
 }
 
@@ -83,15 +97,7 @@ std::vector<int32_t> stop_ids(const Checkpoint& checkpoint, const Tokenizer& tok
 
 std::vector<int32_t> chat_stop_ids(const Checkpoint& checkpoint, const Tokenizer& tokenizer,
                                    const ChatTemplate& chat) {
-  std::vector<int32_t> ids = stop_ids(checkpoint, tokenizer);
-  if (chat.end_of_turn().empty()) return ids;
-  const auto end = tokenizer.token_id(chat.end_of_turn());
-  // Of a template of no known family it may be plain text; then EOS alone ends an answer.
-  if (!end && chat.family_name() == "its own") return ids;
-  HYPENET_CHECK(end.has_value(), model_file_place(checkpoint.folder(), "tokenizer.json"),
-                ": expected the chat template's token ", chat.end_of_turn(), ", found none");
-  ids.push_back(*end);
-  return ids;
+  return read_chat_stop_ids(checkpoint.folder(), tokenizer, chat);
 }
 
 }  // namespace hypenet

@@ -17,6 +17,7 @@ namespace hypenet {
 struct ModelOptions {
   std::filesystem::path folder;
   std::string type = "float32";
+  std::string activations = "int8", cache_type = "auto";
   DeviceOptions device;
   std::optional<LogitsScaling> attn_logits_scaling = {};  // nullopt: as config.json says
 };
@@ -28,11 +29,11 @@ inline constexpr const char* kAutomaticType = "auto";
 /// its ending.
 std::string model_name(const std::filesystem::path& folder);
 
-/// Adds the positional folder, --dtype, --device, --threads and --attn-logits-scaling; `options`
-/// must outlive the parsing.
+/// Adds the positional folder, --dtype, --activations, --cache-type, --device, --threads and
+/// --attn-logits-scaling; `options` must outlive the parsing.
 void add_model_options(CLI::App& command, ModelOptions& options);
 
-/// --dtype, --device and --threads alone.
+/// All of these but the folder and --attn-logits-scaling.
 void add_type_option(CLI::App& command, ModelOptions& options);
 
 /// --attn-logits-scaling alone; `whose` begins its help. A bad value ends the parsing with Error.

@@ -46,7 +46,27 @@ torch::ScalarType automatic_type(const Checkpoint& checkpoint, torch::Device dev
   return stored == torch::kFloat16 ? torch::kFloat32 : stored;
 }
 
+/// The model with matrices in few bits, beside which all else is float32.
+CausalLm open_packed_model(const Checkpoint& checkpoint, const ModelConfig& config,
+                           const ModelSpec& spec) {
+  CausalLm model = load_packed_model(checkpoint, config, spec.activations);
+  model->prepare({.type = torch::kFloat32, .cache_type = spec.cache_type});
+  model->begin_inference();
+  return model;
+}
+
 }  // namespace
+
+Activations parse_activations(const std::string& text, const std::string& place) {
+  HYPENET_CHECK(text == "int8" || text == "float", place, ": expected int8 or float, found ", text);
+  return text == "int8" ? Activations::kInt8 : Activations::kFloat;
+}
+
+torch::ScalarType parse_cache_type(const std::string& text, const std::string& place) {
+  HYPENET_CHECK(text == "float32" || text == "bfloat16", place,
+                ": expected float32 or bfloat16, found ", text);
+  return text == "float32" ? torch::kFloat32 : torch::kBFloat16;
+}
 
 ModelConfig open_config(const Checkpoint& checkpoint, const ModelSpec& spec, const TellNote& tell) {
   ModelConfig config = read_model_config(checkpoint, tell);
@@ -56,11 +76,15 @@ ModelConfig open_config(const Checkpoint& checkpoint, const ModelSpec& spec, con
 
 CausalLm open_model(const Checkpoint& checkpoint, const ModelSpec& spec, const TellNote& tell) {
   const ModelConfig config = open_config(checkpoint, spec, tell);
+  if (spec.device.is_cpu() && !spec.type && has_packed_weights(checkpoint)) {
+    return open_packed_model(checkpoint, config, spec);
+  }
   const torch::ScalarType type = spec.type ? *spec.type : automatic_type(checkpoint, spec.device);
   const bool is_cuda = spec.device.is_cuda();
   if (!spec.type && tell) tell_rounding(checkpoint, config, type, is_cuda, tell);
   CausalLm model = load_model(checkpoint, config, type, spec.device);
-  model->prepare({.type = type == torch::kBFloat16 && !is_cuda ? torch::kFloat32 : type});
+  model->prepare({.type = type == torch::kBFloat16 && !is_cuda ? torch::kFloat32 : type,
+                  .cache_type = is_cuda ? std::nullopt : spec.cache_type});
   model->begin_inference();
   const auto why = why_no_step_kernels(model);
   if (is_cuda && why && tell) {

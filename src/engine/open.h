@@ -12,12 +12,23 @@ namespace hypenet {
 
 /// How a model folder is opened.
 struct ModelSpec {
-  /// Of the weights. nullopt: bfloat16 on a GPU; on a CPU the type that most bytes of the weights
-  /// are stored in, but float32 for float16.
+  /// Of the weights. nullopt: bfloat16 on a GPU; on a CPU those that are stored in few bits stay
+  /// packed, and without such all have the type that most bytes of the weights are stored in, but
+  /// float32 for float16.
   std::optional<torch::ScalarType> type = {};
   torch::Device device = torch::kCPU;
   std::optional<LogitsScaling> attn_logits_scaling = {};  // nullopt: as config.json says
+  Activations activations = Activations::kInt8;           // of packed weights
+  /// Of keys and values, float32 or bfloat16, on a CPU. nullopt: bfloat16 where weights are or are
+  /// packed, else that of computing.
+  std::optional<torch::ScalarType> cache_type = {};
 };
+
+/// "int8" or "float"; Error, beginning with `place`, for other texts.
+Activations parse_activations(const std::string& text, const std::string& place);
+
+/// "float32" or "bfloat16"; likewise.
+torch::ScalarType parse_cache_type(const std::string& text, const std::string& place);
 
 /// The folder's config, but for what `spec` says otherwise. `tell` hears of a head that config.json
 /// ties in vain.

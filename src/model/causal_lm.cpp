@@ -121,7 +121,9 @@ void CausalLmImpl::set_keeper(std::shared_ptr<WeightKeeper> keeper) {
 
 void CausalLmImpl::make_copy(Weight& weight) {
   weight.copy = Tensor();
-  if (!plan_.has_copies || !weight.defined() || weight.master.scalar_type() == plan_.type) return;
+  if (!plan_.has_copies || !weight.defined() || weight.packed ||
+      weight.master.scalar_type() == plan_.type)
+    return;
   weight.copy = weight.master.detach().to(plan_.type);
   copied_.push_back(weight.master), copies_.push_back(weight.copy);
 }

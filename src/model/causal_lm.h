@@ -10,6 +10,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "model/block.h"
@@ -28,6 +29,9 @@ struct ComputePlan {
   /// forwards read; without copies each forward casts the parameters again. Parameters that have
   /// the type already get none. Copies are neither parameters nor saved.
   bool has_copies = false;
+
+  /// Of keys and values in memory; nullopt: as memory_types() of the weights says.
+  std::optional<torch::ScalarType> cache_type = {};
 
   /// Of attention layers. Training keeps it off whatever config says; see begin_inference.
   LogitsScaling logits_scaling = {};

@@ -8,7 +8,9 @@
 namespace hypenet {
 
 MemoryTypes CausalLmImpl::memory_types() const {
-  return hypenet::memory_types(embedding_.read().scalar_type(), plan_.type);
+  MemoryTypes types = hypenet::memory_types(embedding_.read().scalar_type(), plan_.type);
+  if (plan_.cache_type) types.cache = *plan_.cache_type;
+  return types;
 }
 
 Tensor CausalLmImpl::prefill(const Tensor& ids, Prefix prefix, DecodeState& state) {
@@ -53,7 +55,7 @@ Tensor CausalLmImpl::step(const Tensor& ids, TokenRows rows, DecodeState& state)
   const StepInputs inputs =
       step_inputs({.ids = ids,
                    .positions = rows.positions,
-                   .embedding = embedding_.read(),
+                   .embedding = embedding_,
                    .frequencies = frequencies_,
                    .scale_base = by_position ? plan_.logits_scaling.value : 0},
                   plan_.type);

@@ -4,8 +4,11 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <map>
 #include <set>
+
+#include "model/packed_weights.h"
 
 namespace hypenet {
 namespace {
@@ -135,6 +138,26 @@ void check_names(const Checkpoint& checkpoint, const CausalLmImpl& model) {
   }
 }
 
+/// A model of these sizes without numbers, which the folder has all tensors of.
+CausalLm unfilled_model(const Checkpoint& checkpoint, const ModelConfig& config) {
+  check_layers(checkpoint, config);
+  check_embedding(checkpoint, config);
+  CausalLm model(config, false);
+  check_names(checkpoint, *model);
+  return model;
+}
+
+/// A parameter whose weight is read elsewhere: whoever reads it by mistake gets NaN.
+Tensor no_content(const std::vector<int64_t>& shape) {
+  return torch::full({1, 1}, NAN, torch::kBFloat16).expand(shape);
+}
+
+/// In which type a tensor is held that products do not read as it is stored.
+torch::ScalarType type_beside_packed(const TensorFacts& facts) {
+  const torch::ScalarType type = stored_type(facts);
+  return type == torch::kFloat16 ? torch::kFloat32 : type;
+}
+
 }  // namespace
 
 bool is_mixers_own(std::string_view name) {
@@ -204,10 +227,7 @@ CausalLm load_model(const Checkpoint& checkpoint, std::optional<torch::ScalarTyp
 
 CausalLm load_model(const Checkpoint& checkpoint, const ModelConfig& config,
                     std::optional<torch::ScalarType> type, torch::Device device) {
-  check_layers(checkpoint, config);
-  check_embedding(checkpoint, config);
-  CausalLm model(config, false);
-  check_names(checkpoint, *model);
+  CausalLm model = unfilled_model(checkpoint, config);
   const torch::NoGradGuard no_grad;
   for (auto& parameter : model->named_parameters()) {
     const Tensor stored =
@@ -215,6 +235,37 @@ CausalLm load_model(const Checkpoint& checkpoint, const ModelConfig& config,
     const auto own = parameter_type(parameter.key(), config, type.value_or(stored.scalar_type()));
     // A copy in any case: the stored tensor is a view of a read-only mapping.
     parameter.value().set_data(stored.to(device, own, false, true));
+  }
+  return model;
+}
+
+bool has_packed_weights(const Checkpoint& checkpoint) {
+  const std::vector<std::string> names = checkpoint.names();
+  return std::ranges::any_of(names,
+                             [&](const auto& name) { return is_packable(checkpoint, name); });
+}
+
+CausalLm load_packed_model(const Checkpoint& checkpoint, const ModelConfig& config,
+                           Activations activations) {
+  CausalLm model = unfilled_model(checkpoint, config);
+  const torch::NoGradGuard no_grad;
+  std::map<std::string, Weight*> matrices;
+  for (const ModelMatrix& matrix : model->matrices()) matrices[matrix.name] = matrix.weight;
+  for (auto& parameter : model->named_parameters()) {
+    const std::vector<int64_t> shape = parameter.value().sizes().vec();
+    const std::string name = stored_name(checkpoint, parameter.key(), config);
+    if (const auto found = matrices.find(parameter.key()); found != matrices.end()) {
+      Weight& weight = *found->second;
+      weight.packed = packed_weight(checkpoint, name, shape, activations);
+      if (weight.packed) {
+        parameter.value().set_data(no_content(shape));
+        continue;
+      }
+    }
+    const Tensor stored = stored_weight(checkpoint, parameter.key(), shape, config);
+    const auto type = type_beside_packed(checkpoint.facts(name));
+    const auto own = parameter_type(parameter.key(), config, type);
+    parameter.value().set_data(stored.to(torch::kCPU, own, false, true));
   }
   return model;
 }

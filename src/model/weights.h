@@ -49,4 +49,12 @@ Checkpoint open_rounded(const std::filesystem::path& folder);
 CausalLm load_model(const Checkpoint& checkpoint, const ModelConfig& config,
                     std::optional<torch::ScalarType> type, torch::Device device);
 
+/// The same for inference on a CPU alone: matrices that the folder has in few bits stay so
+/// (ops/packed_weight.h), other weights stay as stored, but float16 ones become float32.
+CausalLm load_packed_model(const Checkpoint& checkpoint, const ModelConfig& config,
+                           Activations activations);
+
+/// Whether the folder has matrices that load_packed_model would keep in few bits.
+bool has_packed_weights(const Checkpoint& checkpoint);
+
 }  // namespace hypenet

@@ -30,6 +30,11 @@ struct EmbeddingFunction : torch::autograd::Function<EmbeddingFunction> {
 }  // namespace
 
 Tensor embedding(const Weight& table, const Tensor& ids) {
+  if (table.packed) {
+    std::vector<int64_t> shape = ids.sizes().vec();
+    shape.push_back(table.packed->columns());
+    return expand_rows(*table.packed, ids.flatten()).view(shape);
+  }
   if (!table.copy.defined()) return torch::embedding(table.master, ids);
   return EmbeddingFunction::apply(table.master, ids, table.copy);
 }

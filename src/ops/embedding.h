@@ -7,7 +7,8 @@
 namespace hypenet {
 
 /// Rows `ids` (int64, any shape) of table [V, D]: [..., D] in the type of what is read.
-/// Differentiable in the master; its gradient [V, D] is summed in the master's type.
+/// (float32 of a packed one). Differentiable in the master; its gradient [V, D] is summed in the
+/// master's type.
 Tensor embedding(const Weight& table, const Tensor& ids);
 
 }  // namespace hypenet

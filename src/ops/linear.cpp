@@ -5,9 +5,11 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/autograd.h>
 
+#include <algorithm>
 #include <numeric>
 
 #include "kernels/transpose.h"
+#include "ops/linear_step.h"
 #include "ops/types.h"
 
 namespace hypenet {
@@ -170,6 +172,21 @@ void check_linear(const Tensor& x, const Tensor& weight) {
                 ", found ", x.device());
 }
 
+/// By the kernels of a step, which read packed weights as they are.
+std::vector<Tensor> apply_packed(const Tensor& x, std::span<const LinearWeights> layers) {
+  HYPENET_CHECK(!x.requires_grad() || !torch::GradMode::is_enabled(),
+                "linear: packed weights: expected x without a gradient, found one");
+  for (const LinearWeights& layer : layers) check_linear(x, layer.weight.master);
+  std::vector<Tensor> outputs =
+      linear_step({.x = x.reshape({-1, x.size(-1)}).detach(), .layers = layers});
+  for (Tensor& output : outputs) {
+    std::vector<int64_t> shape = x.sizes().vec();
+    shape.back() = output.size(1);
+    output = output.view(shape);
+  }
+  return outputs;
+}
+
 }  // namespace
 
 Tensor product(const Tensor& a, const Tensor& b) {
@@ -181,6 +198,8 @@ Tensor product(const Tensor& a, const Tensor& b) {
 }
 
 std::vector<Tensor> apply_linears(const Tensor& x, std::span<const LinearWeights> layers) {
+  const auto is_packed = [](const LinearWeights& layer) { return layer.weight.packed != nullptr; };
+  if (std::ranges::any_of(layers, is_packed)) return apply_packed(x, layers);
   std::vector<Factors> factors;
   bool recorded = false;
   for (const LinearWeights& layer : layers) {

@@ -17,7 +17,8 @@ namespace hypenet {
 /// own. Differentiable in x, weights and biases; the gradients of a weight and its bias have the
 /// weight's type, float32 ones from bfloat16 factors without a rounding to bfloat16 on a GPU. The
 /// gradient of x, a sum over the layers, is summed by the products themselves there, rounded to its
-/// type after each. Throws Error when sizes or devices disagree.
+/// type after each. Packed weights have no gradient and give x none; they are multiplied by
+/// linear_step. Throws Error when sizes or devices disagree.
 std::vector<Tensor> apply_linears(const Tensor& x, std::span<const LinearWeights> layers);
 
 /// apply_linears of one layer.

@@ -1,6 +1,7 @@
 // Three forms: device kernels for bfloat16 on a GPU, CPU kernels for float32 rows (a thread takes a
-// run of outputs, cut into cache lines of 16, for all rows, so that its weights go through memory
-// once), and the ops of a whole sequence, one after the other, for every other type and device.
+// run of outputs, cut into cache lines of 16, for all rows, so that its weights, plain or packed,
+// go through memory once), and the ops of a whole sequence, one after the other, for every other
+// type and device.
 #include "ops/linear_step.h"
 
 #include <ATen/Parallel.h>
@@ -11,6 +12,7 @@
 
 #include "kernels/device.h"
 #include "kernels/linear.h"
+#include "kernels/packed_linear.h"
 #include "ops/form.h"
 #include "ops/gating.h"
 #include "ops/linear.h"
@@ -33,19 +35,21 @@ constexpr int64_t kPackGrain = 16384;  // numbers a task
 
 void check_layer(const LinearWeights& layer, const Tensor& x) {
   const Tensor &weight = layer.weight.read(), &bias = layer.bias.read();
+  const bool is_packed = layer.weight.packed != nullptr;
   HYPENET_CHECK(weight.defined() && weight.dim() == 2 && weight.size(1) == x.size(1),
                 "linear_step: expected weights [out, ", x.size(1), "] for x ", x.sizes(),
                 ", found ", weight.defined() ? c10::str(weight.sizes()) : "no tensor");
   const bool is_narrower =
       x.scalar_type() == torch::kFloat32 && weight.scalar_type() == torch::kBFloat16;
-  HYPENET_CHECK(weight.scalar_type() == x.scalar_type() || is_narrower,
+  HYPENET_CHECK(weight.scalar_type() == x.scalar_type() || is_narrower || is_packed,
                 "linear_step: weight: expected type ", x.scalar_type(), ", found ",
                 weight.scalar_type());
   HYPENET_CHECK(weight.device() == x.device(), "linear_step: weight: expected device ", x.device(),
                 ", found ", weight.device());
   if (!bias.defined()) return;
   check_shape("linear_step: bias", bias, {weight.size(0)});
-  check_alike("linear_step: bias", bias, weight);
+  // The CPU's kernels have it cast.
+  if (!is_packed && !is_narrower) check_alike("linear_step: bias", bias, weight);
 }
 
 void check_input(const LinearStepInput& input) {
@@ -102,7 +106,7 @@ std::vector<Tensor> linear_step_composed(const LinearStepInput& input) {
   const Tensor x = prepared(input).to(wide);
   std::vector<Tensor> outputs;
   for (const LinearWeights& layer : input.layers) {
-    outputs.push_back(product(x, layer.weight.read().to(wide)));
+    outputs.push_back(product(x, layer.weight.in_type(wide)));
     if (layer.bias.defined()) outputs.back() = outputs.back() + layer.bias.read().to(wide);
   }
   if (input.residual.defined()) {
@@ -191,48 +195,115 @@ Tensor with_whole_rows(const Tensor& x) {
   return !x.defined() || x.stride(1) == 1 || x.size(1) == 1 ? x : x.contiguous();
 }
 
+torch::ScalarType torch_type(DType type) {
+  return type == DType::kBFloat16 ? torch::kBFloat16 : torch::kFloat32;
+}
+
+/// The rows of a call and what comes before the products, as kernels take them.
+struct RowsBefore {
+  explicit RowsBefore(const LinearStepInput& input)
+      : x(with_whole_rows(input.x)),
+        gate(with_whole_rows(input.gate)),
+        norm(input.norm_weight.defined() ? input.norm_weight.contiguous() : Tensor()),
+        params{.x = x.const_data_ptr<float>(),
+               .norm_weight = data_or_null(norm),
+               .gate = gate.defined() ? gate.const_data_ptr<float>() : nullptr,
+               .y = nullptr,
+               .size = x.size(1),
+               .x_row = x.stride(0),
+               .gate_row = gate.defined() ? gate.stride(0) : 0,
+               .norm_type = norm.defined() ? kernel_type(norm) : DType::kFloat32,
+               .weight_type = DType::kFloat32,
+               .y_type = DType::kFloat32,
+               .eps = static_cast<float>(input.eps)} {}
+
+  Tensor x, gate, norm;
+  kernels::PackRowsParams params;
+};
+
+/// `work` on rows begin .. end - 1, by as many threads as they are worth.
+template <class Work>
+void for_rows(const Tensor& x, const Work& work) {
+  at::parallel_for(0, x.size(0), kPackGrain / (x.size(1) + 1) + 1, work);
+}
+
 /// The rows after norm and gate, as the kernel reads them for weights of this type.
 Tensor packed_rows(const LinearStepInput& input, DType weight_type) {
-  const Tensor x = with_whole_rows(input.x), gate = with_whole_rows(input.gate);
-  const Tensor norm = input.norm_weight.defined() ? input.norm_weight.contiguous() : Tensor();
-  const int64_t N = x.size(0), K = x.size(1);
+  RowsBefore before(input);
   const DType type = kernels::packed_type(weight_type);
-  const auto options = type == DType::kBFloat16 ? x.options().dtype(torch::kBFloat16) : x.options();
-  const Tensor packed = torch::empty({N, kernels::packed_size(K)}, options);
-  const kernels::PackRowsParams params{
-      .x = x.const_data_ptr<float>(),
-      .norm_weight = data_or_null(norm),
-      .gate = gate.defined() ? gate.const_data_ptr<float>() : nullptr,
-      .y = packed.mutable_data_ptr(),
-      .size = K,
-      .x_row = x.stride(0),
-      .gate_row = gate.defined() ? gate.stride(0) : 0,
-      .norm_type = norm.defined() ? kernel_type(norm) : DType::kFloat32,
-      .weight_type = weight_type,
-      .y_type = type,
-      .eps = static_cast<float>(input.eps)};
-  at::parallel_for(0, N, kPackGrain / (K + 1) + 1,
-                   [&](int64_t begin, int64_t end) { kernels::pack_rows(params, begin, end); });
+  const Tensor packed = torch::empty({input.x.size(0), kernels::packed_size(before.params.size)},
+                                     input.x.options().dtype(torch_type(type)));
+  before.params.y = packed.mutable_data_ptr();
+  before.params.weight_type = weight_type, before.params.y_type = type;
+  for_rows(input.x,
+           [&](int64_t begin, int64_t end) { kernels::pack_rows(before.params, begin, end); });
   return packed;
 }
 
+/// The same for packed weights, as bytes.
+Tensor rounded_rows(const LinearStepInput& input) {
+  const RowsBefore before(input);
+  constexpr auto kBytes = static_cast<int64_t>(sizeof(kernels::RowBlock));
+  const int64_t blocks = kernels::packed_blocks(before.params.size);
+  const Tensor rounded = torch::empty({input.x.size(0), blocks * kBytes}, torch::kUInt8);
+  auto* const y = static_cast<kernels::RowBlock*>(rounded.mutable_data_ptr());
+  for_rows(input.x,
+           [&](int64_t begin, int64_t end) { kernels::round_rows(before.params, y, begin, end); });
+  return rounded;
+}
+
+/// One layer's product: by the kernel of its weight's form.
+struct StepProduct {
+  kernels::LinearParams plain;
+  const PackedWeight* packed = nullptr;  // then `plain` has no weight
+
+  int64_t units() const { return (plain.out + kLinearUnit - 1) / kLinearUnit; }
+
+  /// The outputs of units first .. last - 1.
+  void run(int64_t first, int64_t last) const {
+    if (packed == nullptr) {
+      kernels::linear(plain, first * kLinearUnit, std::min(last * kLinearUnit, plain.out));
+    } else if (packed->activations == Activations::kInt8) {
+      kernels::packed_linear({.x = static_cast<const kernels::RowBlock*>(plain.x),
+                              .weight = packed->matrix,
+                              .bias = static_cast<const float*>(plain.bias),
+                              .y = plain.y,
+                              .rows = plain.rows,
+                              .y_row = plain.y_row,
+                              .adds = plain.adds},
+                             first, last);
+    } else {
+      for (int64_t unit = first; unit < last; ++unit) run_expanded(unit);
+    }
+  }
+
+  /// The outputs of a unit, whose weights are expanded first.
+  void run_expanded(int64_t unit) const {
+    const int64_t begin = unit * kLinearUnit, count = std::min(kLinearUnit, plain.out - begin);
+    std::vector<float> rows(static_cast<size_t>(count * plain.size));
+    for (int64_t i = 0; i < count; ++i) {
+      kernels::expand_packed_row(packed->matrix, begin + i, rows.data() + i * plain.size);
+    }
+    kernels::LinearParams params = plain;
+    params.weight = rows.data(), params.y += begin, params.out = count;
+    if (plain.bias != nullptr) params.bias = static_cast<const float*>(plain.bias) + begin;
+    kernels::linear(params, 0, count);
+  }
+};
+static_assert(kLinearUnit == kernels::kPackedRows);
+
 /// The products of one call and how they are cut among threads.
 struct Products {
-  std::vector<kernels::LinearParams> layers;
+  std::vector<StepProduct> layers;
   std::vector<Tensor> kept;  // what the pointers point into
-
-  static int64_t units(const kernels::LinearParams& layer) {
-    return (layer.out + kLinearUnit - 1) / kLinearUnit;
-  }
 
   /// Units begin .. end - 1 of all layers, one after the other.
   void run(int64_t begin, int64_t end) const {
-    for (const kernels::LinearParams& layer : layers) {
-      const int64_t first = std::max<int64_t>(begin, 0), last = std::min(end, units(layer));
-      if (first < last) {
-        kernels::linear(layer, first * kLinearUnit, std::min(last * kLinearUnit, layer.out));
-      }
-      begin -= units(layer), end -= units(layer);
+    for (const StepProduct& layer : layers) {
+      const int64_t units = layer.units();
+      const int64_t first = std::max<int64_t>(begin, 0), last = std::min(end, units);
+      if (first < last) layer.run(first, last);
+      begin -= units, end -= units;
     }
   }
 };
@@ -243,30 +314,57 @@ void for_units(int64_t count, int64_t products, const Work& work) {
   at::parallel_for(0, count, kGrain / (kLinearUnit * products + 1) + 1, work);
 }
 
+/// The rows of a call in the forms that its weights ask for, each made once.
+class ReadyRows {
+ public:
+  explicit ReadyRows(const LinearStepInput& input) : input_(input) {}
+
+  /// For weights of this type.
+  const Tensor& plain(DType weight_type) {
+    Tensor& rows = plain_[weight_type == DType::kBFloat16 ? 1 : 0];
+    if (!rows.defined()) rows = packed_rows(input_, weight_type);
+    return rows;
+  }
+
+  /// Rounded to integers, bytes of kernels::RowBlock.
+  const Tensor& rounded() {
+    if (!rounded_.defined()) rounded_ = rounded_rows(input_);
+    return rounded_;
+  }
+
+ private:
+  const LinearStepInput& input_;
+  std::array<Tensor, 2> plain_;
+  Tensor rounded_;
+};
+
 /// The layers' products into `outputs` [N, out], to which they are added if `adds`.
 Products products_into(const LinearStepInput& input, const std::vector<Tensor>& outputs,
                        bool adds) {
   Products products;
-  std::array<Tensor, 2> packed;  // for each type of weights
+  ReadyRows rows(input);
   for (size_t i = 0; i < outputs.size(); ++i) {
-    const Tensor weight = input.layers[i].weight.read().contiguous();
-    const DType type = kernel_type(weight);
-    Tensor bias = input.layers[i].bias.read();
-    if (bias.defined()) bias = bias.to(weight.scalar_type()).contiguous();
-    Tensor& rows = packed[type == DType::kBFloat16 ? 1 : 0];
-    if (!rows.defined()) rows = packed_rows(input, type);
-    products.layers.push_back({.x = rows.const_data_ptr(),
-                               .weight = weight.const_data_ptr(),
-                               .bias = data_or_null(bias),
-                               .y = outputs[i].mutable_data_ptr<float>(),
-                               .rows = input.x.size(0),
-                               .size = input.x.size(1),
-                               .out = weight.size(0),
-                               .y_row = outputs[i].stride(0),
-                               .x_type = kernel_type(rows),
-                               .weight_type = type,
-                               .adds = adds});
-    products.kept.insert(products.kept.end(), {weight, bias, rows});
+    const LinearWeights& layer = input.layers[i];
+    const PackedWeight* const packed = layer.weight.packed.get();
+    const bool is_rounded = packed != nullptr && packed->activations == Activations::kInt8;
+    const Tensor weight = packed == nullptr ? layer.weight.read().contiguous() : Tensor();
+    const DType type = weight.defined() ? kernel_type(weight) : DType::kFloat32;
+    Tensor bias = layer.bias.read();
+    if (bias.defined()) bias = bias.to(torch_type(type)).contiguous();
+    const Tensor x = is_rounded ? rows.rounded() : rows.plain(type);
+    products.layers.push_back({.plain = {.x = x.const_data_ptr(),
+                                         .weight = data_or_null(weight),
+                                         .bias = data_or_null(bias),
+                                         .y = outputs[i].mutable_data_ptr<float>(),
+                                         .rows = input.x.size(0),
+                                         .size = input.x.size(1),
+                                         .out = layer.weight.read().size(0),
+                                         .y_row = outputs[i].stride(0),
+                                         .x_type = is_rounded ? type : kernel_type(x),
+                                         .weight_type = type,
+                                         .adds = adds},
+                               .packed = packed});
+    products.kept.insert(products.kept.end(), {weight, bias, x});
   }
   return products;
 }
@@ -294,17 +392,16 @@ std::vector<Tensor> linear_step_cpu(const LinearStepInput& input) {
   }
   const Products products = products_into(input, outputs, adds);
   if (input.is_swiglu) {
-    const kernels::LinearParams &gate = products.layers[0], &up = products.layers[1];
-    for_units(Products::units(gate), 2 * K * N, [&](int64_t first, int64_t last) {
-      const int64_t begin = first * kLinearUnit, end = std::min(last * kLinearUnit, gate.out);
-      kernels::linear(gate, begin, end);
-      kernels::linear(up, begin, end);
-      apply_swiglu(outputs[0], outputs[1], begin, end);
+    const StepProduct &gate = products.layers[0], &up = products.layers[1];
+    for_units(gate.units(), 2 * K * N, [&](int64_t first, int64_t last) {
+      gate.run(first, last), up.run(first, last);
+      apply_swiglu(outputs[0], outputs[1], first * kLinearUnit,
+                   std::min(last * kLinearUnit, gate.plain.out));
     });
     return {outputs[0]};
   }
   int64_t units = 0;
-  for (const kernels::LinearParams& layer : products.layers) units += Products::units(layer);
+  for (const StepProduct& layer : products.layers) units += layer.units();
   for_units(units, K * N, [&](int64_t begin, int64_t end) { products.run(begin, end); });
   if (!adds) return outputs;
   if (!outputs[0].is_same(input.residual)) Tensor(input.residual).copy_(outputs[0]);

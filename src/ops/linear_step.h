@@ -26,12 +26,12 @@ struct LinearStepInput {
 
 /// The outputs [N, out] of the layers in x's type (empty with a residual, one with SwiGLU). x is
 /// float32, bfloat16 or float64; weights are read as they are, in x's type, or bfloat16 ones for
-/// float32 x. Sums are float32 (float64 for float64 x); x after norm and gate, and the factors of
-/// SwiGLU, are rounded to x's type as the ops of a whole sequence round them; on a CPU with
-/// vdpbf16ps float32 x is rounded to bfloat16 where it meets bfloat16 weights. A row's outputs do
-/// not depend, bit for bit, on the other rows or their number on the CPU (float32 x), nor on a GPU
-/// (bfloat16 x). No autograd. Never waits for the device. Throws Error when shapes, types or
-/// devices disagree.
+/// float32 x, or packed (ops/packed_weight.h: float32 x on the CPU, else expanded). Sums are
+/// float32 (float64 for float64 x); x after norm and gate, and the factors of SwiGLU, are rounded
+/// to x's type as the ops of a whole sequence round them; on a CPU with vdpbf16ps float32 x is
+/// rounded to bfloat16 where it meets bfloat16 weights. A row's outputs do not depend, bit for bit,
+/// on the other rows or their number on the CPU (float32 x), nor on a GPU (bfloat16 x). No
+/// autograd. Never waits for the device. Throws Error when shapes, types or devices disagree.
 std::vector<Tensor> linear_step(const LinearStepInput& input);
 
 }  // namespace hypenet

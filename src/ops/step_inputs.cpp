@@ -13,19 +13,20 @@ namespace {
 
 void check_input(const StepInputsInput& input) {
   const Tensor &ids = input.ids, &frequencies = input.frequencies;
+  const Tensor& embedding = input.embedding.read();
   HYPENET_CHECK(ids.dim() == 1, "step_inputs: ids: expected shape [N], found ", ids.sizes());
   check_shape("step_inputs: positions", input.positions, ids.sizes());
   HYPENET_CHECK(ids.scalar_type() == torch::kInt32, "step_inputs: ids: expected type Int, found ",
                 ids.scalar_type());
   check_alike("step_inputs: positions", input.positions, ids);
-  HYPENET_CHECK(input.embedding.dim() == 2 && input.embedding.size(0) > 0,
-                "step_inputs: embedding: expected shape [V, D], found ", input.embedding.sizes());
+  HYPENET_CHECK(embedding.dim() == 2 && embedding.size(0) > 0,
+                "step_inputs: embedding: expected shape [V, D], found ", embedding.sizes());
   HYPENET_CHECK(frequencies.dim() == 1 && frequencies.scalar_type() == torch::kFloat64,
                 "step_inputs: frequencies: expected shape [d / 2] of type Double, found ",
                 frequencies.sizes(), " of ", frequencies.scalar_type());
-  HYPENET_CHECK(input.embedding.device() == ids.device() && frequencies.device() == ids.device(),
+  HYPENET_CHECK(embedding.device() == ids.device() && frequencies.device() == ids.device(),
                 "step_inputs: expected embedding and frequencies on ", ids.device(), ", found ",
-                input.embedding.device(), " and ", frequencies.device());
+                embedding.device(), " and ", frequencies.device());
   HYPENET_CHECK(input.scale_base == 0 || input.scale_base > 1,
                 "step_inputs: scale_base: expected 0 or more than 1, found ", input.scale_base);
 }
@@ -33,7 +34,8 @@ void check_input(const StepInputsInput& input) {
 StepInputs step_inputs_cuda(const StepInputsInput& input, torch::ScalarType type) {
   const c10::DeviceGuard on_device(input.ids.device());
   const Tensor ids = input.ids.contiguous(), positions = input.positions.contiguous();
-  const Tensor embedding = dense(input.embedding), frequencies = input.frequencies.contiguous();
+  const Tensor embedding = dense(input.embedding.read()),
+               frequencies = input.frequencies.contiguous();
   const int64_t N = ids.size(0), half = frequencies.size(0);
   const auto options = embedding.options(), wide = options.dtype(torch::kFloat32);
   StepInputs made{.h = torch::empty({N, embedding.size(1)}, options.dtype(type)),
@@ -68,10 +70,13 @@ StepInputs step_inputs(const StepInputsInput& input, torch::ScalarType type) {
   const torch::NoGradGuard no_grad;
   check_input(input);
   const bool has_kernel_type = type == torch::kBFloat16 || type == torch::kFloat32;
-  if (has_kernel_type && suits_cuda_kernels({input.embedding})) {
+  if (has_kernel_type && suits_cuda_kernels({input.embedding.read()})) {
     return step_inputs_cuda(input, type);
   }
-  StepInputs made{.h = input.embedding.index_select(0, input.ids).to(type),
+  const Weight& table = input.embedding;
+  const Tensor rows = table.packed ? expand_rows(*table.packed, input.ids)
+                                   : table.read().index_select(0, input.ids);
+  StepInputs made{.h = rows.to(type),
                   .angles = rope_angles(input.positions, input.frequencies),
                   .query_scale = {}};
   if (input.scale_base != 0) {

@@ -6,6 +6,7 @@
 #include <torch/utils.h>
 
 #include "ops/rope.h"
+#include "ops/weight.h"
 
 namespace hypenet {
 
@@ -14,7 +15,7 @@ using torch::Tensor;
 struct StepInputsInput {
   Tensor ids;             // [N] int32
   Tensor positions;       // [N] int32
-  Tensor embedding;       // [V, D]
+  Weight embedding;       // [V, D]
   Tensor frequencies;     // [d / 2] float64, rad a token
   double scale_base = 0;  // a of s_t = log(t + a) / log(a); 0: no scale by position
 };

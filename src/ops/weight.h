@@ -4,6 +4,8 @@
 #include <torch/types.h>
 #include <torch/utils.h>
 
+#include "ops/packed_weight.h"
+
 namespace hypenet {
 
 using torch::Tensor;
@@ -16,6 +18,8 @@ struct Weight {
 
   Tensor master;  // the parameter, which is trained and saved; undefined: there is no such weight
   Tensor copy;    // of it, in the type that is computed in; undefined: the master is read
+  // Read in place of both; the master then has no content, but NaN, and takes no memory.
+  PackedWeightPointer packed = {};
 
   bool defined() const { return master.defined(); }
 
@@ -23,8 +27,9 @@ struct Weight {
   const Tensor& read() const { return copy.defined() ? copy : master; }
 
   /// What is read by a product with this type: the copy, else a cast, which may be the master
-  /// itself; no autograd.
+  /// itself; packed weights are expanded. No autograd.
   Tensor in_type(torch::ScalarType type) const {
+    if (packed) return expand(*packed).to(type);
     if (!defined() || (copy.defined() && copy.scalar_type() == type)) return copy;
     return master.detach().to(type);
   }

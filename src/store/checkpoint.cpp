@@ -224,11 +224,13 @@ TensorFacts Checkpoint::facts(const std::string& name,
                               std::optional<std::vector<int64_t>> shape) const {
   const StoredPart& found = part(name);
   if (const auto& gguf = files_of_model_.gguf()) {
-    const GgufTensor& stored = *gguf->tensors().at(found.name).stored;
+    const PublishedTensor& published = gguf->tensors().at(found.name);
+    const GgufTensor& stored = *published.stored;
     check_shape(folder_, name, stored.shape, shape);
     const BlockLayout& layout = block_layout(stored.type);
     return {stored.shape, expanded_.value_or(type_of(stored.type)),
-            layout.is_plain ? "" : std::string(layout.name)};
+            layout.is_plain ? "" : std::string(layout.name),
+            published.paired_heads > 0 ? stored.shape[0] / published.paired_heads : 0};
   }
   const std::string stored =
       is_quantised(found) ? std::string(code_type_name(form_of(found).type)) : "";

@@ -23,6 +23,9 @@ struct TensorFacts {
   std::vector<int64_t> shape;
   torch::ScalarType type;  // of what Checkpoint::tensor returns
   std::string stored;      // "Q4_K", "int4": the blocks or codes that it is expanded from
+  /// Of what Checkpoint::packed returns: rows of a head of which 2i and 2i + 1 are i and half of
+  /// these + i of what Checkpoint::tensor returns; 0: rows lie as there.
+  int64_t paired_rows = 0;
   bool is_packed() const { return !stored.empty(); }
 };
 

@@ -1,45 +1,12 @@
 // Rows through norm and gate into the form that `linear` reads, a piece of a row at a time.
-#include <cmath>
-
 #include "kernels/cpu/bfloat16.h"
-#include "kernels/cpu/exponential.h"
 #include "kernels/cpu/lanes.h"
-#include "kernels/linear.h"
+#include "kernels/cpu/ready_rows.h"
 
 namespace hypenet::kernels {
 namespace {
 
 constexpr int64_t kPiece = 8 * kLinearBlock;  // numbers
-
-HYPENET_INLINE float inverse_rms(const float* x, int64_t size, float eps) {
-  float sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t i = 0; i < size; ++i) sum += x[i] * x[i];
-  return 1.0F / std::sqrt(sum / static_cast<float>(size) + eps);
-}
-
-template <class W>
-HYPENET_INLINE void scale(const float* x, const W* weight, float factor, int64_t count, float* y) {
-#pragma omp simd
-  for (int64_t i = 0; i < count; ++i) y[i] = x[i] * factor * wide(weight[i]);
-}
-
-/// `count` numbers of a row from `first` on, after norm and gate.
-HYPENET_INLINE void ready_piece(const PackRowsParams& p, int64_t row, int64_t first, int64_t count,
-                                float factor, float* y) {
-  const float* const x = p.x + row * p.x_row + first;
-  if (p.norm_weight == nullptr) {
-    for (int64_t i = 0; i < count; ++i) y[i] = x[i];
-  } else if (p.norm_type == DType::kBFloat16) {
-    scale(x, static_cast<const BFloat16*>(p.norm_weight) + first, factor, count, y);
-  } else {
-    scale(x, static_cast<const float*>(p.norm_weight) + first, factor, count, y);
-  }
-  if (p.gate == nullptr) return;
-  const float* const gate = p.gate + row * p.gate_row + first;
-#pragma omp simd
-  for (int64_t i = 0; i < count; ++i) y[i] *= sigmoid(gate[i]);
-}
 
 /// Of each 2 L numbers those of even place, then those of odd place.
 template <int L>
@@ -83,8 +50,7 @@ HYPENET_VECTORIZED
 void pack_rows(const PackRowsParams& p, int64_t begin, int64_t end) {
   const int64_t size = p.size, y_row = packed_size(size);
   for (int64_t row = begin; row < end; ++row) {
-    const bool is_normed = p.norm_weight != nullptr;
-    const float factor = is_normed ? inverse_rms(p.x + row * p.x_row, size, p.eps) : 1.0F;
+    const float factor = norm_factor(p, row);
     for (int64_t first = 0; first < y_row; first += kPiece) {
       const int64_t whole = y_row - first < kPiece ? y_row - first : kPiece;
       const int64_t count = size - first < whole ? size - first : whole;
