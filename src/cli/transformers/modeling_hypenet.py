@@ -13,8 +13,7 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
-CHUNK = 64  # tokens of a recurrence that are computed side by side
-SHORT_CHUNK = 16  # the same where the decay is one number a channel
+CHUNK, SHORT_CHUNK = 64, 16  # tokens that a recurrence computes side by side; fewer where each channel has a decay
 
 # The published keys of config.json and their defaults; None: as the key of attention that says the same.
 DEFAULTS = dict(
@@ -60,10 +59,10 @@ class HypeNetConfig(PretrainedConfig):
         if len(self.mixer_types) != self.num_hidden_layers:
             raise ValueError(f"mixer_types: expected {self.num_hidden_layers} entries (num_hidden_layers), "
                              f"found {len(self.mixer_types)}")
-        if self.rope_parameters["rope_type"] not in ("default", "llama3"):
-            raise ValueError(f"rope_type: expected default or llama3, found {self.rope_parameters['rope_type']}")
-        if self.hidden_act != "silu":
-            raise ValueError(f"hidden_act: expected silu, found {self.hidden_act}")
+        for key, found, known in (("rope_type", self.rope_parameters["rope_type"], ("default", "llama3")),
+                                  ("hidden_act", self.hidden_act, ("silu",))):
+            if found not in known:
+                raise ValueError(f"{key}: expected {' or '.join(known)}, found {found}")
 
 
 class Rows(NamedTuple):
@@ -183,7 +182,8 @@ class HypeNetMixer(nn.Module):
 
     def __init__(self, config, layer, H, G, d, use_rope, use_qk_norm):
         super().__init__()
-        self.layer, self.H, self.G, self.d, self.use_rope, self.activation = layer, H, G, d, use_rope, None
+        self.layer, self.H, self.G, self.d, self.use_rope = layer, H, G, d, use_rope
+        self.activation = nn.Identity()
         self.q_proj = nn.Linear(config.hidden_size, H * d, bias=config.attention_bias)
         self.k_proj = nn.Linear(config.hidden_size, G * d, bias=config.attention_bias)
         self.v_proj = nn.Linear(config.hidden_size, G * d, bias=config.attention_bias)
@@ -193,10 +193,8 @@ class HypeNetMixer(nn.Module):
 
     def heads(self, x, rows):
         """q [B, T, H, d], k and v [B, T, G, d] of x [B, T, D]."""
-        q, k, v = self.q_proj(x), self.k_proj(x), self.v_proj(x)
-        if self.activation is not None:
-            q, k, v = self.activation(q), self.activation(k), self.activation(v)
-        q, k, v = (y.unflatten(-1, (-1, self.d)) for y in (q, k, v))
+        q, k, v = (self.activation(project(x)).unflatten(-1, (-1, self.d))
+                   for project in (self.q_proj, self.k_proj, self.v_proj))
         if self.q_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
         if self.use_rope:
@@ -230,8 +228,7 @@ class HypeNetRecurrence(HypeNetMixer):
 
     def forward(self, x, rows, cache):
         q, k, v = self.heads(x, rows)
-        if rows.valid is not None:
-            k = k * rows.valid
+        k = k if rows.valid is None else k * rows.valid
         q, k, v = (y.float().transpose(1, 2).repeat_interleave(self.H // y.shape[2], 1) for y in (q, k, v))
         gates = self.gates(x, rows)
         state = None if cache is None else cache.layers[self.layer].keys
@@ -353,7 +350,7 @@ class HypeNetGdn(HypeNetDelta):
     def __init__(self, config, layer):
         D, H, d = config.hidden_size, config.gdn_nh, config.gdn_head_dim
         super().__init__(config, layer, H, config.gdn_nkv, d, config.gdn_use_rope, config.gdn_use_qk_norm)
-        self.activation = F.silu if config.gdn_activation == "silu" else None
+        self.activation = nn.SiLU() if config.gdn_activation == "silu" else nn.Identity()
         self.most_beta = 2 if config.gdn_allow_neg_eigval else 1
         self.a_proj, self.b_proj = nn.Linear(D, H, bias=False), nn.Linear(D, H, bias=False)
         self.g_proj = nn.Linear(D, H * d, bias=False) if config.gdn_use_gate else None
@@ -394,8 +391,7 @@ class HypeNetMlp(nn.Module):
     def __init__(self, config):
         super().__init__()
         D, wide = config.hidden_size, config.intermediate_size
-        self.gate_proj = nn.Linear(D, wide, bias=False)
-        self.up_proj = nn.Linear(D, wide, bias=False)
+        self.gate_proj, self.up_proj = nn.Linear(D, wide, bias=False), nn.Linear(D, wide, bias=False)
         self.down_proj = nn.Linear(wide, D, bias=False)
 
     def forward(self, x):
@@ -422,8 +418,12 @@ class HypeNetPreTrainedModel(PreTrainedModel):
     _no_split_modules = ["HypeNetBlock"]
     _skip_keys_device_placement = ["past_key_values"]
     _supports_sdpa = True
-    _keep_in_fp32_modules_strict = ["A_log", "dt_bias"]
     _is_stateful = True  # no going back by a few tokens: no assisted generation
+
+    def __init__(self, config):
+        super().__init__(config)
+        if "gdn" in config.mixer_types or "kda" in config.mixer_types:
+            self._keep_in_fp32_modules_strict = {"A_log", "dt_bias"}
 
 
 class HypeNetModel(HypeNetPreTrainedModel):
@@ -443,10 +443,9 @@ class HypeNetModel(HypeNetPreTrainedModel):
             raise ValueError("forward: expected input_ids or inputs_embeds, found "
                              + ("neither" if input_ids is None else "both"))
         x = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
-        use_cache = self.config.use_cache if use_cache is None else use_cache
         if self.gradient_checkpointing and self.training:
             use_cache, past_key_values = False, None
-        if use_cache and past_key_values is None:
+        if past_key_values is None and (self.config.use_cache if use_cache is None else use_cache):
             past_key_values = DynamicCache()
         cache = None if past_key_values is None else prepare_cache(past_key_values, self.config)
         rows = self.rows(x, attention_mask, position_ids, 0 if cache is None else cache.get_seq_length())
@@ -463,17 +462,19 @@ class HypeNetModel(HypeNetPreTrainedModel):
         T = x.shape[1]
         if mask is not None and tuple(mask.shape) != (x.shape[0], past + T):
             raise ValueError(f"attention_mask: expected {[x.shape[0], past + T]}, found {list(mask.shape)}")
-        if mask is not None and positions is None:
-            positions = (mask.long().cumsum(1) - 1).clamp(min=0)[:, past:]
         if positions is None:
-            positions = torch.arange(past, past + T, device=x.device)[None]
-        if mask is not None and mask.bool().all():
-            mask = None
-        return make_rows(self.config, positions, None if mask is None else mask.bool(), past, self.training)
+            positions = (torch.arange(past, past + T, device=x.device)[None] if mask is None
+                         else (mask.long().cumsum(1) - 1).clamp(min=0)[:, past:])
+        mask = None if mask is None or mask.bool().all() else mask.bool()
+        return make_rows(self.config, positions, mask, past, self.training)
 
 
 class HypeNetForCausalLM(HypeNetPreTrainedModel, GenerationMixin):
     _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}
+
+    @classmethod
+    def _supports_default_dynamic_cache(cls):
+        return True  # transformers 4 has none for what is stateful
 
     def __init__(self, config):
         super().__init__(config)
@@ -482,9 +483,10 @@ class HypeNetForCausalLM(HypeNetPreTrainedModel, GenerationMixin):
         self.post_init()
 
     def forward(self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None, inputs_embeds=None,
-                labels=None, use_cache=None, output_hidden_states=None, logits_to_keep=0, return_dict=None, **kwargs):
+                labels=None, use_cache=None, output_hidden_states=None, logits_to_keep=0, return_dict=None,
+                token_type_ids=None, **kwargs):
         """As HypeNetModel, with logits [B, T, V] and, with labels [B, T] (-100: not counted), the mean loss.
-        logits_to_keep: of the last tokens alone, or of the positions in a tensor."""
+        logits_to_keep: of the last tokens alone, or of the positions in a tensor. token_type_ids are not read."""
         outputs = self.model(input_ids, attention_mask, position_ids, past_key_values, inputs_embeds, use_cache,
                              output_hidden_states)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
