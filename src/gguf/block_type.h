@@ -48,4 +48,11 @@ std::string name_of_block_type(uint32_t type);
 /// and at most one difference or sum is rounded.
 void expand_blocks(BlockType type, const std::byte* blocks, int64_t count, float* values);
 
+/// Whether pack_blocks makes blocks of this type: Q8_0, Q4_0.
+bool is_packed_here(BlockType type);
+
+/// Rounds count * values finite numbers into `count` blocks, to the bit those of ggml's reference
+/// (quantize_row_q8_0_ref, quantize_row_q4_0_ref). Throws Error for types that are not packed here.
+void pack_blocks(BlockType type, const float* values, int64_t count, std::byte* blocks);
+
 }  // namespace hypenet

@@ -57,14 +57,6 @@ std::optional<int64_t> load_integer(GgufKind kind, const std::byte* bytes) {
   return std::nullopt;
 }
 
-double shortest(float value) {
-  std::array<char, 32> text{};
-  const auto [end, failed] = std::to_chars(text.data(), text.data() + text.size(), value);
-  double number = value;
-  if (failed == std::errc()) std::from_chars(text.data(), end, number);
-  return number;
-}
-
 /// The text at the start of the bytes, which are moved behind it.
 std::string_view take_text(std::span<const std::byte>& bytes) {
   const auto size = load<uint64_t>(bytes.data());
@@ -74,6 +66,14 @@ std::string_view take_text(std::span<const std::byte>& bytes) {
 }
 
 }  // namespace
+
+double shortest_decimal(float value) {
+  std::array<char, 32> text{};
+  const auto [end, failed] = std::to_chars(text.data(), text.data() + text.size(), value);
+  double number = value;
+  if (failed == std::errc()) std::from_chars(text.data(), end, number);
+  return number;
+}
 
 size_t size_of(GgufKind kind) {
   switch (kind) {
@@ -153,8 +153,8 @@ double GgufKeys::number(std::string_view key) const {
   const GgufValue& value = find(key);
   const bool is_float = value.kind == GgufKind::kFloat32;
   if (value.is_array || (!is_float && value.kind != GgufKind::kFloat64)) refuse(key, "a number");
-  const double number =
-      is_float ? shortest(load<float>(value.bytes.data())) : load<double>(value.bytes.data());
+  const double number = is_float ? shortest_decimal(load<float>(value.bytes.data()))
+                                 : load<double>(value.bytes.data());
   HYPENET_CHECK(std::isfinite(number), place(key), ": expected a finite number, found ", number);
   return number;
 }
@@ -207,6 +207,14 @@ std::vector<int64_t> GgufKeys::integers(std::string_view key) const {
     integers.push_back(*number);
   }
   return integers;
+}
+
+std::vector<bool> GgufKeys::flags(std::string_view key) const {
+  const GgufValue& value = find(key);
+  if (!value.is_array || value.kind != GgufKind::kBool) refuse(key, "an array of bools");
+  std::vector<bool> flags;
+  for (const std::byte byte : value.bytes) flags.push_back(byte != std::byte{0});
+  return flags;
 }
 
 }  // namespace hypenet

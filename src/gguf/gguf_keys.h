@@ -63,6 +63,7 @@ class GgufKeys {
   /// Of an array.
   std::vector<std::string_view> texts(std::string_view key) const;
   std::vector<int64_t> integers(std::string_view key) const;
+  std::vector<bool> flags(std::string_view key) const;
 
  private:
   const GgufValue& find(std::string_view key) const;
@@ -71,6 +72,9 @@ class GgufKeys {
   std::string file_;
   std::map<std::string, GgufValue, std::less<>> values_;
 };
+
+/// The shortest decimal that rounds to the value, as the double nearest to it.
+double shortest_decimal(float value);
 
 /// Bytes of a value of this kind; 0 for strings and arrays.
 size_t size_of(GgufKind kind);

@@ -1,13 +1,11 @@
-// The tensors of an architecture are a table: GGUF's name, the published one, and the shape.
+// Sizes are read and checked first; which tensors there must be follows from them.
 #include "gguf/gguf_model.h"
 
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <fstream>
-#include <functional>
-#include <optional>
-#include <utility>
+#include <type_traits>
 
 #include "base/error.h"
 #include "base/join.h"
@@ -44,78 +42,11 @@ std::optional<NumberedName> numbered_name(const std::string& path) {
   return is_one && shard_path(name, name.number) == path ? std::optional(name) : std::nullopt;
 }
 
-/// The shapes that a tensor may have.
-enum class Shape { kHidden, kQueries, kKeys, kOutput, kGate, kDown, kHead };
-
-enum class In { kAll, kQwen2, kQwen3 };
-
-struct Row {
-  std::string_view stored, published;
-  Shape shape;
-  bool is_paired = false;  // in a llama
-  bool is_bias = false;
-  In in = In::kAll;
-};
-
-constexpr auto kOfLayers = std::to_array<Row>(
-    {{"attn_norm.weight", "input_layernorm.weight", Shape::kHidden},
-     {"attn_q.weight", "self_attn.q_proj.weight", Shape::kQueries, true},
-     {"attn_k.weight", "self_attn.k_proj.weight", Shape::kKeys, true},
-     {"attn_v.weight", "self_attn.v_proj.weight", Shape::kKeys},
-     {"attn_output.weight", "self_attn.o_proj.weight", Shape::kOutput},
-     {"ffn_norm.weight", "post_attention_layernorm.weight", Shape::kHidden},
-     {"ffn_gate.weight", "mlp.gate_proj.weight", Shape::kGate},
-     {"ffn_up.weight", "mlp.up_proj.weight", Shape::kGate},
-     {"ffn_down.weight", "mlp.down_proj.weight", Shape::kDown},
-     {"attn_q.bias", "self_attn.q_proj.bias", Shape::kQueries, false, true, In::kQwen2},
-     {"attn_k.bias", "self_attn.k_proj.bias", Shape::kKeys, false, true, In::kQwen2},
-     {"attn_v.bias", "self_attn.v_proj.bias", Shape::kKeys, false, true, In::kQwen2},
-     {"attn_q_norm.weight", "self_attn.q_norm.weight", Shape::kHead, false, false, In::kQwen3},
-     {"attn_k_norm.weight", "self_attn.k_norm.weight", Shape::kHead, false, false, In::kQwen3}});
-
-constexpr auto kArchitectures = std::to_array<std::string_view>({"llama", "qwen2", "qwen3"});
-
-bool is_in(const Row& row, std::string_view architecture) {
-  return row.in == In::kAll ||
-         (row.in == In::kQwen2 ? architecture == "qwen2" : architecture == "qwen3");
-}
-
-std::vector<int64_t> shape_of(const Row& row, const GgufSizes& sizes) {
-  const int64_t D = sizes.hidden_size, I = sizes.intermediate_size;
-  const int64_t queries = sizes.num_attention_heads * sizes.head_dim;
-  const int64_t keys = sizes.num_key_value_heads * sizes.head_dim;
-  const auto rows = [&](int64_t count) {
-    return row.is_bias ? std::vector{count} : std::vector{count, D};
-  };
-  switch (row.shape) {
-    case Shape::kHidden:
-      return {D};
-    case Shape::kHead:
-      return {sizes.head_dim};
-    case Shape::kQueries:
-      return rows(queries);
-    case Shape::kKeys:
-      return rows(keys);
-    case Shape::kOutput:
-      return {D, queries};
-    case Shape::kGate:
-      return {I, D};
-    case Shape::kDown:
-      return {D, I};
-  }
-  return {};
-}
-
 std::string describe_shape(const std::vector<int64_t>& shape) {
   std::vector<std::string> sizes;
   sizes.reserve(shape.size());
   for (const int64_t size : shape) sizes.push_back(std::to_string(size));
   return concat("[", join(sizes, ", "), "]");
-}
-
-int64_t paired_heads(const Row& row, std::string_view architecture, const GgufSizes& sizes) {
-  if (!row.is_paired || architecture != "llama") return 0;
-  return row.shape == Shape::kQueries ? sizes.num_attention_heads : sizes.num_key_value_heads;
 }
 
 }  // namespace
@@ -134,9 +65,9 @@ bool is_gguf(const fs::path& path) {
 GgufModel::GgufModel(const fs::path& path) : path_(path) {
   open_shards();
   const std::string_view name = architecture();
-  HYPENET_CHECK(std::ranges::find(kArchitectures, name) != kArchitectures.end(),
-                keys().place("general.architecture"), ": expected ", join(kArchitectures, ", "),
-                ", found ", excerpt(name));
+  const std::vector<std::string_view>& known = gguf_architectures();
+  HYPENET_CHECK(std::ranges::find(known, name) != known.end(), keys().place("general.architecture"),
+                ": expected ", join(known, ", "), ", found ", excerpt(name));
   read_sizes();
   name_tensors();
 }
@@ -169,14 +100,21 @@ std::string GgufModel::key(std::string_view name) const {
   return concat(architecture(), ".", name);
 }
 
+int64_t GgufModel::size(std::string_view name, std::optional<int64_t> fallback) const {
+  const std::string own = key(name);
+  const int64_t found = fallback ? keys().integer(own, *fallback) : keys().integer(own);
+  HYPENET_CHECK(found > 0 && found <= kMostOfASize, keys().place(own), ": expected 1 to ",
+                kMostOfASize, ", found ", found);
+  return found;
+}
+
+void GgufModel::require(std::string_view name, int64_t expected, std::string_view why) const {
+  const int64_t found = keys().integer(key(name), expected);
+  HYPENET_CHECK(found == expected, keys().place(key(name)), ": expected ", expected, " (", why,
+                "), found ", found);
+}
+
 void GgufModel::read_sizes() {
-  const auto size = [&](std::string_view name, std::optional<int64_t> fallback = {}) {
-    const std::string own = key(name);
-    const int64_t found = fallback ? keys().integer(own, *fallback) : keys().integer(own);
-    HYPENET_CHECK(found > 0 && found <= kMostOfASize, keys().place(own), ": expected 1 to ",
-                  kMostOfASize, ", found ", found);
-    return found;
-  };
   sizes_.hidden_size = size("embedding_length");
   sizes_.intermediate_size = size("feed_forward_length");
   sizes_.num_hidden_layers = size("block_count");
@@ -184,17 +122,36 @@ void GgufModel::read_sizes() {
   sizes_.num_key_value_heads = size("attention.head_count_kv", sizes_.num_attention_heads);
   const int64_t even = sizes_.hidden_size / sizes_.num_attention_heads;
   sizes_.head_dim = size("attention.key_length", std::max<int64_t>(even, 1));
-  const auto require = [&](std::string_view name, int64_t expected, std::string_view why) {
-    const int64_t found = keys().integer(key(name), expected);
-    HYPENET_CHECK(found == expected, keys().place(key(name)), ": expected ", expected, " (", why,
-                  "), found ", found);
-  };
   require("attention.value_length", sizes_.head_dim, "as keys have it");
-  require("rope.dimension_count", sizes_.head_dim, "RoPE turns whole heads");
   require("expert_count", 0, "no mixture of experts is built");
   require("attention.sliding_window", 0, "no sliding window is built");
+  if (architecture() == "hypenet") return read_hypenet();
+  require("rope.dimension_count", sizes_.head_dim, "RoPE turns whole heads");
   HYPENET_CHECK(sizes_.head_dim % 2 == 0, keys().place(key("attention.key_length")),
                 ": expected an even size (RoPE), found ", sizes_.head_dim);
+}
+
+void GgufModel::read_hypenet() {
+  HypeNetForm& form = sizes_.hypenet;
+  const std::string layers = key("attention.recurrent_layers");
+  form.recurrent_layers = keys().flags(layers);
+  HYPENET_CHECK(std::ssize(form.recurrent_layers) == sizes_.num_hidden_layers, keys().place(layers),
+                ": expected ", sizes_.num_hidden_layers, " entries (", key("block_count"),
+                "), found ", form.recurrent_layers.size());
+  form.heads = form.key_heads = sizes_.num_attention_heads;
+  form.head_dim = sizes_.head_dim;
+  const auto read = [this](const char* /*published*/, const char* name, auto& member) {
+    if constexpr (std::is_same_v<std::decay_t<decltype(member)>, bool>) {
+      member = keys().flag(key(name), member);
+    } else {
+      member = size(name, member);
+    }
+  };
+  form.visit(read);
+  if (!form.has_recurrent_layers()) return;
+  // As many of keys as of queries, unless the file says otherwise.
+  form.key_heads = size("linear_attention.head_count", form.heads);
+  form.visit_recurrent(read);
 }
 
 const GgufTensor& GgufModel::take(std::map<std::string, const GgufTensor*>& stored,
@@ -218,30 +175,17 @@ void GgufModel::name_tensors() {
                     tensor.name, ": expected in one shard, found in two");
     }
   }
-  const int64_t D = sizes_.hidden_size;
   const auto embedding = stored.find("token_embd.weight");
   const bool is_matrix = embedding != stored.end() && embedding->second->shape.size() == 2;
   sizes_.vocab_size = is_matrix ? embedding->second->shape.front() : 1;
-  const auto add = [&](const std::string& name, const std::string& published,
-                       const std::vector<int64_t>& shape, int64_t heads = 0) {
-    tensors_[published] = {.stored = &take(stored, name, shape), .paired_heads = heads};
-  };
-  add("token_embd.weight", "model.embed_tokens.weight", {sizes_.vocab_size, D});
-  add("output_norm.weight", "model.norm.weight", {D});
-  if (stored.contains("output.weight")) {
-    add("output.weight", "lm_head.weight", {sizes_.vocab_size, D});
-  }
   if (stored.contains("rope_freqs.weight")) {
-    rope_divisors_ = &take(stored, "rope_freqs.weight", {sizes_.head_dim / 2});
+    rope_divisors_ = &take(stored, "rope_freqs.weight", {sizes_.turned_size() / 2});
   }
-  for (int64_t layer = 0; layer < sizes_.num_hidden_layers; ++layer) {
-    for (const Row& row : kOfLayers) {
-      if (!is_in(row, architecture())) continue;
-      add(concat("blk.", layer, ".", row.stored),
-          concat("model.layers.", layer, ".", row.published), shape_of(row, sizes_),
-          paired_heads(row, architecture(), sizes_));
-    }
-  }
+  const bool is_tied = !stored.contains("output.weight");
+  each_gguf_tensor(architecture(), sizes_, is_tied, [&](const GgufTensorName& name) {
+    tensors_[name.published] = {.stored = &take(stored, name.stored, name.shape),
+                                .paired_heads = name.paired_heads};
+  });
   HYPENET_CHECK(stored.empty(), path_.string(), ": tensor ", stored.begin()->first,
                 ": expected only tensors of a ", architecture(), " with ", sizes_.num_hidden_layers,
                 " layers, found this one as well");

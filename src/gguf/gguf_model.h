@@ -4,10 +4,12 @@
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "gguf/gguf_file.h"
+#include "gguf/tensor_table.h"
 
 namespace hypenet {
 
@@ -15,25 +17,17 @@ namespace hypenet {
 /// folder.
 bool is_gguf(const std::filesystem::path& path);
 
-/// Sizes in the paper's letters, as in ModelConfig.
-struct GgufSizes {
-  int64_t hidden_size = 0, intermediate_size = 0, num_hidden_layers = 0, vocab_size = 0;
-  int64_t num_attention_heads = 0, num_key_value_heads = 0, head_dim = 0;
-};
-
 struct PublishedTensor {
   const GgufTensor* stored = nullptr;
-  /// Heads whose rows lie in pairs that RoPE turns together (rows 2i and 2i + 1); published ones
-  /// have pair i in rows i and head_dim / 2 + i. 0: as published.
-  int64_t paired_heads = 0;
+  int64_t paired_heads = 0;  // as GgufTensorName's
 };
 
 class GgufModel {
  public:
   /// Opens the file, or all shards where it is one of NAME-00001-of-0000N.gguf. Throws Error, as
-  /// GgufFile does, for missing shards, architectures other than llama, qwen2 and qwen3, keys that
-  /// ask for what is not built, and unless the tensors are those of the architecture in the sizes
-  /// that the keys say.
+  /// GgufFile does, for missing shards, architectures other than llama, qwen2, qwen3 and hypenet,
+  /// keys that ask for what is not built, and unless the tensors are those of the architecture in
+  /// the sizes that the keys say.
   explicit GgufModel(const std::filesystem::path& path);
   GgufModel(const GgufModel&) = delete;  // tables point into its files
   GgufModel& operator=(const GgufModel&) = delete;
@@ -56,6 +50,10 @@ class GgufModel {
  private:
   void open_shards();
   void read_sizes();
+  void read_hypenet();
+  /// A size of a model; without a fallback the key must be there.
+  int64_t size(std::string_view name, std::optional<int64_t> fallback = {}) const;
+  void require(std::string_view name, int64_t expected, std::string_view why) const;
   void name_tensors();
   const GgufTensor& take(std::map<std::string, const GgufTensor*>& stored, const std::string& name,
                          const std::vector<int64_t>& shape) const;

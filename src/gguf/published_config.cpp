@@ -1,77 +1,15 @@
 // config.json and what is beside it. Numbers are as published: float32 ones by their shortest
 // decimal.
 #include <algorithm>
-#include <cmath>
-#include <numbers>
 #include <string>
-#include <vector>
 
 #include "base/error.h"
+#include "gguf/hypenet_keys.h"
 #include "gguf/published_files.h"
+#include "gguf/rope_divisors.h"
 
 namespace hypenet {
 namespace {
-
-/// Llama 3's scaling of frequencies (arXiv:2407.21783, as transformers computes it), with the two
-/// factors that all of its published models have.
-struct Llama3Scaling {
-  static constexpr double kLow = 1, kHigh = 4;
-  double factor = 1, context = 8192;  // of the original training
-
-  /// What a frequency, radians a token, is divided by.
-  double divisor(double frequency) const {
-    const double turns = context * frequency / (2 * std::numbers::pi);
-    if (turns > kHigh) return 1;
-    if (turns < kLow) return factor;
-    const double share = (turns - kLow) / (kHigh - kLow);
-    return 1 / ((1 - share) / factor + share);
-  }
-
-  /// The context for which a frequency has this divisor, between 1 and the factor.
-  double context_of(double frequency, double divisor) const {
-    const double share = (1 / divisor - 1 / factor) / (1 - 1 / factor);
-    return std::round((kLow + share * (kHigh - kLow)) * 2 * std::numbers::pi / frequency);
-  }
-};
-
-std::vector<float> values_of(const GgufTensor& tensor) {
-  const BlockLayout& layout = block_layout(tensor.type);
-  const int64_t count = tensor.shape.front();
-  std::vector<float> values(static_cast<size_t>(count));
-  expand_blocks(tensor.type, tensor.blocks.data(), count / layout.values, values.data());
-  return values;
-}
-
-/// The files keep the divisors and not what they were computed of, which is found in them.
-Json rope_scaling(const GgufModel& model, double base) {
-  if (model.rope_divisors() == nullptr) return nullptr;
-  const std::vector<float> divisors = values_of(*model.rope_divisors());
-  const auto pairs = static_cast<double>(divisors.size());
-  const auto frequency = [&](size_t i) { return std::pow(base, -static_cast<double>(i) / pairs); };
-  if (std::ranges::all_of(divisors, [](float divisor) { return divisor == 1; })) return nullptr;
-  Llama3Scaling scaling{.factor = divisors.back()};
-  for (size_t i = 0; i < divisors.size(); ++i) {
-    const bool tells = divisors[i] > 1 && divisors[i] < divisors.back();
-    if (tells) scaling.context = scaling.context_of(frequency(i), divisors[i]);
-  }
-  constexpr double kTolerance = 1e-4;
-  for (size_t i = 0; i < divisors.size(); ++i) {
-    const double expected = scaling.divisor(frequency(i));
-    HYPENET_CHECK(std::abs(divisors[i] - expected) <= kTolerance * expected, model.path().string(),
-                  ": tensor rope_freqs.weight: expected Llama 3's divisors up to ", scaling.factor,
-                  ", so ", expected, " for pair ", i, ", found ", divisors[i]);
-  }
-  constexpr double kLongest = 9007199254740992;  // 2^53
-  HYPENET_CHECK(
-      scaling.context >= 0 && scaling.context <= kLongest, model.path().string(),
-      ": tensor rope_freqs.weight: expected divisors of a context of at most 2^53, found ",
-      scaling.context);
-  return {{"rope_type", "llama3"},
-          {"factor", scaling.factor},
-          {"low_freq_factor", Llama3Scaling::kLow},
-          {"high_freq_factor", Llama3Scaling::kHigh},
-          {"original_max_position_embeddings", static_cast<int64_t>(scaling.context)}};
-}
 
 void check_no_other_scaling(const GgufModel& model) {
   const GgufKeys& keys = model.keys();
@@ -141,6 +79,13 @@ Json token(const GgufModel& model, std::string_view name) {
   return std::string(model.keys().texts("tokenizer.ggml.tokens").at(id.get<size_t>()));
 }
 
+std::string class_name(std::string_view architecture) {
+  if (architecture == "hypenet") return "HypeNetForCausalLM";
+  std::string name(architecture);
+  name[0] = static_cast<char>(name[0] - 'a' + 'A');
+  return name + "ForCausalLM";
+}
+
 }  // namespace
 
 Json published_config(const GgufModel& model) {
@@ -150,11 +95,8 @@ Json published_config(const GgufModel& model) {
   check_plain_attention(model);
   constexpr double kUsualBase = 10000;
   const double base = keys.number(model.key("rope.freq_base"), kUsualBase);
-  std::string name(model.architecture());
-  std::string class_name = name;
-  class_name[0] = static_cast<char>(class_name[0] - 'a' + 'A');
-  Json config = {{"architectures", {class_name + "ForCausalLM"}},
-                 {"model_type", std::move(name)},
+  Json config = {{"architectures", {class_name(model.architecture())}},
+                 {"model_type", model.architecture()},
                  {"torch_dtype", published_type(model)},
                  {"hidden_act", "silu"},
                  {"hidden_size", sizes.hidden_size},
@@ -165,13 +107,15 @@ Json published_config(const GgufModel& model) {
                  {"head_dim", sizes.head_dim},
                  {"max_position_embeddings", keys.integer(model.key("context_length"), 0)},
                  {"rope_theta", base},
-                 {"rope_scaling", rope_scaling(model, base)},
+                 {"rope_scaling", rope_scaling_of(model, base)},
                  {"rms_norm_eps", keys.number(model.key("attention.layer_norm_rms_epsilon"))},
                  {"vocab_size", sizes.vocab_size},
                  {"tie_word_embeddings", !model.tensors().contains("lm_head.weight")},
                  {"bos_token_id", token_id(model, "bos")},
                  {"eos_token_id", token_id(model, "eos")}};
-  if (is_qwen(model)) {
+  if (model.architecture() == "hypenet") {
+    config.update(published_hypenet_keys(model));
+  } else if (is_qwen(model)) {
     config["use_sliding_window"] = false;
   } else {
     config["attention_bias"] = false;

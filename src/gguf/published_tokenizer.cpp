@@ -94,6 +94,16 @@ SortedJson added_token(size_t id, std::string_view content, bool is_special) {
 
 }  // namespace
 
+std::vector<TokenizerSteps> known_tokenizer_steps() {
+  std::vector<TokenizerSteps> known;
+  for (const Steps& steps : kSteps) {
+    // llama.cpp has another expression of its own under this name.
+    if (steps.name == "default") continue;
+    known.push_back({steps.name, steps.pre_tokenizer(), steps.normalizes, steps.ignores_merges});
+  }
+  return known;
+}
+
 SortedJson published_tokenizer(const GgufModel& model) {
   const GgufKeys& keys = model.keys();
   const std::string_view kind = keys.text(kModel);

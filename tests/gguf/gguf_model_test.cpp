@@ -62,9 +62,9 @@ TEST_F(GgufModels, what_is_not_built_is_refused_by_its_key) {
   };
   const auto with = [](const char* key, uint32_t value) { return tiny_gguf().size(key, value); };
   expect(GgufBuilder().text("general.architecture", "gemma3"),
-         "general.architecture: expected llama, qwen2, qwen3, found gemma3");
+         "general.architecture: expected llama, qwen2, qwen3, hypenet, found gemma3");
   expect(GgufBuilder().text("general.architecture", std::string(100000, 'x')),
-         concat("qwen3, found ", std::string(64, 'x'), "...").c_str());
+         concat("hypenet, found ", std::string(64, 'x'), "...").c_str());
   expect(GgufBuilder(), "general.architecture: expected the key, found none");
   expect(with("llama.expert_count", 8), "llama.expert_count: expected 0 (no mixture of experts");
   expect(with("llama.rope.dimension_count", 2), "llama.rope.dimension_count: expected 4 (RoPE");
@@ -109,6 +109,57 @@ TEST_F(GgufModels, tensors_are_those_that_the_keys_describe) {
   bare.size("llama.attention.head_count", 1 << 19).zeros("token_embd.weight", {2, 8});
   EXPECT_ERROR(GgufModel(put(bare)),
                "tensor token_embd.weight: expected shape [2, 1048576], found [2, 8]");
+}
+
+TEST_F(GgufModels, a_hypenet_tells_its_layers_and_what_they_have) {
+  constexpr uint64_t D = 8;
+  const auto make = [&](const std::string& layers, bool has_gate) {
+    GgufBuilder file;
+    file.text("general.architecture", "hypenet").size("hypenet.embedding_length", D);
+    file.size("hypenet.block_count", 2).size("hypenet.feed_forward_length", D);
+    file.size("hypenet.attention.head_count", 2);
+    file.number("hypenet.attention.layer_norm_rms_epsilon", 1e-6F);
+    file.number("hypenet.attention.logits_scaling", 500);
+    file.key("hypenet.attention.recurrent_layers", GgufKind::kArray,
+             GgufBuilder::array_of(GgufKind::kBool, layers.size()) + layers);
+    file.key("hypenet.attention.output_gate", GgufKind::kBool, std::string(1, has_gate ? 1 : 0));
+    file.zeros("token_embd.weight", {6, D}).zeros("output_norm.weight", {D});
+    for (const std::string block : {"blk.0.", "blk.1."}) {
+      for (const char* name :
+           {"attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"}) {
+        file.zeros(block + name + ".weight", {D, D});
+      }
+      for (const char* name : {"attn_norm", "ffn_norm"}) file.zeros(block + name + ".weight", {D});
+      for (const char* name : {"attn_q_norm", "attn_k_norm"}) {
+        file.zeros(block + name + ".weight", {D / 2});
+      }
+    }
+    file.zeros("blk.0.attn_gate.weight", {D, D}).zeros("blk.0.attn_norm_2.weight", {D});
+    if (has_gate) file.zeros("blk.1.attn_gate.weight", {D, D});
+    return file;
+  };
+  const std::string first = std::string("\1\0", 2);
+  const GgufModel model(put(make(first, true)));
+  EXPECT_TRUE(model.tensors().contains("model.layers.0.self_attn.z_proj.weight"));
+  EXPECT_TRUE(model.tensors().contains("model.layers.0.self_attn.o_norm.weight"));
+  EXPECT_TRUE(model.tensors().contains("model.layers.1.self_attn.o_gate.weight"));
+  const Json config = json(make(first, true), "config.json");
+  EXPECT_EQ(config["architectures"], Json::array({"HypeNetForCausalLM"}));
+  EXPECT_EQ(config["mixer_types"], (Json{"lightning-attn", "attn"}));
+  EXPECT_EQ(config["attn_logits_scaling"], "hype 500");
+  EXPECT_EQ(config["lightning_nh"], 2);
+  EXPECT_EQ(config["lightning_scale"], "1/sqrt(d)");
+  EXPECT_FALSE(json(make(first, false), "config.json")["attn_use_output_gate"]);
+  const auto refused = [&](const GgufBuilder& file, const char* text) {
+    EXPECT_ERROR(json(file, "config.json"), text);
+  };
+  refused(make("\1", true), "recurrent_layers: expected 2 entries (hypenet.block_count), found 1");
+  refused(make(first, true).number("hypenet.linear_attention.scale", 3),
+          "linear_attention.scale: expected 1/sqrt(d), 1/d or 1 of heads of 4, found 3");
+  refused(make(first, true).text("hypenet.attention.logits_scaling_type", "yarn"),
+          "logits_scaling_type: expected hype or constant, found yarn");
+  refused(make(first, true).size("hypenet.linear_attention.head_count", 4),
+          "tensor blk.0.attn_q.weight: expected shape [16, 8], found [8, 8]");
 }
 
 TEST_F(GgufModels, rope_divisors_of_llama_3_become_its_scaling) {
