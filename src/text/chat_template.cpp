@@ -148,6 +148,15 @@ bool ChatTemplate::is_in(const std::filesystem::path& folder) {
          !config["chat_template"].is_null();
 }
 
+std::optional<std::string> ChatTemplate::text_in(const std::filesystem::path& folder) {
+  if (!is_in(folder)) return std::nullopt;
+  const auto file = folder / "chat_template.jinja";
+  if (std::filesystem::exists(file)) return read_file(file);
+  constexpr const char* kConfig = "tokenizer_config.json";
+  const ModelFiles files(folder);
+  return configured_template(files.json(kConfig), files.place(kConfig));
+}
+
 ChatTemplate ChatTemplate::parse(std::string_view text, const Json& tokens,
                                  const std::string& place, const JinjaLimits& limits) {
   ChatTemplate result(JinjaTemplate::parse(text, place));

@@ -46,6 +46,9 @@ class ChatTemplate {
   /// Whether the folder has one of these, readable or not.
   static bool is_in(const std::filesystem::path& folder);
 
+  /// The text that load reads; nothing where the folder has none.
+  static std::optional<std::string> text_in(const std::filesystem::path& folder);
+
   /// A template's text. `tokens` is an object of what it calls bos_token and so on, each a text;
   /// `place` names it in errors. Throws Error where it is no Jinja that is known here, and where it
   /// fails for one user's message or does not print it.

@@ -5,7 +5,6 @@
 #include <string_view>
 
 #include "base/error.h"
-#include "base/json.h"
 #include "gguf/model_files.h"
 
 namespace hypenet {
@@ -173,26 +172,6 @@ SplitRule byte_level_rule(const Part& part) {
   return rule;
 }
 
-std::vector<SplitRule> read_split_rules(const Json& json, const std::string& place) {
-  const std::vector<Part> parts = parts_of(json, "pretokenizers", place);
-  check_types(parts, {"Split", "Digits", "ByteLevel"},
-              "Split, Digits, ByteLevel or a Sequence of them");
-  std::vector<SplitRule> rules;
-  for (const Part& part : parts) {
-    const std::string type = type_of(*part.json, part.place);
-    const bool is_last = &part == &parts.back();
-    HYPENET_CHECK((type == "ByteLevel") == is_last, part.place,
-                  ": expected ByteLevel once and last, found ", type,
-                  is_last ? " last" : " before the last");
-    rules.push_back(type == "Split"    ? split_rule(part)
-                    : type == "Digits" ? digits_rule(part)
-                                       : byte_level_rule(part));
-    rules.back().place = part.place;
-  }
-  HYPENET_CHECK(!rules.empty(), place, ": expected ByteLevel, found none");
-  return rules;
-}
-
 void read_normalizer(const Json& json, const std::string& place, TokenizerFile& file) {
   const std::vector<Part> parts = parts_of(json, "normalizers", place);
   check_types(parts, {"NFC"}, "NFC or null");
@@ -284,6 +263,26 @@ void read_added_tokens(const Json& json, const std::string& place, TokenizerFile
 }
 
 }  // namespace
+
+std::vector<SplitRule> read_split_rules(const Json& json, const std::string& place) {
+  const std::vector<Part> parts = parts_of(json, "pretokenizers", place);
+  check_types(parts, {"Split", "Digits", "ByteLevel"},
+              "Split, Digits, ByteLevel or a Sequence of them");
+  std::vector<SplitRule> rules;
+  for (const Part& part : parts) {
+    const std::string type = type_of(*part.json, part.place);
+    const bool is_last = &part == &parts.back();
+    HYPENET_CHECK((type == "ByteLevel") == is_last, part.place,
+                  ": expected ByteLevel once and last, found ", type,
+                  is_last ? " last" : " before the last");
+    rules.push_back(type == "Split"    ? split_rule(part)
+                    : type == "Digits" ? digits_rule(part)
+                                       : byte_level_rule(part));
+    rules.back().place = part.place;
+  }
+  HYPENET_CHECK(!rules.empty(), place, ": expected ByteLevel, found none");
+  return rules;
+}
 
 TokenizerFile read_tokenizer_file(const ModelFiles& files) {
   constexpr const char* kName = "tokenizer.json";

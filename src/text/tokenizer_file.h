@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/json.h"
+
 namespace hypenet {
 
 class ModelFiles;  // gguf/model_files.h
@@ -55,6 +57,10 @@ struct TokenizerFile {
   std::vector<std::pair<std::string, std::string>> merges;  // best first
   bool ignore_merges = false;  // a word that is an entry is not merged anew
 };
+
+/// pre_tokenizer of a tokenizer.json, which `place` names in errors. Throws Error for what is not
+/// built.
+std::vector<SplitRule> read_split_rules(const Json& json, const std::string& place);
 
 /// tokenizer.json. Throws Error naming the file and the key when something is missing, malformed or
 /// not supported.
