@@ -4,8 +4,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cctype>
 #include <initializer_list>
-#include <regex>
+#include <string_view>
 #include <vector>
 
 #include "cli/note.h"
@@ -58,12 +60,20 @@ std::optional<ConversionRecord> read_results(const fs::path& path) {
   }
 }
 
-/// "Qwen/Qwen3-1.7B" of a teacher in the hub's cache, else nothing.
+/// "Qwen/Qwen3-1.7B" of a teacher in the hub's cache (models--Qwen--Qwen3-1.7B), else nothing.
 std::string hub_name(const std::string& path) {
-  static const std::regex in_cache(R"(/models--([\w.-]+?)--([\w.-]+)/snapshots/)");
-  std::smatch match;
-  if (!std::regex_search(path, match, in_cache)) return "";
-  return concat(match[1].str(), "/", match[2].str());
+  constexpr std::string_view kBeginning = "models--", kBetween = "--";
+  const auto is_of_names = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '_' || c == '-';
+  };
+  for (const fs::path& part : fs::path(path)) {
+    const std::string folder = part.string();
+    if (!folder.starts_with(kBeginning) || !std::ranges::all_of(folder, is_of_names)) continue;
+    std::string name = folder.substr(kBeginning.size());
+    const size_t between = name.find(kBetween);
+    if (between != name.npos) return name.replace(between, kBetween.size(), "/");
+  }
+  return "";
 }
 
 std::string teacher_of(const ModelCard& card) {
@@ -154,15 +164,15 @@ std::string what_is_trained(const std::string& stage) {
 Table stages_table(const Json& settings) {
   Table table{{"stage", "what is trained", "steps", "sequences", "context", "tokens"}, {}};
   for (const auto& [name, stage] : settings.items()) {
-    int64_t tokens = 1;
+    double tokens = 1;
     std::vector<std::string> row = {name, what_is_trained(name)};
     for (const char* key : {"steps", "sequences", "context"}) {
       const Json number = find(stage, {key});
-      tokens *= number.is_number_integer() ? number.get<int64_t>() : 0;
+      tokens *= number.is_number_integer() ? number.get<double>() : 0;
       row.push_back(number.dump());
     }
     if (tokens <= 0) continue;
-    row.push_back(fmt::format("{}", tokens));
+    row.push_back(fmt::format("{:.0f}", tokens));
     table.rows.push_back(row);
   }
   return table;

@@ -136,7 +136,8 @@ class RMSNorm(nn.Module):
 
     def forward(self, x):
         wide = x.float()
-        return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)).to(x.dtype) * self.weight
+        wide = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
+        return wide.to(x.dtype) * self.weight.to(x.dtype)
 
 
 class StateLayer(DynamicLayer):
@@ -228,9 +229,8 @@ class HypeNetRecurrence(HypeNetMixer):
 
     def forward(self, x, rows, cache):
         q, k, v = self.heads(x, rows)
-        k = k if rows.valid is None else k * rows.valid
+        k, gates = k if rows.valid is None else k * rows.valid, self.gates(x, rows)
         q, k, v = (y.float().transpose(1, 2).repeat_interleave(self.H // y.shape[2], 1) for y in (q, k, v))
-        gates = self.gates(x, rows)
         state = None if cache is None else cache.layers[self.layer].keys
         with torch.autocast(x.device.type, enabled=False):  # sums over all tokens stay float32
             y, state = self.recur(q, k, v, *gates, state)
