@@ -37,6 +37,14 @@ TEST(Recipe, published_recipes_hold_the_published_numbers) {
   }
 }
 
+TEST(Recipe, the_tutorial_sees_the_tokens_that_its_page_says) {
+  const auto recipe =
+      read_halo_recipe({.path = recipe_path("tutorial"), .teacher = "teacher", .data = {"text"}});
+  EXPECT_EQ(recipe.align.tokens(), 22'937'600);
+  EXPECT_EQ(recipe.distill.tokens(), 299'991'040);
+  EXPECT_EQ(recipe.finetune.tokens(), 19'988'480);
+}
+
 TEST(Recipe, smollm2_names_as_many_layers_as_it_keeps_a_quarter_of_its_30) {
   constexpr int64_t kLayers = 30;
   const SelectConfig select = read_halo_recipe({.path = recipe_path("smollm2-135m")}).select;
