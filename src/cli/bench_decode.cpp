@@ -157,7 +157,8 @@ void bench_decode(const BenchDecode& options) {
   }
   progress.finish("bench decode: done");
   std::cout << fmt::format(
-                   "decode, {} sequences side by side, weights {}, {}; floor: weights, cache and "
+                   "decode, {} sequences side by side, weights {} (of files: as stored), {}; "
+                   "floor: weights, cache and "
                    "states at {:.4g} GB/s, {} in this run\n\n",
                    options.batch, options.common.type, device.str(), bandwidth / 1e9,
                    device.is_cuda() ? "a copy's rate" : "a read's rate")

@@ -2,11 +2,13 @@
 #include "cli/bench_inference.h"
 
 #include <algorithm>
+#include <map>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
 #include "bench/shapes.h"
+#include "engine/open.h"
 
 namespace hypenet {
 namespace {
@@ -44,13 +46,17 @@ std::vector<Series> series_of(const BenchInference& options,
   return all;
 }
 
+/// Whether a shape is the name of a folder or a GGUF file.
+bool is_file(const std::string& shape) { return std::filesystem::exists(shape); }
+
 }  // namespace
 
 void add_inference_options(CLI::App& command, BenchInference& options) {
   command
       .add_option(
           "--shape", options.shapes,
-          concat("models, separated by commas: ", inference_shapes(), ", whose sizes alone count"))
+          concat("models, separated by commas: ", inference_shapes(),
+                 ", whose sizes alone count, or folders and GGUF files, opened as they are"))
       ->delimiter(',')
       ->capture_default_str();
   command.add_option("--context", options.contexts, "tokens, separated by commas")
@@ -67,7 +73,9 @@ void add_inference_options(CLI::App& command, BenchInference& options) {
 void check(const BenchInference& options) {
   HYPENET_CHECK(!options.shapes.empty() && !options.contexts.empty(),
                 "--shape, --context: expected at least one of each");
-  for (const std::string& shape : options.shapes) inference_shape(shape);  // before any is measured
+  for (const std::string& shape : options.shapes) {
+    if (!is_file(shape)) inference_shape(shape);  // before any is measured
+  }
   for (const int64_t context : options.contexts) {
     HYPENET_CHECK(context > 0, "--context: expected 1 or more, found ", context);
   }
@@ -81,6 +89,7 @@ torch::ScalarType compute_type(const BenchInference& options, torch::Device devi
 
 CausalLm inference_model(const std::string& shape, const BenchInference& options,
                          torch::Device device) {
+  if (is_file(shape)) return open_model(Checkpoint(shape), {.device = device});
   torch::manual_seed(0);
   CausalLm model = random_model(inference_shape(shape), parse_type(options.type), device);
   model->prepare({.type = compute_type(options, device)});
@@ -111,10 +120,18 @@ void write_results(const BenchInference& options, const std::string& title,
 }
 
 int64_t step_weight_bytes(CausalLm& model) {
+  std::map<std::string, int64_t> packed;
+  for (const ModelMatrix& matrix : model->matrices()) {
+    if (matrix.weight->packed) packed[matrix.name] = matrix.weight->packed->memory.numel();
+  }
   int64_t bytes = 0;
   for (const auto& parameter : model->named_parameters()) {
     const bool is_embedding = parameter.key() == "model.embed_tokens.weight";
     if (is_embedding && !model->config().tie_word_embeddings) continue;
+    if (const auto found = packed.find(parameter.key()); found != packed.end()) {
+      bytes += found->second;
+      continue;
+    }
     bytes += parameter.value().numel() * static_cast<int64_t>(parameter.value().element_size());
   }
   return bytes;

@@ -33,7 +33,8 @@ void check(const BenchInference& options);
 /// The type that these options multiply in: that of the weights, but float32 on a CPU.
 torch::ScalarType compute_type(const BenchInference& options, torch::Device device);
 
-/// Random weights of --dtype, which compute in compute_type.
+/// Random weights of --dtype, which compute in compute_type; of a folder or a GGUF file its own, as
+/// open_model has them without a type.
 CausalLm inference_model(const std::string& shape, const BenchInference& options,
                          torch::Device device);
 

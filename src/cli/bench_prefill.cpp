@@ -96,7 +96,8 @@ void bench_prefill(const BenchPrefill& options) {
   }
   progress.finish("bench prefill: done");
   std::cout << fmt::format(
-                   "prefill of one prompt, weights {}, {}; floor: the arithmetic at {:.3g} "
+                   "prefill of one prompt, weights {} (of files: as stored), {}; floor: the "
+                   "arithmetic at {:.3g} "
                    "TFLOP/s, a large product's rate in this run\n\n",
                    options.common.type, device.str(), rate / 1e12)
             << format_table(table);

@@ -74,8 +74,10 @@ struct RowBlock {
 /// weight_type are not read.
 void round_rows(const PackRowsParams& params, RowBlock* y, int64_t begin, int64_t end);
 
+constexpr int64_t kRowPadding = 8;  // rows of x are there up to a multiple of this
+
 struct PackedLinearParams {
-  const RowBlock* x;  // [rows, blocks of a row]
+  const RowBlock* x;  // [rows and up to 7 more, whose numbers do not matter, blocks of a row]
   PackedMatrix weight;
   const float* bias;  // [weight.rows], or null
   float* y;           // [rows, weight.rows]
@@ -87,7 +89,18 @@ struct PackedLinearParams {
 /// and the machine's instructions alone.
 void packed_linear(const PackedLinearParams& params, int64_t begin, int64_t end);
 
-/// "AVX-512 VNNI", "AVX2" or "plain": what packed_linear runs on here.
-const char* packed_linear_instructions();
+/// By which instructions.
+enum class PackedForm {
+  kVnni,   // AVX-512 with vpdpbusd
+  kAvx2,   // vpmaddubsw
+  kPlain,  // none of these
+};
+
+/// What packed_linear takes on this machine.
+PackedForm packed_form();
+
+/// The same by this form; false, and nothing done, where the machine does not have it.
+bool packed_linear_by(PackedForm form, const PackedLinearParams& params, int64_t begin,
+                      int64_t end);
 
 }  // namespace hypenet::kernels

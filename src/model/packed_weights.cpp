@@ -18,7 +18,10 @@ Tensor unsigned_codes(const QuantisedMatrix& matrix) {
   return torch::stack({low, high}, -1).flatten(1).narrow(1, 0, matrix.columns);
 }
 
-PackedWeightPointer packed_codes(const QuantisedMatrix& matrix, Activations activations) {
+}  // namespace
+
+PackedWeightPointer packed_weight(const QuantisedMatrix& matrix, Activations activations) {
+  if (!suits_products(matrix)) return nullptr;
   const int64_t first = matrix.type == CodeType::kInt8 ? 128 : 8;  // what code 0 is stored as
   Tensor zeros = torch::full_like(matrix.scales, first, torch::kInt16);
   if (matrix.zeros.defined()) zeros += matrix.zeros;
@@ -31,8 +34,6 @@ PackedWeightPointer packed_codes(const QuantisedMatrix& matrix, Activations acti
                                  .run = matrix.group},
                      activations);
 }
-
-}  // namespace
 
 bool is_packable(const Checkpoint& checkpoint, const std::string& name) {
   const TensorFacts facts = checkpoint.facts(name);
@@ -47,7 +48,7 @@ PackedWeightPointer packed_weight(const Checkpoint& checkpoint, const std::strin
   const TensorFacts facts = checkpoint.facts(name, shape);
   if (!is_packable(checkpoint, name)) return nullptr;
   if (!is_packed_type(facts.stored)) {
-    return packed_codes(*checkpoint.quantised(name), activations);
+    return packed_weight(*checkpoint.quantised(name), activations);
   }
   return pack_weight(StoredBlocks{.stored = facts.stored,
                                   .rows = checkpoint.packed(name),

@@ -17,4 +17,7 @@ bool is_packable(const Checkpoint& checkpoint, const std::string& name);
 PackedWeightPointer packed_weight(const Checkpoint& checkpoint, const std::string& name,
                                   const std::vector<int64_t>& shape, Activations activations);
 
+/// A matrix in that form; null where it is of another.
+PackedWeightPointer packed_weight(const QuantisedMatrix& matrix, Activations activations);
+
 }  // namespace hypenet

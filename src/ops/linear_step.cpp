@@ -245,7 +245,9 @@ Tensor rounded_rows(const LinearStepInput& input) {
   const RowsBefore before(input);
   constexpr auto kBytes = static_cast<int64_t>(sizeof(kernels::RowBlock));
   const int64_t blocks = kernels::packed_blocks(before.params.size);
-  const Tensor rounded = torch::empty({input.x.size(0), blocks * kBytes}, torch::kUInt8);
+  const int64_t rows = (input.x.size(0) + kernels::kRowPadding - 1) / kernels::kRowPadding;
+  const Tensor rounded =
+      torch::empty({rows * kernels::kRowPadding, blocks * kBytes}, torch::kUInt8);
   auto* const y = static_cast<kernels::RowBlock*>(rounded.mutable_data_ptr());
   for_rows(input.x,
            [&](int64_t begin, int64_t end) { kernels::round_rows(before.params, y, begin, end); });

@@ -1,4 +1,4 @@
-// A tile is a group of 16 weight rows and up to 8 rows of x. A weight's codes are unpacked once a
+// A tile is a group of 16 weight rows and 1, 4 or 8 rows of x. A weight's codes are unpacked once a
 // tile; each block's products are summed as integers, then the blocks as floats in order, whatever
 // the tile.
 #include "kernels/packed_linear.h"
@@ -119,7 +119,9 @@ HYPENET_INLINE void tile(const PackedLinearParams& p, int64_t group, int64_t row
       add_block<L, kind, R>(Codes<L, bits_of(kind)>(codes), scales, x, blocks, sums);
     }
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) put<L>(p, row + r, group * kPackedRows + part, sums[r]);
+    for (int r = 0; r < R; ++r) {
+      if (row + r < p.rows) put<L>(p, row + r, group * kPackedRows + part, sums[r]);
+    }
   }
 }
 
@@ -130,20 +132,20 @@ HYPENET_INLINE void tiles(const PackedLinearParams& p, int64_t row, int64_t begi
 
 template <int L, PackedKind kind>
 HYPENET_INLINE void outputs(const PackedLinearParams& p, int64_t begin, int64_t end) {
-  constexpr int kRows = L == 16  ? 8
-                        : L == 8 ? 4
-                                 : 1;  // a tile's sums and products fit into registers
+  // A tile's sums and products fit into registers.
+  constexpr int kMost = L == 16 ? kRowPadding : 4;
   const int64_t panel = kPanelBytes / packed_group_bytes(p.weight) + 1;
   for (int64_t first = begin; first < end; first += panel) {
     const int64_t last = first + panel < end ? first + panel : end;
-    int64_t row = 0;
-    for (; row + kRows <= p.rows; row += kRows) tiles<L, kind, kRows>(p, row, first, last);
-    if constexpr (L == 16) {
-      for (; row + 4 <= p.rows; row += 4) tiles<L, kind, 4>(p, row, first, last);
-    }
-    if constexpr (L >= 8) {
-      for (; row + 2 <= p.rows; row += 2) tiles<L, kind, 2>(p, row, first, last);
-      for (; row < p.rows; ++row) tiles<L, kind, 1>(p, row, first, last);
+    for (int64_t row = 0; row < p.rows; row += kMost) {
+      const int64_t rows = p.rows - row;
+      if (L == 4 || rows == 1) {
+        for (int64_t r = 0; r < kMost && r < rows; ++r) tiles<L, kind, 1>(p, row + r, first, last);
+      } else if (kMost == 4 || rows <= 4) {
+        if constexpr (L > 4) tiles<L, kind, 4>(p, row, first, last);
+      } else {
+        if constexpr (L == 16) tiles<L, kind, kMost>(p, row, first, last);
+      }
     }
   }
 }
@@ -186,17 +188,29 @@ HYPENET_8_LANES void packed_8(const PackedLinearParams& p, int64_t begin, int64_
 
 }  // namespace
 
-void packed_linear(const PackedLinearParams& params, int64_t begin, int64_t end) {
+bool packed_linear_by(PackedForm form, const PackedLinearParams& params, int64_t begin,
+                      int64_t end) {
 #if defined(__x86_64__) && !defined(HYPENET_PLAIN_KERNELS)
-  if (has_products_of_16()) return packed_16(params, begin, end);
-  if (lanes() >= 8) return packed_8(params, begin, end);
+  if (form == PackedForm::kVnni) {
+    if (has_products_of_16()) packed_16(params, begin, end);
+    return has_products_of_16();
+  }
+  if (form == PackedForm::kAvx2) {
+    if (lanes() >= 8) packed_8(params, begin, end);
+    return lanes() >= 8;
+  }
 #endif
-  outputs<4>(params, begin, end);
+  if (form == PackedForm::kPlain) outputs<4>(params, begin, end);
+  return form == PackedForm::kPlain;
 }
 
-const char* packed_linear_instructions() {
-  if (has_products_of_16()) return "AVX-512 VNNI";
-  return lanes() >= 8 ? "AVX2" : "plain";
+PackedForm packed_form() {
+  if (has_products_of_16()) return PackedForm::kVnni;
+  return lanes() >= 8 ? PackedForm::kAvx2 : PackedForm::kPlain;
+}
+
+void packed_linear(const PackedLinearParams& params, int64_t begin, int64_t end) {
+  packed_linear_by(packed_form(), params, begin, end);
 }
 
 }  // namespace hypenet::kernels
