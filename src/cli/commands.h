@@ -25,5 +25,7 @@ void add_report_command(CLI::App& app);
 void add_quantize_command(CLI::App& app);
 void add_export_command(CLI::App& app);
 void add_bench_command(CLI::App& app);
+void add_doctor_command(CLI::App& app);
+void add_completions_command(CLI::App& app);
 
 }  // namespace hypenet

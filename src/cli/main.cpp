@@ -34,6 +34,7 @@ void add_commands(CLI::App& app) {
   app.name("hypenet");
   app.footer(kExample);
   app.set_version_flag("--version", concat("hypenet ", version(), " (", source_commit(), ")"));
+  app.set_help_all_flag("--help-all", "Print the help of all commands and exit");
   app.require_subcommand(1);
   add_convert_command(app);
   add_train_command(app);
@@ -53,6 +54,8 @@ void add_commands(CLI::App& app) {
   add_quantize_command(app);
   add_export_command(app);
   add_bench_command(app);
+  add_doctor_command(app);
+  add_completions_command(app);
 }
 
 /// Who asks nothing is told what there is to ask.

@@ -29,7 +29,10 @@ std::string call_of(const std::vector<const CLI::App*>& chain, size_t last) {
 
 std::vector<std::string> commands_of(const CLI::App& app) {
   std::vector<std::string> names;
-  for (const CLI::App* each : app.get_subcommands({})) names.push_back(each->get_name());
+  for (const CLI::App* each : app.get_subcommands({})) {
+    const bool is_hidden = each->get_group().empty();
+    if (!is_hidden) names.push_back(each->get_name());
+  }
   return names;
 }
 
