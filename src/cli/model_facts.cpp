@@ -13,6 +13,7 @@
 #include "cli/model_folder.h"
 #include "cli/numbers.h"
 #include "model/mixers/mixer_kind.h"
+#include "model/packed_weights.h"
 #include "text/chat_template.h"
 #include "text/stop_ids.h"
 #include "text/turn_prefix.h"
@@ -103,6 +104,43 @@ ModelFact quantisation_fact(const Checkpoint& checkpoint) {
   return {"quantisation", text, "quantisation", value};
 }
 
+/// The matrices of each form that stay in few bits on a CPU, and their bytes in the files.
+struct PackedForm {
+  int64_t matrices = 0, bytes = 0;
+};
+
+std::map<std::string, PackedForm> packed_forms(const Checkpoint& checkpoint) {
+  std::map<std::string, PackedForm> forms;
+  for (const std::string& name : checkpoint.names()) {
+    if (!is_packable(checkpoint, name)) continue;
+    PackedForm& form = forms[checkpoint.facts(name).stored];
+    ++form.matrices;
+    for (const Tensor& part : checkpoint.stored(name)) {
+      form.bytes += static_cast<int64_t>(part.nbytes());
+    }
+  }
+  return forms;
+}
+
+/// What products on a CPU read as it is stored.
+ModelFact packed_fact(const Checkpoint& checkpoint) {
+  const auto found = try_to_open([&] { return packed_forms(checkpoint); });
+  if (!found.part) return {"packed on a CPU", found.reason, "packed", {}};
+  Json value = Json::object();
+  std::vector<std::string> parts;
+  int64_t bytes = 0;
+  for (const auto& [name, form] : *found.part) {
+    value[name] = {{"matrices", form.matrices}, {"bytes", form.bytes}};
+    parts.push_back(fmt::format("{} matrices {}", form.matrices, name));
+    bytes += form.bytes;
+  }
+  const std::string text = parts.empty()
+                               ? "none"
+                               : fmt::format("{}: {}, met by rows of 8 bits (--activations)",
+                                             fmt::join(parts, ", "), readable_bytes(bytes));
+  return {"packed on a CPU", text, "packed", value};
+}
+
 ModelFact tokenizer_fact(const Found<Tokenizer>& tokenizer) {
   if (!tokenizer.part) return {"tokenizer", tokenizer.reason, "tokenizer", {}};
   const int64_t tokens = tokenizer.part->vocab_size();
@@ -177,6 +215,7 @@ std::vector<ModelFact> model_facts(const Checkpoint& checkpoint, const ModelConf
       bias_fact(config),
       scaling_fact(config),
       quantisation_fact(checkpoint),
+      packed_fact(checkpoint),
       stop_fact(checkpoint, tokenizer),
       tokenizer_fact(tokenizer),
       template_fact(chat),

@@ -85,12 +85,14 @@ void set_tools(const ServeModelOptions& options, ServedFolder& served) {
 SessionFacts session_facts(const Engine& engine, const Tokenizer& tokenizer) {
   const EngineStats stats = engine.stats();
   const EngineOptions& options = engine.options();
+  std::string device = torch::DeviceTypeName(engine.device().type(), true);
+  if (const auto packed = engine.packed_arithmetic(); !packed.empty()) device += ", " + packed;
   return {.model = {},
           .tokenizer = vocabulary_fingerprint(tokenizer),
           .cache_type = concat(stats.page_bytes, " bytes a page"),
           .state_type = concat(stats.state_bytes, " bytes a snapshot"),
           .grid = concat("chunk ", options.prefill_chunk, ", least ", options.grid_min),
-          .device = torch::DeviceTypeName(engine.device().type(), true),
+          .device = std::move(device),
           .numerics = kNumerics,
           .page_tokens = options.page_tokens};
 }

@@ -88,6 +88,15 @@ const ModelConfig& Engine::config() const { return core_->model->config(); }
 
 const EngineOptions& Engine::options() const { return core_->options; }
 
+std::string Engine::packed_arithmetic() const {
+  for (const ModelMatrix& matrix : core_->model->matrices()) {
+    if (!matrix.weight->packed) continue;
+    const bool rounds = matrix.weight->packed->activations == Activations::kInt8;
+    return rounds ? "rows of 8 bits" : "rows of float32";
+  }
+  return "";
+}
+
 torch::Device Engine::device() const { return core_->model->head_weight().device(); }
 
 EngineStats Engine::stats() const {

@@ -45,6 +45,9 @@ class Engine {
   /// With the defaults of this model and device in their places.
   const EngineOptions& options() const;
   torch::Device device() const;
+  /// How rows meet packed weights, for those who compare bits: "rows of 8 bits" or "rows of
+  /// float32"; empty where no weight is packed.
+  std::string packed_arithmetic() const;
   EngineStats stats() const;
 
   /// Tokens of prompt and answer that a sequence may have, by max_context and by what the memory

@@ -1,6 +1,8 @@
 // GGUF files have blocks, quantised folders codes with scales and zeros of their own.
 #include "model/packed_weights.h"
 
+#include "base/file_pages.h"
+
 namespace hypenet {
 namespace {
 
@@ -50,11 +52,15 @@ PackedWeightPointer packed_weight(const Checkpoint& checkpoint, const std::strin
   if (!is_packed_type(facts.stored)) {
     return packed_weight(*checkpoint.quantised(name), activations);
   }
-  return pack_weight(StoredBlocks{.stored = facts.stored,
-                                  .rows = checkpoint.packed(name),
-                                  .columns = facts.shape[1],
-                                  .paired_rows = facts.paired_rows},
-                     activations);
+  const Tensor rows = checkpoint.packed(name);
+  PackedWeightPointer packed = pack_weight(StoredBlocks{.stored = facts.stored,
+                                                        .rows = rows,
+                                                        .columns = facts.shape[1],
+                                                        .paired_rows = facts.paired_rows},
+                                           activations);
+  // What was packed is not read again: without this the file would lie in memory twice.
+  release_file_pages({static_cast<const std::byte*>(rows.const_data_ptr()), rows.nbytes()});
+  return packed;
 }
 
 }  // namespace hypenet

@@ -17,20 +17,18 @@ HYPENET_INLINE float wide_half(uint16_t x) {
 
 /// L of them.
 template <int L>
-HYPENET_INLINE Vector<L> wide_halves(const uint8_t* from) {
+HYPENET_INLINE void wide_halves(const uint8_t* from, Vector<L>& wide) {
   struct Halves {
     uint16_t numbers[L];
   };
   const auto& halves = *reinterpret_cast<const Halves*>(from);
-  Vector<L> wide;
 #if defined(__x86_64__) && !defined(HYPENET_PLAIN_KERNELS)
   if constexpr (L >= 8) {
     asm("vcvtph2ps %1, %0" : "=v"(wide) : "m"(halves));
-    return wide;
+    return;
   }
 #endif
   for (int i = 0; i < L; ++i) wide[i] = wide_half(halves.numbers[i]);
-  return wide;
 }
 
 }  // namespace hypenet::kernels

@@ -32,13 +32,10 @@ struct Codes {
       second |= (upper[0] >> s) & 0x10101010U;
     }
     if constexpr (kBits == 6) {
-      first |= moved(upper[0], 4 - 2 * s) & 0x30303030U;
-      second |= moved(upper[1], 4 - 2 * s) & 0x30303030U;
+      const int up = 4 - 2 * s;  // to bits 4 and 5
+      first |= (up > 0 ? upper[0] << up : upper[0] >> -up) & 0x30303030U;
+      second |= (up > 0 ? upper[1] << up : upper[1] >> -up) & 0x30303030U;
     }
-  }
-
-  static HYPENET_INLINE Words<L> moved(const Words<L>& bits, int up) {
-    return up >= 0 ? bits << up : bits >> -up;
   }
 
   const uint8_t* block;
@@ -75,9 +72,9 @@ HYPENET_INLINE void add_block(const Codes<L, bits_of(kind)>& codes, const Scales
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
     const RowBlock& row = x[r * x_row];
-    sums[r] += to_floats<L>(dots[0][r]) * (scales.scale * row.scale);
+    sums[r] += __builtin_convertvector(dots[0][r], Vector<L>) * (scales.scale * row.scale);
     if constexpr (kHalves == 2) {
-      sums[r] += to_floats<L>(dots[1][r]) * (scales.second * row.scale);
+      sums[r] += __builtin_convertvector(dots[1][r], Vector<L>) * (scales.second * row.scale);
     }
     if constexpr (has_least(kind)) sums[r] += scales.least * row.sum;
   }

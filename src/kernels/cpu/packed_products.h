@@ -32,25 +32,24 @@ HYPENET_INLINE void add_products(Integers<16>& sums, const Words<16>& words, con
   asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sums) : "v"(words), "m"(x));
 }
 
-/// Pairs of products in 16 bits: of codes of eight bits they would not fit, so those go as the
-/// upper seven bits and the last one.
-HYPENET_INLINE Integers<8> pair_sums(const Words<8>& words, const Words<8>& x, int factor) {
-  const Words<8> factors = Words<8>{} + static_cast<uint32_t>(factor * 0x10001);
-  Integers<8> sums;
-  asm("vpmaddubsw %2, %1, %0" : "=v"(sums) : "v"(words), "v"(x));
-  asm("vpmaddwd %1, %0, %0" : "+v"(sums) : "v"(factors));
-  return sums;
+/// sums += factor times the products, which are summed in pairs in 16 bits.
+HYPENET_INLINE void add_pairs(Integers<8>& sums, const Words<8>& words, const Words<8>& x,
+                              uint32_t factor) {
+  const Words<8> factors = Words<8>{} + factor * 0x10001U;
+  Integers<8> pairs;
+  asm("vpmaddubsw %2, %1, %0" : "=v"(pairs) : "v"(words), "v"(x));
+  asm("vpmaddwd %1, %0, %0" : "+v"(pairs) : "v"(factors));
+  sums += pairs;
 }
+
+/// Of codes of eight bits a pair would not fit into 16: they go as the upper seven and the last.
 template <int kBits>
 HYPENET_INLINE void add_products(Integers<8>& sums, const Words<8>& words, const FourCodes& x) {
   Words<8> four;
   asm("vpbroadcastd %1, %0" : "=v"(four) : "m"(x));
-  if (kBits < 8) {
-    sums += pair_sums(words, four, 1);
-    return;
-  }
-  sums += pair_sums((words >> 1) & 0x7F7F7F7FU, four, 2);
-  sums += pair_sums(words & 0x01010101U, four, 1);
+  if (kBits < 8) return add_pairs(sums, words, four, 1);
+  add_pairs(sums, (words >> 1) & 0x7F7F7F7FU, four, 2);
+  add_pairs(sums, words & 0x01010101U, four, 1);
 }
 #endif
 

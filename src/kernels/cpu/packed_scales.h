@@ -7,18 +7,13 @@
 
 namespace hypenet::kernels {
 
-/// L bytes as words.
-template <int L, class Byte>
-HYPENET_INLINE Integers<L> wide_bytes(const uint8_t* from) {
+/// L bytes as numbers.
+template <int L, class Byte, class Number>
+HYPENET_INLINE void read_bytes(const uint8_t* from, Number& numbers) {
   typedef Byte Bytes __attribute__((vector_size(L)));
   Bytes bytes;
   load(from, bytes);
-  return __builtin_convertvector(bytes, Integers<L>);
-}
-
-template <int L>
-HYPENET_INLINE Vector<L> to_floats(const Integers<L>& integers) {
-  return __builtin_convertvector(integers, Vector<L>);
+  numbers = __builtin_convertvector(__builtin_convertvector(bytes, Integers<L>), Number);
 }
 
 /// For block after block: a number is scale * (code - zero) + least. Of Q6_K the second 16 columns
@@ -37,39 +32,42 @@ struct Scales {
     if constexpr (is_integer(kind)) {
       if (b == left) read_integers();
     } else if constexpr (kBlocks == 1) {
-      scale = wide_halves<L>(next + 2 * first_row);
+      wide_halves<L>(next + 2 * first_row, scale);
       if constexpr (has_least(kind)) {
-        least = wide_halves<L>(next + 2 * kPackedRows + 2 * first_row);
+        wide_halves<L>(next + 2 * kPackedRows + 2 * first_row, least);
       }
       next += scale_layout(kind, 0).bytes;
     } else {
       if (b % kBlocks == 0) read_large();
-      read_bytes(b % kBlocks);
+      read_small(b % kBlocks);
     }
   }
 
   HYPENET_INLINE void read_integers() {
     load(next + 4 * first_row, scale);
-    zeros = wide_bytes<L, uint8_t>(next + 4 * kPackedRows + first_row);
+    read_bytes<L, uint8_t>(next + 4 * kPackedRows + first_row, zeros);
     next += scale_layout(kind, 0).bytes, left += scale_columns / kPackedColumns;
   }
 
   HYPENET_INLINE void read_large() {
-    d = wide_halves<L>(next + 2 * first_row);
-    if constexpr (has_least(kind)) dmin = -wide_halves<L>(next + 2 * kPackedRows + 2 * first_row);
+    wide_halves<L>(next + 2 * first_row, d);
+    if constexpr (has_least(kind)) {
+      wide_halves<L>(next + 2 * kPackedRows + 2 * first_row, dmin);
+      dmin = -dmin;
+    }
     bytes = next + (has_least(kind) ? 4 : 2) * kPackedRows + first_row;
     next += scale_layout(kind, 0).bytes;
   }
 
-  HYPENET_INLINE void read_bytes(int64_t b) {
+  HYPENET_INLINE void read_small(int64_t b) {
     if constexpr (kind == PackedKind::kQ6K) {
       const uint8_t* const two = bytes + b * 2 * kPackedRows;
-      scale = d * to_floats<L>(wide_bytes<L, int8_t>(two));
-      second = d * to_floats<L>(wide_bytes<L, int8_t>(two + kPackedRows));
+      read_bytes<L, int8_t>(two, scale), scale *= d;
+      read_bytes<L, int8_t>(two + kPackedRows, second), second *= d;
     } else {
       const uint8_t* const one = bytes + b * kPackedRows;
-      scale = d * to_floats<L>(wide_bytes<L, uint8_t>(one));
-      least = dmin * to_floats<L>(wide_bytes<L, uint8_t>(one + 8 * kPackedRows));
+      read_bytes<L, uint8_t>(one, scale), scale *= d;
+      read_bytes<L, uint8_t>(one + 8 * kPackedRows, least), least *= dmin;
     }
   }
 
