@@ -40,12 +40,20 @@ function(hypenet_groups target)
   target_compile_options(${target} PRIVATE $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-subobject-linkage>)
 endfunction()
 
+# Rooms go into programs and into the Python module: their code may lie anywhere. Calls between sources stay direct and may
+# be inlined, as nobody puts another function in a room's place.
+function(hypenet_position_independent target)
+  target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fPIC>
+    $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-fno-semantic-interposition>)
+endfunction()
+
 # A room of src/ is one static library; TORCH adds libtorch and its precompiled header (or the one that PCH names),
 # APART compiles each source by itself.
 function(hypenet_options target)
   cmake_parse_arguments(ARG "TORCH" "PCH" "" ${ARGN})
   if(NOT ARG_PCH)
     set(ARG_PCH hypenet_pch)
+    hypenet_position_independent(${target})
   endif()
   target_include_directories(${target} PUBLIC $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/src> $<INSTALL_INTERFACE:include/hypenet>)
   if(ARG_TORCH)

@@ -43,4 +43,17 @@ std::vector<int32_t> read_stop_ids(const std::filesystem::path& folder,
   return {ids.begin(), ids.end()};
 }
 
+std::vector<int32_t> read_chat_stop_ids(const std::filesystem::path& folder,
+                                        const Tokenizer& tokenizer, const ChatTemplate& chat) {
+  std::vector<int32_t> ids = read_stop_ids(folder, tokenizer);
+  if (chat.end_of_turn().empty()) return ids;
+  const auto end = tokenizer.token_id(chat.end_of_turn());
+  // Of a template of no known family it may be plain text; then EOS alone ends an answer.
+  if (!end && chat.family_name() == "its own") return ids;
+  HYPENET_CHECK(end.has_value(), model_file_place(folder, "tokenizer.json"),
+                ": expected the chat template's token ", chat.end_of_turn(), ", found none");
+  ids.push_back(*end);
+  return ids;
+}
+
 }  // namespace hypenet

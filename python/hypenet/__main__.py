@@ -1,0 +1,4 @@
+"""python -m hypenet: the command."""
+from hypenet._command import main
+
+main()

@@ -1,0 +1,155 @@
+"""What a model outlives and what not: close, forks, Ctrl-C, asyncio, the interpreter's end."""
+import asyncio
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from conftest import TEACHER
+
+import hypenet
+
+LONG = {"max_tokens": 20_000, "ignore_eos": True}
+
+
+def test_a_closed_model_says_so(model):
+    other = hypenet.load(TEACHER)
+    assert "4,096" not in repr(other) and "parameters" in repr(other)
+    other.close()
+    other.close()
+    assert other.is_closed and "closed" in repr(other)
+    for call in [lambda: other.generate("a"), lambda: other.logits([1]), lambda: other.score([("a", " b")]),
+                 lambda: hypenet.evaluate(other, "piqa"), lambda: other.chat("a")]:
+        with pytest.raises(hypenet.Error):
+            call()
+    assert not model.is_closed, "another model goes on"
+    assert other.tokenizer.encode("a"), "its tokenizer, too"
+
+
+def test_closing_ends_what_runs():
+    other = hypenet.load(TEACHER)
+    stream = other.generate("The sun", stream=True, **LONG)
+    next(stream)
+    failures = []
+
+    def wait():
+        try:
+            other.generate("The moon", **LONG)
+        except hypenet.Error as error:
+            failures.append(str(error))
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    time.sleep(0.1)
+    other.close()
+    thread.join(10)
+    assert failures == ["model: closed before its answer ended"]
+    with pytest.raises(hypenet.Error, match="closed"):
+        list(stream)
+
+
+def test_two_models_answer_side_by_side(model):
+    with hypenet.load(TEACHER, dtype="float32") as other:
+        streams = [opened.generate("The sun", max_tokens=20, stream=True) for opened in (model, other)]
+        answers = [stream.collect()[0] for stream in streams]
+    assert answers[0] == answers[1]
+
+
+def interrupt_soon(seconds):
+    thread = threading.Timer(seconds, lambda: os.kill(os.getpid(), signal.SIGINT))
+    thread.start()
+    return thread
+
+
+def test_ctrl_c_ends_an_answer(model):
+    for call in [lambda: model.generate("The sun", **LONG), lambda: list(model.generate("a", stream=True, **LONG))]:
+        timer, start = interrupt_soon(0.2), time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            call()
+        timer.join()
+        assert time.monotonic() - start < 5
+    assert model.generate("The sun", max_tokens=3).ids
+
+
+def test_ctrl_c_ends_scoring(model):
+    rows = [([1], [2 + i % 7] * 200) for i in range(4000)]
+    timer = interrupt_soon(0.3)
+    with pytest.raises(KeyboardInterrupt):
+        model.score(rows)
+    timer.join()
+    assert model.generate("The sun", max_tokens=3).ids
+
+
+def test_a_fork_is_told_to_load_its_own(model):
+    model.generate("The sun", max_tokens=2)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            model.generate("The sun", max_tokens=2)
+            text = "no error"
+        except hypenet.Error as error:
+            text = str(error)
+        os.write(writer, f"{text}|{model.is_closed}".encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        text, closed = pipe.read().split("|")
+    assert os.waitpid(child, 0)[1] == 0
+    assert "load the model in each process" in text and closed == "True"
+    assert model.generate("The sun", max_tokens=2).ids
+
+
+def test_a_model_is_not_pickled(model):
+    with pytest.raises(TypeError, match="load it in each process"):
+        pickle.dumps(model)
+
+
+def test_asyncio_runs_answers_side_by_side(model):
+    expected = model.generate(["The sun", "Water is"], max_tokens=16)
+
+    async def run():
+        alone = await model.agenerate("The sun", max_tokens=16)
+        both = await asyncio.gather(*(model.agenerate(prompt, max_tokens=16) for prompt in ("The sun", "Water is")))
+        text = ""
+        async for piece in model.agenerate("The sun", max_tokens=16, stream=True):
+            text += piece.text
+        listed = await model.agenerate(["The sun", "Water is"], max_tokens=16)
+        return alone, both, text, listed
+
+    alone, both, text, listed = asyncio.run(run())
+    assert alone == expected[0] and both == expected == listed and text == expected[0].text
+
+
+def test_a_cancelled_task_ends_its_answer(model):
+    async def run():
+        for call in [lambda: model.agenerate("The sun", **LONG), lambda: read(model.agenerate("a", stream=True, **LONG))]:
+            task = asyncio.ensure_future(call())
+            await asyncio.sleep(0.1)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(model.agenerate("The sun", **LONG), 0.1)
+        with pytest.raises(hypenet.Error, match="max_tokens"):
+            await model.agenerate("a", max_tokens=0)
+
+    async def read(stream):
+        async for _ in stream:
+            pass
+
+    files = len(os.listdir("/proc/self/fd"))
+    asyncio.run(run())
+    assert len(os.listdir("/proc/self/fd")) == files
+    assert model.generate("The sun", max_tokens=3).ids
+
+
+def test_the_interpreter_may_end_while_answers_run():
+    code = (f"import hypenet\nmodel = hypenet.load({str(TEACHER)!r})\n"
+            "stream = model.generate('The sun', max_tokens=20000, ignore_eos=True, stream=True)\nprint(next(stream).text)\n")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
