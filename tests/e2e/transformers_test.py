@@ -185,7 +185,7 @@ class TransformersTest(unittest.TestCase):
 
     def test_logits_are_those_of_hypenet(self):
         for name, exported in self.folders.items():
-            for tokens in (1, 63, 64, 65, 200):
+            for tokens in (1, 64, 200):
                 with self.subTest(name, tokens=tokens), torch.no_grad():
                     ids = random_ids(1, tokens)
                     expected = exported.logits(ids[0].tolist())
