@@ -1,6 +1,6 @@
 # The front door: `make demo` and `make test` set everything up, build and run. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup configure program build test demo demo-clean check lint sanitize fuzz site format clean
+.PHONY: help setup configure program build test demo demo-clean check lint sanitize fuzz site deb wheel format clean
 
 # With the CUDA compiler present, the program hypenet-cuda is linked too; it is never needed without a GPU.
 NVCC := $(firstword $(shell command -v nvcc) $(wildcard $(CUDA_HOME)/bin/nvcc /usr/local/cuda/bin/nvcc))
@@ -57,6 +57,13 @@ site:  ## docs/ as a web site in out/site
 	@scripts/setup --site
 	@NO_MKDOCS_2_WARNING=1 .venv/site/bin/mkdocs build --strict
 	@echo "site: out/site/index.html"
+
+deb: configure  ## build-cpu/package/: a .deb and a .tar.gz that need nothing but a torch wheel (docs/install.md)
+	@ninja -C $(BUILD) hypenet portable
+	@cd $(BUILD) && cpack
+
+wheel: setup  ## dist/: the Python package, for the Python of .venv (docs/python.md)
+	@.venv/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
 format:  ## clang-format over all C++ files
 	@scripts/format
