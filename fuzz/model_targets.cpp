@@ -1,4 +1,6 @@
 // Targets of the files that make a model: weights, config, recipes and the states of training.
+#include <algorithm>
+
 #include "fuzz/target.h"
 #include "halo/recipe.h"
 #include "model/config.h"
@@ -25,6 +27,32 @@ class NoObjective : public Objective {
   Tensor accumulate(const Batch&, double) override { return {}; }
   std::string first_nonfinite(const Batch&) override { return {}; }
 };
+
+/// Where the last tensor of a safetensors header ends, as far as that is a size for a test.
+size_t end_of_data(std::string_view header) {
+  constexpr size_t kMost = size_t{1} << 16;
+  size_t end = 0;
+  attempt([&] {
+    for (const auto& [name, tensor] : parse_json(header, "header").items()) {
+      if (!tensor.is_object() || !tensor.contains("data_offsets")) continue;
+      const Json& offsets = tensor["data_offsets"];
+      if (!offsets.is_array() || offsets.size() != 2 || !offsets[1].is_number_unsigned()) continue;
+      end = std::max(end, std::min(offsets[1].get<size_t>(), kMost));
+    }
+  });
+  return end;
+}
+
+/// A safetensors file of this header, its data repeated or cut to where the last tensor ends.
+std::string file_of(std::string_view header, std::string_view data) {
+  const uint64_t length = header.size();
+  std::string file(reinterpret_cast<const char*>(&length), sizeof length);
+  file += header;
+  for (size_t end = file.size() + end_of_data(header); file.size() < end;) {
+    file += data.empty() ? std::string_view("\0", 1) : data.substr(0, end - file.size());
+  }
+  return file;
+}
 
 }  // namespace
 
@@ -58,6 +86,22 @@ void read_checkpoint(std::string_view input) {
   for (const std::string& name : checkpoint.names()) {
     attempt([&] { touch(checkpoint.tensor(name)); });
   }
+}
+
+/// config.json --- header of model.safetensors --- its data
+void read_quantised_folder(std::string_view input) {
+  const auto part = parts(input, 3);
+  put("config.json", part[0]);
+  put("model.safetensors", file_of(part[1], part[2]));
+  Checkpoint checkpoint(folder());
+  for (const std::string& name : checkpoint.names()) {
+    attempt([&] { checkpoint.facts(name); });
+    attempt([&] { touch(checkpoint.tensor(name)); });
+    attempt([&] {
+      if (const auto matrix = checkpoint.quantised(name)) touch(matrix->expand(torch::kBFloat16));
+    });
+  }
+  attempt([&] { checkpoint.quantised_forms(); });
 }
 
 /// model.gguf: tensors, config, template, tokenizer

@@ -35,6 +35,7 @@ void read_jinja(std::string_view input);
 // model_targets.cpp
 void read_safetensors(std::string_view input);
 void read_checkpoint(std::string_view input);
+void read_quantised_folder(std::string_view input);
 void read_gguf(std::string_view input);
 void read_config(std::string_view input);
 void read_recipe(std::string_view input);

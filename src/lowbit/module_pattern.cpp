@@ -11,7 +11,7 @@
 namespace hypenet {
 namespace {
 
-constexpr uint32_t kMostRetries = 100'000, kMostKilobytes = 1'024;
+constexpr uint32_t kMostRetries = 10'000, kMostKilobytes = 1'024;
 
 std::string message_of(int code) {
   PCRE2_UCHAR text[256];

@@ -15,7 +15,7 @@ class ModulePattern {
   ModulePattern(const std::string& expression, std::string place);
 
   /// Whether the name, or its beginning, matches. Throws Error for an expression that turns back
-  /// more than 100,000 times in it.
+  /// more than 10,000 times in it.
   bool matches(std::string_view name) const;
 
  private:

@@ -7,7 +7,7 @@
 #include <set>
 #include <utility>
 
-#include "base/alternatives.h"
+#include "base/join.h"
 
 namespace hypenet {
 namespace {
@@ -141,17 +141,14 @@ QuantisedMatrix QuantisedFolder::matrix(const std::string& name, const Read& rea
 }
 
 std::string QuantisedFolder::left_aside() const {
-  const auto counted = [](int64_t count, const char* what) {
-    return concat(count, " scale", count == 1 ? "" : "s", " of ", what);
+  std::vector<std::string> parts;
+  const auto count = [&parts](int64_t scales, const char* what) {
+    if (scales > 0) parts.push_back(concat(scales, scales == 1 ? " scale" : " scales", what));
   };
-  std::string text;
-  if (activation_scales_ > 0) text = counted(activation_scales_, "activations");
-  if (cache_scales_ > 0) {
-    text += text.empty() ? "" : " and ";
-    text += counted(cache_scales_, "keys and values");
-  }
-  if (text.empty()) return text;
-  return concat(folder_, ": ", text, " are not read: neither is rounded here");
+  count(activation_scales_, " of activations");
+  count(cache_scales_, " of keys and values");
+  if (parts.empty()) return "";
+  return concat(folder_, ": left aside, as neither is rounded here: ", join(parts, ", "));
 }
 
 std::string describe_form(const QuantisedMatrix& form) {
