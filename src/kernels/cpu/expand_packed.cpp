@@ -9,23 +9,34 @@
 namespace hypenet::kernels {
 namespace {
 
-/// The codes of one row of a block, in the order of the columns.
-void read_codes(PackedKind kind, const uint8_t* block, int row, uint8_t* codes) {
+HYPENET_INLINE uint32_t word_of(const uint8_t* block, int vector, int row) {
+  uint32_t word = 0;
+  std::memcpy(&word, block + vector * kStepBytes + 4 * row, sizeof word);
+  return word;
+}
+
+/// The codes of one row of a block, in the order of the columns: four in a word.
+HYPENET_INLINE void read_codes(PackedKind kind, const uint8_t* block, int row, uint32_t* codes) {
   const int bits = bits_of(kind);
-  const auto byte_at = [&](int vector, int column) {
-    return block[vector * kStepBytes + 4 * row + column];
-  };
-  for (int s = 0; s < 8; ++s) {
-    for (int j = 0; j < 4; ++j) {
-      int code = bits == 8 ? byte_at(s, j) : (byte_at(s % 4, j) >> (s / 4 * 4)) & 15;
-      if (bits == 5) code |= ((byte_at(4, j) >> s) & 1) << 4;
-      if (bits == 6) code |= ((byte_at(4 + s / 4, j) >> (s % 4 * 2)) & 3) << 4;
-      codes[4 * s + j] = static_cast<uint8_t>(code);
-    }
+  if (bits == 8) {
+    for (int s = 0; s < 8; ++s) codes[s] = word_of(block, s, row);
+    return;
+  }
+  for (int s = 0; s < 4; ++s) {
+    const uint32_t word = word_of(block, s, row);
+    codes[s] = word & 0x0F0F0F0FU, codes[s + 4] = (word >> 4) & 0x0F0F0F0FU;
+  }
+  if (bits == 5) {
+    const uint32_t fifths = word_of(block, 4, row);
+    for (int s = 0; s < 8; ++s) codes[s] |= ((fifths >> s) & 0x01010101U) << 4;
+  }
+  for (int s = 0; bits == 6 && s < 8; ++s) {
+    const uint32_t upper = word_of(block, 4 + s / 4, row);
+    codes[s] |= ((upper >> (s % 4 * 2)) & 0x03030303U) << 4;
   }
 }
 
-float half_of(const uint8_t* halves, int row) {
+HYPENET_INLINE float half_of(const uint8_t* halves, int row) {
   uint16_t half = 0;
   std::memcpy(&half, halves + 2 * row, sizeof half);
   return wide_half(half);
@@ -37,7 +48,8 @@ struct RowScales {
   int zero;
 };
 
-RowScales read_scales(const PackedMatrix& m, const uint8_t* scales, int64_t b, int row) {
+HYPENET_INLINE RowScales read_scales(const PackedMatrix& m, const uint8_t* scales, int64_t b,
+                                     int row) {
   const ScaleLayout layout = scale_layout(m.kind, m.scale_columns);
   const uint8_t* const at = scales + b * kPackedColumns / layout.columns * layout.bytes;
   if (is_integer(m.kind)) {
@@ -69,8 +81,10 @@ void expand_packed_row(const PackedMatrix& m, int64_t row, float* y) {
   const uint8_t* const group = m.groups + row / kPackedRows * packed_group_bytes(m);
   const int place = static_cast<int>(row % kPackedRows);
   for (int64_t b = 0; b < packed_blocks(m.columns); ++b) {
+    uint32_t words[kPackedColumns / 4];
+    read_codes(m.kind, group + b * code_bytes(m.kind), place, words);
     uint8_t codes[kPackedColumns];
-    read_codes(m.kind, group + b * code_bytes(m.kind), place, codes);
+    std::memcpy(codes, words, sizeof codes);
     const RowScales scales = read_scales(m, group + scales_at(m), b, place);
     float numbers[kPackedColumns];
     for (int i = 0; i < kPackedColumns; ++i) {
