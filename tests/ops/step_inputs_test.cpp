@@ -53,7 +53,7 @@ TEST_P(StepInputsTest, equals_its_definition) {
   for (const Case& c : kCases) {
     const StepInputsInput input = make_input(c, GetParam());
     const StepInputs made = step_inputs(input, GetParam().type);
-    const Tensor rows = input.embedding.cpu().index_select(0, input.ids.cpu());
+    const Tensor rows = input.embedding.master.cpu().index_select(0, input.ids.cpu());
     EXPECT_TRUE(torch::equal(made.h.cpu(), rows.to(GetParam().type))) << "D " << c.D;
     const Tensor angles =
         wide(input.positions).unsqueeze(1) * wide(input.frequencies);  // [N, d / 2]
@@ -92,8 +92,8 @@ TEST(StepInputsOnGpu, the_sampler_s_id_of_a_row_not_finite_reads_the_first_row) 
   StepInputsInput input = make_input({2, 9, 64, 64, 0}, kTargets[4]);
   input.ids[0] = -1, input.ids[1] = 9;
   const Tensor h = step_inputs(input, torch::kBFloat16).h;
-  EXPECT_TRUE(torch::equal(h[0], input.embedding[0]));
-  EXPECT_TRUE(torch::equal(h[1], input.embedding[8]));
+  EXPECT_TRUE(torch::equal(h[0], input.embedding.master[0]));
+  EXPECT_TRUE(torch::equal(h[1], input.embedding.master[8]));
 }
 
 TEST(StepInputsChecks, rejects_other_shapes_and_types) {
