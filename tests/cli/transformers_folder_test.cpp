@@ -81,7 +81,7 @@ TEST(TransformersFolder, config_names_the_code_and_the_weights_type) {
 TEST(TransformersFolder, the_card_says_what_the_conversion_knows) {
   const TemporaryFolder folder;
   const fs::path out = folder / "tiny-hypenet";
-  write_transformers_folder(write_conversion(folder.path()), out);
+  write_transformers_folder(write_conversion(folder.path()), out / "");
   const std::string card = read_file(out / "README.md");
   EXPECT_THAT(card, testing::StartsWith("---\nlibrary_name: transformers\n"));
   EXPECT_THAT(card, AllOf(HasSubstr("\nbase_model: Qwen/Qwen3-0.6B\n---\n# tiny-hypenet\n"),

@@ -5,8 +5,8 @@
 #include <array>
 #include <string_view>
 
-#include "base/files.h"
 #include "cli/note.h"
+#include "cli/outputs.h"
 #include "cli/transformers/model_card.h"
 #include "cli/transformers/modeling_file.h"
 #include "model/mixers/gdn.h"
@@ -95,7 +95,7 @@ void write_transformers_folder(const fs::path& model, const fs::path& folder) {
                               .tensors = tensors_of(config, checkpoint),
                               .run = run_record(stage),
                               .companions_from = model};
-  contents.reports[kCard] = write_model_card(card, config, folder.filename().string());
+  contents.reports[kCard] = write_model_card(card, config, plain_path(folder).filename().string());
   if (needs_modeling_file(config)) contents.reports[kModelingFile] = modeling_file();
   write_checkpoint(folder, contents);
 }
