@@ -117,6 +117,11 @@ class EvaluationLines {
   int64_t max_length_;
 };
 
+std::string weights_type(const CausalLm& model, const Engine& engine) {
+  const std::string packed = engine.packed_arithmetic();
+  return packed.empty() ? type_name(model->head_weight().scalar_type()) : "packed, " + packed;
+}
+
 void stop_if_interrupted(const std::filesystem::path& journal) {
   if (!interrupt_flag()) return;
   if (journal.empty()) throw Interrupted("interrupted");
@@ -135,8 +140,8 @@ MeasuredModel::MeasuredModel(const MeasureOptions& options, const Checkpoint& ch
     : journal_(options.journal),
       ranks_(options.ranks),
       batch_tokens_(options.batch_tokens),
-      type_(type_name(model->head_weight().scalar_type())),
       engine_(model, options_of_engine(options, model->head_weight().device())),
+      type_(weights_type(model, engine_)),
       respondent_(engine_, options.batch_tokens),
       evaluator_(respondent_, tokenizer,
                  options_of_evaluator(options, checkpoint, tokenizer, type_)) {}

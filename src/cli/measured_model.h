@@ -33,6 +33,7 @@ class MeasuredModel {
 
   Engine& engine() { return engine_; }
   int64_t max_length() const { return evaluator_.max_length(); }
+  /// Of the weights: "bfloat16"; of packed ones how rows meet them, too.
   std::string type() const { return type_; }
 
   /// The answers, with a line of progress a kind on standard error: "eval: 120 of 4,000
@@ -52,8 +53,8 @@ class MeasuredModel {
   std::filesystem::path journal_;
   std::shared_ptr<Communicator> ranks_;
   int64_t batch_tokens_;
-  std::string type_;
   Engine engine_;
+  std::string type_;
   ModelRespondent respondent_;
   Evaluator evaluator_;
 };

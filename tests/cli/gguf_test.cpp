@@ -2,8 +2,10 @@
 #include <gtest/gtest.h>
 
 #include "store/checkpoint.h"
+#include "store/safetensors.h"
 #include "tests/support/expect_error_line.h"
 #include "tests/support/gguf_of_folder.h"
+#include "tests/support/packed_gguf.h"
 #include "tests/support/program.h"
 #include "tests/support/short_conversion.h"
 
@@ -106,6 +108,34 @@ TEST_F(GgufProgram, inspect_tells_files_and_types) {
   EXPECT_EQ(found["files"][0]["name"], "teacher.gguf");
   EXPECT_EQ(found["files"][0]["tensors"]["BF16"], Checkpoint(kTeacher).names().size());
   EXPECT_EQ(found["tokenizer"]["tokens"], 4096);
+}
+
+TEST_F(GgufProgram, blocks_stay_packed_and_say_so) {
+  const std::string file = (folder_ / "packed.gguf").string();
+  write_file(file, testing_support::packed_llama());
+  const auto inspected = run_program({"inspect", file, "--json"});
+  ASSERT_EQ(inspected.code, 0) << inspected.error;
+  const Json packed = parse_json(inspected.out, "inspect")["packed"];
+  ASSERT_EQ(packed.size(), 5);
+  EXPECT_EQ(packed["Q8_0"]["matrices"], 3);
+  EXPECT_EQ(packed["Q8_0"]["bytes"], (48 + 96 + 32) * 64 / 32 * 34);
+  const auto logits = [&](const std::vector<std::string>& options) {
+    const std::string out = (folder_ / "logits.safetensors").string();
+    std::vector<std::string> arguments = {"logits", file, "--ids", "1,2,3", "--out", out};
+    arguments.insert(arguments.end(), options.begin(), options.end());
+    const auto result = run_program(arguments);
+    EXPECT_EQ(result.code, 0) << result.error;
+    return SafetensorsFile(out).tensor("logits").clone();
+  };
+  const Tensor expected = logits({"--dtype", "float32"});
+  EXPECT_TRUE(
+      torch::allclose(logits({"--dtype", "auto", "--activations", "float"}), expected, 1e-4, 1e-4));
+  const Tensor rounded = logits({"--dtype", "auto"});
+  EXPECT_FALSE(torch::allclose(rounded, expected, 1e-4, 1e-4));
+  EXPECT_LT((rounded - expected).norm().item<float>(), 0.05 * expected.norm().item<float>());
+  const auto bad = run_program({"logits", file, "--ids", "1", "--activations", "int9"});
+  EXPECT_EQ(bad.code, 1);
+  EXPECT_NE(bad.error.find("--activations: expected int8 or float, found int9"), std::string::npos);
 }
 
 TEST_F(GgufProgram, conversions_of_it_are_those_of_the_folder) {
