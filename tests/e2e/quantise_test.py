@@ -32,9 +32,10 @@ from compressed_tensors.quantization import QuantizationConfig  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from transformers import AutoModelForCausalLM  # noqa: E402
 
-FORMS = {"int8": [], "int4": ["--group", 32, "--rows", 4], "fp8": [],
-         "int4 with zeros": ["--group", 32, "--method", "nearest", "--asymmetric"]}
-TEXT = [{"text": "The sun rose over the hills, and the old man went down to the river with his dog. " * 40}]
+TEXT = Path(MODEL).parent.parent / "data/valid.jsonl.gz"
+FORMS = {"int8": [], "fp8": [], "int4": ["--group", 32], "int4 with zeros": ["--group", 32, "--asymmetric"],
+         "int4 nearest": ["--group", 32, "--method", "nearest"]}
+LARGEST_CHANGE = {"int8": 0.002, "fp8": 0.01, "int4": 0.05, "int4 with zeros": 0.05, "int4 nearest": 0.1}  # of perplexity
 
 
 def hypenet(*arguments):
@@ -47,12 +48,10 @@ def hypenet(*arguments):
 class QuantiseTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        text = Path(WORK, "text.jsonl")
-        text.write_text("\n".join(map(json.dumps, TEXT)))
         cls.folders = {}
         for name, options in FORMS.items():
             cls.folders[name] = out = Path(WORK, name.replace(" ", "-"))
-            hypenet("quantize", MODEL, "--to", name.split()[0], *options, "--data", text, "--context", 32, "--windows", 2,
+            hypenet("quantize", MODEL, "--to", name.split()[0], *options, "--data", TEXT, "--context", 128, "--windows", 16,
                     "--out", out)
 
     def scheme_and_modules(self, folder):
@@ -83,6 +82,17 @@ class QuantiseTest(unittest.TestCase):
                 tensors["weight_scale"] = tensors["weight_scale"].float()
                 found = compressor.decompress(tensors, scheme)["weight"]
                 self.assertTrue(torch.equal(found.to(torch.bfloat16), expected[module + ".weight"]), f"{name}: {module}")
+
+    def test_perplexity_rises_by_little(self):
+        changes = {}
+        for name, folder in self.folders.items():
+            report = json.loads((folder / "report.json").read_text())
+            changes[name] = report["perplexity_after"] / report["perplexity_before"] - 1
+            self.assertLess(abs(changes[name]), LARGEST_CHANGE[name], name)
+            self.assertLess(report["perplexity_before"], 60)
+            self.assertLess(report["kl"], 2 * LARGEST_CHANGE[name], name)
+        print("changes of perplexity:", {name: f"{100 * change:.2f} %" for name, change in changes.items()})
+        self.assertLess(changes["int4"], changes["int4 nearest"])
 
     @torch.no_grad()
     def test_transformers_gives_hypenets_logits(self):
