@@ -1,7 +1,6 @@
 // Three forms: device kernels for bfloat16 on a GPU, CPU kernels for float32 rows (a thread takes a
-// run of outputs, cut into cache lines of 16, for all rows, so that its weights, plain or packed,
-// go through memory once), and the ops of a whole sequence, one after the other, for every other
-// type and device.
+// run of outputs, cut into cache lines of 16, for all rows, so that its weights go through memory
+// once), and the ops of a whole sequence, one after the other, for all other types and devices.
 #include "ops/linear_step.h"
 
 #include <ATen/Parallel.h>
