@@ -6,12 +6,15 @@
 #include "kernels/cuda/delta_rule.h"
 #include "kernels/cuda/delta_step.h"
 #include "kernels/cuda/dplr.h"
+#include "kernels/cuda/head_gates.h"
 #include "kernels/cuda/join_attention.h"
 #include "kernels/cuda/lightning.h"
 #include "kernels/cuda/linear_step.h"
 #include "kernels/cuda/mean_squared_error.h"
+#include "kernels/cuda/rwkv7_gates.h"
 #include "kernels/cuda/rwkv7_step.h"
 #include "kernels/cuda/sampling.h"
+#include "kernels/cuda/short_convolution.h"
 #include "kernels/cuda/short_convolution_step.h"
 #include "kernels/cuda/slot_attention.h"
 #include "kernels/cuda/slot_rows.h"
@@ -71,16 +74,28 @@ struct DeviceKernels {
   DeviceKernel<LightningStepParams> lightning_step = no_kernel;
   DeviceKernel<cuda::LinearStepParams> linear_step = no_kernel;
   DeviceKernel<cuda::MeanSquaredErrorParams> mean_squared_error = no_kernel;
+  DeviceKernel<cuda::NormGateParams> norm_gate = no_kernel;
+  int64_t (*norm_gate_parts)(const cuda::NormGateParams&) = nothing;
+  DeviceKernel<cuda::NormGateBackwardParams> norm_gate_backward = no_kernel;
   DeviceKernel<RmsNormParams> rms_norm = no_kernel;
   int64_t (*rms_norm_backward_parts)(const RmsNormBackwardParams&) = nothing;
   DeviceKernel<RmsNormBackwardParams> rms_norm_backward = no_kernel;
   DeviceKernel<RopeParams> rope = no_kernel;
   int64_t (*norm_rope_backward_parts)(const NormRopeBackwardParams&) = nothing;
   DeviceKernel<NormRopeBackwardParams> norm_rope_backward = no_kernel;
+  DeviceKernel<cuda::Rwkv7GatesParams> rwkv7_gates = no_kernel;
+  int64_t (*rwkv7_gates_parts)(const cuda::Rwkv7GatesParams&) = nothing;
+  DeviceKernel<cuda::Rwkv7GatesBackwardParams> rwkv7_gates_backward = no_kernel;
   DeviceKernel<cuda::Rwkv7StepParams> rwkv7_step = no_kernel;
   int64_t (*sample_scratch_words)(int64_t rows, int64_t vocabulary) = nothing;
   Status (*sample_tokens)(const SampleParams&, uint32_t* scratch, Stream) = no_kernel;
+  DeviceKernel<cuda::ShortConvolutionParams> short_convolution = no_kernel;
+  int64_t (*short_convolution_parts)(const cuda::ShortConvolutionParams&) = nothing;
+  DeviceKernel<cuda::ShortConvolutionBackwardParams> short_convolution_backward = no_kernel;
   DeviceKernel<cuda::ShortConvolutionStepParams> short_convolution_step = no_kernel;
+  DeviceKernel<cuda::SkipGateParams> skip_gate = no_kernel;
+  int64_t (*skip_gate_parts)(const cuda::SkipGateParams&) = nothing;
+  DeviceKernel<cuda::SkipGateBackwardParams> skip_gate_backward = no_kernel;
   DeviceKernel<cuda::SlotAttentionParams> slot_attention = no_kernel;
   DeviceKernel<cuda::SlotAttentionBackwardParams> slot_attention_backward = no_kernel;
   int64_t (*slot_attention_bytes)(const cuda::SlotAttentionSizes&, bool is_backward) = nothing;
