@@ -3,17 +3,24 @@
 #include "ops/short_convolution.h"
 
 #include <c10/core/DeviceGuard.h>
+#include <torch/autograd.h>
 
 #include <algorithm>
 
 #include "kernels/device.h"
 #include "ops/gating.h"
+#include "ops/gradient.h"
 #include "ops/slot_states.h"
 #include "ops/stream.h"
 #include "ops/types.h"
 
 namespace hypenet {
 namespace {
+
+using kernels::cuda::ShortConvolutionBackwardParams;
+using kernels::cuda::ShortConvolutionParams;
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
 
 /// tail and x one behind the other, [B, W - 1 + T, C], in the type of sums.
 Tensor with_tail(const Tensor& tail, const Tensor& x) {
@@ -110,21 +117,125 @@ std::vector<Tensor> steps_by_kernel(const std::vector<StepConvolution>& convolut
   return outputs;
 }
 
+/// x [B, T, C] as the kernels read it: a view where rows lie at equal steps from aligned places.
+Tensor in_rows(const Tensor& x) {
+  const int64_t quad = 4 * x.element_size(), row = x.stride(1) * x.element_size();
+  const bool is_view = x.stride(2) == 1 && x.stride(0) == x.size(1) * x.stride(1) &&
+                       row % quad == 0 &&
+                       reinterpret_cast<uintptr_t>(x.const_data_ptr()) % quad == 0;
+  return is_view ? x : dense(x);
+}
+
+bool suits_sequence_kernel(const Tensor& x, const Tensor& weight, const Tensor& tail,
+                           const Tensor& bias) {
+  const int64_t taps = weight.size(2);
+  return suits_cuda_kernels({x, weight, tail, bias}) && taps >= 2 &&
+         taps <= kernels::cuda::kMostSequenceTaps && x.size(2) % 4 == 0 && x.numel() > 0 &&
+         (!tail.defined() || !needs_gradient({x, weight, tail, bias}));
+}
+
+/// weight [C, W] and bias [C] are dense and float32; bias and tail may be without elements. y is
+/// left null.
+ShortConvolutionParams sequence_params(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                                       const Tensor& tail, bool has_silu) {
+  return {.x = x.const_data_ptr(),
+          .x_row = x.stride(1),
+          .weight = weight.const_data_ptr<float>(),
+          .bias = floats_or_null(bias),
+          .tail = floats_or_null(tail),
+          .y = nullptr,
+          .batch = x.size(0),
+          .tokens = x.size(1),
+          .channels = x.size(2),
+          .taps = weight.size(1),
+          .has_silu = has_silu,
+          .type = kernel_type(x)};
+}
+
+Tensor by_sequence_kernel(ShortConvolutionParams params, const Tensor& x) {
+  const c10::DeviceGuard on_device(x.device());
+  const Tensor y = torch::empty(x.sizes(), x.options());
+  params.y = y.mutable_data_ptr();
+  throw_unless_ok("short_convolution",
+                  kernels::device_kernels().short_convolution(params, current_stream(x)));
+  return y;
+}
+
+struct ShortConvolutionFunction : torch::autograd::Function<ShortConvolutionFunction> {
+  static Tensor forward(AutogradContext* context, const Tensor& given, const Tensor& given_weight,
+                        const Tensor& given_bias, bool has_silu) {
+    const Tensor x = in_rows(given), weight = dense(given_weight), bias = dense(given_bias);
+    context->save_for_backward({x, weight, bias});
+    context->saved_data["has_silu"] = has_silu;
+    return by_sequence_kernel(sequence_params(x, weight, bias, {}, has_silu), x);
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const Tensor &x = saved[0], &weight = saved[1], &bias = saved[2];
+    const c10::DeviceGuard on_device(x.device());
+    const Tensor dy = dense(gradients[0]), dx = torch::empty(x.sizes(), x.options());
+    const Tensor dweight = torch::empty_like(weight), dbias = torch::empty_like(bias);
+    ShortConvolutionBackwardParams params{
+        .forward = sequence_params(x, weight, bias, {}, context->saved_data["has_silu"].toBool()),
+        .dy = dy.const_data_ptr(),
+        .dx = dx.mutable_data_ptr(),
+        .weight_parts = nullptr,
+        .bias_parts = nullptr,
+        .dweight = dweight.mutable_data_ptr<float>(),
+        .dbias = nullptr,
+        .parts = 0};
+    params.parts = kernels::device_kernels().short_convolution_parts(params.forward);
+    const Tensor parts = torch::empty({params.parts, weight.numel()}, weight.options());
+    const Tensor bias_parts = torch::empty({params.parts, bias.numel()}, weight.options());
+    params.weight_parts = parts.mutable_data_ptr<float>();
+    if (bias.numel() > 0) {
+      params.bias_parts = bias_parts.mutable_data_ptr<float>();
+      params.dbias = dbias.mutable_data_ptr<float>();
+    }
+    throw_unless_ok(
+        "short_convolution backward",
+        kernels::device_kernels().short_convolution_backward(params, current_stream(x)));
+    return {dx, dweight, dbias, Tensor()};
+  }
+};
+
+Tensor sequence_by_kernel(const Tensor& x, const Tensor& weight, const Tensor& tail,
+                          const AfterConvolution& after) {
+  const Tensor taps = weight.to(torch::kFloat32).squeeze(1);
+  const Tensor bias =
+      after.bias.defined() ? after.bias.to(torch::kFloat32) : torch::empty({0}, taps.options());
+  if (needs_gradient({x, weight, after.bias})) {
+    return ShortConvolutionFunction::apply(x, taps, bias, after.has_silu);
+  }
+  const Tensor rows = in_rows(x), own_taps = dense(taps), own_bias = dense(bias);
+  const Tensor before = tail.defined() ? tail.to(torch::kFloat32).contiguous() : tail;
+  return by_sequence_kernel(sequence_params(rows, own_taps, own_bias, before, after.has_silu),
+                            rows);
+}
+
 }  // namespace
 
-Tensor short_convolution(const Tensor& x, const Tensor& weight, const Tensor& tail) {
+Tensor short_convolution(const Tensor& x, const Tensor& weight, const Tensor& tail,
+                         const AfterConvolution& after) {
   HYPENET_CHECK(x.dim() == 3 && weight.dim() == 3 && weight.size(0) == x.size(2) &&
                     weight.size(1) == 1 && weight.size(2) >= 1,
                 "short_convolution: expected x [B, T, C] and weight [C, 1, W], found ", x.sizes(),
                 " and ", weight.sizes());
   const int64_t B = x.size(0), T = x.size(1), C = x.size(2), W = weight.size(2);
   if (tail.defined()) check_shape("short_convolution: tail", tail, {B, C, W - 1});
+  if (after.bias.defined()) check_shape("short_convolution: bias", after.bias, {C});
+  if (suits_sequence_kernel(x, weight, tail, after.bias)) {
+    return sequence_by_kernel(x, weight, tail, after);
+  }
   const Tensor inputs =
       with_tail(tail.defined() ? tail : torch::zeros({B, C, W - 1}, x.options()), x);
   const Tensor taps = weight.to(inputs.scalar_type()).squeeze(1).t().contiguous();  // [W, C]
   Tensor y = inputs.narrow(1, 0, T) * taps.select(0, 0);
   for (int64_t i = 1; i < W; ++i) y = y + inputs.narrow(1, i, T) * taps.select(0, i);
-  return y.to(x.scalar_type());
+  y = y.to(x.scalar_type());
+  if (after.bias.defined()) y = y + after.bias.to(y.scalar_type());
+  return after.has_silu ? sigmoid_gate(y, y) : y;
 }
 
 void advance_tail(const Tensor& tail, const Tensor& x) {
