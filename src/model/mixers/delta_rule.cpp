@@ -90,8 +90,9 @@ Tensor DeltaMixer::forward(const Tensor& x, const Context& context) {
   }
   for (size_t i = 0; i < in.qkv.size(); ++i) {
     Tensor& y = in.qkv[i];
-    if (convolutions_[i]) y = short_convolution(y, convolutions_[i]->weight, tails[i]);
-    y = activated(y);
+    const AfterConvolution after = {.has_silu = form_.has_silu};
+    y = convolutions_[i] ? short_convolution(y, convolutions_[i]->weight, tails[i], after)
+                         : activated(y);
   }
   in.decay = context.to_rows(in.decay), in.beta = context.to_rows(in.beta);
   const Recurrence input = recurrence_of(in, context.angles);
@@ -108,12 +109,13 @@ Tensor DeltaMixer::prefill(const Tensor& x, const Context& context, const Prefix
     const auto convolve = [this, i, &memory](const std::vector<Tensor>& inputs,
                                              const Prefix& chunk) {
       const Tensor tail = std::get<RecurrentStates>(memory).parts[1 + i].narrow(0, chunk.slot, 1);
-      const Tensor y = short_convolution(inputs[0], convolutions_[i]->weight, tail);
+      const Tensor y = short_convolution(inputs[0], convolutions_[i]->weight, tail,
+                                         {.has_silu = form_.has_silu});
       advance_tail(tail, inputs[0]);
       return y;
     };
     Tensor& y = in.qkv[i];
-    y = activated(convolutions_[i] ? along_sequence(prefix, {y}, convolve) : y);
+    y = convolutions_[i] ? along_sequence(prefix, {y}, convolve) : activated(y);
   }
   const Recurrence tokens = recurrence_of(in, context.angles);
   const auto mix = [scale = tokens.scale, &memory](const std::vector<Tensor>& inputs,

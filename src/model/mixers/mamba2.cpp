@@ -18,6 +18,10 @@ namespace {
 // Of the fastest heads, of 10 nats a token, a float32 sum over more would have lost digits.
 constexpr int64_t kChunk = 64;
 
+// Outputs of other widths have rows at places that a GPU's products write and read slowly. dt has
+// one number a head: it is computed with the last rows of the part before it, which are left out.
+constexpr int64_t kRowUnit = 8;
+
 void read_config(const Json& keys, const std::string& place, ModelConfig& config) {
   auto& mamba = config.mixers.of<Mamba2Config>();
   mamba.num_heads = config.num_attention_heads;
@@ -87,6 +91,13 @@ MixerWork work_of(const ModelConfig& config, double context) {
           .backward = 10 * unit + 2 * taps};
 }
 
+/// Outputs begin .. begin + count - 1 of a layer: views, which gradients go through.
+LinearWeights rows_of(const LinearWeights& whole, int64_t begin, int64_t count) {
+  const auto taken = [&](const Tensor& x) { return x.defined() ? x.narrow(0, begin, count) : x; };
+  return {.weight = {taken(whole.weight.master), taken(whole.weight.copy)},
+          .bias = {taken(whole.bias.master), taken(whole.bias.copy)}};
+}
+
 }  // namespace
 
 const MixerKind kMamba2Mixer = {.name = "mamba2",
@@ -139,14 +150,17 @@ void Mamba2Mixer::draw_own_parameters() {
 }
 
 Tensor Mamba2Mixer::forward(const Tensor& x, const Context& context) {
-  const Brought in = parts_of(in_proj_(x));
+  const Brought in = project(x);
   Tensor channels = context.to_rows(in.channels);
   if (context.valid.defined()) channels = channels * context.valid;
-  channels = activated(short_convolution(channels, conv1d_->weight));
+  channels = short_convolution(channels, conv1d_->weight, {}, after_convolution());
   if (context.valid.defined()) channels = channels * context.valid;
   const Recurrence tokens = recurrence_of(channels, context.to_rows(in.dt), context.angles);
-  const Tensor y = with_skip(recurrence(tokens).output, tokens.v);
-  return out_proj_(gated(context.from_rows(y.flatten(2)), in.z));
+  const auto of_nodes = [&](const Tensor& heads) {
+    return split_heads(context.from_rows(heads.flatten(2)), config_.num_heads);
+  };
+  const Tensor o = recurrence(tokens).output;
+  return out_proj_(with_skip_gated(of_nodes(o), of_nodes(tokens.v), in.z));
 }
 
 Tensor Mamba2Mixer::prefill(const Tensor& x, const Context& context, const Prefix& prefix,
@@ -154,11 +168,11 @@ Tensor Mamba2Mixer::prefill(const Tensor& x, const Context& context, const Prefi
   const Brought in = parts_of(in_proj_(x));
   const auto convolve = [this, &memory](const std::vector<Tensor>& inputs, const Prefix& chunk) {
     const Tensor tail = std::get<RecurrentStates>(memory).parts[1].narrow(0, chunk.slot, 1);
-    const Tensor y = short_convolution(inputs[0], conv1d_->weight, tail);
+    const Tensor y = short_convolution(inputs[0], conv1d_->weight, tail, after_convolution());
     advance_tail(tail, inputs[0]);
     return y;
   };
-  const Tensor channels = activated(along_sequence(prefix, {in.channels}, convolve));
+  const Tensor channels = along_sequence(prefix, {in.channels}, convolve);
   const Recurrence tokens = recurrence_of(channels, in.dt, context.angles);
   const auto mix = [&memory](const std::vector<Tensor>& inputs, const Prefix& chunk) {
     const Tensor state = std::get<RecurrentStates>(memory).parts[0].narrow(0, chunk.slot, 1);
@@ -175,7 +189,7 @@ Tensor Mamba2Mixer::prefill(const Tensor& x, const Context& context, const Prefi
   std::vector<Tensor> inputs = {tokens.v, tokens.q, tokens.k, tokens.decay};
   if (tokens.beta.defined()) inputs.push_back(tokens.beta);
   const Tensor o = along_sequence(prefix, inputs, mix);
-  return out_proj_(gated(with_skip(o, tokens.v).flatten(2), in.z));
+  return out_proj_(with_skip_gated(o, tokens.v, in.z));
 }
 
 StepOutput Mamba2Mixer::step(const Normed& x, const TokenRows& rows, LayerMemory& memory) {
@@ -201,20 +215,43 @@ StepOutput Mamba2Mixer::step(const Normed& x, const TokenRows& rows, LayerMemory
   return {.x = gated(mamba2_step(input), in.z), .projection = out_proj_};
 }
 
-Mamba2Mixer::Brought Mamba2Mixer::parts_of(const Tensor& projected) const {
+std::vector<int64_t> Mamba2Mixer::part_sizes() const {
   const int64_t wide = config_.inner(), channels = config_.channels(), H = config_.num_heads;
-  if (config_.is_discrete) {
-    const auto parts = projected.split_with_sizes({channels, wide, H}, -1);
-    return {.z = parts[1], .channels = parts[0], .dt = parts[2]};
-  }
-  const auto parts = projected.split_with_sizes({wide, channels, H}, -1);
-  return {.z = parts[0], .channels = parts[1], .dt = parts[2]};
+  return config_.is_discrete ? std::vector{channels, wide, H} : std::vector{wide, channels, H};
 }
 
-Tensor Mamba2Mixer::activated(const Tensor& convolved) const {
-  const Tensor& bias = conv1d_->bias;
-  const Tensor y = bias.defined() ? convolved + bias.to(convolved.scalar_type()) : convolved;
-  return config_.hidden_act ? sigmoid_gate(y, y) : y;
+Mamba2Mixer::Brought Mamba2Mixer::brought(const std::vector<Tensor>& parts) const {
+  return {.z = parts[config_.is_discrete ? 1 : 0],
+          .channels = parts[config_.is_discrete ? 0 : 1],
+          .dt = parts[2]};
+}
+
+Mamba2Mixer::Brought Mamba2Mixer::parts_of(const Tensor& projected) const {
+  return brought(projected.split_with_sizes(part_sizes(), -1));
+}
+
+Mamba2Mixer::Brought Mamba2Mixer::project(const Tensor& x) {
+  const bool is_split =
+      x.is_cuda() && torch::GradMode::is_enabled() && !in_proj_->weights.weight.packed;
+  if (!is_split) return parts_of(in_proj_(x));
+  std::vector<LinearWeights> layers;
+  std::vector<int64_t> extra;
+  int64_t begin = 0;
+  for (const int64_t count : part_sizes()) {
+    const int64_t missing = (kRowUnit - count % kRowUnit) % kRowUnit;
+    extra.push_back(missing <= begin ? missing : 0);
+    layers.push_back(rows_of(in_proj_->weights, begin - extra.back(), count + extra.back()));
+    begin += count;
+  }
+  std::vector<Tensor> parts = apply_linears(x, layers);
+  for (size_t i = 0; i < parts.size(); ++i) {
+    if (extra[i] > 0) parts[i] = parts[i].narrow(-1, extra[i], parts[i].size(-1) - extra[i]);
+  }
+  return brought(parts);
+}
+
+AfterConvolution Mamba2Mixer::after_convolution() const {
+  return {.bias = conv1d_->bias, .has_silu = config_.hidden_act.has_value()};
 }
 
 Recurrence Mamba2Mixer::recurrence_of(const Tensor& channels, const Tensor& dt,
@@ -239,13 +276,21 @@ Recurrence Mamba2Mixer::recurrence_of(const Tensor& channels, const Tensor& dt,
   return tokens;
 }
 
-Tensor Mamba2Mixer::with_skip(const Tensor& o, const Tensor& x) const {
-  return o + x * D_.to(x.scalar_type()).unsqueeze(-1);
+Tensor Mamba2Mixer::with_skip_gated(const Tensor& o, const Tensor& x, const Tensor& z) const {
+  if (!config_.is_discrete && is_norm_of_heads()) {
+    return skip_gated_heads(o, x, D_, z, z_bias_, norm_->weight, config_.norm_eps);
+  }
+  const Tensor y = o + x * D_.to(x.scalar_type()).unsqueeze(-1);
+  return gated(y.flatten(-2), z);
+}
+
+bool Mamba2Mixer::is_norm_of_heads() const {
+  return config_.norm_groups.value_or(config_.num_heads) == config_.num_heads;
 }
 
 Tensor Mamba2Mixer::gated(const Tensor& y, const Tensor& z) const {
   const int64_t H = config_.num_heads, groups = config_.norm_groups.value_or(H);
-  if (!config_.is_discrete && groups == H) {
+  if (!config_.is_discrete && is_norm_of_heads()) {
     return gated_heads(y, z, z_bias_, norm_->weight, H, config_.norm_eps);
   }
   const Tensor gate = z_bias_.defined() ? z + z_bias_.to(z.scalar_type()) : z;

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "model/mixers/delta_rule.h"
+#include "ops/short_convolution.h"
 
 namespace hypenet {
 
@@ -85,11 +86,17 @@ class Mamba2Mixer : public TokenMixer {
   struct Brought {
     Tensor z, channels, dt;
   };
+  std::vector<int64_t> part_sizes() const;  // of in_proj's rows
+  Brought brought(const std::vector<Tensor>& parts) const;
   Brought parts_of(const Tensor& projected) const;
-  Tensor activated(const Tensor& convolved) const;
+  /// parts_of(in_proj x); on a GPU with gradients by a product a part, so that none is copied.
+  Brought project(const Tensor& x);
+  AfterConvolution after_convolution() const;
   Recurrence recurrence_of(const Tensor& channels, const Tensor& dt, const RopeAngles& angles);
-  Tensor with_skip(const Tensor& o, const Tensor& x) const;  // [B, T, H, d]
-  Tensor gated(const Tensor& y, const Tensor& z) const;      // [.., H d]
+  /// [.., H d] of o and x [.., H, d].
+  Tensor with_skip_gated(const Tensor& o, const Tensor& x, const Tensor& z) const;
+  Tensor gated(const Tensor& y, const Tensor& z) const;  // [.., H d]
+  bool is_norm_of_heads() const;
 
   Mamba2Config config_;
   Linear in_proj_{nullptr}, out_proj_{nullptr};

@@ -5,9 +5,11 @@
 
 #include "model/mixers/token_shift.h"
 #include "ops/form.h"
+#include "ops/gated_heads.h"
 #include "ops/gating.h"
 #include "ops/linear_step.h"
 #include "ops/norm.h"
+#include "ops/rwkv7_gates.h"
 #include "ops/rwkv7_step.h"
 #include "ops/types.h"
 
@@ -98,6 +100,7 @@ MixerWork work_of(const ModelConfig& config, double context) {
 
 /// x [.., in] times [in, out]; rows of a step by its kernels, which give each row the same bits.
 Tensor times(const Tensor& x, LeftMatrix& matrix) {
+  if (x.dim() > 2 && x.is_cuda()) return apply_linear(x, matrix.as_turned());
   if (x.dim() > 2) return torch::matmul(x, matrix.parameter().to(x.scalar_type()));
   const LinearWeights weights = matrix.as_layer(x.scalar_type());
   return linear_step({.x = x, .layers = {&weights, 1}}).front();
@@ -123,8 +126,14 @@ Tensor with_start(const Tensor& y, const Tensor& start) {
   return y.to(sum_type(y)) + start.to(sum_type(y)).flatten();
 }
 
-/// libtorch's tanh has other last bits in the tail of a tensor than in vectors.
-Tensor tanh_of(const Tensor& x) { return (sigmoid_up_to(2, 2 * x) - 1).to(x.scalar_type()); }
+/// libtorch's tanh has other last bits in the tail of a tensor than in vectors, on a CPU.
+Tensor tanh_of(const Tensor& x) {
+  return x.is_cuda() ? torch::tanh(x) : (sigmoid_up_to(2, 2 * x) - 1).to(x.scalar_type());
+}
+
+Tensor sigmoid_of(const Tensor& x) {
+  return x.is_cuda() ? torch::sigmoid(x) : sigmoid_up_to(1, x).to(x.scalar_type());
+}
 
 }  // namespace
 
@@ -175,6 +184,8 @@ LinearWeights LeftMatrix::as_layer(torch::ScalarType type) {
   }
   return {.weight = Weight(turned_)};
 }
+
+LinearWeights LeftMatrix::as_turned() const { return {.weight = Weight(parameter_.t())}; }
 
 Rwkv7Mixer::Rwkv7Mixer(const ModelConfig& config, int64_t layer)
     : config_(config.mixers.of<Rwkv7Config>()), is_first_(layer == 0) {
@@ -235,8 +246,9 @@ Tensor Rwkv7Mixer::forward(const Tensor& x, const Context& context) {
   Brought in = bring(x, previous, *context.share);
   for (Tensor* y : {&in.r, &in.k, &in.v, &in.z_decay, &in.z_rate}) *y = context.to_rows(*y);
   const DplrRecurrence tokens = recurrence_of(in, context.angles, context.valid);
-  const Tensor y = normed(dplr_recurrence(tokens).output, tokens);
-  return o_proj_(gated(context.from_rows(y), in.gate));
+  const Tensor o = dplr_recurrence(tokens).output;
+  if (!has_plain_norm()) return o_proj_(gated(context.from_rows(normed(o, tokens)), in.gate));
+  return o_proj_(norm_gated(context.from_rows(o.flatten(2)), in.gate));
 }
 
 Tensor Rwkv7Mixer::prefill(const Tensor& x, const Context& context, const Prefix& prefix,
@@ -259,7 +271,8 @@ Tensor Rwkv7Mixer::prefill(const Tensor& x, const Context& context, const Prefix
   };
   const Tensor o =
       along_sequence(prefix, {tokens.v, tokens.r, tokens.k, tokens.a, tokens.b, tokens.decay}, mix);
-  return o_proj_(gated(normed(o, tokens), in.gate));
+  return o_proj_(has_plain_norm() ? norm_gated(o.flatten(2), in.gate)
+                                  : gated(normed(o, tokens), in.gate));
 }
 
 StepOutput Rwkv7Mixer::step(const Normed& x, const TokenRows& rows, LayerMemory& memory) {
@@ -304,6 +317,13 @@ std::array<Tensor, 6> Rwkv7Mixer::project(const Tensor& x, const Tensor& previou
     const std::vector<Tensor> found = linear_step({.x = x, .layers = layers});
     return {found[0], found[1], found[2], found[3], found[4], found[5]};
   }
+  if (x.is_cuda() && torch::GradMode::is_enabled() && !previous.defined()) {
+    const LinearWeights layers[] = {q_proj_->weights, k_proj_->weights,
+                                    v_proj_->weights, w1_.as_turned(),
+                                    a1_.as_turned(),  gate_ ? gate_->weights : g1_.as_turned()};
+    const std::vector<Tensor> found = apply_linears(x, layers);
+    return {found[0], found[1], found[2], found[3], found[4], found[5]};
+  }
   const auto own = [&](const Tensor& share) { return mixed(x, previous, share); };
   const Tensor of_gate = own(x_.g);
   return {times(own(x_.r), q_proj_), times(own(x_.k), k_proj_),
@@ -313,7 +333,7 @@ std::array<Tensor, 6> Rwkv7Mixer::project(const Tensor& x, const Tensor& previou
 
 Rwkv7Mixer::Brought Rwkv7Mixer::bring(const Tensor& x, const Tensor& previous, LayerShare& share) {
   auto [r, k, v, decay, rate, gate] = project(x, previous);
-  if (!gate_) gate = times(sigmoid_up_to(1, gate).to(x.scalar_type()), g2_);
+  if (!gate_) gate = times(sigmoid_of(gate), g2_);
   return {.r = r,
           .k = k,
           .v = values(v, mixed(x, previous, x_.v), share),
@@ -337,34 +357,48 @@ Tensor Rwkv7Mixer::values(const Tensor& own, const Tensor& x, LayerShare& share)
 DplrRecurrence Rwkv7Mixer::recurrence_of(const Brought& in, const RopeAngles& angles,
                                          const Tensor& valid) {
   const int64_t H = config_.num_heads, G = config_.num_key_value_heads;
-  const torch::ScalarType type = sum_type(in.z_decay);
   const auto heads = [&](const Tensor& x, int64_t count, const RmsNorm& norm) {
     return norm_and_rotate(split_heads(x, count), norm, config_.use_rope, angles);
   };
-  const auto own = [&](const Tensor& x) { return split_heads(x.to(type).flatten(), H); };
-  const Tensor decay = split_heads(sigmoid_up_to(std::exp(-0.5), with_start(in.z_decay, w0_)), H);
-  const Tensor rate = split_heads(sigmoid_up_to(1, with_start(in.z_rate, a0_)), H);
-  Tensor k = repeat_heads(heads(in.k, G, k_norm_), H).to(type);
+  Rwkv7Gates gates = rwkv7_gates({.k = heads(in.k, G, k_norm_),
+                                  .z_decay = in.z_decay,
+                                  .z_rate = in.z_rate,
+                                  .w0 = w0_,
+                                  .a0 = a0_,
+                                  .k_k = k_k_,
+                                  .k_a = k_a_,
+                                  .eps = config_.unit_eps});
   Tensor v = repeat_heads(split_heads(in.v, in.v.size(-1) / config_.head_size), H);
-  Tensor kappa = l2_norm(config_.balance_state ? k : k * own(k_k_), config_.unit_eps);
-  k = config_.balance_state ? k * (1 - (-decay).exp() + rate) : k * (1 + (rate - 1) * own(k_a_));
   if (valid.defined()) {
     const Tensor token = valid.unsqueeze(-1);  // [B, T, 1, 1]
-    k = k * token, v = v * token, kappa = kappa * token;
+    for (Tensor* x : {&gates.key, &gates.a, &gates.b, &v}) *x = *x * token;
   }
-  return {
-      .r = heads(in.r, H, q_norm_), .k = k, .a = -kappa, .b = kappa * rate, .v = v, .decay = decay};
+  return {.r = heads(in.r, H, q_norm_),
+          .k = gates.key,
+          .a = gates.a,
+          .b = gates.b,
+          .v = v,
+          .decay = gates.decay};
 }
 
 Tensor Rwkv7Mixer::normed(const Tensor& o, const DplrRecurrence& tokens) const {
   const auto N = static_cast<double>(config_.head_size);
   Tensor y = ln_x_ ? ln_x_->forward(o) : o * (1 / std::sqrt(N));
   if (r_k_.defined()) {
-    const torch::ScalarType type = tokens.k.scalar_type();
-    const Tensor bonus = (tokens.r.to(type) * tokens.k * r_k_.to(type)).sum(-1, true);
+    const torch::ScalarType type = sum_type(tokens.k);
+    const Tensor bonus = (tokens.r.to(type) * tokens.k.to(type) * r_k_.to(type)).sum(-1, true);
     y = y + (bonus * tokens.v).to(y.scalar_type());
   }
   return y.flatten(-2);
+}
+
+Tensor Rwkv7Mixer::norm_gated(const Tensor& o, const Tensor& gate) const {
+  return norm_gated_heads({.x = split_heads(o, config_.num_heads),
+                           .gate = gate,
+                           .weight = ln_x_->weight(),
+                           .bias = ln_x_->bias(),
+                           .eps = ln_x_->eps(),
+                           .is_sigmoid = config_.has_gate_matrix()});
 }
 
 Tensor Rwkv7Mixer::gated(const Tensor& y, const Tensor& gate) const {

@@ -91,6 +91,9 @@ class LeftMatrix {
   /// As a linear layer of this type, for steps: a copy, made anew when the parameter has changed.
   LinearWeights as_layer(torch::ScalarType type);
 
+  /// As a linear layer of the parameter's type: a view, which gradients go through.
+  LinearWeights as_turned() const;
+
  private:
   Tensor parameter_, turned_;  // [in, out], [out, in]
   int64_t version_ = -1;
@@ -129,6 +132,10 @@ class Rwkv7Mixer : public TokenMixer {
   /// [.., H N] of what the recurrence gave, [.., H, N].
   Tensor normed(const Tensor& o, const DplrRecurrence& tokens) const;
   Tensor gated(const Tensor& y, const Tensor& gate) const;
+
+  /// Whether outputs go through norm and gate alone; gated(normed(o)) of o [.., H N].
+  bool has_plain_norm() const { return ln_x_ && !r_k_.defined(); }
+  Tensor norm_gated(const Tensor& o, const Tensor& gate) const;
 
   Rwkv7Config config_;
   bool is_first_;  // of the model's layers
