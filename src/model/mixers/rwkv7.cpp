@@ -128,11 +128,13 @@ Tensor with_start(const Tensor& y, const Tensor& start) {
 
 /// libtorch's tanh has other last bits in the tail of a tensor than in vectors, on a CPU.
 Tensor tanh_of(const Tensor& x) {
-  return x.is_cuda() ? torch::tanh(x) : (sigmoid_up_to(2, 2 * x) - 1).to(x.scalar_type());
+  const Tensor y = x.is_cuda() ? torch::tanh(x.to(sum_type(x))) : sigmoid_up_to(2, 2 * x) - 1;
+  return y.to(x.scalar_type());
 }
 
 Tensor sigmoid_of(const Tensor& x) {
-  return x.is_cuda() ? torch::sigmoid(x) : sigmoid_up_to(1, x).to(x.scalar_type());
+  const Tensor y = x.is_cuda() ? torch::sigmoid(x.to(sum_type(x))) : sigmoid_up_to(1, x);
+  return y.to(x.scalar_type());
 }
 
 }  // namespace
