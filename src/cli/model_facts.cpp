@@ -65,8 +65,10 @@ ModelFact rope_fact(const ModelConfig& config) {
   std::string text =
       fmt::format("{:.10g}, in {} layers", config.rope_theta, fmt::join(kinds, ", "));
   if (const auto& scaling = config.rope_scaling) {
-    text += fmt::format("; Llama 3 scaling by {:g} beyond {} tokens", scaling->factor,
-                        with_commas(scaling->original_max_position_embeddings));
+    const int64_t context = scaling->original_max_position_embeddings;
+    text += context > 1 ? fmt::format("; Llama 3 scaling by {:g} beyond {} tokens", scaling->factor,
+                                      with_commas(context))
+                        : fmt::format("; linear scaling by {:g}", scaling->factor);
   }
   return {"RoPE base", text, "rope_theta", config.rope_theta};
 }

@@ -11,18 +11,30 @@
 namespace hypenet {
 namespace {
 
-void check_no_other_scaling(const GgufModel& model) {
+/// What all of RoPE's frequencies are divided by: a factor without a type is a linear one, 0 none.
+double linear_factor(const GgufModel& model) {
   const GgufKeys& keys = model.keys();
-  const std::string type = model.key("rope.scaling.type"), scale = model.key("rope.scale_linear");
-  const std::string_view found = keys.text(type, "none");
-  HYPENET_CHECK(found == "none", keys.place(type), ": expected none, found ", excerpt(found));
-  const double linear = keys.number(scale, 1);
-  HYPENET_CHECK(linear == 1, keys.place(scale), ": expected 1, found ", linear);
-  // A factor without a type is a linear one; 0 is none.
-  const std::string factor = model.key("rope.scaling.factor");
-  const double divisor = keys.has(type) ? 1 : keys.number(factor, 1);
-  HYPENET_CHECK(divisor == 1 || divisor == 0, keys.place(factor),
-                ": expected 1 (no linear scaling is built), found ", divisor);
+  const std::string type = model.key("rope.scaling.type"), older = model.key("rope.scale_linear");
+  const std::string_view found = keys.text(type, "linear");
+  if (found == "none") return 1;
+  HYPENET_CHECK(found == "linear", keys.place(type), ": expected none or linear, found ",
+                excerpt(found));
+  const std::string newer = model.key("rope.scaling.factor");
+  const std::string key = keys.has(newer) ? newer : older;
+  const double factor = keys.number(key, 1);
+  HYPENET_CHECK(factor >= 0, keys.place(key), ": expected at least 0, found ", factor);
+  return factor == 0 ? 1 : factor;
+}
+
+/// config.json's: linear by the keys, Llama 3's by the divisors, or null.
+Json rope_scaling(const GgufModel& model, double base) {
+  Json of_divisors = rope_scaling_of(model, base);
+  const double factor = linear_factor(model);
+  if (factor == 1) return of_divisors;
+  HYPENET_CHECK(of_divisors.is_null(), model.path().string(), ": ",
+                model.key("rope.scaling.factor"),
+                ": expected 1 beside the tensor rope_freqs.weight, found ", factor);
+  return {{"rope_type", "linear"}, {"factor", factor}};
 }
 
 /// What changes the logits of such a model and is not built.
@@ -36,6 +48,7 @@ void check_plain_attention(const GgufModel& model) {
                                  {"residual_scale", 1},
                                  {"attn_logit_softcapping", 0},
                                  {"final_logit_softcapping", 0},
+                                 {"rope.scaling.attn_factor", 1},
                                  {"attention.clamp_kqv", 0},
                                  {"attention.max_alibi_bias", 0}};
   const GgufKeys& keys = model.keys();
@@ -91,7 +104,6 @@ std::string class_name(std::string_view architecture) {
 Json published_config(const GgufModel& model) {
   const GgufKeys& keys = model.keys();
   const GgufSizes& sizes = model.sizes();
-  check_no_other_scaling(model);
   check_plain_attention(model);
   constexpr double kUsualBase = 10000;
   const double base = keys.number(model.key("rope.freq_base"), kUsualBase);
@@ -107,7 +119,7 @@ Json published_config(const GgufModel& model) {
                  {"head_dim", sizes.head_dim},
                  {"max_position_embeddings", keys.integer(model.key("context_length"), 0)},
                  {"rope_theta", base},
-                 {"rope_scaling", rope_scaling_of(model, base)},
+                 {"rope_scaling", rope_scaling(model, base)},
                  {"rms_norm_eps", keys.number(model.key("attention.layer_norm_rms_epsilon"))},
                  {"vocab_size", sizes.vocab_size},
                  {"tie_word_embeddings", !model.tensors().contains("lm_head.weight")},

@@ -108,7 +108,7 @@ SortedJson published_tokenizer(const GgufModel& model) {
   const GgufKeys& keys = model.keys();
   const std::string_view kind = keys.text(kModel);
   HYPENET_CHECK(kind == "gpt2", keys.place(kModel), ": expected gpt2 (byte-level BPE), found ",
-                excerpt(kind));
+                excerpt(kind), kind == "llama" ? " (SentencePiece)" : "");
   const Steps& steps = steps_of(keys);
   const auto tokens = keys.texts(kTokens);
   const auto types = types_of(keys, tokens.size());

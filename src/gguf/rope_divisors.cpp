@@ -71,6 +71,8 @@ Json rope_scaling_of(const GgufModel& model, double base) {
   if (std::ranges::all_of(divisors, [](float divisor) { return divisor == 1; })) return nullptr;
   const auto frequency_of = [&](size_t i) { return frequency(base, i, divisors.size()); };
   Llama3Scaling scaling{.factor = divisors.back()};
+  // One for all pairs: none of them turned in the original context.
+  if (divisors.front() == divisors.back()) scaling.context = 1;
   for (size_t i = 0; i < divisors.size(); ++i) {
     const bool tells = divisors[i] > 1 && divisors[i] < divisors.back();
     if (tells) scaling.context = scaling.context_of(frequency_of(i), divisors[i]);

@@ -78,7 +78,15 @@ Architecture read_architecture(const ConfigKeys& keys) {
                      name));
 }
 
-/// rope_scaling (or rope_parameters): null, type "default", or "llama3".
+/// Division of all frequencies by the factor, as Llama 3's scaling does where none of them, which
+/// are at most 1, turns once in the original context.
+Llama3RopeScaling linear_rope_scaling(const ConfigKeys& keys) {
+  const auto factor = keys.get<double>("factor");
+  HYPENET_CHECK(factor > 0, keys.at("factor"), ": expected more than 0, found ", factor);
+  return {.factor = factor, .original_max_position_embeddings = 1};
+}
+
+/// rope_scaling (or rope_parameters): null, type "default", "linear", or "llama3".
 std::optional<Llama3RopeScaling> read_rope_scaling(const Json& json, const std::string& place) {
   const ConfigKeys keys(json, place);
   for (const auto& [key, value] : json.items()) {
@@ -89,8 +97,9 @@ std::optional<Llama3RopeScaling> read_rope_scaling(const Json& json, const std::
   const std::string type =
       keys.get<std::string>("rope_type", keys.get<std::string>("type", "default"));
   if (type == "default") return std::nullopt;
+  if (type == "linear") return linear_rope_scaling(keys);
   HYPENET_CHECK(type == "llama3", keys.at("rope_type"),
-                ": expected \"default\" or \"llama3\", found \"", type, "\"");
+                ": expected \"default\", \"linear\" or \"llama3\", found \"", type, "\"");
   Llama3RopeScaling scaling;
   scaling.factor = keys.get<double>("factor");
   scaling.low_freq_factor = keys.get<double>("low_freq_factor");

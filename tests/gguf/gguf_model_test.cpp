@@ -74,9 +74,15 @@ TEST_F(GgufModels, what_is_not_built_is_refused_by_its_key) {
   expect(with("llama.attention.head_count_kv", 0),
          "head_count_kv: expected 1 to 16777216, found 0");
   expect(tiny_gguf().text("llama.rope.scaling.type", "yarn"),
-         "scaling.type: expected none, found yarn");
-  expect(tiny_gguf().number("llama.rope.scaling.factor", 4),
-         "llama.rope.scaling.factor: expected 1 (no linear scaling is built), found 4");
+         "scaling.type: expected none or linear, found yarn");
+  expect(tiny_gguf().number("llama.rope.scaling.factor", -4),
+         "llama.rope.scaling.factor: expected at least 0, found -4");
+  expect(tiny_gguf()
+             .number("llama.rope.scaling.factor", 4)
+             .tensor("rope_freqs.weight", {2}, 0, bytes_of_number(2.0F) + bytes_of_number(2.0F)),
+         "llama.rope.scaling.factor: expected 1 beside the tensor rope_freqs.weight, found 4");
+  expect(tiny_gguf().number("llama.rope.scaling.attn_factor", 2),
+         "llama.rope.scaling.attn_factor: expected 1, found 2");
   expect(tiny_gguf().number("llama.logit_scale", 7), "llama.logit_scale: expected 1, found 7");
   expect(tiny_gguf().number("llama.final_logit_softcapping", 30),
          "llama.final_logit_softcapping: expected 0, found 30");
@@ -93,6 +99,26 @@ TEST_F(GgufModels, scaling_by_nothing_is_none) {
   GgufBuilder none = tiny_gguf();
   none.text("llama.rope.scaling.type", "none").number("llama.rope.scaling.factor", 4);
   EXPECT_TRUE(json(none, "config.json")["rope_scaling"].is_null()) << "the type says so";
+}
+
+TEST_F(GgufModels, a_factor_is_a_linear_scaling_with_a_type_and_without) {
+  const Json expected = {{"rope_type", "linear"}, {"factor", 4.0}};
+  for (const char* key : {"llama.rope.scaling.factor", "llama.rope.scale_linear"}) {
+    EXPECT_EQ(json(tiny_gguf().number(key, 4), "config.json")["rope_scaling"], expected) << key;
+  }
+  const GgufBuilder typed = tiny_gguf().text("llama.rope.scaling.type", "linear");
+  EXPECT_TRUE(json(typed, "config.json")["rope_scaling"].is_null());
+  GgufBuilder both = typed;
+  both.number("llama.rope.scaling.factor", 4);
+  EXPECT_EQ(json(both, "config.json")["rope_scaling"], expected);
+}
+
+TEST_F(GgufModels, one_divisor_for_all_pairs_is_a_scaling_of_a_context_of_1) {
+  GgufBuilder file = tiny_gguf();
+  file.tensor("rope_freqs.weight", {2}, 0, bytes_of_number(4.0F) + bytes_of_number(4.0F));
+  const Json scaling = json(file, "config.json")["rope_scaling"];
+  EXPECT_EQ(scaling["factor"], 4);
+  EXPECT_EQ(scaling["original_max_position_embeddings"], 1);
 }
 
 TEST_F(GgufModels, tensors_are_those_that_the_keys_describe) {
@@ -199,7 +225,7 @@ TEST_F(GgufModels, tokenizers_of_other_kinds_are_refused_by_name) {
     EXPECT_ERROR(ModelFiles(put(file)).sorted_json("tokenizer.json"), text);
   };
   expect(tiny_gguf().text("tokenizer.ggml.model", "llama"),
-         "tokenizer.ggml.model: expected gpt2 (byte-level BPE), found llama");
+         "tokenizer.ggml.model: expected gpt2 (byte-level BPE), found llama (SentencePiece)");
   const auto with = [](const char* name) {
     return tiny_gguf().text("tokenizer.ggml.model", "gpt2").text("tokenizer.ggml.pre", name);
   };

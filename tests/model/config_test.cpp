@@ -13,6 +13,7 @@
 #include "model/mixers/nha.h"
 #include "model/mixers/rwkv7.h"
 #include "model/mixers/supra.h"
+#include "model/rope.h"
 #include "tests/support/expect_error.h"
 
 namespace hypenet {
@@ -104,6 +105,17 @@ TEST(ModelConfigTest, rope_and_type_have_an_old_and_a_new_spelling) {
   EXPECT_FALSE(parse(json).rope_scaling.has_value());
   json["rope_scaling"] = {{"type", "default"}};
   EXPECT_FALSE(parse(json).rope_scaling.has_value());
+}
+
+TEST(ModelConfigTest, linear_scaling_divides_all_frequencies) {
+  Json json = teacher_json("LlamaForCausalLM");
+  const Tensor plain = model_rope_frequencies(parse(json));
+  for (const char* key : {"type", "rope_type"}) {
+    json["rope_scaling"] = {{key, "linear"}, {"factor", 4.0}};
+    const ModelConfig config = parse(json);
+    EXPECT_TRUE(torch::equal(model_rope_frequencies(config), plain / 4));
+    EXPECT_TRUE(torch::equal(model_rope_frequencies(parse(to_json(config))), plain / 4));
+  }
 }
 
 TEST(ModelConfigTest, configs_of_transformers_5_are_read) {
@@ -248,8 +260,8 @@ TEST(ModelConfigErrors, name_key_expected_and_found) {
   EXPECT_ERROR(with(teacher, "layer_types", {"full_attention", "sliding_attention"}),
                "layer_types: expected \"full_attention\", found \"sliding_attention\"");
   EXPECT_ERROR(with(teacher, "rope_scaling", {{"rope_type", "yarn"}, {"factor", 4}}),
-               "config.json: rope_scaling: rope_type: expected \"default\" or \"llama3\", found "
-               "\"yarn\"");
+               "config.json: rope_scaling: rope_type: expected \"default\", \"linear\" or "
+               "\"llama3\", found \"yarn\"");
   EXPECT_ERROR(with(teacher, "rope_scaling", {{"rope_type", "llama3"}}),
                "rope_scaling: factor: expected a value, found no such key");
   const Json each = {{"full_attention", {{"rope_type", "default"}, {"rope_theta", 5000}}},
@@ -257,9 +269,8 @@ TEST(ModelConfigErrors, name_key_expected_and_found) {
   EXPECT_ERROR(with(teacher, "rope_parameters", each),
                "config.json: rope_parameters: expected one set of values for all layers, found one "
                "of its own for full_attention");
-  EXPECT_ERROR(with(teacher, "rope_parameters", {{"rope_type", "linear"}, {"factor", 2}}),
-               "config.json: rope_parameters: rope_type: expected \"default\" or \"llama3\", found "
-               "\"linear\"");
+  EXPECT_ERROR(with(teacher, "rope_parameters", {{"rope_type", "linear"}, {"factor", 0}}),
+               "config.json: rope_parameters: factor: expected more than 0, found 0");
   EXPECT_ERROR(with(teacher, "rope_parameters", {{"partial_rotary_factor", 0.5}}),
                "rope_parameters: partial_rotary_factor: expected 1.0, found 0.5");
   EXPECT_ERROR(with(teacher, "dtype", "int8"),

@@ -227,8 +227,8 @@ TEST(PublishedConfig, what_is_not_built_is_refused_by_name) {
                "config.json: partial_rotary_factor: expected a part of head_dim 16 that is an even "
                "size");
   EXPECT_ERROR(with(qwen, "rope_parameters", {{"rope_type", "yarn"}}),
-               "config.json: rope_parameters: rope_type: expected \"default\" or \"llama3\", found "
-               "\"yarn\"");
+               "config.json: rope_parameters: rope_type: expected \"default\", \"linear\" or "
+               "\"llama3\", found \"yarn\"");
 }
 
 TEST(PublishedConfig, is_not_written) {
