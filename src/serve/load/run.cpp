@@ -8,6 +8,7 @@
 #include <numeric>
 #include <random>
 #include <set>
+#include <utility>
 
 #include "base/error.h"
 #include "base/json_text.h"
@@ -212,8 +213,15 @@ std::vector<int32_t> ids_to_draw(const ServerAddress& address, const LoadOptions
   HYPENET_CHECK(answer.is_object() && answer.contains("tokens") && answer["tokens"].is_array() &&
                     !answer["tokens"].empty(),
                 options.url, ": /tokenize gives no ids to make prompts of; --ids FIRST:LAST does");
+  const std::string place = options.url + ": /tokenize: tokens";
+  std::vector<int64_t> ids_there;
+  read_fields(answer["tokens"], place, ids_there);
   std::set<int32_t> distinct;
-  for (const Json& id : answer["tokens"]) distinct.insert(id.get<int32_t>());
+  for (const int64_t id : ids_there) {
+    HYPENET_CHECK(id >= 0 && std::in_range<int32_t>(id), place, ": expected ids of 0 to 2^31 - 1, ",
+                  "found ", id);
+    distinct.insert(static_cast<int32_t>(id));
+  }
   return {distinct.begin(), distinct.end()};
 }
 
