@@ -215,7 +215,7 @@ TEST_F(ExportProgram, bad_input_is_one_line) {
     expect_error_line(run_program(arguments), text);
   };
   const std::string teacher = kTeacher.string();
-  refused({"export", teacher}, "export: expected --gguf or --folder, found neither");
+  refused({"export", teacher}, "export: expected --gguf, --folder or --transformers, found none");
   refused({"export", teacher, "--gguf", gguf_, "--type", "q5_k"},
           "--type: expected auto, f32, f16, bf16, q8_0 or q4_0, found \"q5_k\"");
   refused({"export", teacher, "--folder", back_, "--type", "q8_0"},
