@@ -210,6 +210,20 @@ TEST_F(ExportProgram, a_folder_goes_to_gguf_and_back) {
                     "--gguf: expected another file than those that are read");
 }
 
+TEST_F(ExportProgram, of_a_quantised_folder_the_plain_one_is_written) {
+  const fs::path quantised = fs::path(HYPENET_TEST_DATA) / "quantised-models" / "llama3-pack";
+  const fs::path plain = folder_ / "plain";
+  const auto result =
+      run_program({"export", quantised.string(), "--folder", plain.string(), "--type", "bf16"});
+  ASSERT_EQ(result.code, 0) << result.error;
+  const Checkpoint found(plain), expected = open_rounded(quantised);
+  EXPECT_FALSE(found.config().contains("quantization_config"));
+  ASSERT_EQ(found.names(), expected.names());
+  for (const std::string& name : expected.names()) {
+    EXPECT_TRUE(torch::equal(found.tensor(name), expected.tensor(name))) << name;
+  }
+}
+
 TEST_F(ExportProgram, bad_input_is_one_line) {
   const auto refused = [](const std::vector<std::string>& arguments, const char* text) {
     expect_error_line(run_program(arguments), text);

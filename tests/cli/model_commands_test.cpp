@@ -110,6 +110,28 @@ TEST_F(ModelCommands, inspect_counts_the_cache_in_the_types_that_run) {
               HasSubstr("cache of one sequence (keys and values bfloat16, states float32):"));
 }
 
+TEST(QuantisedFolders, inspect_names_the_method_and_counts_the_matrices) {
+  const std::string folder = HYPENET_TEST_DATA "/quantised-models/llama3-pack";
+  EXPECT_THAT(run_program({"inspect", folder}).out,
+              HasSubstr("quantisation              compressed-tensors: 14 matrices int4 in groups "
+                        "of 16 columns\n"));
+  const Json json = Json::parse(run_program({"inspect", folder, "--json"}).out);
+  EXPECT_EQ(json["quantisation"]["method"], "compressed-tensors");
+  EXPECT_EQ(json["quantisation"]["matrices"]["int4 in groups of 16 columns"], 14);
+  EXPECT_EQ(json["parameters"]["total"], 59712);
+}
+
+TEST_F(ModelCommands, quantisation_that_is_not_read_is_one_line) {
+  Json config = read_json(folder() / "config.json");
+  config["quantization_config"] = {{"quant_method", "bitsandbytes"}, {"load_in_4bit", true}};
+  write_json(folder() / "config.json", config);
+  const std::string place = (folder() / "config.json").string();
+  expect_error_line(run_program({"generate", folder().string(), "--prompt", "a"}),
+                    place +
+                        ": quantization_config: quant_method: expected fp8, gptq, awq or "
+                        "compressed-tensors, found bitsandbytes");
+}
+
 TEST_F(ModelCommands, inspect_tells_what_the_config_and_the_tokenizer_say) {
   Json config = read_json(folder() / "config.json");
   config["attn_logits_scaling"] = "hype 7";
