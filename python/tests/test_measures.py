@@ -117,9 +117,8 @@ def test_select_chooses_layers(tmp_path):
 
 
 def test_a_conversion_reports_stops_and_goes_on(tmp_path):
-    recipe = ROOT / "recipes/tiny.json"
-    settings = {"align.steps": 2, "align.log_every": 1}
-    reports = []
+    recipe, reports = ROOT / "recipes/tiny.json", []
+    settings = {"align.steps": 12, "align.log_every": 1, "align.sequences": 1, "align.context": 64}
     call = {"out": tmp_path / "run", "until": "align", "settings": settings, "threads": 2}
 
     def stop(report):
@@ -129,10 +128,12 @@ def test_a_conversion_reports_stops_and_goes_on(tmp_path):
 
     with pytest.raises(LookupError, match="enough"):
         hypenet.convert(recipe, on_progress=stop, **call)
+    step = reports[-1]
+    assert (step.stage, step.total) == ("2-align", 12) and 0 < step.done <= 12 and step.loss > 0
     done = hypenet.convert(recipe, on_progress=reports.append, **call)
-    assert done.model == tmp_path / "run/2-align" and done.report is None and done.results is None
-    steps = [report for report in reports if report.kind == "step"]
-    assert steps[-1].done == steps[-1].total == 2 and steps[-1].loss > 0
+    assert done.model == tmp_path / "run/2-align" and (done.model / "model.safetensors").exists()
+    assert done.report is None and done.results is None
+    assert any(report.kind == "note" for report in reports)
     assert hypenet.convert(resume=tmp_path / "run", until="align").model == done.model
 
 
