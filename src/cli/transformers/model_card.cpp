@@ -228,7 +228,7 @@ ModelCard read_model_card(const fs::path& model) {
   card.run = read_or_note(model / "run.json");
   const fs::path plain = fs::absolute(model / "").lexically_normal().parent_path();
   if (plain.filename() != "model") return card;
-  card.recipe = read_or_note(plain.parent_path() / "recipe.json");
+  card.recipe = find(read_or_note(plain.parent_path() / "recipe.json"), {"recipe"});
   card.results = read_results(plain.parent_path() / "results.json");
   return card;
 }

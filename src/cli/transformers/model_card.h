@@ -14,7 +14,7 @@ namespace hypenet {
 /// What is known of how a model was made and how good it is; null and nullopt where nobody says.
 struct ModelCard {
   Json run = nullptr;                            // its run.json
-  Json recipe = nullptr;                         // recipe.json of the conversion that it lies in
+  Json recipe = nullptr;                         // that of recipe.json around it
   std::optional<ConversionRecord> results = {};  // results.json of that conversion
 };
 
