@@ -64,7 +64,8 @@ hypenet_notice(xgrammar ${HYPENET_XGRAMMAR}/LICENSE ${HYPENET_XGRAMMAR}/NOTICE)
 
 # The program without Parquet: its objects come before the archive that has the other ones, which is then not asked.
 add_library(hypenet_no_parquet OBJECT EXCLUDE_FROM_ALL src/data/documents_no_parquet.cpp src/data/records_no_parquet.cpp)
-hypenet_options(hypenet_no_parquet TORCH)
+hypenet_options(hypenet_no_parquet)
+target_link_libraries(hypenet_no_parquet PRIVATE nlohmann_json::nlohmann_json)
 get_property(targets DIRECTORY PROPERTY BUILDSYSTEM_TARGETS)
 set(HYPENET_ARCHIVES "")
 foreach(target ${targets})

@@ -118,6 +118,18 @@ TEST(Doctor, a_machine_without_driver_has_none) {
   EXPECT_THAT(find_cuda_driver("libm.so.6").fault, HasSubstr("cuDriverGetVersion: expected in"));
 }
 
+TEST(Doctor, a_driver_tells_its_gpus_until_something_fails) {
+  const CudaDriver driver = find_cuda_driver(HYPENET_FAKE_DRIVER);
+  EXPECT_TRUE(driver.is_there);
+  EXPECT_EQ(driver.version, 13010);
+  ASSERT_EQ(driver.gpus.size(), 1);
+  EXPECT_EQ(driver.gpus[0].name, "A GPU");
+  EXPECT_EQ(driver.gpus[0].bytes, 8 * kGibibyte);
+  EXPECT_EQ(driver.gpus[0].major, 9);
+  EXPECT_EQ(driver.gpus[0].minor, 1);
+  EXPECT_EQ(driver.fault, "cuDeviceTotalMem_v2: expected 0, found error 999");
+}
+
 TEST(DoctorProgram, says_what_this_machine_has) {
   const auto text = testing_support::run_program({"doctor"});
   EXPECT_EQ(text.code, 0) << text.error << text.out;
