@@ -63,10 +63,18 @@ def _import_native() -> ModuleType:
     folder = find_torch()
     _check_version(folder)
     _load_libtorch(folder)
+    name = "hypenet._native"
     if HAS_DEVICE_CODE and has_gpu_driver():
         import torch  # noqa: F401, PLC0415: it knows where NVIDIA's libraries lie
-        return importlib.import_module("hypenet.cuda._native")
-    return importlib.import_module("hypenet._native")
+        name = "hypenet.cuda._native"
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        version = ".".join(map(str, sys.version_info[:2]))
+        raise ImportError(f"hypenet: expected {name} for Python {version} in {Path(__file__).parent}, found none: "
+                          "build hypenet for this Python") from None
 
 
 native: ModuleType = _import_native()

@@ -113,9 +113,12 @@ class Stream(_Call, Iterator[Piece]):
         return _piece_of(self._pieces.pop())
 
     def _take(self) -> list[Any]:
+        queue = self._queue
         try:
-            return self._queue.take()
+            return queue.take()
         except BaseException:  # Ctrl-C, too
+            if self._queue is None:  # closed by another thread
+                return []
             self.close()
             raise
 
@@ -123,9 +126,10 @@ class Stream(_Call, Iterator[Piece]):
         """Waits for the rest: an answer a prompt, in their order."""
         building = [_Building() for _ in range(self._count)]
         while self._queue is not None:
-            for piece in self._take():
+            pieces = self._take()
+            for piece in pieces:
                 building[piece.index].add(piece)
-            if self._queue.is_done:
+            if not pieces:
                 self._queue = None
         return [answer.completion() for answer in building]
 
@@ -160,22 +164,21 @@ class AsyncStream(_Call, AsyncIterator[Piece]):
 
     async def _wait(self) -> list[Any]:
         """The engine's thread writes to a file that the loop watches; Python's lock is none of its business."""
-        loop = asyncio.get_running_loop()
+        queue, loop = self._queue, asyncio.get_running_loop()
         file = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         has_news = asyncio.Event()
         try:
             loop.add_reader(file, has_news.set)
-            self._queue.notify(file)
+            queue.notify(file)
             await has_news.wait()
-            return self._queue.take_at_once()
+            if self._queue is None:  # closed by another task
+                return []
+            return queue.take_at_once()
         except BaseException:  # asyncio.CancelledError, too
-            queue = self._queue
             self.close()
-            queue.notify(-1)
             raise
         finally:
-            if self._queue is not None:
-                self._queue.notify(-1)
+            queue.notify(-1)
             loop.remove_reader(file)
             os.close(file)
 
@@ -183,9 +186,10 @@ class AsyncStream(_Call, AsyncIterator[Piece]):
         """Waits for the rest: an answer a prompt, in their order."""
         building = [_Building() for _ in range(self._count)]
         while self._queue is not None:
-            for piece in await self._wait():
+            pieces = await self._wait()
+            for piece in pieces:
                 building[piece.index].add(piece)
-            if self._queue.is_done:
+            if not pieces:
                 self._queue = None
         return [answer.completion() for answer in building]
 

@@ -104,6 +104,65 @@ def test_a_fork_is_told_to_load_its_own(model):
     assert model.generate("The sun", max_tokens=2).ids
 
 
+def test_a_fork_is_told_that_a_stream_is_not_its_own(model):
+    stream = model.generate("The sun", max_tokens=4, stream=True)
+    child = os.fork()
+    if child == 0:
+        try:
+            next(stream)
+            os._exit(1)
+        except hypenet.Error as error:
+            os._exit(0 if "load the model in each process" in str(error) else 2)
+    assert os.waitpid(child, 0)[1] == 0
+    assert stream.collect()[0].ids
+
+
+def test_two_threads_may_close_a_model():
+    other = hypenet.load(TEACHER)
+    rows = [([1], [2 + i % 7] * 200) for i in range(4000)]
+    failures = []
+
+    def score():
+        try:
+            other.score(rows)
+        except hypenet.Error as error:
+            failures.append(str(error))
+
+    threads = [threading.Thread(target=score)]
+    threads[0].start()
+    time.sleep(0.1)
+    threads += [threading.Thread(target=other.close) for _ in range(2)]
+    for thread in threads[1:]:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert failures == ["model: closed"]
+
+
+def test_closing_a_stream_ends_whoever_waits_for_it(model):
+    stream = model.generate("The sun", stream=True, **LONG)
+    pieces = []
+    thread = threading.Thread(target=lambda: pieces.extend(stream))
+    thread.start()
+    time.sleep(0.1)
+    stream.close()
+    thread.join(5)
+    assert not thread.is_alive() and pieces
+
+    async def run():
+        stream = model.agenerate("The sun", stream=True, **LONG)
+
+        async def read():
+            return [piece async for piece in stream]
+
+        task = asyncio.ensure_future(read())
+        await asyncio.sleep(0.1)
+        await stream.aclose()
+        return await asyncio.wait_for(task, 5)
+
+    assert asyncio.run(run())
+
+
 def test_a_model_is_not_pickled(model):
     with pytest.raises(TypeError, match="load it in each process"):
         pickle.dumps(model)

@@ -57,6 +57,16 @@ def test_another_torch_is_refused_before_it_is_loaded(tmp_path):
         assert last.startswith("ImportError: hypenet was built against torch 2.") and expected in last
 
 
+def test_a_module_of_another_python_is_missed(tmp_path):
+    package = Path(hypenet.__file__).parent
+    (tmp_path / "hypenet").mkdir()
+    for file in package.glob("*.py"):
+        (tmp_path / "hypenet" / file.name).write_text(file.read_text())
+    code = f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\nimport hypenet"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "build hypenet for this Python" in done.stderr.strip().splitlines()[-1]
+
+
 def test_the_command_is_the_program(program):
     for command in [[sys.executable, "-m", "hypenet", "--version"], [program, "--version"]]:
         done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -11,6 +11,8 @@
 
 namespace hypenet {
 
+AnswerQueue::AnswerQueue(int64_t answers) : process_(::getpid()), open_(answers) {}
+
 /// Under the lock.
 void AnswerQueue::wake() {
   has_news_.notify_all();
@@ -34,6 +36,8 @@ void AnswerQueue::fail(const std::string& reason) {
 }
 
 std::vector<AnswerPiece> AnswerQueue::take(double seconds) {
+  HYPENET_CHECK(process_ == ::getpid(), "answer: asked for in process ", process_,
+                ", to whose fork it does not come: load the model in each process");
   std::unique_lock lock(mutex_);
   has_news_.wait_for(lock, std::chrono::duration<double>(seconds),
                      [&] { return failure_ || !pieces_.empty() || open_ == 0; });

@@ -27,7 +27,7 @@ struct AnswerPiece {
 class AnswerQueue {
  public:
   /// Of a call with so many prompts.
-  explicit AnswerQueue(int64_t answers) : open_(answers) {}
+  explicit AnswerQueue(int64_t answers);
 
   void push(AnswerPiece piece);
 
@@ -35,7 +35,8 @@ class AnswerQueue {
   void fail(const std::string& reason);
 
   /// What came since; waits so many seconds for the first. Empty: nothing came in time, or nothing
-  /// further comes. Throws Error after fail().
+  /// further comes. Throws Error after fail(), and in a fork of the process, to which nothing
+  /// comes.
   std::vector<AnswerPiece> take(double seconds);
 
   /// Whether every answer has ended and was told.
@@ -48,6 +49,7 @@ class AnswerQueue {
  private:
   void wake();
 
+  const int process_;
   mutable std::mutex mutex_;
   std::condition_variable has_news_;
   std::deque<AnswerPiece> pieces_;

@@ -105,6 +105,7 @@ struct LoadedModel::Impl {
   CausalLm model;
   const pid_t process = ::getpid();
   std::atomic<bool> closes = false;
+  std::mutex closing;  // of whoever closes: the other waits for the same end
 
   std::mutex mutex;
   std::map<int64_t, Call> calls;  // by ticket
@@ -173,6 +174,7 @@ EngineThread& LoadedModel::Impl::open_thread() {
 
 void LoadedModel::close() {
   if (impl_->process != ::getpid()) return;
+  const std::scoped_lock closing(impl_->closing);
   impl_->closes = true;
   std::unique_ptr<EngineThread> thread;
   {
