@@ -74,7 +74,9 @@ void check_zeros(const StoredModule& stored, const CompressedScheme& scheme, int
   if (is_packed) {
     stored.get(kZero, {torch::kInt32}, {words_of(rows, scheme.bits), groups});
   } else if (scheme.format == CompressedFormat::kFloat) {
-    stored.scales(kZero, scale_shape(stored, kZero, rows, groups));
+    // Older folders have zeros of nothing, in the codes' type or the scales'.
+    stored.get(kZero, {torch::kFloat8_e4m3fn, torch::kFloat32, torch::kFloat16, torch::kBFloat16},
+               scale_shape(stored, kZero, rows, groups));
   } else {
     stored.get(kZero, {torch::kInt8}, scale_shape(stored, kZero, rows, groups));
   }

@@ -1,14 +1,11 @@
-// Model folders: which file holds which tensor, when reading and when writing.
+// Model folders as they are read: which file holds which tensor, and what it is there.
 #include "store/checkpoint.h"
 
-#include <array>
-#include <iomanip>
 #include <set>
 
 #include "base/file_kind.h"
 #include "base/folder_hint.h"
 #include "base/python_json.h"
-#include "base/version.h"
 #include "store/gguf_tensors.h"
 #include "store/missing_weights.h"
 
@@ -19,17 +16,7 @@ namespace {
 constexpr const char* kConfig = "config.json";
 constexpr const char* kWeights = "model.safetensors";
 constexpr const char* kIndex = "model.safetensors.index.json";
-constexpr const char* kRun = "run.json";
 constexpr const char* kMambaConfig = "mamba_config.json";  // beside a Llama's config.json
-constexpr std::array<const char*, 9> kCompanions = {"tokenizer.json",
-                                                    "tokenizer_config.json",
-                                                    "generation_config.json",
-                                                    "special_tokens_map.json",
-                                                    "added_tokens.json",
-                                                    "vocab.json",
-                                                    "merges.txt",
-                                                    "chat_template.jinja",
-                                                    "chat_template.json"};
 
 /// weight_map of an index file: tensor name -> shard's file name.
 std::map<std::string, std::string> read_weight_map(const fs::path& path) {
@@ -71,50 +58,6 @@ void check_config_is_there(const fs::path& folder) {
   const std::string other = describe_other_weights(folder);
   HYPENET_CHECK(other.empty(), (folder / kConfig).string(),
                 ": cannot open: No such file or directory; the folder has ", other);
-}
-
-/// Tensors cut into runs of at most shard_bytes each; a larger tensor is a run of its own.
-std::vector<NamedTensors> cut_into_shards(const NamedTensors& tensors, int64_t shard_bytes) {
-  std::vector<NamedTensors> shards(1);
-  int64_t filled = 0;
-  for (const auto& [name, tensor] : tensors) {
-    const auto bytes = static_cast<int64_t>(tensor.nbytes());
-    if (filled > 0 && filled + bytes > shard_bytes) {
-      shards.emplace_back();
-      filled = 0;
-    }
-    shards.back().emplace_back(name, tensor);
-    filled += bytes;
-  }
-  return shards;
-}
-
-std::string shard_name(size_t index, size_t count) {
-  std::ostringstream name;
-  name << std::setfill('0') << "model-" << std::setw(5) << index + 1 << "-of-" << std::setw(5)
-       << count << ".safetensors";
-  return name.str();
-}
-
-void write_weights(const fs::path& folder, const NamedTensors& tensors, int64_t shard_bytes) {
-  // transformers refuses files whose metadata does not name the framework.
-  const std::map<std::string, std::string> metadata = {{"format", "pt"}};
-  const std::vector<NamedTensors> shards = cut_into_shards(tensors, shard_bytes);
-  if (shards.size() == 1) return write_safetensors(folder / kWeights, tensors, metadata);
-
-  Json weight_map = Json::object();
-  size_t total = 0;
-  for (size_t i = 0; i < shards.size(); ++i) {
-    const std::string file = shard_name(i, shards.size());
-    write_safetensors(folder / file, shards[i], metadata);
-    for (const auto& [name, tensor] : shards[i]) {
-      HYPENET_CHECK(!weight_map.contains(name), (folder / kIndex).string(), ": tensor ", name,
-                    ": expected a name of its own, found it twice");
-      weight_map[name] = file;
-      total += tensor.nbytes();
-    }
-  }
-  write_json(folder / kIndex, {{"metadata", {{"total_size", total}}}, {"weight_map", weight_map}});
 }
 
 }  // namespace
@@ -202,6 +145,16 @@ void check_shape(const fs::path& file, const std::string& name, torch::IntArrayR
                 ": expected shape ", torch::IntArrayRef(*expected), ", found ", found);
 }
 
+/// Whoever has the folder knows the names there.
+std::string told_name(const StoredPart& part, const std::string& name) {
+  return part.name == name ? name : concat(part.name, " (", name, ")");
+}
+
+/// Of a plain tensor beside quantised ones, where these come in a type.
+torch::ScalarType type_as(torch::ScalarType stored, std::optional<torch::ScalarType> expanded) {
+  return expanded && torch::isFloatingType(stored) ? *expanded : stored;
+}
+
 }  // namespace
 
 bool Checkpoint::is_quantised(const StoredPart& part) const {
@@ -232,24 +185,31 @@ TensorFacts Checkpoint::facts(const std::string& name,
             layout.is_plain ? "" : std::string(layout.name),
             published.paired_heads > 0 ? stored.shape[0] / published.paired_heads : 0};
   }
-  const std::string stored =
-      is_quantised(found) ? std::string(code_type_name(form_of(found).type)) : "";
-  if (stored.empty() || !found.is_whole()) {
+  if (!found.is_whole()) {
+    const std::string stored =
+        is_quantised(found) ? std::string(code_type_name(form_of(found).type)) : "";
     const Tensor whole = tensor(name, std::move(shape));
     return {whole.sizes().vec(), whole.scalar_type(), stored};
   }
-  const QuantisedMatrix form = form_of(found);
-  const std::vector<int64_t> sizes = {form.rows, form.columns};
-  check_shape(folder_, name, sizes, shape);
-  return {sizes, expanded_.value_or(torch::kFloat32), stored};
+  const std::string told = told_name(found, name);
+  if (is_quantised(found)) {
+    const QuantisedMatrix form = form_of(found);
+    const std::vector<int64_t> sizes = {form.rows, form.columns};
+    check_shape(folder_, told, sizes, shape);
+    return {sizes, expanded_.value_or(torch::kFloat32), std::string(code_type_name(form.type))};
+  }
+  const SafetensorsFile& file = files_[where_.at(found.name)];
+  const SafetensorsFile::Entry& entry = file.entry(found.name);
+  check_shape(file.path(), told, entry.shape, shape);
+  return {entry.shape, quantised_->has_quantised() ? type_as(entry.type, expanded_) : entry.type,
+          ""};
 }
 
 Tensor Checkpoint::tensor(const std::string& name,
                           std::optional<std::vector<int64_t>> shape) const {
   const StoredPart& found = part(name);
-  // Whoever has the folder knows the names there.
-  const std::string told = found.name == name ? name : concat(found.name, " (", name, ")");
-  const auto check = [&told, expected = std::move(shape)](const fs::path& file, const auto& sizes) {
+  const auto check = [told = told_name(found, name), expected = std::move(shape)](
+                         const fs::path& file, const auto& sizes) {
     check_shape(file, told, sizes, expected);
   };
   if (const auto& gguf = files_of_model_.gguf()) {
@@ -267,8 +227,7 @@ Tensor Checkpoint::tensor(const std::string& name,
   }
   const SafetensorsFile& file = files_[where_.at(found.name)];
   Tensor stored = file.tensor(found.name);
-  const bool is_expanded = expanded_ && quantised_->has_quantised();
-  if (is_expanded && stored.is_floating_point()) stored = stored.to(*expanded_);
+  if (quantised_->has_quantised()) stored = stored.to(type_as(stored.scalar_type(), expanded_));
   const Tensor tensor = take_part(stored, found, file.path().string());
   check(file.path(), tensor.sizes());
   return tensor;
@@ -311,43 +270,6 @@ std::map<std::string, int64_t> Checkpoint::quantised_forms() const {
 std::vector<std::string> Checkpoint::notes() const {
   const std::string left_aside = quantised_ ? quantised_->left_aside() : "";
   return left_aside.empty() ? std::vector<std::string>() : std::vector{left_aside};
-}
-
-FolderKind model_folder_kind() {
-  FolderKind kind{"an earlier model folder of this program",
-                  kRun,
-                  {kConfig, kWeights, kIndex, "model-*-of-*.safetensors", "report.html",
-                   "report.md", "report.json"}};
-  kind.files.insert(kind.files.end(), kCompanions.begin(), kCompanions.end());
-  return kind;
-}
-
-void write_checkpoint(const fs::path& folder, const CheckpointContents& contents) {
-  FolderKind kind = model_folder_kind();
-  for (const auto& [name, text] : contents.reports) kind.files.push_back(name);
-  FolderWriter writer(folder, kind);
-  write_weights(writer.path(), contents.tensors, contents.shard_bytes);
-  write_json(writer.path() / kConfig, contents.config);
-  // Always there: it marks the folder as one that this program may write anew.
-  write_json(writer.path() / kRun, contents.run.value_or(Json{{"version", version()},
-                                                              {"source_commit", source_commit()}}));
-  if (contents.companions_from) copy_companions(*contents.companions_from, writer.path());
-  for (const auto& [name, text] : contents.reports) write_file(writer.path() / name, text);
-  writer.commit();
-}
-
-void copy_companions(const fs::path& from, const fs::path& to) {
-  if (is_gguf(from)) {
-    const ModelFiles files(from);
-    for (const char* name : kCompanions) {
-      if (!files.has(name)) continue;
-      write_file(to / name, files.sorted_json(name).dump(2) + "\n");
-    }
-    return;
-  }
-  for (const char* name : kCompanions) {
-    if (fs::exists(from / name)) write_file(to / name, read_file(from / name));
-  }
 }
 
 }  // namespace hypenet
