@@ -15,6 +15,7 @@ from typing import Any, Optional, Union
 import lm_eval.models  # noqa: F401: the harness's own come first, as it expects
 from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
+from lm_eval.utils import simple_parse_args_string
 from tqdm import tqdm
 
 import hypenet
@@ -70,6 +71,16 @@ class HypenetLM(LM):
         self._settings.max_length = self.max_length
         self._settings.batch_tokens = int(batch)
         self._settings.sums_in_bf16 = ll_dtype == "bf16"
+
+    @classmethod
+    def create_from_arg_obj(cls, arg_dict: dict[str, Any], additional_config: Optional[dict[str, Any]] = None) -> HypenetLM:
+        """What --model_args says goes before the harness's own flags, of which --device has a default."""
+        given = {key: value for key, value in (additional_config or {}).items() if value is not None}
+        return cls(**{**given, **arg_dict})
+
+    @classmethod
+    def create_from_arg_string(cls, arg_string: str, additional_config: Optional[dict[str, Any]] = None) -> HypenetLM:
+        return cls.create_from_arg_obj(simple_parse_args_string(arg_string), additional_config)
 
     # --- requests ---
 

@@ -43,7 +43,8 @@ def registered():
         import lm_eval  # noqa: F401
     except ImportError:
         modules = {name: types.ModuleType(name) for name in
-                   ["lm_eval", "lm_eval.models", "lm_eval.api", "lm_eval.api.model", "lm_eval.api.registry"]}
+                   ["lm_eval", "lm_eval.models", "lm_eval.api", "lm_eval.api.model", "lm_eval.api.registry", "lm_eval.utils"]}
+        modules["lm_eval.utils"].simple_parse_args_string = lambda text: dict(pair.split("=") for pair in text.split(","))
         modules["lm_eval"].models = modules["lm_eval.models"]
         modules["lm_eval.api.model"].LM = LM
         modules["lm_eval.api.registry"].register_model = register_model
@@ -98,6 +99,12 @@ def test_the_harness_may_keep_answers(judged):
     judged.loglikelihood([Instance("a", " b")], disable_tqdm=True)
     if hasattr(hook, "kept"):
         assert [(kind, arguments) for kind, arguments, _ in hook.kept] == [("loglikelihood", ("a", " b"))]
+
+
+def test_arguments_go_before_the_harness_flags(registered):
+    made = registered["hypenet"].create_from_arg_string(f"pretrained={TEACHER},device=cpu,max_length=128",
+                                                        {"device": "cuda:0", "batch_size": "8", "max_batch_size": None})
+    assert (made.device if hasattr(made, "device") else made._device, made.max_length) == ("cpu", 128)
 
 
 def test_what_is_wrong_is_one_line(registered, judged, chat_folder):
