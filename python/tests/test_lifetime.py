@@ -89,6 +89,7 @@ def test_a_fork_is_told_to_load_its_own(model):
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
+        signal.alarm(20)
         try:
             model.generate("The sun", max_tokens=2)
             text = "no error"
@@ -108,6 +109,7 @@ def test_a_fork_is_told_that_a_stream_is_not_its_own(model):
     stream = model.generate("The sun", max_tokens=4, stream=True)
     child = os.fork()
     if child == 0:
+        signal.alarm(20)
         try:
             next(stream)
             os._exit(1)
