@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <array>
+#include <memory>
+#include <optional>
 
 #include "kernels/device.h"
 #include "kernels/linear.h"
@@ -239,19 +241,40 @@ Tensor packed_rows(const LinearStepInput& input, DType weight_type) {
   return packed;
 }
 
-/// The same for packed weights, as bytes.
-Tensor rounded_rows(const LinearStepInput& input) {
-  const RowsBefore before(input);
-  constexpr auto kBytes = static_cast<int64_t>(sizeof(kernels::RowBlock));
-  const int64_t blocks = kernels::packed_blocks(before.params.size);
-  const int64_t rows = (input.x.size(0) + kernels::kRowPadding - 1) / kernels::kRowPadding;
-  const Tensor rounded =
-      torch::empty({rows * kernels::kRowPadding, blocks * kBytes}, torch::kUInt8);
-  auto* const y = static_cast<kernels::RowBlock*>(rounded.mutable_data_ptr());
-  for_rows(input.x,
-           [&](int64_t begin, int64_t end) { kernels::round_rows(before.params, y, begin, end); });
-  return rounded;
-}
+/// Rows rounded for packed weights. Few rows every task rounds for itself: they come from what all
+/// threads wrote, and handing them on would take as long again.
+class RoundedRows {
+ public:
+  explicit RoundedRows(const LinearStepInput& input)
+      : before_(input), rows_(input.x.size(0)), is_few_(input.x.numel() <= kPackGrain) {
+    if (is_few_) return;
+    shared_ = blocks();
+    for_rows(input.x, [this](int64_t begin, int64_t end) {
+      kernels::round_rows(before_.params, shared_.get(), begin, end);
+    });
+  }
+
+  /// For a task, which holds `own` as long as it reads them.
+  const kernels::RowBlock* get(std::unique_ptr<kernels::RowBlock[]>& own) const {
+    if (!is_few_) return shared_.get();
+    own = blocks();
+    kernels::round_rows(before_.params, own.get(), 0, rows_);
+    return own.get();
+  }
+
+ private:
+  std::unique_ptr<kernels::RowBlock[]> blocks() const {
+    constexpr int64_t kPadding = kernels::kRowPadding;
+    const int64_t rows = (rows_ + kPadding - 1) / kPadding * kPadding;
+    const int64_t count = rows * kernels::packed_blocks(before_.params.size);
+    return std::make_unique_for_overwrite<kernels::RowBlock[]>(static_cast<size_t>(count));
+  }
+
+  RowsBefore before_;
+  int64_t rows_;
+  bool is_few_;
+  std::unique_ptr<kernels::RowBlock[]> shared_;
+};
 
 /// One layer's product: by the kernel of its weight's form.
 struct StepProduct {
@@ -259,13 +282,14 @@ struct StepProduct {
   const PackedWeight* packed = nullptr;  // then `plain` has no weight
 
   int64_t units() const { return (plain.out + kLinearUnit - 1) / kLinearUnit; }
+  bool is_rounded() const { return packed != nullptr && packed->activations == Activations::kInt8; }
 
-  /// The outputs of units first .. last - 1.
-  void run(int64_t first, int64_t last) const {
+  /// The outputs of units first .. last - 1; `rounded` are the rows where they are to be rounded.
+  void run(const kernels::RowBlock* rounded, int64_t first, int64_t last) const {
     if (packed == nullptr) {
       kernels::linear(plain, first * kLinearUnit, std::min(last * kLinearUnit, plain.out));
-    } else if (packed->activations == Activations::kInt8) {
-      kernels::packed_linear({.x = static_cast<const kernels::RowBlock*>(plain.x),
+    } else if (is_rounded()) {
+      kernels::packed_linear({.x = rounded,
                               .weight = packed->matrix,
                               .bias = static_cast<const float*>(plain.bias),
                               .y = plain.y,
@@ -297,13 +321,21 @@ static_assert(kLinearUnit == kernels::kPackedRows);
 struct Products {
   std::vector<StepProduct> layers;
   std::vector<Tensor> kept;  // what the pointers point into
+  std::optional<RoundedRows> rounded;
+
+  /// The rounded rows, where some layer wants them.
+  const kernels::RowBlock* rounded_rows(std::unique_ptr<kernels::RowBlock[]>& own) const {
+    return rounded ? rounded->get(own) : nullptr;
+  }
 
   /// Units begin .. end - 1 of all layers, one after the other.
   void run(int64_t begin, int64_t end) const {
+    std::unique_ptr<kernels::RowBlock[]> own;
+    const kernels::RowBlock* const rows = rounded_rows(own);
     for (const StepProduct& layer : layers) {
       const int64_t units = layer.units();
       const int64_t first = std::max<int64_t>(begin, 0), last = std::min(end, units);
-      if (first < last) layer.run(first, last);
+      if (first < last) layer.run(rows, first, last);
       begin -= units, end -= units;
     }
   }
@@ -315,56 +347,37 @@ void for_units(int64_t count, int64_t products, const Work& work) {
   at::parallel_for(0, count, kGrain / (kLinearUnit * products + 1) + 1, work);
 }
 
-/// The rows of a call in the forms that its weights ask for, each made once.
-class ReadyRows {
- public:
-  explicit ReadyRows(const LinearStepInput& input) : input_(input) {}
-
-  /// For weights of this type.
-  const Tensor& plain(DType weight_type) {
-    Tensor& rows = plain_[weight_type == DType::kBFloat16 ? 1 : 0];
-    if (!rows.defined()) rows = packed_rows(input_, weight_type);
-    return rows;
-  }
-
-  /// Rounded to integers, bytes of kernels::RowBlock.
-  const Tensor& rounded() {
-    if (!rounded_.defined()) rounded_ = rounded_rows(input_);
-    return rounded_;
-  }
-
- private:
-  const LinearStepInput& input_;
-  std::array<Tensor, 2> plain_;
-  Tensor rounded_;
-};
-
 /// The layers' products into `outputs` [N, out], to which they are added if `adds`.
 Products products_into(const LinearStepInput& input, const std::vector<Tensor>& outputs,
                        bool adds) {
   Products products;
-  ReadyRows rows(input);
+  std::array<Tensor, 2> ready;  // rows for each type of plain weights
   for (size_t i = 0; i < outputs.size(); ++i) {
     const LinearWeights& layer = input.layers[i];
-    const PackedWeight* const packed = layer.weight.packed.get();
-    const bool is_rounded = packed != nullptr && packed->activations == Activations::kInt8;
-    const Tensor weight = packed == nullptr ? layer.weight.read().contiguous() : Tensor();
-    const DType type = weight.defined() ? kernel_type(weight) : DType::kFloat32;
+    StepProduct product{.plain = {}, .packed = layer.weight.packed.get()};
+    const bool is_plain = product.packed == nullptr;
+    const Tensor weight = is_plain ? layer.weight.read().contiguous() : Tensor();
+    const DType type = is_plain ? kernel_type(weight) : DType::kFloat32;
     Tensor bias = layer.bias.read();
     if (bias.defined()) bias = bias.to(torch_type(type)).contiguous();
-    const Tensor x = is_rounded ? rows.rounded() : rows.plain(type);
-    products.layers.push_back({.plain = {.x = x.const_data_ptr(),
-                                         .weight = data_or_null(weight),
-                                         .bias = data_or_null(bias),
-                                         .y = outputs[i].mutable_data_ptr<float>(),
-                                         .rows = input.x.size(0),
-                                         .size = input.x.size(1),
-                                         .out = layer.weight.read().size(0),
-                                         .y_row = outputs[i].stride(0),
-                                         .x_type = is_rounded ? type : kernel_type(x),
-                                         .weight_type = type,
-                                         .adds = adds},
-                               .packed = packed});
+    Tensor& x = ready[type == DType::kBFloat16 ? 1 : 0];
+    if (product.is_rounded()) {
+      if (!products.rounded) products.rounded.emplace(input);
+    } else if (!x.defined()) {
+      x = packed_rows(input, type);
+    }
+    product.plain = {.x = data_or_null(x),
+                     .weight = data_or_null(weight),
+                     .bias = data_or_null(bias),
+                     .y = outputs[i].mutable_data_ptr<float>(),
+                     .rows = input.x.size(0),
+                     .size = input.x.size(1),
+                     .out = layer.weight.read().size(0),
+                     .y_row = outputs[i].stride(0),
+                     .x_type = x.defined() ? kernel_type(x) : type,
+                     .weight_type = type,
+                     .adds = adds};
+    products.layers.push_back(product);
     products.kept.insert(products.kept.end(), {weight, bias, x});
   }
   return products;
@@ -395,7 +408,9 @@ std::vector<Tensor> linear_step_cpu(const LinearStepInput& input) {
   if (input.is_swiglu) {
     const StepProduct &gate = products.layers[0], &up = products.layers[1];
     for_units(gate.units(), 2 * K * N, [&](int64_t first, int64_t last) {
-      gate.run(first, last), up.run(first, last);
+      std::unique_ptr<kernels::RowBlock[]> own;
+      const kernels::RowBlock* const rows = products.rounded_rows(own);
+      gate.run(rows, first, last), up.run(rows, first, last);
       apply_swiglu(outputs[0], outputs[1], first * kLinearUnit,
                    std::min(last * kLinearUnit, gate.plain.out));
     });
