@@ -19,7 +19,7 @@
 #include "cli/interrupt.h"
 #include "cli/model_folder.h"
 #include "cli/note.h"
-#include "cli/numbers.h"
+#include "cli/outputs.h"
 #include "cli/progress.h"
 #include "data/held_out.h"
 #include "eval/measures.h"
@@ -46,7 +46,7 @@ struct QuantizeCommand {
   fs::path folder, out;
   std::string to;
   std::string method;  // empty: gptq for int4, else nearest
-  int64_t group = 128;
+  int64_t group = 0;   // 0: 128 for int4, else all inputs
   bool has_zeros = false, orders_columns = false;
   std::vector<std::string> data, held_out;
   std::string text_field = "text";
@@ -77,9 +77,22 @@ QuantizeMethod method_of(const QuantizeCommand& command) {
   throw Error(concat("--method: expected nearest, search or gptq, found ", command.method));
 }
 
+/// Inputs that share a scale; 0: all.
+int64_t group_of(const QuantizeCommand& command) {
+  constexpr int64_t kUsual = 128;
+  return command.group == 0 && command.to == "int4" ? kUsual : command.group;
+}
+
 void check_number(const char* flag, int64_t value, int64_t least, int64_t most) {
   HYPENET_CHECK(value >= least && value <= most, flag, ": expected ", least, " to ", most,
                 ", found ", value);
+}
+
+/// The first part of the folder's path that is there can be written into.
+void check_place_of(const fs::path& folder) {
+  fs::path existing = plain_path(folder).parent_path();
+  while (!fs::exists(existing) && existing.has_relative_path()) existing = existing.parent_path();
+  check_writable(existing / "model");
 }
 
 /// All that can be found wrong before a file is read.
@@ -90,7 +103,9 @@ void check(const QuantizeCommand& command) {
                 command.to);
   HYPENET_CHECK(!command.orders_columns || method_of(command) == QuantizeMethod::kGptq,
                 "--act-order: expected --method gptq, found ", method_name(method_of(command)));
-  check_number("--group", command.group, 8, kMostGroup);
+  HYPENET_CHECK(command.group == 0 || command.to != "fp8",
+                "--group: expected --to int4 or int8, found ", command.to);
+  check_number("--group", group_of(command), is_int4 ? 8 : 0, kMostGroup);
   HYPENET_CHECK(command.group % 8 == 0, "--group: expected a multiple of 8, found ", command.group);
   check_number("--rows", command.rows, 1, kMostRows);
   check_number("--context", command.context, 2, kMostTokens);
@@ -99,6 +114,7 @@ void check(const QuantizeCommand& command) {
                     !fs::equivalent(command.out, command.folder),
                 "--out: expected another folder than the model's, found ", command.out.string());
   check_folder(command.out, model_folder_kind());
+  check_place_of(command.out);
 }
 
 using Windows = std::vector<std::vector<int32_t>>;
@@ -202,16 +218,17 @@ class TextReader {
 
 /// "int4 in groups of 128 by gptq"
 std::string form_text(const QuantizeCommand& command) {
-  if (command.to != "int4") return command.to + ", a scale a row";
+  if (group_of(command) == 0) return command.to + ", a scale a row";
+  if (command.to == "int8") return fmt::format("int8 in groups of {}", command.group);
   return fmt::format("int4{} in groups of {} by {}{}", command.has_zeros ? " with zeros" : "",
-                     command.group, method_name(method_of(command)),
+                     group_of(command), method_name(method_of(command)),
                      command.orders_columns ? " in the order of activations" : "");
 }
 
 Json settings_of(const QuantizeCommand& command, const Texts& texts) {
   Json settings = {{"to", command.to}, {"method", method_name(method_of(command))}};
+  if (group_of(command) > 0) settings["group"] = group_of(command);
   if (command.to == "int4") {
-    settings["group"] = command.group;
     settings["asymmetric"] = command.has_zeros;
     settings["act_order"] = command.orders_columns;
   }
@@ -224,10 +241,8 @@ Json settings_of(const QuantizeCommand& command, const Texts& texts) {
 }
 
 RoundingForm form_of(const QuantizeCommand& command) {
-  const CodeType type = type_of_form(command.to);
-  return {.type = type,
-          .group = type == CodeType::kInt4 ? command.group : 0,
-          .has_zeros = command.has_zeros};
+  return {
+      .type = type_of_form(command.to), .group = group_of(command), .has_zeros = command.has_zeros};
 }
 
 void write_folder(const QuantizeCommand& command, QuantisedModel& model,
@@ -282,8 +297,8 @@ void add_quantize_command(CLI::App& app) {
   command->add_option("DIR", options->folder, "model folder, or a GGUF file")->required();
   command->add_option("--to", options->to, "int8, int4 or fp8")->required();
   command->add_option("--out", options->out, "model folder to write")->required();
-  command->add_option("--group", options->group, "int4: inputs that share a scale")
-      ->capture_default_str();
+  command->add_option("--group", options->group,
+                      "inputs that share a scale (default: 128 for int4, all for int8)");
   command->add_option("--method", options->method,
                       "nearest, search (of clips) or gptq (default: gptq for int4, else nearest)");
   command->add_flag("--asymmetric", options->has_zeros,

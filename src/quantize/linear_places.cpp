@@ -8,10 +8,10 @@ namespace hypenet {
 namespace {
 
 constexpr std::array<std::string_view, 11> kQuantised = {
-    "q_proj",  "k_proj",    "v_proj",  "o_proj",   "gate_proj",
-    "up_proj", "down_proj", "in_proj", "out_proj",  // of Mamba-2 and of maps of queries, keys and
-                                                    // values
-    "key",     "value"};                            // of a channel mixing
+    "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "in_proj",
+    "out_proj",                           // of Mamba-2 and of maps of queries, keys and
+                                          // values
+    "key", "value"};                      // of a channel mixing
 constexpr const char* kHead = "lm_head";  // transformers has this layer where it is tied, too
 
 std::vector<LinearPlace> linears_of(CausalLm& model, int64_t i) {

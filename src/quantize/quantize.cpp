@@ -34,10 +34,10 @@ double relative_error(const Tensor& found, const Tensor& expected) {
 
 std::string layer_prefix(int64_t i) { return concat("model.layers.", i, "."); }
 
-/// A column of weights' matrix [N, K] by name, in the file's type.
-Tensor stored_matrix(const Checkpoint& checkpoint, const LinearPlace& place) {
-  return checkpoint.tensor(place.name + ".weight",
-                           place.linear->weights.weight.master.sizes().vec());
+/// Of a matrix before it was quantised; blocks of a GGUF file count as what they are read as.
+int64_t bytes_in(const Checkpoint& checkpoint, const std::string& name) {
+  const TensorFacts facts = checkpoint.facts(name);
+  return c10::multiply_integers(facts.shape) * static_cast<int64_t>(torch::elementSize(facts.type));
 }
 
 /// Fills the parameters whose names begin so, in float32.
@@ -57,6 +57,13 @@ void fill(CausalLm& model, const Checkpoint& checkpoint, const std::string& pref
 /// Gives back the memory of a layer that nobody reads any more.
 void drop(Block& block) {
   for (Tensor& parameter : block->parameters()) parameter.set_data(torch::empty({0}));
+}
+
+void check_finite(const std::vector<LinearPlace>& places) {
+  for (const LinearPlace& place : places) {
+    HYPENET_CHECK(torch::isfinite(place.linear->weights.weight.master).all().item<bool>(),
+                  "quantize: ", place.name, ".weight: expected finite numbers, found others");
+  }
 }
 
 class Quantizer {
@@ -121,6 +128,7 @@ class Quantizer {
     tell(i, "reads its weights");
     fill(model_, checkpoint_, layer_prefix(i));
     const std::vector<LinearPlace> places = quantised_linears(model_, i);
+    check_finite(places);
     std::map<std::string, Tensor> samples;
     advance_before(i, places, samples);
     std::map<std::string, QuantisedMatrix> matrices =
@@ -199,7 +207,7 @@ class Quantizer {
       const Tensor expected = product(sample->second, weight);
       linear.output_error = relative_error(product(sample->second, expanded), expected);
     }
-    result_.bytes_before += static_cast<int64_t>(stored_matrix(checkpoint_, place).nbytes());
+    result_.bytes_before += bytes_in(checkpoint_, place.name + ".weight");
     weight.set_data(expanded);
     for (auto& [key, tensor] : pack_compressed(matrix)) {
       result_.tensors.emplace_back(place.name + "." + key, tensor);
@@ -304,8 +312,9 @@ std::string_view method_name(QuantizeMethod method) {
 
 void check_quantizable(const Checkpoint& checkpoint, const ModelConfig& config,
                        const RoundingForm& form) {
-  HYPENET_CHECK(!checkpoint.config().contains("quantization_config"), checkpoint.config_place(),
-                ": expected a model that is not quantised, found quantization_config");
+  HYPENET_CHECK(checkpoint.quantisation_method().empty(), checkpoint.config_place(),
+                ": expected a model that is not quantised, found one by ",
+                checkpoint.quantisation_method());
   HYPENET_CHECK(config.architecture <= Architecture::kHypeNet, checkpoint.config_place(),
                 ": expected a Transformer (Qwen3, Qwen2 or Llama) or a HypeNet, found a ",
                 architecture_name(config.architecture));

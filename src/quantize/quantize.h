@@ -47,7 +47,7 @@ struct QuantisedModel {
   NamedTensors tensors = {};  // of the folder
   Json config = {};           // config.json with quantization_config
   std::vector<QuantisedLinear> linears = {};
-  int64_t bytes_before = 0;  // of those matrices, as they were stored
+  int64_t bytes_before = 0;  // of those matrices; of a GGUF file as its blocks are read
   /// Of held-out text: the relative error of what each layer adds up to, and the two models' means
   /// (a: before, b: after).
   std::vector<double> layer_errors = {};

@@ -55,7 +55,9 @@ TEST_F(QuantizeProgram, bad_options_are_refused_in_one_line) {
       {{"--to", "int4", "--method", "search", "--act-order"},
        "--act-order: expected --method gptq, found search"},
       {{"--to", "int4", "--group", "12"}, "--group: expected a multiple of 8, found 12"},
-      {{"--to", "int4", "--group", "0"}, "--group: expected 8 to 4096, found 0"},
+      {{"--to", "int4", "--group", "-8"}, "--group: expected 8 to 4096, found -8"},
+      {{"--to", "int8", "--group", "-8"}, "--group: expected 0 to 4096, found -8"},
+      {{"--to", "fp8", "--group", "16"}, "--group: expected --to int4 or int8, found fp8"},
       {{"--to", "int4", "--rows", "0"}, "--rows: expected 1 to 100000, found 0"},
       {{"--to", "int4", "--method", "nearest"},
        "quantize: group 128: expected a number that divides the inputs of every layer, found 32 "
@@ -74,6 +76,10 @@ TEST_F(QuantizeProgram, folders_that_are_in_the_way_or_quantised_already_are_ref
   expect_error_line(testing_support::refusal(add_quantize_command, {"quantize", model(), "--to",
                                                                     "int8", "--out", model()}),
                     "--out: expected another folder than the model's");
+  expect_error_line(
+      testing_support::refusal(add_quantize_command,
+                               {"quantize", model(), "--to", "int8", "--out", "/proc/none/out"}),
+      "/proc");
   fs::create_directories(path("out"));
   write_file(root_ / "out" / "mine.txt", "mine");
   expect_error_line(refusal({"--to", "int8"}), "mine.txt");
@@ -82,7 +88,7 @@ TEST_F(QuantizeProgram, folders_that_are_in_the_way_or_quantised_already_are_ref
   expect_error_line(
       testing_support::refusal(add_quantize_command,
                                {"quantize", path("out"), "--to", "int8", "--out", path("again")}),
-      "config.json: expected a model that is not quantised, found quantization_config");
+      "config.json: expected a model that is not quantised, found one by compressed-tensors");
 }
 
 TEST_F(QuantizeProgram, writes_a_folder_that_runs_and_a_report_of_it) {

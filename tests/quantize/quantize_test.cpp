@@ -171,13 +171,15 @@ TEST_F(Quantize, a_group_may_be_all_inputs_of_some_layers) {
   ModelConfig config = tiny_teacher_config();
   config.intermediate_size = 64;  // two groups; all others have 32 or 64 inputs
   const Checkpoint original = write_model(config);
-  const RoundingForm form{.type = CodeType::kInt4, .group = 32};
-  const QuantisedModel result = quantize_model(original, config, {.form = form});
-  const Checkpoint written = write_quantised(result);
-  for (const QuantisedLinear& linear : result.linears) {
-    const std::string name = linear.name + ".weight";
-    const Tensor expected = round_to_nearest(original.tensor(name), form).expand();
-    EXPECT_TRUE(torch::equal(written.tensor(name), expected)) << name;
+  for (const CodeType type : {CodeType::kInt4, CodeType::kInt8}) {
+    const RoundingForm form{.type = type, .group = 32};
+    const QuantisedModel result = quantize_model(original, config, {.form = form});
+    const Checkpoint written = write_quantised(result);
+    for (const QuantisedLinear& linear : result.linears) {
+      const std::string name = linear.name + ".weight";
+      const Tensor expected = round_to_nearest(original.tensor(name), form).expand();
+      EXPECT_TRUE(torch::equal(written.tensor(name), expected)) << name;
+    }
   }
 }
 
@@ -202,8 +204,9 @@ TEST_F(Quantize, refuses_what_cannot_be_quantised_before_any_work) {
                "found 48 inputs of model.layers.0.mlp.down_proj (16 divides all of them)");
   const Checkpoint quantised =
       write_quantised(quantize_model(original, config, {.form = form_of(CodeType::kInt8)}));
-  EXPECT_ERROR(check_quantizable(quantised, config, form_of(CodeType::kInt8)),
-               "config.json: expected a model that is not quantised, found quantization_config");
+  EXPECT_ERROR(
+      check_quantizable(quantised, config, form_of(CodeType::kInt8)),
+      "config.json: expected a model that is not quantised, found one by compressed-tensors");
   EXPECT_ERROR(quantize_model(original, config,
                               {.form = form_of(CodeType::kInt8), .method = QuantizeMethod::kGptq}),
                "quantize: method: expected nearest for int8, found gptq");
@@ -213,6 +216,24 @@ TEST_F(Quantize, refuses_what_cannot_be_quantised_before_any_work) {
   QuantizeOptions options = options_of(CodeType::kInt4);
   options.calibration[1][2] = 64;
   EXPECT_ERROR(quantize_model(original, config, options), "quantize: ");
+}
+
+TEST_F(Quantize, numbers_that_are_not_finite_are_refused_by_every_method) {
+  const ModelConfig config = tiny_teacher_config();
+  CausalLm model(config);
+  NamedTensors tensors = named_weights(*model, torch::kFloat32);
+  for (auto& [name, tensor] : tensors) {
+    if (name == "model.layers.1.mlp.up_proj.weight") tensor[3][4].fill_(NAN);
+  }
+  write_checkpoint(folder_ / "model", {.config = to_json(config), .tensors = tensors});
+  QuantizeOptions options = options_of(CodeType::kInt4);
+  for (const auto method :
+       {QuantizeMethod::kNearest, QuantizeMethod::kSearch, QuantizeMethod::kGptq}) {
+    options.method = method;
+    EXPECT_ERROR(quantize_model(Checkpoint(folder_ / "model"), config, options),
+                 "quantize: model.layers.1.mlp.up_proj.weight: expected finite numbers, found "
+                 "others");
+  }
 }
 
 TEST(InputProductsOf, wide_inputs_are_whole_symmetric_and_shared) {
