@@ -85,6 +85,7 @@ SkipGateParams skip_params(const variable_list& in, double eps) {
 
 variable_list skip_inputs(const variable_list& given) {
   variable_list in;
+  in.reserve(given.size());
   for (const Tensor& x : given) in.push_back(in.size() == kZ ? aligned_rows(x) : dense(x));
   return in;
 }

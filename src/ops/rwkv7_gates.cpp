@@ -93,6 +93,7 @@ struct Rwkv7GatesFunction : torch::autograd::Function<Rwkv7GatesFunction> {
     const Tensor dkey = dense(gradients[0]), da = dense(gradients[1]), db = dense(gradients[2]);
     const Tensor ddecay = dense(gradients[3]);
     variable_list results;
+    results.reserve(in.size() + 1);
     for (const Tensor& x : in) results.push_back(torch::empty_like(x));
     const auto floats = [&](Saved which) {
       return results[which].numel() > 0 ? results[which].mutable_data_ptr<float>() : nullptr;
@@ -116,7 +117,7 @@ struct Rwkv7GatesFunction : torch::autograd::Function<Rwkv7GatesFunction> {
     params.parts = parts.mutable_data_ptr<float>();
     throw_unless_ok("rwkv7_gates backward",
                     kernels::device_kernels().rwkv7_gates_backward(params, current_stream(k)));
-    results.emplace_back();  // of eps
+    results.emplace_back();  // eps has none
     return results;
   }
 };
