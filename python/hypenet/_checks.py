@@ -110,11 +110,22 @@ def bytes_of(value: object, name: str) -> int:
     """8_000_000_000, "8G" or "512M" (powers of 1024). Raises TypeError, ValueError."""
     if not isinstance(value, str):
         return integer_of(value, name)
+    return integer_of(_bytes_in(value, name), name)
+
+
+def _bytes_in(value: str, name: str) -> int:
     scale = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}.get(value[-1:].upper())
     try:
         return int(float(value[:-1]) * scale) if scale else int(value)
     except (ValueError, OverflowError):
         raise ValueError(f"{name}: expected a number of bytes, or text like 8G or 512M, found {value!r}") from None
+
+
+def listed_of(value: object, name: str, what: str) -> list[Any]:
+    """Raises TypeError for what is no list of `what`."""
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+        raise TypeError(f"{name}: expected a list of {what}, found {kind_of(value)}")
+    return list(value)
 
 
 def messages_of(messages: object) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from hypenet import _checks
-from hypenet._library import native
+from hypenet._library import check_not_forked, native
 from hypenet._measures import Paths
 
 Path_ = Union[str, "os.PathLike[str]"]
@@ -64,6 +64,7 @@ def convert(
 
     Raises hypenet.Error in one line for all that fails.
     """
+    check_not_forked("convert")
     call = native.ConvertSettings()
     for name, value in [("recipe", recipe), ("resume", resume), ("out", out), ("teacher", teacher)]:
         if value is not None:

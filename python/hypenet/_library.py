@@ -5,6 +5,7 @@ torch itself is not imported: that takes seconds, and only tensors need it.
 import ctypes
 import importlib
 import importlib.util
+import os
 import re
 import sys
 from pathlib import Path
@@ -78,3 +79,14 @@ def _import_native() -> ModuleType:
 
 
 native: ModuleType = _import_native()
+
+_computed_in: list[int] = []  # processes, this one and those it was forked from
+
+
+def check_not_forked(what: str) -> None:
+    """To be called before anything is computed. Threads of arithmetic do not survive a fork, and whoever waits for them
+    waits for ever. Raises Error in the fork of a process that has computed."""
+    if _computed_in and _computed_in[-1] != os.getpid():
+        raise native.Error(f"{what}: this process is a fork of {_computed_in[-1]}, which has run a model, and has none of "
+                           'its threads: start processes by spawn (multiprocessing.get_context("spawn"))')
+    _computed_in[:] = [os.getpid()]

@@ -33,7 +33,7 @@ def _side(value: Any, name: str) -> Prompt:
 
 def score(native_model: Any, pairs: Sequence[tuple[Prompt, Prompt]]) -> Scores:
     listed = []
-    for pair in pairs:
+    for pair in _checks.listed_of(pairs, "pairs", "pairs of context and continuation"):
         if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
             raise TypeError(f"pairs: expected pairs of context and continuation, found {_checks.kind_of(pair)}")
         listed.append((_side(pair[0], "context"), _side(pair[1], "continuation")))
@@ -64,7 +64,7 @@ def evaluate(
     settings.data = _checks.paths_of(data, "data")
     settings.limit = 0 if limit is None else _at_least_one(limit, "limit")
     settings.shots = None if shots is None else _checks.integer_of(shots, "shots")
-    settings.lengths = [_at_least_one(length, "lengths") for length in lengths]
+    settings.lengths = [_at_least_one(length, "lengths") for length in _checks.listed_of(lengths, "lengths", "integers")]
     settings.samples = _at_least_one(samples, "samples")
     settings.seed = _checks.integer_of(seed, "seed")
     settings.task_version = _checks.integer_of(task_version, "task_version")

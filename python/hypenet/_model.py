@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Optional, Union, overload
 
 from hypenet import _checks
 from hypenet._checks import Ids, Prompt
-from hypenet._library import native
+from hypenet._library import check_not_forked, native
 from hypenet._measures import Scores, score
 from hypenet._stream import AsyncStream, Completion, Stream
 from hypenet._tokenizer import Messages, Tokenizer
@@ -55,6 +55,7 @@ def load(
     Raises hypenet.Error: what is no such folder or file, a device that is not there, and the like, in one line each.
     What is worth knowing (weights that are rounded) comes as a warning.
     """
+    check_not_forked("load")
     options = native.LoadOptions()
     options.folder = _checks.path_of(path, "path")
     options.device = _checks.text_of(str(device), "device")

@@ -147,6 +147,7 @@ class AsyncStream(_Call, AsyncIterator[Piece]):
     def __init__(self, model: Any, queue: Any, count: int) -> None:
         super().__init__(model, queue, count)
         self._pieces: list[Any] = []
+        self._is_awaited = False
 
     def __aiter__(self) -> AsyncStream:
         return self
@@ -164,9 +165,12 @@ class AsyncStream(_Call, AsyncIterator[Piece]):
 
     async def _wait(self) -> list[Any]:
         """The engine's thread writes to a file that the loop watches; Python's lock is none of its business."""
+        if self._is_awaited:
+            raise RuntimeError("stream: another task waits for it: each task takes a stream of its own")
         queue, loop = self._queue, asyncio.get_running_loop()
         file = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         has_news = asyncio.Event()
+        self._is_awaited = True
         try:
             loop.add_reader(file, has_news.set)
             queue.notify(file)
@@ -178,6 +182,7 @@ class AsyncStream(_Call, AsyncIterator[Piece]):
             self.close()
             raise
         finally:
+            self._is_awaited = False
             queue.notify(-1)
             loop.remove_reader(file)
             os.close(file)

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Union, overload
 
-from hypenet._checks import ids_of, messages_of, path_of, text_of, texts_of
+from hypenet._checks import ids_of, listed_of, messages_of, path_of, text_of, texts_of
 from hypenet._library import native
 
 Messages = Union[str, Sequence[Mapping[str, Any]]]
@@ -33,8 +33,9 @@ class Tokenizer:
     def encode(self, text: Union[str, Sequence[str]]) -> Union[list[int], list[list[int]]]:
         """Token ids of a text, or of each of a list. Special tokens in it become their ids; nothing is put before or
         after."""
-        ids = self._native.encode_all(texts_of(text, "text"))
-        return ids[0] if isinstance(text, str) else ids
+        if isinstance(text, str):
+            return self._native.encode_all([text_of(text, "text")])[0]
+        return self._native.encode_all(texts_of(listed_of(text, "text", "texts, or one text"), "text"))
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
         """The text of token ids (or a tensor [T]); incomplete UTF-8 becomes U+FFFD, unknown ids nothing."""

@@ -119,6 +119,32 @@ def test_a_fork_is_told_that_a_stream_is_not_its_own(model):
     assert stream.collect()[0].ids
 
 
+def test_a_fork_of_a_process_that_computed_loads_nothing(model):
+    """Its threads of arithmetic are gone: it would wait for ever. Spawned processes are fine."""
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        try:
+            hypenet.load(TEACHER)
+            os._exit(1)
+        except hypenet.Error as error:
+            os._exit(0 if "start processes by spawn" in str(error) else 2)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_stream_is_one_tasks(model):
+    async def run():
+        stream = model.agenerate("The sun", stream=True, max_tokens=200, ignore_eos=True)
+        first = asyncio.ensure_future(stream.collect())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="another task waits for it"):
+            await stream.collect()
+        return await first
+
+    assert asyncio.run(run())[0].ids
+
+
 def test_two_threads_may_close_a_model():
     other = hypenet.load(TEACHER)
     rows = [([1], [2 + i % 7] * 200) for i in range(4000)]

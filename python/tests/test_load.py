@@ -32,6 +32,16 @@ def test_wrong_types_are_named():
         hypenet.load(TEACHER, memory="much")
 
 
+def test_wrong_lists_and_sizes_are_named(model):
+    for call, error, text in [(lambda: hypenet.load(TEACHER, memory="1e30G"), ValueError, "memory: expected an integer of 64"),
+                              (lambda: model.score(None), TypeError, "pairs: expected a list"),
+                              (lambda: hypenet.evaluate(model, "piqa", lengths=5), TypeError, "lengths: expected a list"),
+                              (lambda: model.tokenizer.encode(None), TypeError, "text: expected a list of texts, or one"),
+                              (lambda: model.tokenizer.encode([5]), TypeError, "text: expected text, found int 5")]:
+        with pytest.raises(error, match=text):
+            call()
+
+
 def test_a_model_says_what_it_is():
     with hypenet.load(str(TEACHER), memory="64M") as model:
         assert model.config["num_hidden_layers"] == 8

@@ -23,7 +23,7 @@ def test_text_goes_there_and_back(model):
 def test_wrong_ids_are_named(model):
     with pytest.raises(TypeError, match="ids: expected token ids, found str"):
         model.tokenizer.decode("abc")
-    with pytest.raises(TypeError, match="text: expected text"):
+    with pytest.raises(TypeError, match="text: expected a list of texts"):
         model.tokenizer.encode(5)
     assert model.tokenizer.decode([10**9, -5]) == ""
 
