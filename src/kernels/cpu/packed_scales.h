@@ -1,19 +1,33 @@
 // The scales of a group's rows for a block of 32 columns, in registers of L rows.
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/cpu/float16.h"
 #include "kernels/cpu/packed_layout.h"
 #include "kernels/cpu/packed_products.h"
 
 namespace hypenet::kernels {
 
-/// L bytes as numbers.
+/// L bytes as numbers; compilers would take them one by one.
 template <int L, class Byte, class Number>
 HYPENET_INLINE void read_bytes(const uint8_t* from, Number& numbers) {
-  typedef Byte Bytes __attribute__((vector_size(L)));
-  Bytes bytes;
-  load(from, bytes);
-  numbers = __builtin_convertvector(__builtin_convertvector(bytes, Integers<L>), Number);
+  struct Bytes {
+    Byte bytes[L];
+  };
+  const auto& bytes = *reinterpret_cast<const Bytes*>(from);
+  Integers<L> integers = {};
+#if defined(__x86_64__) && !defined(HYPENET_PLAIN_KERNELS)
+  if constexpr (L >= 8 && std::is_signed_v<Byte>) {
+    asm("vpmovsxbd %1, %0" : "=v"(integers) : "m"(bytes));
+  } else if constexpr (L >= 8) {
+    asm("vpmovzxbd %1, %0" : "=v"(integers) : "m"(bytes));
+  }
+#endif
+  if constexpr (L < 8) {
+    for (int i = 0; i < L; ++i) integers[i] = bytes.bytes[i];
+  }
+  numbers = __builtin_convertvector(integers, Number);
 }
 
 /// For block after block: a number is scale * (code - zero) + least. Of Q6_K the second 16 columns
