@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/model_folder.h"
@@ -92,7 +93,7 @@ void check_number(const char* flag, int64_t value, int64_t least, int64_t most) 
 void check_place_of(const fs::path& folder) {
   fs::path existing = plain_path(folder).parent_path();
   while (!fs::exists(existing) && existing.has_relative_path()) existing = existing.parent_path();
-  check_writable(existing / "model");
+  check_writable(existing / concat("quantize", kPartialEnding));
 }
 
 /// All that can be found wrong before a file is read.
