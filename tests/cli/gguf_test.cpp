@@ -133,7 +133,8 @@ TEST_F(GgufProgram, blocks_stay_packed_and_say_so) {
   const Tensor rounded = logits({"--dtype", "auto"});
   EXPECT_FALSE(torch::allclose(rounded, expected, 1e-4, 1e-4));
   EXPECT_LT((rounded - expected).norm().item<float>(), 0.05 * expected.norm().item<float>());
-  const auto bad = run_program({"logits", file, "--ids", "1", "--activations", "int9"});
+  const auto bad = run_program({"logits", file, "--ids", "1", "--activations", "int9", "--out",
+                                (folder_ / "none.safetensors").string()});
   EXPECT_EQ(bad.code, 1);
   EXPECT_NE(bad.error.find("--activations: expected int8 or float, found int9"), std::string::npos);
 }
