@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstdint>
 
+#include "kernels/cpu/instructions.h"
 #include "kernels/cpu/lanes.h"
 
 namespace hypenet::kernels {
@@ -22,7 +23,7 @@ HYPENET_INLINE void wide_halves(const uint8_t* from, Vector<L>& wide) {
     uint16_t numbers[L];
   };
   const auto& halves = *reinterpret_cast<const Halves*>(from);
-#if defined(__x86_64__) && !defined(HYPENET_PLAIN_KERNELS)
+#ifdef HYPENET_INSTRUCTIONS
   if constexpr (L >= 8) {
     asm("vcvtph2ps %1, %0" : "=v"(wide) : "m"(halves));
     return;

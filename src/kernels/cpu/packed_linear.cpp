@@ -173,7 +173,7 @@ HYPENET_INLINE void outputs(const PackedLinearParams& p, int64_t begin, int64_t 
   }
 }
 
-#if defined(__x86_64__) && !defined(HYPENET_PLAIN_KERNELS)
+#ifdef HYPENET_INSTRUCTIONS
 #define HYPENET_BYTE_DOTS __attribute__((target("arch=x86-64-v4,avx512vnni")))
 HYPENET_BYTE_DOTS void packed_16(const PackedLinearParams& p, int64_t begin, int64_t end) {
   outputs<16>(p, begin, end);
@@ -187,7 +187,7 @@ HYPENET_8_LANES void packed_8(const PackedLinearParams& p, int64_t begin, int64_
 
 bool packed_linear_by(PackedForm form, const PackedLinearParams& params, int64_t begin,
                       int64_t end) {
-#if defined(__x86_64__) && !defined(HYPENET_PLAIN_KERNELS)
+#ifdef HYPENET_INSTRUCTIONS
   if (form == PackedForm::kVnni) {
     if (has_products_of_16()) packed_16(params, begin, end);
     return has_products_of_16();
@@ -202,8 +202,11 @@ bool packed_linear_by(PackedForm form, const PackedLinearParams& params, int64_t
 }
 
 PackedForm packed_form() {
+#ifdef HYPENET_INSTRUCTIONS
   if (has_products_of_16()) return PackedForm::kVnni;
-  return lanes() >= 8 ? PackedForm::kAvx2 : PackedForm::kPlain;
+  if (lanes() >= 8) return PackedForm::kAvx2;
+#endif
+  return PackedForm::kPlain;
 }
 
 void packed_linear(const PackedLinearParams& params, int64_t begin, int64_t end) {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "kernels/cpu/instructions.h"
 #include "kernels/cpu/lanes.h"
 
 namespace hypenet::kernels {
@@ -26,7 +27,7 @@ HYPENET_INLINE void add_products(Integers<4>& sums, const Words<4>& words, const
   }
 }
 
-#if defined(__x86_64__) && !defined(HYPENET_PLAIN_KERNELS)
+#ifdef HYPENET_INSTRUCTIONS
 template <int kBits>
 HYPENET_INLINE void add_products(Integers<16>& sums, const Words<16>& words, const FourCodes& x) {
   asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sums) : "v"(words), "m"(x));
@@ -55,7 +56,7 @@ HYPENET_INLINE void add_products(Integers<8>& sums, const Words<8>& words, const
 
 /// Whether the machine has the instruction of 16 lanes, vpdpbusd.
 inline bool has_products_of_16() {
-#if defined(__x86_64__) && !defined(HYPENET_PLAIN_KERNELS)
+#ifdef HYPENET_INSTRUCTIONS
   static const bool kHasThem = lanes() == 16 && __builtin_cpu_supports("avx512vnni");
   return kHasThem;
 #else

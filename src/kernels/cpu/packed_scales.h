@@ -17,7 +17,7 @@ HYPENET_INLINE void read_bytes(const uint8_t* from, Number& numbers) {
   };
   const auto& bytes = *reinterpret_cast<const Bytes*>(from);
   Integers<L> integers = {};
-#if defined(__x86_64__) && !defined(HYPENET_PLAIN_KERNELS)
+#ifdef HYPENET_INSTRUCTIONS
   if constexpr (L >= 8 && std::is_signed_v<Byte>) {
     asm("vpmovsxbd %1, %0" : "=v"(integers) : "m"(bytes));
   } else if constexpr (L >= 8) {
