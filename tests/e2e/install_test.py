@@ -82,12 +82,18 @@ def check_needed(program):
 
 def check_packages(arguments, folder, torch, answer):
     run(arguments.cmake, "--build", arguments.build, "--target", "hypenet", "portable")
-    run(arguments.cpack, "-B", folder / "package", cwd=arguments.build)
+    is_debian = shutil.which("dpkg-shlibdeps") and shutil.which("file")
+    run(arguments.cpack, "-G", "DEB;TGZ" if is_debian else "TGZ", "-B", folder / "package", cwd=arguments.build)
     archive, = (folder / "package").glob("*.tar.gz")
     run("tar", "-xzf", archive, "-C", folder)
     unpacked = next(path for path in folder.iterdir() if path.name.startswith("hypenet-"))
     check_needed(unpacked / "lib/hypenet/hypenet")
     check_launcher(unpacked, torch, answer)
+    if is_debian:
+        check_debian_package(folder)
+
+
+def check_debian_package(folder):
     package, = (folder / "package").glob("*.deb")
     depends = run("dpkg-deb", "--field", package, "Depends")
     assert "libc6" in depends and "libstdc++6" in depends, depends
