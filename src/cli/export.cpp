@@ -9,6 +9,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
+#include <utility>
 
 #include "base/error.h"
 #include "base/readable_bytes.h"
@@ -117,10 +119,23 @@ void write_gguf(const ExportOptions& options) {
   });
 }
 
-void export_model(const ExportOptions& options) {
+/// What would fail only once something is written.
+void check_forms(const ExportOptions& options) {
   HYPENET_CHECK(options.folder || options.gguf || options.transformers,
                 "export: expected --gguf, --folder or --transformers, found none; see hypenet "
                 "export --help");
+  check_outputs({{"--gguf", options.gguf}});
+  for (const auto& [flag, folder] :
+       {std::pair{"--folder", options.folder}, {"--transformers", options.transformers}}) {
+    std::error_code ignored;
+    const bool is_model = folder && fs::equivalent(*folder, options.model, ignored);
+    HYPENET_CHECK(!is_model, flag, ": expected another folder than the model's, found ",
+                  options.model.string());
+  }
+}
+
+void export_model(const ExportOptions& options) {
+  check_forms(options);
   if (options.folder) write_folder(options);
   if (options.gguf) write_gguf(options);
   if (options.transformers) write_transformers_folder(options.model, *options.transformers);

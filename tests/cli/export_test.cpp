@@ -224,6 +224,16 @@ TEST_F(ExportProgram, of_a_quantised_folder_the_plain_one_is_written) {
   }
 }
 
+TEST_F(ExportProgram, a_model_does_not_take_its_own_place) {
+  run({"export", kTeacher.string(), "--folder", back_});
+  const std::string before = read_file(fs::path(back_) / "model.safetensors");
+  for (const char* form : {"--folder", "--transformers"}) {
+    expect_error_line(run_program({"export", back_, form, back_ + "/."}),
+                      concat(form, ": expected another folder than the model's, found ", back_));
+  }
+  EXPECT_TRUE(read_file(fs::path(back_) / "model.safetensors") == before);
+}
+
 TEST_F(ExportProgram, bad_input_is_one_line) {
   const auto refused = [](const std::vector<std::string>& arguments, const char* text) {
     expect_error_line(run_program(arguments), text);
@@ -237,6 +247,8 @@ TEST_F(ExportProgram, bad_input_is_one_line) {
   refused({"export", teacher, "--gguf", folder_.path().string()},
           "expected a file, found a folder");
   refused({"export", teacher, "--folder", (kTeacher / "..").string()}, "expected");
+  refused({"export", teacher, "--folder", back_, "--gguf", folder_.path().string()},
+          "expected a file, found a folder");
   EXPECT_TRUE(fs::is_empty(folder_.path()));
 }
 
