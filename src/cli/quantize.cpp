@@ -15,12 +15,10 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/files.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/model_folder.h"
 #include "cli/note.h"
-#include "cli/outputs.h"
 #include "cli/progress.h"
 #include "data/held_out.h"
 #include "eval/measures.h"
@@ -89,13 +87,6 @@ void check_number(const char* flag, int64_t value, int64_t least, int64_t most) 
                 ", found ", value);
 }
 
-/// The first part of the folder's path that is there can be written into.
-void check_place_of(const fs::path& folder) {
-  fs::path existing = plain_path(folder).parent_path();
-  while (!fs::exists(existing) && existing.has_relative_path()) existing = existing.parent_path();
-  check_writable(existing / concat("quantize", kPartialEnding));
-}
-
 /// All that can be found wrong before a file is read.
 void check(const QuantizeCommand& command) {
   constexpr int64_t kMostGroup = 4096, kMostRows = 100'000, kMostTokens = 65'536;
@@ -115,7 +106,6 @@ void check(const QuantizeCommand& command) {
                     !fs::equivalent(command.out, command.folder),
                 "--out: expected another folder than the model's, found ", command.out.string());
   check_folder(command.out, model_folder_kind());
-  check_place_of(command.out);
 }
 
 using Windows = std::vector<std::vector<int32_t>>;
@@ -261,6 +251,9 @@ void write_folder(const QuantizeCommand& command, QuantisedModel& model,
                    {"report.json", quantize_json(model, about).dump(2) + "\n"}}});
 }
 
+/// Makes the folder under its temporary name and removes it: where that fails, no work is done.
+void try_to_write(const fs::path& folder) { const FolderWriter made(folder, model_folder_kind()); }
+
 void run_quantize(const QuantizeCommand& command) {
   check(command);
   use_device(command.device);
@@ -276,6 +269,7 @@ void run_quantize(const QuantizeCommand& command) {
                                .form = form_text(command),
                                .settings = settings_of(command, texts)};
   options.calibration = std::move(texts.calibration), options.held_out = std::move(texts.held_out);
+  try_to_write(command.out);
   Progress progress;
   options.on_progress = [&](int64_t layer, std::string_view work) {
     throw_if_interrupted();
