@@ -15,8 +15,8 @@ namespace hypenet {
 /// an integer nor a list of integers, and for ids that are none of 31 bits.
 std::vector<int32_t> read_stop_ids(const std::filesystem::path& folder, const Tokenizer& tokenizer);
 
-/// Those, and what ends a turn of the template. Throws Error also where the template's token is none
-/// of the tokenizer.
+/// Those, and what ends a turn of the template. Throws Error also where the template's token is
+/// none of the tokenizer.
 std::vector<int32_t> read_chat_stop_ids(const std::filesystem::path& folder,
                                         const Tokenizer& tokenizer, const ChatTemplate& chat);
 
