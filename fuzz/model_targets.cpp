@@ -33,7 +33,8 @@ size_t end_of_data(std::string_view header) {
   constexpr size_t kMost = size_t{1} << 16;
   size_t end = 0;
   attempt([&] {
-    for (const auto& [name, tensor] : parse_json(header, "header").items()) {
+    const Json tensors = parse_json(header, "header");
+    for (const auto& [name, tensor] : tensors.items()) {
       if (!tensor.is_object() || !tensor.contains("data_offsets")) continue;
       const Json& offsets = tensor["data_offsets"];
       if (!offsets.is_array() || offsets.size() != 2 || !offsets[1].is_number_unsigned()) continue;
