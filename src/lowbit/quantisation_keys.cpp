@@ -39,6 +39,7 @@ int64_t QuantisationKeys::group(const std::string& key) const {
 int64_t QuantisationKeys::bits(const std::string& key, const std::vector<int64_t>& known) const {
   const auto found = get<int64_t>(key);
   std::vector<std::string> names;
+  names.reserve(known.size());
   for (const int64_t bits : known) names.push_back(std::to_string(bits));
   HYPENET_CHECK(std::ranges::find(known, found) != known.end(), at(key), ": expected ",
                 alternatives(names), ", found ", found);

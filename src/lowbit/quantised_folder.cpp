@@ -31,6 +31,7 @@ constexpr std::array<Method, 4> kMethods = {{{"fp8", read_float8_layout},
 
 const Method& find_method(const QuantisationKeys& keys) {
   std::vector<std::string> names;
+  names.reserve(kMethods.size());
   for (const Method& method : kMethods) names.emplace_back(method.name);
   const std::string found = keys.one_of(kMethod, names, "");
   return *std::ranges::find(kMethods, found, [](const Method& m) { return std::string(m.name); });

@@ -91,7 +91,7 @@ struct Job {
 struct LoadedModel::Impl {
   explicit Impl(CausalLm opened) : model(std::move(opened)) {}
 
-  void on_news(std::vector<EngineNews> news);
+  void on_news(const std::vector<EngineNews>& news);
   void tell(const EngineNews& news);
   void drop(int64_t ticket, Call& call, const std::string& finish);
   void fail_call(const std::shared_ptr<AnswerQueue>& queue, const std::string& reason);
@@ -140,8 +140,8 @@ LoadedModel::LoadedModel(const LoadOptions& options,
   }
   impl_->thread = std::make_unique<EngineThread>(
       Engine(impl_->model, engine_options),
-      [impl = impl_.get()](std::vector<EngineNews> news, const std::optional<StepFigures>&) {
-        impl->on_news(std::move(news));
+      [impl = impl_.get()](const std::vector<EngineNews>& news, const std::optional<StepFigures>&) {
+        impl->on_news(news);
       });
 }
 
@@ -239,7 +239,7 @@ void LoadedModel::Impl::fail_call(const std::shared_ptr<AnswerQueue>& queue,
   queue->fail(reason);
 }
 
-void LoadedModel::Impl::on_news(std::vector<EngineNews> news) {
+void LoadedModel::Impl::on_news(const std::vector<EngineNews>& news) {
   const std::scoped_lock lock(mutex);
   for (const EngineNews& item : news) tell(item);
 }
@@ -349,6 +349,7 @@ DLManagedTensor* LoadedModel::logits(const std::vector<std::vector<int32_t>>& id
       [&, model = impl_->model](Engine& engine, const Stopped&) mutable {
         const torch::NoGradGuard no_grad;
         std::vector<torch::Tensor> rows;
+        rows.reserve(ids.size());
         for (const auto& row : ids) rows.push_back(ids_tensor(row, engine.device()));
         logits = model->forward(torch::stack(rows)).to(torch::kFloat32).contiguous();
         if (logits.is_cuda()) torch::cuda::synchronize(logits.get_device());
