@@ -50,6 +50,7 @@ torch::ScalarType parse_type(const Json& json, const std::string& place) {
     if (known.name == name) return known.type;
   }
   std::vector<std::string> names;
+  names.reserve(std::size(kTypes));
   for (const NamedType& known : kTypes) names.emplace_back(known.name);
   throw Error(concat(place, ": dtype: expected ", alternatives(names), ", found ", name));
 }
