@@ -90,11 +90,12 @@ TEST_P(AroundRecurrence, short_convolutions_are_their_definition) {
     int64_t B, T, C, W;
     bool has_bias, has_silu;
   };
-  for (const auto& [B, T, C, W, has_bias, has_silu] :
-       {Case{2, 67, 40, 4, true, true}, Case{3, 5, 132, 4, false, true},
-        Case{1, 1, 8, 4, true, false}, Case{2, 300, 128, 2, false, false},
-        Case{2, 33, 64, 3, true, true}, Case{90, 3, 256, 4, true, true},
-        Case{2, 9, 6, 4, true, true}}) {
+  for (const Case& of : {Case{2, 67, 40, 4, true, true}, Case{3, 5, 132, 4, false, true},
+                         Case{1, 1, 8, 4, true, false}, Case{2, 300, 128, 2, false, false},
+                         Case{2, 33, 64, 3, true, true}, Case{90, 3, 256, 4, true, true},
+                         Case{2, 9, 6, 4, true, true}}) {
+    const int64_t B = of.B, T = of.T, C = of.C, W = of.W;
+    const bool has_bias = of.has_bias, has_silu = of.has_silu;
     SCOPED_TRACE(testing::Message() << B << " " << T << " " << C << " " << W);
     Tensors given = {draw({B, T, C + 8}), draw_weight({C, 1, W})};
     if (has_bias) given.push_back(draw_weight({C}));
@@ -136,9 +137,10 @@ TEST_P(AroundRecurrence, skip_gated_heads_are_their_definition) {
     int64_t rows, H, d;
     bool has_bias;
   };
-  for (const auto& [rows, H, d, has_bias] :
-       {Case{37, 9, 64, true}, Case{5, 3, 128, false}, Case{1000, 2, 64, true},
-        Case{40, 20, 128, true}, Case{7, 2, 16, true}}) {
+  for (const Case& of : {Case{37, 9, 64, true}, Case{5, 3, 128, false}, Case{1000, 2, 64, true},
+                         Case{40, 20, 128, true}, Case{7, 2, 16, true}}) {
+    const int64_t rows = of.rows, H = of.H, d = of.d;
+    const bool has_bias = of.has_bias;
     SCOPED_TRACE(testing::Message() << rows << " " << H << " " << d);
     Tensors given = {draw({1, rows, H, d}), draw({1, rows, H, d}), draw_weight({H}),
                      draw({1, rows, H * d + 8}), draw_weight({H * d})};
@@ -162,9 +164,10 @@ TEST_P(AroundRecurrence, norm_gated_heads_are_their_definition) {
     int64_t rows, H, d;
     bool is_sigmoid;
   };
-  for (const auto& [rows, H, d, is_sigmoid] :
-       {Case{37, 9, 64, false}, Case{5, 3, 128, true}, Case{1000, 2, 64, true},
-        Case{40, 20, 128, false}, Case{7, 2, 16, true}}) {
+  for (const Case& of : {Case{37, 9, 64, false}, Case{5, 3, 128, true}, Case{1000, 2, 64, true},
+                         Case{40, 20, 128, false}, Case{7, 2, 16, true}}) {
+    const int64_t rows = of.rows, H = of.H, d = of.d;
+    const bool is_sigmoid = of.is_sigmoid;
     SCOPED_TRACE(testing::Message() << rows << " " << H << " " << d);
     const Tensors given = {draw({1, rows, H, d}), draw({1, rows, H * d}), draw_weight({H * d}),
                            draw_weight({H * d})};
@@ -189,9 +192,11 @@ TEST_P(AroundRecurrence, rwkv7_gates_are_their_definition) {
     int64_t rows, H, G, d;
     bool balances;
   };
-  for (const auto& [rows, H, G, d, balances] :
+  for (const Case& of :
        {Case{37, 9, 3, 64, false}, Case{5, 4, 4, 128, true}, Case{500, 16, 2, 64, false},
         Case{40, 40, 8, 128, false}, Case{33, 16, 1, 64, true}, Case{7, 2, 1, 16, false}}) {
+    const int64_t rows = of.rows, H = of.H, G = of.G, d = of.d;
+    const bool balances = of.balances;
     SCOPED_TRACE(testing::Message() << rows << " " << H << " " << G << " " << d);
     const int64_t width = H * d, group = H / G;
     Tensors given = {draw({1, rows, G, d}), draw({1, rows, width}), draw({1, rows, width}),
