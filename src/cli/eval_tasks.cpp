@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cctype>
 #include <iostream>
-#include <iterator>
 
 #include "base/error.h"
 #include "cli/eval.h"
@@ -142,23 +141,12 @@ void note_joined_words(const std::vector<Task>& tasks) {
 ScoredTasks run_eval_tasks(const EvalCommand& command, const std::vector<Task>& tasks,
                            MeasuredModel& model) {
   if (tasks.empty()) return {};
-  std::vector<const EvalRequest*> requests;
-  for (const Task& task : tasks) {
-    for (const TaskItem& item : task.items) {
-      std::ranges::copy(addresses_of(item.requests), std::back_inserter(requests));
-    }
-  }
-  const std::vector<EvalAnswer> answers = model.answer(requests);
+  const std::vector<EvalAnswer> answers = model.answer(requests_of(tasks));
   ScoredTasks found;
-  size_t at = 0;
-  for (const Task& task : tasks) {
-    const size_t begin = at;
-    for (const TaskItem& item : task.items) at += item.requests.size();
-    const auto own = std::span(answers).subspan(begin, at - begin);
-    TaskScores scores = score_task(task, own);
+  score_tasks(tasks, answers, [&](const Task& task, auto own, TaskScores scores) {
     if (command.log_samples) found.samples += sample_lines(task, own, scores.items);
     found.results.push_back(std::move(scores.result));
-  }
+  });
   return found;
 }
 

@@ -3,7 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <map>
 #include <set>
 
@@ -166,6 +168,27 @@ TaskScores score_task(const Task& task, std::span<const EvalAnswer> answers) {
                    .count = static_cast<int64_t>(task.items.size()),
                    .metrics = summarize(task, scores.items)};
   return scores;
+}
+
+std::vector<const EvalRequest*> requests_of(std::span<const Task> tasks) {
+  std::vector<const EvalRequest*> requests;
+  for (const Task& task : tasks) {
+    for (const TaskItem& item : task.items) {
+      std::ranges::copy(addresses_of(item.requests), std::back_inserter(requests));
+    }
+  }
+  return requests;
+}
+
+void score_tasks(std::span<const Task> tasks, std::span<const EvalAnswer> answers,
+                 const TakeScores& take) {
+  size_t at = 0;
+  for (const Task& task : tasks) {
+    const size_t begin = at;
+    for (const TaskItem& item : task.items) at += item.requests.size();
+    const auto own = answers.subspan(begin, at - begin);
+    take(task, own, score_task(task, own));
+  }
 }
 
 std::vector<TaskResult> group_results(std::span<const TaskResult> tasks) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -32,6 +33,15 @@ struct TaskScores {
   std::vector<ItemScores> items = {};
 };
 TaskScores score_task(const Task& task, std::span<const EvalAnswer> answers);
+
+/// The requests of all tasks' items, in their order; the tasks must outlive them.
+std::vector<const EvalRequest*> requests_of(std::span<const Task> tasks);
+
+/// score_task of each task by its part of the answers to requests_of(tasks), which `take` gets.
+using TakeScores =
+    std::function<void(const Task& task, std::span<const EvalAnswer> answers, TaskScores scores)>;
+void score_tasks(std::span<const Task> tasks, std::span<const EvalAnswer> answers,
+                 const TakeScores& take);
 
 /// Averages over at least two tasks: mmlu, and those of its categories that are complete, weighted
 /// by items, with the harness's pooled standard error; "ruler/4096" and the like, tasks counting

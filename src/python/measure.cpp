@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <iterator>
-#include <span>
 #include <sstream>
 
 #include "base/error.h"
@@ -140,24 +138,13 @@ Json evaluate_tasks(LoadedModel& model, const TaskSettings& settings, const OnAn
                     const WhileWaiting& meanwhile) {
   const auto start = std::chrono::steady_clock::now();
   const std::vector<Task> tasks = tasks_of(model, settings);
-  std::vector<const EvalRequest*> requests;
-  for (const Task& task : tasks) {
-    for (const TaskItem& item : task.items) {
-      std::ranges::copy(addresses_of(item.requests), std::back_inserter(requests));
-    }
-  }
-  const auto answers = answer(model, requests, settings.answers, on_answered, meanwhile);
+  const auto answers = answer(model, requests_of(tasks), settings.answers, on_answered, meanwhile);
   std::vector<TaskResult> results;
   Json samples = Json::array();
-  size_t at = 0;
-  for (const Task& task : tasks) {
-    const size_t begin = at;
-    for (const TaskItem& item : task.items) at += item.requests.size();
-    const auto own = std::span(answers).subspan(begin, at - begin);
-    TaskScores scores = score_task(task, own);
+  score_tasks(tasks, answers, [&](const Task& task, auto own, TaskScores scores) {
     if (settings.logs_samples) add_samples(sample_lines(task, own, scores.items), samples);
     results.push_back(std::move(scores.result));
-  }
+  });
   Json json = results_json(results, group_results(results));
   json["config"] = config_of(model, settings);
   json["git_hash"] = source_commit();
