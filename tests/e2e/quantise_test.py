@@ -6,25 +6,16 @@
 Runs in .venv/tests, which scripts/setup --tests makes. Without it it exits with 77, a skip; in CI it fails.
 """
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import unittest
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-TESTS = HERE.parent.parent / ".venv/tests"  # scripts/setup --tests
-STANDINS = TESTS / "torch-standins"
-SKIPPED = 77
+import lent_torch
+
 PROGRAM, MODEL = sys.argv[1:3]
 
-if os.environ.get("LD_LIBRARY_PATH") != str(STANDINS):
-    if not STANDINS.exists():
-        print(f"quantise_test: skipped: no {STANDINS}; scripts/setup --tests makes it")
-        sys.exit(1 if os.environ.get("CI") else SKIPPED)
-    sys.exit(subprocess.run([TESTS / "bin/python", *sys.argv], check=False, env={
-        **os.environ, "LD_LIBRARY_PATH": str(STANDINS), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2"}).returncode)
+lent_torch.enter()
 
 import torch  # noqa: E402
 from compressed_tensors.compressors import BaseCompressor  # noqa: E402
@@ -41,10 +32,7 @@ LARGEST_CHANGE = {"int8": 0.002, "int8 in groups": 0.002, "fp8": 0.01, "int4": 0
 
 
 def hypenet(*arguments):
-    without = {key: value for key, value in os.environ.items() if key != "LD_LIBRARY_PATH"}
-    ran = subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True, env=without, check=False)
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout
+    return lent_torch.run_program(PROGRAM, *arguments)
 
 
 class QuantiseTest(unittest.TestCase):

@@ -6,30 +6,17 @@
 Runs in .venv/tests, which scripts/setup --tests makes. Without it it exits with 77, a skip; in CI it fails.
 """
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import unittest
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-TESTS = HERE.parent.parent / ".venv/tests"  # scripts/setup --tests
-STANDINS = TESTS / "torch-standins"
-SKIPPED = 77
+import lent_torch
+
 PROGRAM, TEACHER = sys.argv[1:3]
 TOLERANCE = 1e-4
 
-if os.environ.get("LD_LIBRARY_PATH") != str(STANDINS):
-    if not STANDINS.exists():
-        print(f"transformers_test: skipped: no {STANDINS}; scripts/setup --tests makes it")
-        sys.exit(1 if os.environ.get("CI") else SKIPPED)
-    modules = tempfile.mkdtemp(prefix="hypenet-modules-")  # where transformers copies modelling files to
-    code = subprocess.run([TESTS / "bin/python", *sys.argv], check=False, env={
-        **os.environ, "LD_LIBRARY_PATH": str(STANDINS), "HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": modules,
-        "OMP_NUM_THREADS": "2"}).returncode
-    subprocess.run(["rm", "-rf", modules], check=True)
-    sys.exit(code)
+lent_torch.enter()
 
 import torch  # noqa: E402
 from peft import LoraConfig, get_peft_model  # noqa: E402
@@ -69,10 +56,7 @@ DEFAULTS = {"lightning_use_qk_norm": True, "lightning_use_output_norm": True, "l
 
 
 def hypenet(*arguments):
-    without = {key: value for key, value in os.environ.items() if key != "LD_LIBRARY_PATH"}
-    ran = subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True, env=without, check=False)
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout
+    return lent_torch.run_program(PROGRAM, *arguments)
 
 
 class RandomWeights:
