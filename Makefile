@@ -62,11 +62,12 @@ deb: configure  ## build-cpu/package/: a .deb and a .tar.gz that need nothing bu
 	@ninja -C $(BUILD) hypenet portable
 	@cd $(BUILD) && cpack
 
+# The compiler by the name that `make build` gives it: for another name ccache would compile all anew.
 wheel: setup  ## dist/: the Python package, for the Python of .venv (docs/python.md)
-	@.venv/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	@CXX=$${CXX:-c++} .venv/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
 format:  ## clang-format over all C++ files
 	@scripts/format
 
 clean:  ## remove the builds; .venv and out stay
-	rm -rf build build-cpu build-sanitize
+	rm -rf build build-cpu build-sanitize build-wheel
