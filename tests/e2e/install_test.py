@@ -2,8 +2,12 @@
 file names: man page, completions, launcher."""
 import argparse
 import os
+import pty
+import select
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 PROMPT = ["--prompt", "The sun", "--tokens", "12"]
@@ -20,10 +24,45 @@ def check_completions(share):
     bash = share / "bash-completion/completions/hypenet"
     script = f'source {bash}; COMP_WORDS=(hypenet exp) COMP_CWORD=1; _hypenet; echo "${{COMPREPLY[@]}}"'
     assert run("bash", "-c", script) == "export\n"
-    for shell, file in {"zsh": "zsh/vendor-completions/_hypenet", "fish": "fish/vendor_completions.d/hypenet.fish"}.items():
-        assert (share / file).stat().st_size > 1000, file
-        if shutil.which(shell):
-            run(shell, "-n", share / file)
+    zsh, fish = share / "zsh/vendor-completions/_hypenet", share / "fish/vendor_completions.d/hypenet.fish"
+    for shell, file in {"zsh": zsh, "fish": fish}.items():
+        assert file.stat().st_size > 1000, file
+        if not shutil.which(shell):
+            print(f"no {shell} here (scripts/setup --tests installs it): its completions are not tried")
+            continue
+        run(shell, "-n", file)
+        complete = zsh_completes if shell == "zsh" else fish_completes
+        for typed, line in {"exp": "export", "bench swe": "bench sweep", "convert --reci": "convert --recipe"}.items():
+            assert complete(share, f"hypenet {typed}") == f"hypenet {line}", (shell, typed)
+
+
+def fish_completes(share, typed):
+    """`typed` with its last word completed, where there is one way."""
+    file = share / "fish/vendor_completions.d/hypenet.fish"
+    listed = run("fish", "--no-config", "-c", f"source {file}; complete -C '{typed}'", env={**os.environ, "HOME": str(share)})
+    word, = {line.split("\t")[0] for line in listed.splitlines()}
+    return " ".join([*typed.split()[:-1], word])
+
+
+def zsh_completes(share, typed):
+    """What stands on an interactive zsh's line behind a Tab."""
+    told = share / "line"
+    setup = (f"fpath=({share}/zsh/vendor-completions $fpath); autoload -U compinit; compinit -u -D; "
+             f"told() {{ zle complete-word; print -r -- $BUFFER >{told} }}; zle -N told; bindkey '^T' told\r")
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execvpe("zsh", ["zsh", "-f", "-i"], {"PATH": os.environ["PATH"], "HOME": str(share), "TERM": "dumb"})
+    os.write(terminal, f"{setup}{typed}\x14".encode())
+    until = time.monotonic() + 30
+    while not (told.exists() and told.read_text(encoding="utf-8")) and time.monotonic() < until:
+        if select.select([terminal], [], [], 0.1)[0]:
+            os.read(terminal, 4096)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    os.close(terminal)
+    line = told.read_text(encoding="utf-8")
+    told.unlink()
+    return line.strip()
 
 
 def check_man_page(share):
