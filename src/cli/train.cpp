@@ -1,4 +1,4 @@
-// hypenet train: a model from scratch.
+// hypenet train: a model learns from text alone, from scratch or from a folder's weights on.
 #include <errno.h>  // program_invocation_name: what the user called
 
 #include <iostream>
@@ -11,8 +11,9 @@
 namespace hypenet {
 namespace {
 
-constexpr const char* kExample = R"(Example:
+constexpr const char* kExample = R"(Examples:
   hypenet train --recipe recipes/tiny-teacher.json --device cuda
+  hypenet train --recipe recipes/supra-uptrain.json --model out/supra/4-hybrid --data fineweb-edu/ --device cuda
   hypenet train --resume out/tiny-teacher --device cuda
 
 Ctrl-C saves and stops; the same command goes on from there, and so does --resume.)";
@@ -37,9 +38,14 @@ void run(const RecipeOptions& options) {
 }  // namespace
 
 void add_train_command(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("train", "train a Transformer or a HypeNet from scratch");
+  CLI::App* command = app.add_subcommand("train", "train a Transformer or a HypeNet on text alone");
   const auto options = std::make_shared<RecipeOptions>();
   add_recipe_options(*command, *options);
+  command
+      ->add_option(
+          "--model", options->source.model,
+          "model folder or GGUF file whose weights training begins with, and its tokenizer")
+      ->excludes("--resume");
   command->footer(kExample);
   command->callback([options] { run(*options); });
 }

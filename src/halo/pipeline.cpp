@@ -17,6 +17,7 @@
 #include "halo/selection.h"
 #include "model/weights.h"
 #include "run/kept_recipe.h"
+#include "run/model_identity.h"
 #include "run/run_files.h"
 #include "run/training.h"
 #include "train/row_ranks.h"
@@ -305,20 +306,6 @@ std::vector<Stage> prepare(Conversion& conversion, const ConversionPlan& plan) {
   return stages;
 }
 
-/// What tells a teacher from another one, without a look at all of its weights.
-std::string identity(const Checkpoint& teacher) {
-  std::string text = teacher.config().dump();
-  for (const std::string& name : teacher.names()) {
-    for (const Tensor& tensor : teacher.stored(name)) {
-      const size_t looked_at = std::min<size_t>(tensor.nbytes(), 4096);
-      const std::string_view begin(static_cast<const char*>(tensor.const_data_ptr()), looked_at);
-      text += concat(' ', name, ' ', tensor.scalar_type(), ' ', tensor.sizes(), ' ',
-                     std::hash<std::string_view>()(begin));
-    }
-  }
-  return text;
-}
-
 ConversionResult evaluate_and_report(const Conversion& conversion, const Stage& finished) {
   const auto& [recipe, options, teacher, config, tokenizer, corpus] = conversion;
   Json settings = finished.settings;
@@ -368,7 +355,7 @@ ConversionResult convert(const HaloRecipe& recipe, const RunOptions& options,
   check_recipe(conversion, plan);
   options.communicator->check_same("recipe", write_fields(recipe).dump());
   options.communicator->check_same("steps", described(plan).dump());
-  options.communicator->check_same("teacher", identity(conversion.teacher));
+  options.communicator->check_same("teacher", model_identity(conversion.teacher));
   check_shared_disk(options);
   FolderLock lock;
   std::vector<Stage> stages;

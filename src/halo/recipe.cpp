@@ -114,7 +114,10 @@ HaloRecipe parse_halo_recipe(const Json& json, const RecipeSource& source) {
 
 PretrainRecipe parse_pretrain_recipe(const Json& json, const RecipeSource& source) {
   auto recipe = parse_recipe<PretrainRecipe>(json, source);
-  recipe.tokenizer = absolute_path(recipe.tokenizer, source.path.parent_path());
+  const fs::path folder = source.path.parent_path();
+  recipe.tokenizer = absolute_path(recipe.tokenizer, folder);
+  if (recipe.has_folder()) recipe.model = absolute_path(recipe.model.get<std::string>(), folder);
+  if (!source.model.empty()) recipe.model = absolute_path(source.model), recipe.tokenizer.clear();
   return recipe;
 }
 
@@ -126,6 +129,23 @@ void check_mixers(const HaloRecipe& recipe, const std::string& place) {
   if (!recipe.mixers) return;
   for (size_t i = 0; i < recipe.mixers->size(); ++i)
     twin_rule((*recipe.mixers)[i], concat(place, ": mixers[", i, "]"));
+}
+
+/// What a training begins with, and whose tokens it reads.
+void check_beginning(const PretrainRecipe& recipe, const std::string& place) {
+  const Json& model = recipe.model;
+  const bool is_missing = model.is_null() || model == "";
+  HYPENET_CHECK((recipe.has_folder() || model.is_object()) && !is_missing, place,
+                ": model: expected a model folder (give --model), or a config.json written out, ",
+                "found ", is_missing ? "none" : json_kind(model));
+  if (recipe.has_folder()) {
+    HYPENET_CHECK(recipe.tokenizer.empty(), place,
+                  ": tokenizer: expected none, as model is a folder, which has its own, found ",
+                  recipe.tokenizer);
+  } else {
+    HYPENET_CHECK(!recipe.tokenizer.empty(), place,
+                  ": tokenizer: expected a folder with tokenizer.json, found none");
+  }
 }
 
 void check_no_objective(const StageConfig& stage, const std::string& place) {
@@ -234,8 +254,7 @@ PretrainRecipe read_pretrain_recipe(const RecipeSource& source) {
   HYPENET_CHECK(recipe.data.long_train.empty(), place,
                 ": data: long_train: expected none, as no phase is stage 3, found ",
                 recipe.data.long_train.size());
-  HYPENET_CHECK(!recipe.tokenizer.empty(), place,
-                ": tokenizer: expected a folder with tokenizer.json, found none");
+  check_beginning(recipe, place);
   HYPENET_CHECK(!recipe.phases.empty(), place, ": phases: expected at least one, found none");
   std::set<std::string> names = {"model", "seed", "training_tokens"};  // other keys of run.json
   for (const auto& phase : recipe.phases) {

@@ -114,6 +114,7 @@ struct RecipeSource {
   std::filesystem::path path = {};  // a recipe, or what a run kept of its own (run/kept_recipe.h)
   std::vector<std::string> settings = {};  // "section.key=value": JSON, or else a string
   std::string teacher = {};  // replaces the recipe's, from the working folder; empty: keeps it
+  std::string model = {};    // likewise what a training begins with, whose tokenizer is its own
   std::vector<std::string> data = {};        // replaces data.train likewise
   std::vector<std::string> validation = {};  // replaces data.validation likewise
   std::string text_field = {};               // replaces data.text_field; empty: keeps it
@@ -124,7 +125,7 @@ struct RecipeSource {
 bool is_on_held_out(const std::string& task);
 
 /// A recipe with all keys, those that it leaves out at their defaults, of a conversion or (where it
-/// has phases) a training from scratch; teacher and text may be missing. Throws Error for unknown
+/// has phases) a training; teacher, model and text may be missing. Throws Error for unknown
 /// keys and wrong kinds.
 Json resolved_recipe(const RecipeSource& source);
 
@@ -136,7 +137,7 @@ HaloRecipe read_halo_recipe(const RecipeSource& source);
 /// Throws Error naming the key for settings of a sweep that make no sense.
 void check_sweep(const SweepConfig& config, const std::string& place);
 
-/// The same for training from scratch.
+/// The same for a training on text alone.
 PretrainRecipe read_pretrain_recipe(const RecipeSource& source);
 
 }  // namespace hypenet

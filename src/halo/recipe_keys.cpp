@@ -18,8 +18,11 @@ struct Description {
 constexpr Description kDescriptions[] = {
     {"name", "name of the recipe, for messages and the report"},
     {"teacher", "model folder or GGUF file of the Transformer (--teacher)"},
-    {"tokenizer", "folder with the tokenizer.json of the new model"},
-    {"model", "config.json of the new model, written out: Qwen3, Qwen2, Llama or HypeNet"},
+    {"tokenizer",
+     "folder with the tokenizer.json of the new model; empty where model is a folder: its own"},
+    {"model",
+     "what training begins with: a model folder or GGUF file (--model), for its weights; or a "
+     "config.json written out (Qwen3, Qwen2, Llama or HypeNet), for random ones"},
     {"seed", "of everything that is drawn: gates, order of the text, prompts"},
     {"gate_std",
      "standard deviation of the new gates' weights (z_proj, o_gate; those of other mixers than "
@@ -68,13 +71,13 @@ constexpr Description kDescriptions[] = {
     {"select.pilot", "short training of candidate sets of layers, for the rule pilot"},
     {"select.pilot.steps", "of stage 2 for each candidate"},
     {"select.pilot.candidates", "sets of layers at most"},
-    {"evaluate", "what the finished model, and a conversion's teacher, are measured on"},
+    {"evaluate", "what the finished model, and the teacher or the model that it began with, are measured on"},
     {"evaluate.context", "tokens of a window of held-out text, for perplexity"},
     {"evaluate.windows", "such windows at most"},
     {"evaluate.contexts", "lengths of recall prompts, in tokens; none: no recall is measured"},
     {"evaluate.needles", "facts hidden in a recall prompt: 1 to 8"},
     {"evaluate.prompts", "recall prompts of each length"},
-    {"phases", "stages of a training from scratch, one after the other"},
+    {"phases", "stages of a training, one after the other"},
     {"phases.N.name", "of the phase, in its folder and the reports"},
     {"phases.N.stage", "the phase's own settings"},
     {"stage.steps", "optimizer steps"},
@@ -257,7 +260,7 @@ std::string recipe_page() {
     }
   };
   add_top("Of a conversion (`hypenet convert`)", conversion);
-  add_top("Of a training from scratch (`hypenet train`)", training);
+  add_top("Of a training on text alone (`hypenet train`)", training);
   add_section(page, "phases.N", training, "phases.N");
   page.erase(page.find("| `stage.steps`"));  // those follow, for all stages
   add_section(page, "A stage: align, distill, finetune, phases.N.stage", conversion, "align");

@@ -239,6 +239,14 @@ CausalLm load_model(const Checkpoint& checkpoint, const ModelConfig& config,
   return model;
 }
 
+void copy_weights(const Checkpoint& checkpoint, CausalLm& model) {
+  const torch::NoGradGuard no_grad;
+  for (auto& parameter : model->named_parameters()) {
+    Tensor& to = parameter.value();
+    to.copy_(stored_weight(checkpoint, parameter.key(), to.sizes(), model->config()));
+  }
+}
+
 bool has_packed_weights(const Checkpoint& checkpoint) {
   const std::vector<std::string> names = checkpoint.names();
   return std::ranges::any_of(names,

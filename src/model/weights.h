@@ -54,6 +54,11 @@ CausalLm load_model(const Checkpoint& checkpoint, const ModelConfig& config,
 CausalLm load_packed_model(const Checkpoint& checkpoint, const ModelConfig& config,
                            Activations activations);
 
+/// Copies the folder's weights into a model of its config, in place: parameters keep type and
+/// device. What the model computes with follows by prepare(). Throws Error for a tensor that the
+/// folder has not, or in another shape.
+void copy_weights(const Checkpoint& checkpoint, CausalLm& model);
+
 /// Whether the folder has matrices that load_packed_model would keep in few bits.
 bool has_packed_weights(const Checkpoint& checkpoint);
 

@@ -1,5 +1,5 @@
-// Training from scratch: the trainer of stage 3 over a list of phases, starting from random
-// weights.
+// Training on text alone: the trainer of stage 3 over a list of phases, which begin with random
+// weights or with those of a model folder ("uptraining").
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@
 
 namespace hypenet {
 
-/// Training from scratch: phases one after the other, each a stage with its own schedule.
+/// Phases come one after the other, each a stage with its own schedule.
 struct PretrainPhase {
   std::string name;
   StageConfig stage;
@@ -28,8 +28,9 @@ struct PretrainPhase {
 
 struct PretrainRecipe {
   std::string name;
-  std::string tokenizer;  // folder with tokenizer.json
-  Json model;             // config.json of the model: Qwen3, Qwen2, Llama or HypeNet
+  std::string tokenizer;  // folder with tokenizer.json; empty where `model` is a folder: its own
+  Json model;  // a config.json (Qwen3, Qwen2, Llama or HypeNet), or the path of a model folder or
+               // GGUF file
   DataConfig data;
   int64_t seed = 0;
   std::vector<PretrainPhase> phases;
@@ -44,12 +45,17 @@ struct PretrainRecipe {
     field("phases", phases);
     field("evaluate", evaluate);
   }
+  /// Whether it begins with the weights of a folder.
+  bool has_folder() const { return model.is_string(); }
+  std::string tokenizer_folder() const {
+    return has_folder() ? model.get<std::string>() : tokenizer;
+  }
 };
 
 /// Trains a model (cross-entropy), phase after phase, into options.out/model, each phase in a
-/// folder of its own that the next one goes on from; then measures it into
-/// options.out/results.json. Resumes as a conversion does (halo/pipeline.h). Returns the model's
-/// folder.
+/// folder of its own that the next one goes on from; then measures it, and the folder that it began
+/// with, into options.out/results.json. Resumes as a conversion does (halo/pipeline.h), and throws
+/// Error where the folder that it began with has changed since. Returns the model's folder.
 std::filesystem::path pretrain(const PretrainRecipe& recipe, const RunOptions& options);
 
 }  // namespace hypenet

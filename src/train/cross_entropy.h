@@ -1,5 +1,4 @@
-// Next-token cross-entropy on a whole model: the objective of training from scratch and of HALO's
-// stage 3.
+// Next-token cross-entropy on a whole model: the objective of hypenet train and of HALO's stage 3.
 #pragma once
 
 #include "model/causal_lm.h"

@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 #include "store/checkpoint.h"
+#include "tests/support/expect_error_line.h"
 #include "tests/support/program.h"
 #include "tests/support/temporary_folder.h"
 
@@ -90,6 +91,34 @@ TEST_F(Train, makes_a_hypenet) {
   const ProgramResult result = run_program(command("out", changes));
   ASSERT_EQ(result.code, 0) << result.error;
   EXPECT_EQ(Checkpoint(folder_ / "out/model").config()["model_type"], "hypenet");
+}
+
+TEST_F(Train, goes_on_with_the_weights_of_a_folder) {
+  std::vector<std::string> from_folder = command("out", Json::object());
+  const std::string teacher = HYPENET_SOURCE "/models/tiny-teacher";
+  from_folder.insert(from_folder.end(), {"--model", teacher});
+  const ProgramResult result = run_program(from_folder);
+  ASSERT_EQ(result.code, 0) << result.error;
+  const Json settings = read_json(folder_ / "out/1-a/run.json")["settings"];
+  EXPECT_EQ(settings["model"]["folder"], teacher) << "instead of the recipe's config";
+  const Json results = read_json(folder_ / "out/results.json");
+  EXPECT_LT(results["model"]["perplexity"].get<double>(), 4096 / 10) << "it is no random model";
+  EXPECT_TRUE(results.contains("beginning"));
+  const ProgramResult again =
+      run_program({"train", "--resume", (folder_ / "out").string(), "--threads", "1"});
+  EXPECT_EQ(again.code, 0) << again.error;
+  EXPECT_NE(again.error.find("model: done before"), std::string::npos) << again.error;
+}
+
+TEST_F(Train, says_in_one_line_what_it_cannot_begin_with) {
+  const auto refuse = [&](const std::vector<std::string>& more, const std::string& text) {
+    std::vector<std::string> arguments = command("out", Json::object());
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    testing_support::expect_error_line(run_program(arguments), text);
+  };
+  refuse({"--model", (folder_ / "none").string()}, "none: expected a model folder, found nothing");
+  refuse({"--set", "model=" HYPENET_SOURCE "/models/tiny-teacher"}, "tokenizer: expected none");
+  refuse({"--set", "model=null"}, "model: expected a model folder (give --model)");
 }
 
 TEST_F(Train, a_vocabulary_larger_than_the_embedding_is_refused) {

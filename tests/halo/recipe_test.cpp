@@ -214,5 +214,45 @@ TEST(Recipe, pretraining_recipe_of_the_tiny_teacher_reads) {
                "data: long_train: expected none");
 }
 
+TEST(Recipe, a_training_begins_with_a_folder_or_with_a_config) {
+  const TemporaryFolder folder;
+  Json json = read_json(recipe_path("tiny-teacher"));
+  json["model"] = "../teacher/";
+  json.erase("tokenizer");
+  write_json(folder / "uptrain.json", json);
+  const auto recipe = read_pretrain_recipe({.path = folder / "uptrain.json"});
+  EXPECT_EQ(recipe.model, (folder.path().parent_path() / "teacher").string());
+  EXPECT_EQ(recipe.tokenizer_folder(), recipe.model.get<std::string>());
+  const auto given = read_pretrain_recipe({.path = recipe_path("tiny-teacher"), .model = "mine"});
+  EXPECT_EQ(given.model, absolute_path("mine")) << "from the working folder";
+  EXPECT_EQ(given.tokenizer, "") << "the model has its own";
+
+  const auto with = [&](const std::string& setting) {
+    return read_pretrain_recipe({.path = folder / "uptrain.json", .settings = {setting}});
+  };
+  EXPECT_ERROR(with("tokenizer=other"),
+               "tokenizer: expected none, as model is a folder, which has its own, found");
+  EXPECT_ERROR(with("model="), "model: expected a model folder (give --model), or a config.json");
+  EXPECT_ERROR(with("model=null"), "found none");
+  EXPECT_ERROR(with("model=[1]"), "found an array");
+  EXPECT_ERROR(with("model={}"), "tokenizer: expected a folder with tokenizer.json, found none");
+}
+
+TEST(Recipe, supras_uptraining_has_the_published_numbers) {
+  const auto recipe = read_pretrain_recipe(
+      {.path = recipe_path("supra-uptrain"), .model = "model", .data = {"text"}});
+  ASSERT_EQ(recipe.phases.size(), 1U);
+  const StageConfig& stage = recipe.phases[0].stage;
+  EXPECT_EQ(stage.context, 2048);
+  EXPECT_EQ(stage.sequences * stage.context, int64_t{1} << 21);
+  EXPECT_NEAR(static_cast<double>(stage.tokens()), 100e9, 1e9);
+  EXPECT_DOUBLE_EQ(stage.optimizer.peak_lr, 3e-5);
+  EXPECT_DOUBLE_EQ(stage.optimizer.final_lr, 1e-5);
+  EXPECT_EQ(stage.optimizer.warmup_steps, 1000);
+  EXPECT_EQ(stage.precision, "bfloat16");
+  EXPECT_ERROR(read_pretrain_recipe({.path = recipe_path("supra-uptrain"), .data = {"text"}}),
+               "give --model");
+}
+
 }  // namespace
 }  // namespace hypenet
