@@ -1,11 +1,10 @@
 """lm-evaluation-harness: `lm_eval --model hypenet --model_args pretrained=DIR,device=cuda --tasks ...`.
 
-A release of the harness that knows plugins finds this by the package's entry point; with older ones (to 0.4.13) run
+A harness that knows plugins finds this by the package's entry point; with older ones (releases to 0.4.13) run
 `python -m hypenet.lm_eval` in place of `lm_eval`. Requests go to the evaluator of `hypenet eval`, all of a kind at once.
 """
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 from collections.abc import Sequence
@@ -14,12 +13,13 @@ from typing import Any, Optional, Union
 
 import lm_eval.models  # noqa: F401: the harness's own come first, as it expects
 from lm_eval.api.model import LM
-from lm_eval.api.registry import register_model
+from lm_eval.api.registry import MODEL_REGISTRY, register_model
 from lm_eval.utils import simple_parse_args_string
 from tqdm import tqdm
 
 import hypenet
-from hypenet._library import native
+from hypenet._built import HAS_DEVICE_CODE
+from hypenet._library import has_gpu_driver, native
 
 _LOG = logging.getLogger(__name__)
 _SAMPLING = {"temperature", "top_k", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty"}
@@ -74,8 +74,12 @@ class HypenetLM(LM):
 
     @classmethod
     def create_from_arg_obj(cls, arg_dict: dict[str, Any], additional_config: Optional[dict[str, Any]] = None) -> HypenetLM:
-        """What --model_args says goes before the harness's own flags, of which --device has a default."""
+        """What --model_args says goes before the harness's own flags. Of these --device is cuda:0 unless said otherwise:
+        where no GPU can be used that is the CPU, as with --model hf."""
         given = {key: value for key, value in (additional_config or {}).items() if value is not None}
+        if str(given.get("device", "")).startswith("cuda") and not (HAS_DEVICE_CODE and has_gpu_driver()):
+            _LOG.warning("hypenet: device %s: there is none for this package, the CPU is used", given["device"])
+            given["device"] = "cpu"
         return cls(**{**given, **arg_dict})
 
     @classmethod
@@ -172,7 +176,7 @@ def _draws(settings: dict[str, Any]) -> bool:
 
 def register() -> None:
     """Makes the harness know "hypenet"; importing this module does."""
-    with contextlib.suppress(ValueError):  # the entry point has done so
+    if "hypenet" not in MODEL_REGISTRY:  # the entry point has put a placeholder there
         register_model("hypenet")(HypenetLM)
 
 

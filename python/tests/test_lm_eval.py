@@ -48,6 +48,7 @@ def registered():
         modules["lm_eval"].models = modules["lm_eval.models"]
         modules["lm_eval.api.model"].LM = LM
         modules["lm_eval.api.registry"].register_model = register_model
+        modules["lm_eval.api.registry"].MODEL_REGISTRY = known
         with pytest.MonkeyPatch.context() as patch:
             for name, module in modules.items():
                 patch.setitem(sys.modules, name, module)
@@ -105,6 +106,14 @@ def test_arguments_go_before_the_harness_flags(registered):
     made = registered["hypenet"].create_from_arg_string(f"pretrained={TEACHER},device=cpu,max_length=128",
                                                         {"device": "cuda:0", "batch_size": "8", "max_batch_size": None})
     assert (made.device if hasattr(made, "device") else made._device, made.max_length) == ("cpu", 128)
+
+
+def test_without_a_gpu_the_harness_default_is_the_cpu(registered, monkeypatch):
+    create = registered["hypenet"].create_from_arg_string
+    monkeypatch.setitem(create.__globals__, "has_gpu_driver", lambda: False)
+    assert create(f"pretrained={TEACHER}", {"device": "cuda:0"})._device == "cpu"
+    with pytest.raises(hypenet.Error, match="cuda"):  # what was asked for is not changed
+        create(f"pretrained={TEACHER},device=cuda:99", {"device": "cuda:0"})
 
 
 def test_what_is_wrong_is_one_line(registered, judged, chat_folder):
