@@ -20,7 +20,7 @@ def find_torch() -> Path:
         return Path(known.__file__).parent
     found = importlib.util.find_spec("torch")
     if found is None or not found.submodule_search_locations:
-        raise ImportError("hypenet: expected the package torch, found none: pip install torch")
+        raise ImportError(f"hypenet: expected the package torch, found none: pip install torch=={TORCH_VERSION}")
     return Path(found.submodule_search_locations[0])
 
 

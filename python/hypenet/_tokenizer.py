@@ -38,11 +38,12 @@ class Tokenizer:
         return self._native.encode_all(texts_of(listed_of(text, "text", "texts, or one text"), "text"))
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
-        """The text of token ids (or a tensor [T]); incomplete UTF-8 becomes U+FFFD, unknown ids nothing."""
+        """The text of token ids (or a tensor [T]); incomplete UTF-8 becomes U+FFFD. Raises hypenet.Error for an id that
+        the tokenizer does not have."""
         return self._native.decode(ids_of(ids, "ids"), bool(skip_special_tokens))
 
     def token_bytes(self, id: int) -> bytes:
-        """The raw bytes of one token; empty for an unknown id."""
+        """The raw bytes of one token. Raises hypenet.Error as decode does."""
         return self._native.token_bytes(ids_of([id], "id")[0])
 
     def token_id(self, token: str) -> Union[int, None]:

@@ -24,6 +24,26 @@ std::vector<std::vector<int32_t>> encode_all(const TextSide& side,
   return ids;
 }
 
+/// Throws Error for an id that the tokenizer does not have.
+void check_known(const TextSide& side, const char* place, const std::vector<int32_t>& ids) {
+  const int64_t size = side.tokenizer().vocab_size();
+  for (const int32_t id : ids) {
+    HYPENET_CHECK(id >= 0 && id < size, place, ": expected ids from 0 to ", size - 1, ", found ",
+                  id);
+  }
+}
+
+std::string decode(const TextSide& side, const std::vector<int32_t>& ids, bool skips) {
+  check_known(side, "decode: ids", ids);
+  return side.tokenizer().decode(ids, skips);
+}
+
+nb::bytes token_bytes(const TextSide& side, int32_t id) {
+  check_known(side, "token_bytes: id", {id});
+  const std::string_view bytes = side.tokenizer().token_bytes(id);
+  return nb::bytes(bytes.data(), bytes.size());
+}
+
 std::string render(TextSide& side, nb::handle messages, nb::handle options) {
   return side.render(json_of(messages, "messages"), json_of(options, "options"));
 }
@@ -41,13 +61,8 @@ void bind_tokenizer(nb::module_& module) {
   nb::class_<TextSide>(module, "Tokenizer")
       .def_static("load", &TextSide::load, nb::call_guard<nb::gil_scoped_release>())
       .def("encode_all", &encode_all)
-      .def("decode", [](const TextSide& side, const std::vector<int32_t>& ids,
-                        bool skips) { return side.tokenizer().decode(ids, skips); })
-      .def("token_bytes",
-           [](const TextSide& side, int32_t id) {
-             const std::string_view bytes = side.tokenizer().token_bytes(id);
-             return nb::bytes(bytes.data(), bytes.size());
-           })
+      .def("decode", &decode)
+      .def("token_bytes", &token_bytes)
       .def("token_id", [](const TextSide& side,
                           const std::string& token) { return side.tokenizer().token_id(token); })
       .def("is_special",

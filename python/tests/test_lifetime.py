@@ -84,6 +84,19 @@ def test_ctrl_c_ends_scoring(model):
     assert model.generate("The sun", max_tokens=3).ids
 
 
+def test_ctrl_c_ends_logits_at_the_next_layer(model):
+    ids = [5] * 8192
+    start = time.monotonic()
+    model.logits(ids)
+    whole = time.monotonic() - start
+    timer, start = interrupt_soon(whole / 10), time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        model.logits(ids)
+    assert time.monotonic() - start < whole * 0.7
+    timer.join()
+    assert model.generate("The sun", max_tokens=3).ids
+
+
 def test_a_fork_is_told_to_load_its_own(model):
     model.generate("The sun", max_tokens=2)
     reader, writer = os.pipe()

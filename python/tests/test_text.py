@@ -25,7 +25,9 @@ def test_wrong_ids_are_named(model):
         model.tokenizer.decode("abc")
     with pytest.raises(TypeError, match="text: expected a list of texts"):
         model.tokenizer.encode(5)
-    assert model.tokenizer.decode([10**9, -5]) == ""
+    for call in [lambda: model.tokenizer.decode([1, 10**9]), lambda: model.tokenizer.token_bytes(-5)]:
+        with pytest.raises(hypenet.Error, match=r"^(decode: ids|token_bytes: id): expected ids from 0 to 4095, found -?\d+$"):
+            call()
 
 
 def test_a_conversation_is_what_the_template_makes_of_it(chat_folder):

@@ -335,6 +335,21 @@ void LoadedModel::run(bool alone, std::function<void(Engine&, const Stopped&)> w
   if (error) std::rethrow_exception(error);
 }
 
+namespace {
+
+/// float32 [B, T, V] of ids [B, T], as CausalLm::forward, layer by layer: Ctrl-C waits for one.
+torch::Tensor stoppable_logits(CausalLm& model, const torch::Tensor& ids, const Stopped& stopped) {
+  const Context context = model->context(ids);
+  Residual h = {model->embed(ids)};
+  for (int64_t i = 0; i < std::ssize(model->config().mixer_types); ++i) {
+    HYPENET_CHECK(!stopped(), "logits: stopped");
+    h = model->layer(i)->forward(h, context);
+  }
+  return model->logits(model->finish(h)).to(torch::kFloat32).contiguous();
+}
+
+}  // namespace
+
 DLManagedTensor* LoadedModel::logits(const std::vector<std::vector<int32_t>>& ids,
                                      const WhileWaiting& meanwhile) {
   HYPENET_CHECK(!ids.empty() && !ids[0].empty(), "logits: expected token ids, found none");
@@ -346,12 +361,12 @@ DLManagedTensor* LoadedModel::logits(const std::vector<std::vector<int32_t>>& id
   torch::Tensor logits;
   run(
       false,
-      [&, model = impl_->model](Engine& engine, const Stopped&) mutable {
+      [&, model = impl_->model](Engine& engine, const Stopped& stopped) mutable {
         const torch::NoGradGuard no_grad;
         std::vector<torch::Tensor> rows;
         rows.reserve(ids.size());
         for (const auto& row : ids) rows.push_back(ids_tensor(row, engine.device()));
-        logits = model->forward(torch::stack(rows)).to(torch::kFloat32).contiguous();
+        logits = stoppable_logits(model, torch::stack(rows), stopped);
         if (logits.is_cuda()) torch::cuda::synchronize(logits.get_device());
       },
       meanwhile);
