@@ -200,7 +200,7 @@ class Conversation {
   void print_stats() const {
     const EngineStats stats = engine_.stats();
     if (!last_) {
-      std::cout << "no answer yet; states " << readable_bytes(stats.state_bytes) << std::endl;
+      std::cerr << "no answer yet; states " << readable_bytes(stats.state_bytes) << std::endl;
       return;
     }
     const auto rate = [](int64_t tokens, double seconds) {
@@ -212,7 +212,7 @@ class Conversation {
     const int64_t decoded = std::max<int64_t>(last_->tokens - 1, 0);
     const std::string reused =
         last_->reused > 0 ? fmt::format(" ({} taken over)", with_commas(last_->reused)) : "";
-    std::cout << fmt::format("prompt: {} tokens{} in {:.2f} s, {} tokens/s\n",
+    std::cerr << fmt::format("prompt: {} tokens{} in {:.2f} s, {} tokens/s\n",
                              with_commas(prompt_tokens_), reused, last_->prefill_seconds,
                              rate(prompt_tokens_ - last_->reused, last_->prefill_seconds))
               << fmt::format("answer: {} tokens in {:.2f} s, {} tokens/s ({})\n",

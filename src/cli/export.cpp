@@ -69,7 +69,7 @@ void write_folder(const ExportOptions& options) {
   Checkpoint checkpoint(options.model);
   const BlockType type = chosen_type(options, checkpoint);
   HYPENET_CHECK(block_layout(type).is_plain, "--type: expected f32, f16 or bf16 for a folder ",
-                "(hypenet quantize writes those of less bits), found ", options.type);
+                "(hypenet quantize writes folders of fewer bits), found ", options.type);
   const torch::ScalarType plain = type_of(type);
   ModelConfig config = read_model_config(checkpoint, print_note);
   check_tensors(checkpoint, config);

@@ -76,9 +76,7 @@ CausalLm open_model(const ModelOptions& options, const Checkpoint& checkpoint) {
                  .attn_logits_scaling = options.attn_logits_scaling};
   if (options.type != kAutomaticType) spec.type = parse_type(options.type);
   spec.activations = parse_activations(options.activations, "--activations");
-  if (options.cache_type != kAutomaticType) {
-    spec.cache_type = parse_cache_type(options.cache_type, "--cache-type");
-  }
+  spec.cache_type = parse_cache_type(options.cache_type, "--cache-type");
   return open_model(checkpoint, spec, print_note);
 }
 

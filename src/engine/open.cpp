@@ -62,9 +62,11 @@ Activations parse_activations(const std::string& text, const std::string& place)
   return text == "int8" ? Activations::kInt8 : Activations::kFloat;
 }
 
-torch::ScalarType parse_cache_type(const std::string& text, const std::string& place) {
+std::optional<torch::ScalarType> parse_cache_type(const std::string& text,
+                                                  const std::string& place) {
+  if (text == "auto") return std::nullopt;
   HYPENET_CHECK(text == "float32" || text == "bfloat16", place,
-                ": expected float32 or bfloat16, found ", text);
+                ": expected auto, float32 or bfloat16, found ", text);
   return text == "float32" ? torch::kFloat32 : torch::kBFloat16;
 }
 

@@ -27,8 +27,9 @@ struct ModelSpec {
 /// "int8" or "float"; Error, beginning with `place`, for other texts.
 Activations parse_activations(const std::string& text, const std::string& place);
 
-/// "float32" or "bfloat16"; likewise.
-torch::ScalarType parse_cache_type(const std::string& text, const std::string& place);
+/// "float32" or "bfloat16", and nullopt for "auto"; likewise.
+std::optional<torch::ScalarType> parse_cache_type(const std::string& text,
+                                                  const std::string& place);
 
 /// The folder's config, but for what `spec` says otherwise. `tell` hears of a head that config.json
 /// ties in vain.
