@@ -1,4 +1,4 @@
-// The one exception of the project and the check that builds its text.
+// The exception of the project, of which all others are kinds, and the check that builds its text.
 #pragma once
 
 #include <sstream>

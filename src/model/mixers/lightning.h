@@ -1,5 +1,5 @@
 // Lightning attention as a token mixer: q/k norm, RoPE, the op, output norm and output gate
-// (docs/halo.md).
+// (docs/mixers.md).
 #pragma once
 
 #include <string>
