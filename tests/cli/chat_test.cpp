@@ -25,6 +25,7 @@ using testing::ContainsRegex;
 using testing::EndsWith;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 using testing_support::expect_error_line;
 using testing_support::ProgramResult;
 using testing_support::run_program_with_input;
