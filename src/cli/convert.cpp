@@ -21,7 +21,8 @@ Step by step, with layers of your own choice:
   hypenet convert --resume out/tiny --set 'select.layers=[1,6]'
   hypenet convert --resume out/tiny --from select --set 'select.layers=[2,5]'
 
-Steps: transfer, align, select, hybrid, distill, finetune, model; then teacher and HypeNet are measured.
+Steps: transfer, align, select, hybrid, distill, finetune, extend (where the recipe has it), model; then teacher
+and HypeNet are measured.
 Ctrl-C saves and stops; the same command goes on from there, and so does --resume.)";
 
 struct ConvertCommand {

@@ -21,7 +21,7 @@ std::vector<std::string> Conversion::mixers() const {
 
 Json completed_settings(Json settings, const std::filesystem::path& place) {
   const std::string where = place.string() + ": settings";
-  for (const char* stage : {"align", "distill", "finetune"})
+  for (const char* stage : {"align", "distill", "finetune", "extend"})
     complete<StageConfig>(settings, stage, where);
   if (settings.contains("pilot"))
     complete<StageConfig>(settings["pilot"], "stage", where + ": pilot");

@@ -16,7 +16,16 @@
 namespace hypenet {
 
 /// The parts of a conversion that draw random numbers.
-enum class SeedOf : int64_t { kGates, kAlign, kDistill, kFinetune, kSweep, kEvaluate, kPilot };
+enum class SeedOf : int64_t {
+  kGates,
+  kAlign,
+  kDistill,
+  kFinetune,
+  kSweep,
+  kEvaluate,
+  kPilot,
+  kExtend
+};
 
 /// References have to outlive it.
 struct Conversion {

@@ -110,10 +110,16 @@ void train_student(const Conversion& conversion, const Stage& stage, const Stude
       about.text, *objective);
 }
 
+/// The stage that ends the training.
+ConversionStep last_trained(const HaloRecipe& recipe) {
+  return recipe.extend ? ConversionStep::kExtend : ConversionStep::kFinetune;
+}
+
 /// The finished model: logits scaling set, weights in the type they ship in.
 void finish(const Conversion& conversion, const Stage& stage) {
-  CausalLm model = load_model(Checkpoint(conversion.folder(ConversionStep::kFinetune)),
-                              torch::kFloat32, conversion.options.device);
+  CausalLm model =
+      load_model(Checkpoint(conversion.folder(last_trained(conversion.recipe))), torch::kFloat32,
+                 conversion.options.device);
   ModelConfig config = model->config();
   config.attn_logits_scaling =
       parse_logits_scaling(conversion.recipe.attn_logits_scaling, "attn_logits_scaling");
@@ -137,6 +143,22 @@ void add_mixers(Json& settings, const std::vector<std::string>& mixers) {
   }
 }
 
+/// Whether a conversion by this recipe makes the step.
+bool has_step(const HaloRecipe& recipe, ConversionStep step) {
+  return step != ConversionStep::kExtend || recipe.extend;
+}
+
+/// The trained stages that the recipe has.
+std::vector<std::pair<ConversionStep, const StageConfig*>> trained_stages(
+    const HaloRecipe& recipe) {
+  std::vector<std::pair<ConversionStep, const StageConfig*>> stages = {
+      {ConversionStep::kAlign, &recipe.align},
+      {ConversionStep::kDistill, &recipe.distill},
+      {ConversionStep::kFinetune, &recipe.finetune}};
+  if (recipe.extend) stages.emplace_back(ConversionStep::kExtend, &*recipe.extend);
+  return stages;
+}
+
 /// The stages in the order of conversion_steps. The settings of each are those of the stages before
 /// it, and its own.
 std::vector<Stage> stages_of(const Conversion& conversion) {
@@ -158,7 +180,8 @@ std::vector<Stage> stages_of(const Conversion& conversion) {
          .completed = completed_settings,
          .or_else = way_out(conversion.options.out, step),
          .is_shared = step == ConversionStep::kAlign || step == ConversionStep::kSelect ||
-                      step == ConversionStep::kDistill || step == ConversionStep::kFinetune});
+                      step == ConversionStep::kDistill || step == ConversionStep::kFinetune ||
+                      step == ConversionStep::kExtend});
   };
   const auto add_student = [&](ConversionStep step, const StudentStage& about) {
     std::vector<fs::path> parents = {conversion.folder(about.from)};
@@ -188,8 +211,15 @@ std::vector<Stage> stages_of(const Conversion& conversion) {
               {recipe.finetune,
                student_objective(recipe.finetune, StudentObjective::kCrossEntropy, "finetune"),
                kDistill, SeedOf::kFinetune, corpus.long_train});
+  if (recipe.extend) {
+    settings["extend"] = write_fields(*recipe.extend);
+    add_student(kExtend,
+                {*recipe.extend,
+                 student_objective(*recipe.extend, StudentObjective::kCrossEntropy, "extend"),
+                 kFinetune, SeedOf::kExtend, corpus.long_train});
+  }
   settings["attn_logits_scaling"] = recipe.attn_logits_scaling;
-  add(kModel, {conversion.folder(kFinetune)}, finish);
+  add(kModel, {conversion.folder(last_trained(recipe))}, finish);
   return stages;
 }
 
@@ -211,10 +241,10 @@ void check_named_parts(const Conversion& conversion) {
   const auto& layers = recipe.select.layers;
   auto hybrid = parameter_names(conversion.hybrid_config(layers.value_or(all)));
   if (!layers) hybrid.insert(hybrid.end(), twins.begin(), twins.end());
-  const std::string place = recipe.name + ": ";
-  check_parts(recipe.align, mixers, place + "align");
-  check_parts(recipe.distill, hybrid, place + "distill");
-  check_parts(recipe.finetune, hybrid, place + "finetune");
+  for (const auto& [step, stage] : trained_stages(recipe)) {
+    check_parts(*stage, step == ConversionStep::kAlign ? mixers : hybrid,
+                concat(recipe.name, ": ", about_step(step).name));
+  }
 }
 
 bool is_to_make(const Conversion& conversion, const ConversionPlan& plan, ConversionStep step) {
@@ -227,13 +257,10 @@ void check_ranks(const Conversion& conversion, const ConversionPlan& plan) {
   std::vector<const MixerKind*> mixers = conversion.hybrid_config({}).mixer_types;
   mixers.insert(mixers.end(), config.mixer_types.begin(), config.mixer_types.end());
   const Ranks ranks = options.communicator->ranks();
-  const auto check = [&](ConversionStep step, const StageConfig& stage) {
+  for (const auto& [step, stage] : trained_stages(recipe)) {
     if (is_to_make(conversion, plan, step))
-      check_row_ranks(stage, ranks, mixers, std::string(about_step(step).name));
-  };
-  check(ConversionStep::kAlign, recipe.align);
-  check(ConversionStep::kDistill, recipe.distill);
-  check(ConversionStep::kFinetune, recipe.finetune);
+      check_row_ranks(*stage, ranks, mixers, std::string(about_step(step).name));
+  }
 }
 
 /// What recipe, teacher and device cannot do together.
@@ -242,9 +269,8 @@ void check_recipe(const Conversion& conversion, const ConversionPlan& plan) {
   check_vocabulary(tokenizer, config, recipe.teacher);
   conversion.hybrid_config({});
   check_tensors(teacher, config);
-  check_stage_rows(recipe.align, tokenizer, options.device, "align");
-  check_stage_rows(recipe.distill, tokenizer, options.device, "distill");
-  check_stage_rows(recipe.finetune, tokenizer, options.device, "finetune");
+  for (const auto& [step, stage] : trained_stages(recipe))
+    check_stage_rows(*stage, tokenizer, options.device, std::string(about_step(step).name));
   check_ranks(conversion, plan);
   if (is_to_make(conversion, plan, ConversionStep::kSelect))
     check_selection(recipe, config, tokenizer);
@@ -256,7 +282,7 @@ void check_recipe(const Conversion& conversion, const ConversionPlan& plan) {
 /// Nothing stands where a step will write but what a conversion wrote.
 void check_folders(const Conversion& conversion, const ConversionPlan& plan) {
   for (const StepAbout& about : conversion_steps()) {
-    if (is_to_make(conversion, plan, about.step))
+    if (has_step(conversion.recipe, about.step) && is_to_make(conversion, plan, about.step))
       check_folder(conversion.folder(about.step), step_folder_kind(about.step));
   }
   if (!plan.from) return;
@@ -274,9 +300,11 @@ void prepare_texts(Conversion& conversion) {
                      [&](const std::vector<int32_t>& held_out) {
                        check_held_out(recipe, conversion.tokenizer, held_out, conversion.options);
                      });
-  check_stage_text(recipe.align, *conversion.corpus.train, "align");
-  check_stage_text(recipe.distill, *conversion.corpus.train, "distill");
-  check_stage_text(recipe.finetune, *conversion.corpus.long_train, "finetune");
+  for (const auto& [step, stage] : trained_stages(recipe)) {
+    const auto& text = step < ConversionStep::kFinetune ? conversion.corpus.train
+                                                        : conversion.corpus.long_train;
+    check_stage_text(*stage, *text, std::string(about_step(step).name));
+  }
 }
 
 void remove_made_before(const Conversion& conversion, ConversionStep from) {
@@ -286,9 +314,14 @@ void remove_made_before(const Conversion& conversion, ConversionStep from) {
   remove_from(out, from);
 }
 
-std::span<const Stage> up_to(const std::optional<ConversionStep>& step, size_t more,
-                             std::span<const Stage> stages) {
-  return step ? stages.first(static_cast<size_t>(*step) + more) : stages;
+/// The stages before `step` and `more`, or all of them.
+std::span<const Stage> up_to(const HaloRecipe& recipe, const std::optional<ConversionStep>& step,
+                             size_t more, std::span<const Stage> stages) {
+  if (!step) return stages;
+  const auto before = std::ranges::count_if(conversion_steps(), [&](const StepAbout& about) {
+    return about.step < *step && has_step(recipe, about.step);
+  });
+  return stages.first(static_cast<size_t>(before) + more);
 }
 
 /// Everything before the first stage: the texts, and a look at what was made before.
@@ -300,7 +333,7 @@ std::vector<Stage> prepare(Conversion& conversion, const ConversionPlan& plan) {
   if (!fs::exists(options.out / "tokens")) keep();
   prepare_texts(conversion);
   const std::vector<Stage> stages = stages_of(conversion);
-  check_made_before(up_to(plan.from, 0, stages));
+  check_made_before(up_to(conversion.recipe, plan.from, 0, stages));
   if (plan.from && options.is_first_rank()) remove_made_before(conversion, *plan.from);
   keep();
   return stages;
@@ -344,6 +377,10 @@ Json described(const ConversionPlan& plan) {
 
 ConversionResult convert(const HaloRecipe& recipe, const RunOptions& options,
                          const ConversionPlan& plan) {
+  for (const auto& [option, step] : {std::pair("--from ", plan.from), {"--until ", plan.until}}) {
+    HYPENET_CHECK(!step || has_step(recipe, *step), option, about_step(*step).name,
+                  ": expected a step of the recipe, found one that it leaves out");
+  }
   HYPENET_CHECK(!plan.from || !plan.until || *plan.from <= *plan.until, "--until ",
                 about_step(*plan.until).name, ": expected a step that is not before --from ",
                 about_step(*plan.from).name);
@@ -363,7 +400,7 @@ ConversionResult convert(const HaloRecipe& recipe, const RunOptions& options,
     lock = prepare_out(options);
     stages = prepare(conversion, plan);
   });
-  perform(up_to(plan.until, 1, stages), options);
+  perform(up_to(recipe, plan.until, 1, stages), options);
   if (plan.until) return {conversion.folder(*plan.until), {}, {}};
   return evaluate_and_report(conversion, stages.back());
 }

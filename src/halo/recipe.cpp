@@ -231,9 +231,12 @@ HaloRecipe read_halo_recipe(const RecipeSource& source) {
   check_stage(recipe.align, place + ": align");
   check_stage(recipe.distill, place + ": distill");
   check_stage(recipe.finetune, place + ": finetune");
+  if (recipe.extend) check_stage(*recipe.extend, place + ": extend");
   check_no_objective(recipe.align, place + ": align");
   student_objective(recipe.distill, StudentObjective::kKl, place + ": distill");
   student_objective(recipe.finetune, StudentObjective::kCrossEntropy, place + ": finetune");
+  if (recipe.extend)
+    student_objective(*recipe.extend, StudentObjective::kCrossEntropy, place + ": extend");
   check_evaluate(recipe.evaluate, place);
   check_sweep(recipe.sweep, place + ": sweep");
   HYPENET_CHECK(recipe.select.pilot.steps > 0 && recipe.select.pilot.candidates > 0, place,

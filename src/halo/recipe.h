@@ -86,6 +86,7 @@ struct HaloRecipe {
   std::optional<std::vector<std::string>> mixers;  // instead: of each layer that becomes recurrent
   double gate_std = 0.02;  // of the new z_proj and o_gate weights: N(0, gate_std)
   StageConfig align, distill, finetune;
+  std::optional<StageConfig> extend;  // after finetune, on rows that are longer still
   SweepConfig sweep;
   SelectConfig select;
   Json attn_logits_scaling;  // of the finished model: "hype <a>" | number | null
@@ -104,6 +105,7 @@ struct HaloRecipe {
     field("select", select);
     field("distill", distill);
     field("finetune", finetune);
+    field("extend", extend);
     field("attn_logits_scaling", attn_logits_scaling);
     field("evaluate", evaluate);
   }

@@ -46,6 +46,8 @@ constexpr Description kDescriptions[] = {
     {"align", "stage 1: each layer's recurrent twin learns the output of the attention it is of"},
     {"distill", "stage 2: the hybrid learns the teacher's next-token distribution"},
     {"finetune", "stage 3: the hybrid learns long rows"},
+    {"extend",
+     "stage 3 goes on with other settings, as rows that are longer still; null: it does not"},
     {"sweep", "step S, first half: each layer, replaced by its twin, is scored"},
     {"sweep.tasks",
      "what to score on: recall, text and lazy (held-out text), and tasks of hypenet eval"},
@@ -100,8 +102,8 @@ constexpr Description kDescriptions[] = {
     {"stage.save_every", "steps between saved states, which a stopped run goes on from"},
     {"stage.log_every", "steps between lines of progress and of metrics.jsonl"},
     {"stage.objective",
-     "what distill and finetune minimise: kl, kl+answers or cross_entropy; empty: kl in distill, "
-     "cross_entropy in finetune"},
+     "what distill, finetune and extend minimise: kl, kl+answers or cross_entropy; empty: kl in "
+     "distill, else cross_entropy"},
     {"stage.frozen", "parts of parameters' names: those are not trained in this stage"},
     {"stage.optimizer", "AdamW and its schedule"},
     {"stage.optimizer.peak_lr", "learning rate after the warm-up"},
@@ -132,7 +134,7 @@ const std::map<std::string_view, std::string_view>& descriptions() {
 
 /// The name in the table: stages share theirs.
 std::string described(const std::string& path) {
-  for (const std::string stage : {"align", "distill", "finetune", "phases.N.stage"}) {
+  for (const std::string stage : {"align", "distill", "finetune", "extend", "phases.N.stage"}) {
     if (path.starts_with(stage + ".")) return "stage" + path.substr(stage.size());
   }
   return path;
@@ -171,6 +173,9 @@ class KeyList {
     if constexpr (json_detail::Struct<T>) {
       push(path, "section", nullptr);
       add_fields(path + ".", value);
+    } else if constexpr (std::is_same_v<T, std::optional<StageConfig>>) {
+      push(path, "section, or null", nullptr);
+      add_fields(path + ".", StageConfig());
     } else if constexpr (std::is_same_v<T, std::vector<PretrainPhase>>) {
       push(path, "list of sections", nullptr);
       add_fields(path + ".N.", PretrainPhase());
@@ -264,7 +269,8 @@ std::string recipe_page() {
   add_top("Of a training on text alone (`hypenet train`)", training);
   add_section(page, "phases.N", training, "phases.N");
   page.erase(page.find("| `stage.steps`"));  // those follow, for all stages
-  add_section(page, "A stage: align, distill, finetune, phases.N.stage", conversion, "align");
+  add_section(page, "A stage: align, distill, finetune, extend, phases.N.stage", conversion,
+              "align");
   for (const char* section : {"data", "sweep", "select", "evaluate"})
     add_section(page, section, conversion, section);
   return page;

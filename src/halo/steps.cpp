@@ -18,6 +18,7 @@ std::vector<std::string> other_names(ConversionStep step) {
     case ConversionStep::kAlign:
     case ConversionStep::kDistill:
     case ConversionStep::kFinetune:
+    case ConversionStep::kExtend:
       return {concat(about_step(step).folder, kStateEnding)};
     case ConversionStep::kSelect:
       return {"3-sweep", "3-pilots", "3-select.journal"};
@@ -88,6 +89,7 @@ const std::vector<StepAbout>& conversion_steps() {
       {ConversionStep::kHybrid, "hybrid", "4-hybrid"},
       {ConversionStep::kDistill, "distill", "5-distill"},
       {ConversionStep::kFinetune, "finetune", "6-finetune"},
+      {ConversionStep::kExtend, "extend", "7-extend"},
       {ConversionStep::kModel, "model", "model"}};
   return steps;
 }

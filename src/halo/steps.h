@@ -11,7 +11,16 @@
 
 namespace hypenet {
 
-enum class ConversionStep { kTransfer, kAlign, kSelect, kHybrid, kDistill, kFinetune, kModel };
+enum class ConversionStep {
+  kTransfer,
+  kAlign,
+  kSelect,
+  kHybrid,
+  kDistill,
+  kFinetune,
+  kExtend,  // only where the recipe has it
+  kModel
+};
 
 /// A step's name on the command line, and its folder.
 struct StepAbout {

@@ -310,6 +310,33 @@ TEST_F(Pipeline, stops_after_a_step_and_makes_steps_anew) {
                "--until align: expected a step that is not before --from select");
 }
 
+TEST_F(Pipeline, stage_3_goes_on_with_other_settings_where_the_recipe_says_so) {
+  HaloRecipe recipe = conversion();
+  for (const ConversionPlan& plan : {ConversionPlan{.from = ConversionStep::kExtend},
+                                     ConversionPlan{.until = ConversionStep::kExtend}}) {
+    EXPECT_ERROR(convert_into("out", recipe, plan),
+                 "extend: expected a step of the recipe, found one that it leaves out");
+  }
+  convert_into("out", recipe);
+  EXPECT_FALSE(fs::exists(folder_ / "out/7-extend"));
+  const std::string tuned = weights("out/6-finetune"), short_rows = weights("out/model");
+
+  recipe.extend = recipe.finetune;
+  recipe.extend->context *= 2;
+  EXPECT_ERROR(convert_into("out", recipe), "make it anew with --from model");
+  convert_into("out", recipe, {.from = ConversionStep::kExtend, .until = ConversionStep::kExtend});
+  EXPECT_FALSE(fs::exists(folder_ / "out/model"));
+  convert_into("out", recipe);
+  EXPECT_TRUE(weights("out/6-finetune") == tuned);
+  EXPECT_FALSE(weights("out/7-extend") == tuned);
+  EXPECT_FALSE(weights("out/model") == short_rows);
+  convert_into("whole", recipe);
+  EXPECT_TRUE(weights("whole/model") == weights("out/model"));
+
+  recipe.extend->frozen = {"mpl"};
+  EXPECT_ERROR(convert_into("new", recipe), "extend: frozen: expected part of a parameter's name");
+}
+
 TEST_F(Pipeline, a_finished_run_stays_what_it_is_whatever_decides_how_it_runs) {
   HaloRecipe recipe = conversion();
   convert_into("out", recipe);

@@ -100,7 +100,7 @@ TEST_F(Steps, nothing_is_removed_where_another_hand_wrote) {
 
 TEST_F(Steps, names_are_those_of_the_command_line) {
   EXPECT_EQ(parse_step("align"), ConversionStep::kAlign);
-  EXPECT_EQ(step_names(), "transfer, align, select, hybrid, distill, finetune or model");
+  EXPECT_EQ(step_names(), "transfer, align, select, hybrid, distill, finetune, extend or model");
   EXPECT_ERROR(parse_step("alignn"), "expected transfer, align");
 }
 

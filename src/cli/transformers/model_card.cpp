@@ -156,7 +156,7 @@ std::string how_to_run(const ModelConfig& config, const std::string& name) {
 std::string what_is_trained(const std::string& stage) {
   if (stage == "align") return "recurrent layers, to the teacher's hidden states";
   if (stage == "distill") return "all weights, to the teacher's logits";
-  if (stage == "finetune") return "all weights, at length";
+  if (stage == "finetune" || stage == "extend") return "all weights, at length";
   return "all weights";
 }
 
