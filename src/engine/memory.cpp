@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <string>
 
 #include "base/error.h"
 #include "base/readable_bytes.h"
@@ -16,11 +17,19 @@ constexpr int64_t kDefaultCpuBytes = int64_t{4} << 30;
 constexpr int64_t kMostTokens = int64_t{1} << 24;  // of a sequence: bounds the page table
 constexpr int64_t kMostPages = INT32_MAX;
 
-int64_t budget(const EngineOptions& options, torch::Device device) {
-  if (options.memory_bytes > 0) return options.memory_bytes;
-  if (!device.is_cuda()) return kDefaultCpuBytes;
+/// Bytes for states and pages, and where that number comes from.
+struct Budget {
+  int64_t bytes = 0;
+  std::string source = {};
+};
+
+Budget budget(const EngineOptions& options, torch::Device device) {
+  if (options.memory_bytes > 0) return {options.memory_bytes};
+  if (!device.is_cuda()) return {kDefaultCpuBytes};
   const auto [free, total] = free_bytes(device);
-  return free - total / 10;
+  return {std::max(int64_t{0}, free - total / 10),
+          concat(": of the GPU's ", readable_bytes(total), " other tensors and programs leave ",
+                 readable_bytes(free), ", and a tenth stays free")};
 }
 
 void check_options(const EngineOptions& options) {
@@ -42,14 +51,14 @@ int64_t kept_bytes(const EngineOptions& options, int64_t left) {
 MemorySizes sizes_of(CausalLm& model, const EngineOptions& options) {
   check_options(options);
   const auto types = model->memory_types();
-  const int64_t bytes = budget(options, model->head_weight().device());
+  const auto [bytes, source] = budget(options, model->head_weight().device());
   const int64_t slot = slot_bytes(model->config(), types);
   const int64_t states = options.max_sequences * slot;
   const int64_t page = page_bytes(model->config(), types, options.page_tokens);
   HYPENET_CHECK(bytes >= states + page, "engine: memory: expected at least ",
                 readable_bytes(states + page), " for the states of ", options.max_sequences,
                 " sequences (", readable_bytes(states), ") and a page of ", options.page_tokens,
-                " tokens (", readable_bytes(page), "), found ", readable_bytes(bytes));
+                " tokens (", readable_bytes(page), "), found ", readable_bytes(bytes), source);
   const auto shares = cache_shares(kept_bytes(options, bytes - states - page), slot, page);
   const int64_t snapshots = slot == 0 ? 0 : shares.snapshots / slot;
   const int64_t longest = options.max_context > 0 ? options.max_context : kMostTokens;
