@@ -117,9 +117,8 @@ ConversionStep last_trained(const HaloRecipe& recipe) {
 
 /// The finished model: logits scaling set, weights in the type they ship in.
 void finish(const Conversion& conversion, const Stage& stage) {
-  CausalLm model =
-      load_model(Checkpoint(conversion.folder(last_trained(conversion.recipe))), torch::kFloat32,
-                 conversion.options.device);
+  CausalLm model = load_model(Checkpoint(conversion.folder(last_trained(conversion.recipe))),
+                              torch::kFloat32, conversion.options.device);
   ModelConfig config = model->config();
   config.attn_logits_scaling =
       parse_logits_scaling(conversion.recipe.attn_logits_scaling, "attn_logits_scaling");
@@ -301,8 +300,8 @@ void prepare_texts(Conversion& conversion) {
                        check_held_out(recipe, conversion.tokenizer, held_out, conversion.options);
                      });
   for (const auto& [step, stage] : trained_stages(recipe)) {
-    const auto& text = step < ConversionStep::kFinetune ? conversion.corpus.train
-                                                        : conversion.corpus.long_train;
+    const auto& text =
+        step < ConversionStep::kFinetune ? conversion.corpus.train : conversion.corpus.long_train;
     check_stage_text(*stage, *text, std::string(about_step(step).name));
   }
 }
@@ -377,7 +376,8 @@ Json described(const ConversionPlan& plan) {
 
 ConversionResult convert(const HaloRecipe& recipe, const RunOptions& options,
                          const ConversionPlan& plan) {
-  for (const auto& [option, step] : {std::pair("--from ", plan.from), {"--until ", plan.until}}) {
+  for (const auto& [option, step] :
+       {std::pair("--from ", plan.from), std::pair("--until ", plan.until)}) {
     HYPENET_CHECK(!step || has_step(recipe, *step), option, about_step(*step).name,
                   ": expected a step of the recipe, found one that it leaves out");
   }
