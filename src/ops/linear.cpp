@@ -55,6 +55,16 @@ Tensor transposed_copy(const Tensor& a) {
   return out;
 }
 
+/// As oneDNN takes it. Rows that lie apart, as those of a part of a wider tensor, go through its
+/// reference code otherwise, number by number.
+Tensor left_factor(const Tensor& a) {
+  const bool is_transposed = !a.is_contiguous() && a.t().is_contiguous();
+  return is_transposed ? transposed_copy(a) : a.contiguous();
+}
+
+/// The same, of a factor that may lie transposed.
+Tensor right_factor(const Tensor& b) { return b.t().is_contiguous() ? b : b.contiguous(); }
+
 /// x W^T + b without autograd; all of one type.
 Tensor affine(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   std::vector<int64_t> shape = x.sizes().vec();
@@ -192,8 +202,7 @@ std::vector<Tensor> apply_packed(const Tensor& x, std::span<const LinearWeights>
 Tensor product(const Tensor& a, const Tensor& b) {
   if (!suits_onednn(a)) return torch::mm(a, b.t());
   const at::AutoDispatchBelowADInplaceOrView below_autograd;
-  const bool is_transposed = !a.is_contiguous() && a.t().is_contiguous();
-  return onednn_linear()->call(is_transposed ? transposed_copy(a) : a, b, std::nullopt, "none",
+  return onednn_linear()->call(left_factor(a), right_factor(b), std::nullopt, "none",
                                c10::List<std::optional<at::Scalar>>(), std::nullopt);
 }
 
