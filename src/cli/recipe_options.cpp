@@ -5,14 +5,14 @@
 
 #include "cli/interrupt.h"
 #include "run/kept_recipe.h"
+#include "run/run_files.h"
 
 namespace hypenet {
 namespace {
 
 std::filesystem::path out_folder(const RecipeOptions& options) {
   if (!options.resume.empty()) return options.resume;
-  return options.out.empty() ? std::filesystem::path("out") / options.source.path.stem()
-                             : options.out;
+  return options.out.empty() ? default_out(options.source.path) : options.out;
 }
 
 }  // namespace

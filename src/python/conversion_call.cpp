@@ -16,6 +16,7 @@
 #include "halo/pipeline.h"
 #include "python/threads.h"
 #include "run/kept_recipe.h"
+#include "run/run_files.h"
 
 namespace hypenet {
 namespace {
@@ -86,8 +87,7 @@ RecipeSource source_of(const ConvertSettings& settings) {
 
 std::filesystem::path out_of(const ConvertSettings& settings) {
   if (!settings.resume.empty()) return settings.resume;
-  return settings.out.empty() ? std::filesystem::path("out") / settings.recipe.stem()
-                              : settings.out;
+  return settings.out.empty() ? default_out(settings.recipe) : settings.out;
 }
 
 ConversionPlan plan_of(const ConvertSettings& settings) {

@@ -2,6 +2,7 @@
 #include "run/corpus.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include "base/files.h"
 #include "base/folder_writer.h"
@@ -25,15 +26,18 @@ void tokenize_training_text(const fs::path& folder, const DataConfig& data,
   tokenize.text_field = data.text_field;
   tokenize.max_tokens = data.max_tokens;
   tokenize.on_bad = parse_on_bad_document(data.on_bad_document, "data: on_bad_document");
+  const auto began = std::chrono::steady_clock::now();
   const auto report = [&](const TokenizeProgress& progress) {
     check_stop(options);
+    // A small text is done before anybody asks how far it is.
+    if (std::chrono::steady_clock::now() - began < std::chrono::seconds(1)) return;
     show_progress(options, "tokenize", progress.tokens, 0);
   };
   const auto tell = note_to(options);
   const TokenizeProgress done =
       tokenize_corpus(document_files({data.train.begin(), data.train.end()}, tell), tokenizer,
                       folder, tokenize, report);
-  tell(concat("tokens: ", done.tokens, " tokens of ", done.documents, " documents"));
+  tell(concat("tokenize: done, ", done.tokens, " tokens of ", done.documents, " documents"));
   if (done.bad.bad() > 0) tell(done.bad.summary());
 }
 

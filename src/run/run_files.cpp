@@ -21,6 +21,8 @@ void make_out(const fs::path& out) {
 
 }  // namespace
 
+fs::path default_out(const fs::path& recipe) { return fs::path("out") / recipe.stem(); }
+
 void check_run_file(const fs::path& path) {
   HYPENET_CHECK(fs::is_regular_file(fs::symlink_status(path)), path.string(),
                 ": expected a file of an earlier run, found something else");

@@ -12,6 +12,9 @@ namespace hypenet {
 /// How the name of a stage's saved state ends.
 inline constexpr std::string_view kStateEnding = ".state.safetensors";
 
+/// Where a run goes that is not told: out/<the recipe's file name>.
+std::filesystem::path default_out(const std::filesystem::path& recipe);
+
 /// Throws Error unless the file, one beside the steps' folders, is by its content what a run writes
 /// under that name.
 void check_run_file(const std::filesystem::path& path);

@@ -36,5 +36,9 @@ TEST(RunFiles, a_rank_with_a_disk_of_its_own_is_refused) {
   EXPECT_TRUE(fs::is_empty(folder / "0"));
 }
 
+TEST(RunFiles, a_run_that_is_not_told_where_goes_to_a_folder_of_its_recipes_name) {
+  EXPECT_EQ(default_out("recipes/tiny.json"), fs::path("out/tiny"));
+}
+
 }  // namespace
 }  // namespace hypenet
