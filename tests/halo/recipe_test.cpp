@@ -223,6 +223,8 @@ TEST(Recipe, a_training_begins_with_a_folder_or_with_a_config) {
   const auto recipe = read_pretrain_recipe({.path = folder / "uptrain.json"});
   EXPECT_EQ(recipe.model, (folder.path().parent_path() / "teacher").string());
   EXPECT_EQ(recipe.tokenizer_folder(), recipe.model.get<std::string>());
+  EXPECT_EQ(read_pretrain_recipe({.path = recipe_path("tiny-uptrain")}).model,
+            HYPENET_SOURCE "/out/tiny-supra/4-hybrid");
   const auto given = read_pretrain_recipe({.path = recipe_path("tiny-teacher"), .model = "mine"});
   EXPECT_EQ(given.model, absolute_path("mine")) << "from the working folder";
   EXPECT_EQ(given.tokenizer, "") << "the model has its own";
