@@ -85,14 +85,15 @@ def test_ctrl_c_ends_scoring(model):
 
 
 def test_ctrl_c_ends_logits_at_the_next_layer(model):
-    ids = [5] * 8192
-    start = time.monotonic()
-    model.logits(ids)
-    whole = time.monotonic() - start
-    timer, start = interrupt_soon(whole / 10), time.monotonic()
+    ids, whole = [5] * 4096, []
+    for _ in range(3):  # the first allocates
+        start = time.monotonic()
+        model.logits(ids)
+        whole.append(time.monotonic() - start)
+    timer, start = interrupt_soon(min(whole) / 10), time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         model.logits(ids)
-    assert time.monotonic() - start < whole * 0.7
+    assert time.monotonic() - start < min(whole) * 0.6
     timer.join()
     assert model.generate("The sun", max_tokens=3).ids
 
