@@ -105,6 +105,18 @@ TEST(TransformersFolder, the_card_says_what_the_conversion_knows) {
                           Not(HasSubstr("/data/"))));
 }
 
+TEST(TransformersFolder, the_card_says_what_a_training_began_with) {
+  const TemporaryFolder folder;
+  const fs::path model = write_conversion(folder.path()), out = folder / "uptrained";
+  const Json begun = {{"folder", "/data/hub/models--Qwen--Qwen3-0.6B/snapshots/abc"},
+                      {"weights", "0123456789abcdef"}};
+  write_json(model / "run.json", {{"settings", {{"model", begun}, {"seed", 7}}}});
+  write_transformers_folder(model, out);
+  EXPECT_THAT(read_file(out / "README.md"),
+              AllOf(HasSubstr("\nbase_model: Qwen/Qwen3-0.6B\n"),
+                    HasSubstr("Begun with the weights of Qwen/Qwen3-0.6B, recipe short, seed 7.")));
+}
+
 TEST(TransformersFolder, a_model_that_nobody_described_has_a_card_too) {
   const TemporaryFolder folder;
   const fs::path model = folder / "given", out = folder / "written";

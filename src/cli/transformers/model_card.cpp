@@ -80,7 +80,12 @@ std::string teacher_of(const ModelCard& card) {
   return text_of(find(card.run, {"settings", "teacher"}));
 }
 
-std::string teacher_name(const std::string& path) {
+/// The folder whose weights a training began with, if there is one.
+std::string beginning_of(const ModelCard& card) {
+  return text_of(find(card.run, {"settings", "model", "folder"}));
+}
+
+std::string name_of_model(const std::string& path) {
   const std::string name = hub_name(path);
   return name.empty() ? last_name(path) : name;
 }
@@ -107,7 +112,8 @@ bool is_hypenet(const ModelConfig& config) { return config.architecture == Archi
 std::string front_matter(const ModelCard& card, const ModelConfig& config) {
   std::string text = "---\nlibrary_name: transformers\npipeline_tag: text-generation\n";
   if (is_hypenet(config)) text += "tags:\n- hypenet\n- hybrid\n- linear-attention\n- custom_code\n";
-  const std::string base = hub_name(teacher_of(card));
+  const std::string teacher = teacher_of(card);
+  const std::string base = hub_name(teacher.empty() ? beginning_of(card) : teacher);
   if (!base.empty()) text += concat("base_model: ", base, "\n");
   return text + "---\n";
 }
@@ -122,7 +128,7 @@ std::string description(const ModelCard& card, const ModelConfig& config) {
   const std::string scaling = to_json(config.attn_logits_scaling).dump();
   return concat(
       "A HypeNet ([arXiv 2601.22156](https://arxiv.org/abs/2601.22156))",
-      teacher.empty() ? "" : concat(" made of ", teacher_name(teacher)), ": ", sizes, ".\n",
+      teacher.empty() ? "" : concat(" made of ", name_of_model(teacher)), ": ", sizes, ".\n",
       "Softmax attention stands in the layers ", Json(attention_layers(config)).dump(),
       "; the others are ", recurrent_kinds(config), ", whose memory of a sequence does not grow.\n",
       "At inference the queries of attention are scaled as `attn_logits_scaling` says: ", scaling,
@@ -184,7 +190,9 @@ std::string recipe_line(const ModelCard& card) {
   const auto add = [&line](const std::string& part) { line += (line.empty() ? "" : ", ") + part; };
   const Json settings = find(card.run, {"settings"}), texts = find(card.recipe, {"data", "train"});
   const std::string teacher = teacher_of(card);
-  if (!teacher.empty()) add("Teacher " + teacher_name(teacher));
+  const std::string beginning = beginning_of(card);
+  if (!teacher.empty()) add("Teacher " + name_of_model(teacher));
+  if (!beginning.empty()) add("Begun with the weights of " + name_of_model(beginning));
   const std::string recipe = text_of(find(card.recipe, {"name"}));
   if (!recipe.empty()) add("recipe " + recipe);
   if (const Json rule = find(settings, {"select", "rule"}); rule.is_string())
