@@ -64,16 +64,18 @@ CodeType type_of_form(const std::string& name) {
 }
 
 QuantizeMethod method_of(const QuantizeCommand& command) {
-  const bool is_int4 = command.to == "int4";
-  if (command.method.empty()) return is_int4 ? QuantizeMethod::kGptq : QuantizeMethod::kNearest;
-  for (const auto method :
-       {QuantizeMethod::kNearest, QuantizeMethod::kSearch, QuantizeMethod::kGptq}) {
-    if (command.method != method_name(method)) continue;
-    HYPENET_CHECK(is_int4 || method == QuantizeMethod::kNearest, "--method: expected nearest with ",
-                  "--to ", command.to, ", found ", command.method);
-    return method;
+  if (command.method.empty()) {
+    return command.to == "int4" ? QuantizeMethod::kGptq : QuantizeMethod::kNearest;
   }
-  throw Error(concat("--method: expected nearest, search or gptq, found ", command.method));
+  for (const QuantizeMethod method : kQuantizeMethods) {
+    if (command.method == method_name(method)) return method;
+  }
+  throw Error(
+      concat("--method: expected nearest, search, gptq, awq or awq-gptq, found ", command.method));
+}
+
+bool is_gptq(QuantizeMethod method) {
+  return method == QuantizeMethod::kGptq || method == QuantizeMethod::kAwqGptq;
 }
 
 /// Inputs that share a scale; 0: all.
@@ -93,8 +95,9 @@ void check(const QuantizeCommand& command) {
   const bool is_int4 = type_of_form(command.to) == CodeType::kInt4;
   HYPENET_CHECK(is_int4 || !command.has_zeros, "--asymmetric: expected --to int4, found ",
                 command.to);
-  HYPENET_CHECK(!command.orders_columns || method_of(command) == QuantizeMethod::kGptq,
-                "--act-order: expected --method gptq, found ", method_name(method_of(command)));
+  HYPENET_CHECK(!command.orders_columns || is_gptq(method_of(command)),
+                "--act-order: expected --method gptq or awq-gptq, found ",
+                method_name(method_of(command)));
   HYPENET_CHECK(command.group == 0 || command.to != "fp8",
                 "--group: expected --to int4 or int8, found ", command.to);
   check_number("--group", group_of(command), is_int4 ? 8 : 0, kMostGroup);
@@ -209,11 +212,14 @@ class TextReader {
 
 /// "int4 in groups of 128 by gptq"
 std::string form_text(const QuantizeCommand& command) {
-  if (group_of(command) == 0) return command.to + ", a scale a row";
-  if (command.to == "int8") return fmt::format("int8 in groups of {}", command.group);
-  return fmt::format("int4{} in groups of {} by {}{}", command.has_zeros ? " with zeros" : "",
-                     group_of(command), method_name(method_of(command)),
-                     command.orders_columns ? " in the order of activations" : "");
+  const QuantizeMethod method = method_of(command);
+  const std::string scales = group_of(command) == 0
+                                 ? ", a scale a row"
+                                 : fmt::format(" in groups of {}", group_of(command));
+  const std::string by =
+      method == QuantizeMethod::kNearest ? "" : fmt::format(", by {}", method_name(method));
+  return concat(command.to, command.has_zeros ? " with zeros" : "", scales, by,
+                command.orders_columns ? " in the order of activations" : "");
 }
 
 Json settings_of(const QuantizeCommand& command, const Texts& texts) {
@@ -294,8 +300,10 @@ void add_quantize_command(CLI::App& app) {
   command->add_option("--out", options->out, "model folder to write")->required();
   command->add_option("--group", options->group,
                       "inputs that share a scale (default: 128 for int4, all for int8)");
-  command->add_option("--method", options->method,
-                      "nearest, search (of clips) or gptq (default: gptq for int4, else nearest)");
+  command->add_option(
+      "--method", options->method,
+      "nearest, search (of clips), gptq, awq or awq-gptq (default: gptq for int4, else "
+      "nearest)");
   command->add_flag("--asymmetric", options->has_zeros,
                     "int4: codes reach from a group's least number to its largest");
   command->add_flag("--act-order", options->orders_columns,

@@ -7,29 +7,43 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "ops/linear.h"
 #include "quantize/clip_search.h"
 
 namespace hypenet {
 namespace {
 
-constexpr int64_t kBlock = 128;  // columns, or the multiple of a group that comes next below
+constexpr int64_t kBlock = 128;  // columns, or fewer (block_columns)
 constexpr int64_t kGrain = 8;    // rows a task at least
 
-/// The inverse of a lower triangle, by halves: libtorch's, which multiplies the zeros, too, takes
-/// three times as long.
+/// Columns of a block, so that groups begin where blocks do; one group is all columns' at once.
+int64_t block_columns(int64_t group, int64_t K) {
+  if (group >= K) return kBlock;
+  if (group <= kBlock) return kBlock / group * group;
+  int64_t block = kBlock;
+  while (group % block != 0) --block;
+  return block;
+}
+
+/// The inverse of a lower triangle (float64) as float32, by halves: libtorch's, which multiplies
+/// the zeros, too, takes three times as long. What float32 leaves off grows with the condition of
+/// the triangle, which is the root of H's.
 Tensor inverse_of_lower(const Tensor& lower) {
   constexpr int64_t kSmall = 256;
   const int64_t K = lower.size(0), half = K / 2;
   if (K <= kSmall) {
-    return at::linalg_solve_triangular(lower, torch::eye(K, lower.options()), /*upper=*/false);
+    return at::linalg_solve_triangular(lower, torch::eye(K, lower.options()), /*upper=*/false)
+        .to(torch::kFloat32);
   }
   const Tensor first = inverse_of_lower(lower.slice(0, 0, half).slice(1, 0, half));
   const Tensor last = inverse_of_lower(lower.slice(0, half).slice(1, half));
-  const Tensor below = torch::mm(last, torch::mm(lower.slice(0, half).slice(1, 0, half), first));
-  const Tensor inverse = torch::zeros_like(lower, torch::MemoryFormat::Contiguous);
+  const Tensor between = lower.slice(0, half).slice(1, 0, half).to(torch::kFloat32).contiguous();
+  // last (between first), the transpose of whose right factor is first^T between^T.
+  const Tensor below = product(last, product(first.t(), between));
+  const Tensor inverse = torch::zeros({K, K}, torch::kFloat32);
   inverse.slice(0, 0, half).slice(1, 0, half).copy_(first);
   inverse.slice(0, half).slice(1, half).copy_(last);
-  inverse.slice(0, half).slice(1, 0, half).copy_(below.neg());
+  inverse.slice(0, half).slice(1, 0, half).copy_(below.neg_());
   return inverse;
 }
 
@@ -51,7 +65,8 @@ class GptqRounding {
         searches_(options.searches_clip),
         N_(weight.size(0)),
         K_(weight.size(1)),
-        groups_(K_ / form.group) {
+        group_(group_size(form, K_)),
+        groups_(K_ / group_) {
     // A copy in any case: it changes.
     weight_ = weight.to(torch::kFloat64, false, /*copy=*/true).contiguous();
     scales_ = torch::empty({N_, groups_}, torch::kFloat32);
@@ -63,19 +78,15 @@ class GptqRounding {
   }
 
   QuantisedMatrix run() {
-    const int64_t group = form_.group;
-    const int64_t block =
-        factor_.order.defined() ? kBlock : group * std::max<int64_t>(1, kBlock / group);
-    for (int64_t begin = 0; begin < K_; begin += block)
+    const int64_t block = factor_.order.defined() ? kBlock : block_columns(group_, K_);
+    for (int64_t begin = 0; begin < K_; begin += block) {
       round_block(begin, std::min(begin + block, K_));
-    Tensor codes = codes_;
-    if (factor_.order.defined())
-      codes = torch::empty_like(codes_).index_copy_(1, factor_.order, codes_);
-    return {.type = CodeType::kInt4,
+    }
+    return {.type = form_.type,
             .rows = N_,
             .columns = K_,
-            .group = group,
-            .codes = pack_int4(codes),
+            .group = group_,
+            .codes = stored_codes(),
             .scales = scales_.to(form_.scale_type),
             .zeros = form_.has_zeros ? zeros_ : Tensor()};
   }
@@ -97,7 +108,25 @@ class GptqRounding {
     });
     if (end == K_) return;
     const Tensor later = factor_.upper.narrow(0, begin, end - begin).narrow(1, end, K_ - end);
-    weight_.narrow(1, end, K_ - end).addmm_(errors, later, 1, -1);
+    weight_.narrow(1, end, K_ - end)
+        .sub_(product(errors.to(torch::kFloat32), later.t().contiguous()));
+  }
+
+  /// As QuantisedMatrix has them, in the columns' own order.
+  Tensor stored_codes() const {
+    Tensor codes = codes_;
+    if (factor_.order.defined()) {
+      codes = torch::empty_like(codes_).index_copy_(1, factor_.order, codes_);
+    }
+    switch (form_.type) {
+      case CodeType::kInt4:
+        return pack_int4(codes);
+      case CodeType::kInt8:
+        return codes;
+      case CodeType::kFloat8:
+        return codes.view(torch::kFloat8_e4m3fn);
+    }
+    throw Error("code type: expected one of CodeType");
   }
 
   /// Columns begin .. end - 1 of row n, whose errors, each divided by U's diagonal, it leaves.
@@ -106,9 +135,9 @@ class GptqRounding {
     int8_t* const codes = codes_.data_ptr<int8_t>() + n * K_;
     for (int64_t k = begin; k < end; ++k) {
       const GroupScale scale = scale_at(n, k, w);
-      codes[k] = int4_code(w[k], scale);
-      const double* const row = factor_.upper.const_data_ptr<double>() + k * K_;
-      const double error = (w[k] - int4_value(codes[k], scale)) / row[k];
+      codes[k] = nearest_code(form_.type, w[k], scale);
+      const float* const row = factor_.upper.const_data_ptr<float>() + k * K_;
+      const double error = (w[k] - code_value(form_.type, codes[k], scale)) / row[k];
       for (int64_t later = k + 1; later < end; ++later) w[later] -= error * row[later];
       errors[k - begin] = error;
     }
@@ -117,14 +146,14 @@ class GptqRounding {
   /// The scale of the column that is k-th in line, found now where its group begins there.
   GroupScale scale_at(int64_t n, int64_t k, const double* w) {
     const int64_t column = factor_.order.defined() ? factor_.order.const_data_ptr<int64_t>()[k] : k;
-    const int64_t at = n * groups_ + column / form_.group;
+    const int64_t at = n * groups_ + column / group_;
     float& scale = scales_.data_ptr<float>()[at];
     int16_t& zero = zeros_.data_ptr<int16_t>()[at];
-    if (!factor_.order.defined() && k % form_.group == 0) {
-      const auto size = static_cast<size_t>(form_.group);
+    if (!factor_.order.defined() && k % group_ == 0) {
+      const auto size = static_cast<size_t>(group_);
       const double* const importance = factor_.importance.const_data_ptr<double>() + k;
       const GroupScale found =
-          find_group_scale({w + k, size}, {importance, size}, form_.has_zeros, searches_);
+          find_group_scale({w + k, size}, {importance, size}, form_, searches_);
       scale = found.scale, zero = static_cast<int16_t>(found.zero);
     }
     return {scale, zero};
@@ -133,10 +162,10 @@ class GptqRounding {
   const RoundingForm form_;
   const GptqFactor& factor_;
   const bool searches_;
-  const int64_t N_, K_, groups_;
+  const int64_t N_, K_, group_, groups_;
   Tensor weight_;          // float64 [N, K] in the order of rounding; columns to come change
   Tensor scales_, zeros_;  // [N, groups] float32 (numbers of bfloat16), int16
-  Tensor codes_;           // int8 [N, K] in the order of rounding
+  Tensor codes_;           // int8 [N, K] in the order of rounding: codes or their bits
 };
 
 }  // namespace
@@ -160,9 +189,9 @@ GptqFactor gptq_factor(const Tensor& hessian, const GptqOptions& options,
 
 QuantisedMatrix round_by_gptq(const Tensor& weight, const RoundingForm& form,
                               const GptqFactor& factor, const GptqOptions& options) {
-  HYPENET_CHECK(form.type == CodeType::kInt4 && form.group > 0 && weight.size(1) % form.group == 0,
-                "gptq: expected int4 in groups that divide ", weight.size(1), " columns, found ",
-                code_type_name(form.type), " in groups of ", form.group);
+  HYPENET_CHECK(form.scale_rows == 1 && weight.size(1) % group_size(form, weight.size(1)) == 0,
+                "gptq: expected groups that divide ", weight.size(1), " columns of one row, found ",
+                form.group, " columns of ", form.scale_rows);
   return GptqRounding(weight, form, factor, options).run();
 }
 

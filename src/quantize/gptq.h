@@ -15,7 +15,7 @@ struct GptqOptions {
 
 /// What every matrix that reads one input is rounded against.
 struct GptqFactor {
-  Tensor upper = {};       // float64 [K, K], U of (H + damping)^-1 = U^T U, in the order of `order`
+  Tensor upper = {};       // float32 [K, K], U of (H + damping)^-1 = U^T U, in the order of `order`
   Tensor importance = {};  // float64 [K]: H's diagonal, in the columns' own order
   Tensor order = {};       // int64 [K]: which column comes when; undefined: as they stand
 };
@@ -24,9 +24,10 @@ struct GptqFactor {
 /// where H has numbers that are not finite. Time O(K^3).
 GptqFactor gptq_factor(const Tensor& hessian, const GptqOptions& options, const std::string& place);
 
-/// weight [N, K] as int4 with groups that divide K. Without an order of its own a group's scale is
-/// found when its first column is due, from what the columns have become by then (section 4,
-/// "grouping"). All arithmetic but the choice of a code is float64. Time O(N K^2).
+/// weight [N, K] in a form whose groups divide K or are all columns of a row. Without an order of
+/// its own a group's scale is found when its first column is due, from what the columns have become
+/// by then (section 4, "grouping"). Sums are float64 within a block of columns; what a block
+/// changes behind it is a product in float32. Time O(N K^2).
 QuantisedMatrix round_by_gptq(const Tensor& weight, const RoundingForm& form,
                               const GptqFactor& factor, const GptqOptions& options);
 

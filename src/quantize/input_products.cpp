@@ -10,14 +10,16 @@
 namespace hypenet {
 namespace {
 
-constexpr int64_t kBlock = 1024;  // columns of X in a product
+constexpr int64_t kBlock = 1024;       // columns of X in a product
+constexpr int64_t kSampleStride = 32;  // tokens
 
 /// sums += X^T X, the lower blocks; x [tokens, K] float32.
 void add_products(const Tensor& sums, const Tensor& x) {
   const int64_t K = x.size(1);
+  const Tensor columns = x.t().contiguous();  // [K, tokens]: sums run along memory
   for (int64_t begin = 0; begin < K; begin += kBlock) {
     const int64_t end = std::min(begin + kBlock, K);
-    const Tensor rows = product(x.slice(1, begin, end).t(), x.slice(1, 0, end).t());
+    const Tensor rows = product(columns.slice(0, begin, end), columns.slice(0, 0, end));
     sums.slice(0, begin, end).slice(1, 0, end).add_(rows);
   }
 }
@@ -33,7 +35,8 @@ void fill_upper_blocks(const Tensor& sums) {
 
 }  // namespace
 
-InputProducts::InputProducts(std::vector<LinearPlace> places) : places_(std::move(places)) {
+InputProducts::InputProducts(std::vector<LinearPlace> places, bool keeps_samples)
+    : places_(std::move(places)), keeps_samples_(keeps_samples) {
   for (const LinearPlace& place : places_) {
     place.linear->on_input = [this, &place](const Tensor& x) { see(place, x); };
   }
@@ -64,6 +67,9 @@ void InputProducts::see(const LinearPlace& place, const Tensor& x) {
   const Tensor rows = x.detach().reshape({-1, x.size(-1)}).to(torch::kFloat32);
   add_products(group.products, rows);
   group.tokens += rows.size(0);
+  if (keeps_samples_) {
+    group.samples.push_back(rows.slice(0, 0, rows.size(0), kSampleStride).clone());
+  }
 }
 
 std::vector<InputProducts::Group> InputProducts::finish() {

@@ -13,7 +13,7 @@ namespace hypenet {
 class InputProducts {
  public:
   /// `places` must outlive the object, which the layers tell of their inputs until it goes.
-  explicit InputProducts(std::vector<LinearPlace> places);
+  explicit InputProducts(std::vector<LinearPlace> places, bool keeps_samples = false);
   ~InputProducts();
   InputProducts(const InputProducts&) = delete;
   InputProducts& operator=(const InputProducts&) = delete;
@@ -23,7 +23,9 @@ class InputProducts {
     std::vector<LinearPlace> places = {};
     Tensor products = {};  // float64 [K, K], X^T X / tokens; only the lower blocks before finish()
     int64_t tokens = 0;    // seen so far
-    Tensor seen = {};      // the last input, kept so that no other can be taken for it
+    std::vector<Tensor> samples =
+        {};            // one of 32 tokens' inputs, float32 [n, K]; empty unless asked
+    Tensor seen = {};  // the last input, kept so that no other can be taken for it
   };
 
   /// The sums, each whole and divided by its tokens. Nothing is watched from now on. Throws Error
@@ -35,6 +37,7 @@ class InputProducts {
   Group& group_of(const LinearPlace& place, const Tensor& x);
 
   std::vector<LinearPlace> places_;
+  bool keeps_samples_;
   std::vector<Group> groups_;
   std::map<std::string, size_t> group_of_;  // by the layer's name
 };

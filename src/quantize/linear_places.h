@@ -20,6 +20,9 @@ struct LinearPlace {
 /// decays and the maps of a mixer's own are not: they act on everything, and are small.
 bool is_quantised(std::string_view name);
 
+/// All linear layers of layer `i`, in the order of the model.
+std::vector<LinearPlace> linears_of_layer(CausalLm& model, int64_t i);
+
 /// The linear layers of layer `i` that are quantised, in the order of the model.
 std::vector<LinearPlace> quantised_linears(CausalLm& model, int64_t i);
 

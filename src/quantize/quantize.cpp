@@ -9,15 +9,16 @@
 #include "lowbit/compressed_tensors.h"
 #include "model/token_ids.h"
 #include "model/weights.h"
-#include "quantize/clip_search.h"
 #include "quantize/hidden_comparison.h"
 #include "quantize/input_products.h"
+#include "quantize/layer_codes.h"
 
 namespace hypenet {
 namespace {
 
 constexpr int64_t kBatchTokens = 4096;   // of a forward
 constexpr int64_t kSampleTokens = 1024;  // of the first batch, that outputs are compared on
+constexpr int64_t kTrialTokens = 64;     // that folds are tried on
 
 /// Rows of equal length on their way through the layers.
 struct Stream {
@@ -66,6 +67,10 @@ void check_finite(const std::vector<LinearPlace>& places) {
   }
 }
 
+bool scales_inputs(QuantizeMethod method) {
+  return method == QuantizeMethod::kAwq || method == QuantizeMethod::kAwqGptq;
+}
+
 class Quantizer {
  public:
   Quantizer(const Checkpoint& checkpoint, const ModelConfig& config, const QuantizeOptions& options)
@@ -74,6 +79,7 @@ class Quantizer {
     for (const char* prefix : {"model.embed", "model.norm", "lm_head"}) {
       fill(model_, checkpoint, prefix);
     }
+    trial_context_ = model_->context(torch::zeros({1, kTrialTokens}, torch::kInt64));
     calibration_ = streams_of(options.calibration, /*has_next=*/false);
     before_ = streams_of(options.held_out, /*has_next=*/true);
     after_ = streams_of(options.held_out, /*has_next=*/true);
@@ -131,9 +137,11 @@ class Quantizer {
     check_finite(places);
     std::map<std::string, Tensor> samples;
     advance_before(i, places, samples);
-    std::map<std::string, QuantisedMatrix> matrices =
+    const LayerCodes codes =
         options_.method == QuantizeMethod::kNearest ? nearest(i, places) : calibrated(i, places);
-    for (const LinearPlace& place : places) take(place, matrices.at(place.name), samples);
+    for (const LinearPlace& place : places) take(place, codes, samples);
+    for (const auto& [name, tensor] : codes.folded) folded_[name] = tensor;
+    result_.scaled += codes.scaled;
     advance(i, after_, "held-out text after");
     if (!after_.empty()) result_.layer_errors.push_back(layer_error());
     if (i + 1 < model_->config().num_hidden_layers) {
@@ -156,59 +164,53 @@ class Quantizer {
     for (const LinearPlace& place : places) place.linear->on_input = {};
   }
 
-  std::map<std::string, QuantisedMatrix> nearest(int64_t i,
-                                                 const std::vector<LinearPlace>& places) {
-    std::map<std::string, QuantisedMatrix> matrices;
+  LayerCodes nearest(int64_t i, const std::vector<LinearPlace>& places) {
+    LayerCodes codes;
     for (const LinearPlace& place : places) {
       tell(i, "rounds");
-      matrices[place.name] = round_to_nearest(place.linear->weights.weight.master, options_.form);
+      codes.matrices[place.name] =
+          round_to_nearest(place.linear->weights.weight.master, options_.form);
     }
-    return matrices;
+    return codes;
   }
 
-  std::map<std::string, QuantisedMatrix> calibrated(int64_t i,
-                                                    const std::vector<LinearPlace>& places) {
-    InputProducts products(places);
+  LayerCodes calibrated(int64_t i, const std::vector<LinearPlace>& places) {
+    const bool scales = scales_inputs(options_.method);
+    std::vector<InputFold> folds;
+    if (scales) folds = find_folds(model_, i, trial_context_, kTrialTokens);
+    InputProducts products(places, /*keeps_samples=*/scales);
     for (const Stream& stream : calibration_) {
       tell(i, "calibration text before");
       forward(i, stream);
     }
-    std::map<std::string, QuantisedMatrix> matrices;
-    for (InputProducts::Group& group : products.finish()) {
-      tell(i, "chooses codes");
-      const bool is_gptq = options_.method == QuantizeMethod::kGptq;
-      const GptqFactor factor =
-          is_gptq ? gptq_factor(group.products, options_.gptq, group.places.front().name)
-                  : GptqFactor{.importance = group.products.diagonal().contiguous()};
-      for (const LinearPlace& place : group.places) {
-        tell(i, "chooses codes");
-        const Tensor& weight = place.linear->weights.weight.master;
-        matrices[place.name] =
-            is_gptq ? round_by_gptq(weight, options_.form, factor, options_.gptq)
-                    : round_with(weight, options_.form,
-                                 search_scales(weight, factor.importance, options_.form));
-      }
-    }
-    return matrices;
+    return calibrated_codes(
+        products.finish(), folds, options_,
+        [this](const std::string& name) { return checkpoint_.facts(name).type; },
+        [this, i] { tell(i, "chooses codes"); });
   }
 
   /// The layer reads the matrix from now on, and the folder gets it.
-  void take(const LinearPlace& place, const QuantisedMatrix& matrix,
+  void take(const LinearPlace& place, const LayerCodes& codes,
             const std::map<std::string, Tensor>& samples) {
-    Tensor& weight = place.linear->weights.weight.master;
-    const Tensor expanded = matrix.expand();
+    const QuantisedMatrix& matrix = codes.matrices.at(place.name);
+    const auto factors = codes.factors.find(place.name);
+    const auto original = [&](const Tensor& numbers) {
+      return factors == codes.factors.end() ? numbers : factors->second.taken_back(numbers);
+    };
+    const Tensor expanded = matrix.expand(), found = original(expanded);
+    const Tensor weight = original(place.linear->weights.weight.master);
     QuantisedLinear linear{.name = place.name,
                            .rows = matrix.rows,
                            .columns = matrix.columns,
                            .bytes = matrix.bytes(),
-                           .weight_error = relative_error(expanded, weight)};
+                           .weight_error = relative_error(found, weight)};
     const auto sample = samples.find(place.name);
     if (sample != samples.end()) {
       const Tensor expected = product(sample->second, weight);
-      linear.output_error = relative_error(product(sample->second, expanded), expected);
+      linear.output_error = relative_error(product(sample->second, found), expected);
     }
     result_.bytes_before += bytes_in(checkpoint_, place.name + ".weight");
-    weight.set_data(expanded);
+    place.linear->weights.weight.master.set_data(expanded);
     for (auto& [key, tensor] : pack_compressed(matrix)) {
       result_.tensors.emplace_back(place.name + "." + key, tensor);
     }
@@ -229,6 +231,7 @@ class Quantizer {
 
   void compare_held_out() {
     PositionComparison mean;
+    double squares_of_change = 0;
     int64_t positions = 0;
     for (size_t i = 0; i < after_.size(); ++i) {
       tell(model_->config().num_hidden_layers, "compares what comes next");
@@ -236,9 +239,10 @@ class Quantizer {
         return model_->finish({stream.hidden}).flatten(0, 1);
       };
       const Tensor& next = after_[i].next;
-      const PositionComparison sum =
+      const HiddenComparison found =
           compare_hidden(model_, finished(before_[i]), finished(after_[i]), next);
-      for (const auto& [name, value] : kPositionMeasures) mean.*value += sum.*value;
+      for (const auto& [name, value] : kPositionMeasures) mean.*value += found.sum.*value;
+      squares_of_change += found.squares_of_change;
       positions += next.size(0);
     }
     for (const auto& [name, value] : kPositionMeasures) {
@@ -247,16 +251,20 @@ class Quantizer {
                     " on held-out text, found ", mean.*value);
     }
     result_.held_out = mean;
+    const double change = mean.loss_b - mean.loss_a, count = static_cast<double>(positions);
+    const double variance = std::max(0.0, squares_of_change / count - change * change);
+    result_.loss_change_error = std::sqrt(variance / count);
   }
 
-  /// All that is not quantised, as it was stored.
+  /// All that is not quantised, as it was stored, but for what took back factors of inputs.
   void take_other_tensors() {
     std::set<std::string> quantised;
     for (const QuantisedLinear& linear : result_.linears) quantised.insert(linear.name + ".weight");
     for (const std::string& name : checkpoint_.names()) {
-      if (!quantised.contains(name)) {
-        result_.tensors.emplace_back(name, checkpoint_.tensor(name));
-      }
+      if (quantised.contains(name)) continue;
+      const auto changed = folded_.find(name);
+      result_.tensors.emplace_back(
+          name, changed == folded_.end() ? checkpoint_.tensor(name) : changed->second);
     }
   }
 
@@ -264,6 +272,8 @@ class Quantizer {
   const QuantizeOptions& options_;
   CausalLm model_;
   std::vector<Stream> calibration_, before_, after_;
+  Context trial_context_;
+  std::map<std::string, Tensor> folded_;
   QuantisedModel result_;
   std::optional<CompressedScheme> scheme_;
 };
@@ -288,9 +298,6 @@ void check_groups(const std::vector<LinearPlace>& places, int64_t group) {
 }
 
 void check_method(const QuantizeOptions& options) {
-  HYPENET_CHECK(options.method == QuantizeMethod::kNearest || options.form.type == CodeType::kInt4,
-                "quantize: method: expected nearest for ", code_type_name(options.form.type),
-                ", found ", method_name(options.method));
   HYPENET_CHECK(options.method == QuantizeMethod::kNearest || !options.calibration.empty(),
                 "quantize: method ", method_name(options.method),
                 ": expected calibration rows, found none");
@@ -306,6 +313,10 @@ std::string_view method_name(QuantizeMethod method) {
       return "search";
     case QuantizeMethod::kGptq:
       return "gptq";
+    case QuantizeMethod::kAwq:
+      return "awq";
+    case QuantizeMethod::kAwqGptq:
+      return "awq-gptq";
   }
   throw Error("quantize: unknown method");
 }

@@ -2,6 +2,7 @@
 // the other, and what that costs is measured on the way.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -16,15 +17,20 @@
 
 namespace hypenet {
 
-/// How codes are found: each number's nearest; under scales by a search of clips; or that and GPTQ.
-enum class QuantizeMethod { kNearest, kSearch, kGptq };
+/// How codes are found: each number's nearest; under scales by a search of clips; that, and GPTQ;
+/// or one of the two of inputs that AWQ has scaled.
+enum class QuantizeMethod { kNearest, kSearch, kGptq, kAwq, kAwqGptq };
 
-/// "nearest", "search", "gptq".
+inline constexpr std::array kQuantizeMethods = {QuantizeMethod::kNearest, QuantizeMethod::kSearch,
+                                                QuantizeMethod::kGptq, QuantizeMethod::kAwq,
+                                                QuantizeMethod::kAwqGptq};
+
+/// "nearest", "search", "gptq", "awq", "awq-gptq".
 std::string_view method_name(QuantizeMethod method);
 
 struct QuantizeOptions {
   RoundingForm form = {};
-  QuantizeMethod method = QuantizeMethod::kNearest;  // others: kInt4 alone
+  QuantizeMethod method = QuantizeMethod::kNearest;
   GptqOptions gptq = {};
   /// Rows of ids, all of one length, that scales and codes are chosen by; none for kNearest.
   std::vector<std::vector<int32_t>> calibration = {};
@@ -47,11 +53,13 @@ struct QuantisedModel {
   NamedTensors tensors = {};  // of the folder
   Json config = {};           // config.json with quantization_config
   std::vector<QuantisedLinear> linears = {};
+  int64_t scaled = 0;        // inputs, of one matrix or of several, that AWQ has scaled
   int64_t bytes_before = 0;  // of those matrices; of a GGUF file as its blocks are read
   /// Of held-out text: the relative error of what each layer adds up to, and the two models' means
   /// (a: before, b: after).
   std::vector<double> layer_errors = {};
   std::optional<PositionComparison> held_out = {};
+  double loss_change_error = 0;  // the standard error of loss_b - loss_a, of tokens taken as alone
 };
 
 /// Throws Error, before any work, for a model whose linear layers cannot be quantised so: one that
@@ -62,7 +70,7 @@ void check_quantizable(const Checkpoint& checkpoint, const ModelConfig& config,
 /// Quantises the model of an opened folder or file (open_rounded of model/weights.h). Each layer
 /// sees what the layers before it, quantised already, make of the calibration rows. In memory are
 /// one layer, the rows' residuals, and the result. Throws Error as check_quantizable does, for a
-/// method that the form has not or that misses its rows, for ids outside the vocabulary, and for
+/// method that misses its rows, for ids outside the vocabulary, and for
 /// numbers that are not finite.
 QuantisedModel quantize_model(const Checkpoint& checkpoint, const ModelConfig& config,
                               const QuantizeOptions& options);

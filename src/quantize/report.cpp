@@ -112,7 +112,8 @@ Table quantize_table(const QuantisedModel& model) {
     const double before = std::exp(held_out->loss_a), after = std::exp(held_out->loss_b);
     const double change = after / before - 1;
     table.rows.push_back({"perplexity", fixed(before, 4), fixed(after, 4),
-                          concat(change < 0 ? "" : "+", percent(change))});
+                          concat(change < 0 ? "" : "+", percent(change), ", standard error ",
+                                 percent((1 + change) * model.loss_change_error))});
     table.rows.push_back({"KL(before || after), nats", "", fixed(held_out->divergence, 5), ""});
     table.rows.push_back({"same first choice", "", percent(held_out->agreement), ""});
   }
@@ -121,6 +122,9 @@ Table quantize_table(const QuantisedModel& model) {
   table.rows.push_back({"quantised matrices", readable_bytes(model.bytes_before),
                         readable_bytes(bytes_of(model)), concat("x ", fixed(ratio, 3))});
   table.rows.push_back({"bits a number of these", "", fixed(bits_a_number(model), 2), ""});
+  if (model.scaled > 0) {
+    table.rows.push_back({"inputs that were scaled", "", concat(model.scaled), ""});
+  }
   return table;
 }
 
@@ -149,12 +153,14 @@ Json quantize_json(const QuantisedModel& model, const QuantizeSettings& settings
   if (const auto& held_out = model.held_out) {
     json["perplexity_before"] = std::exp(held_out->loss_a);
     json["perplexity_after"] = std::exp(held_out->loss_b);
+    json["loss_change_error"] = model.loss_change_error;
     json["kl"] = held_out->divergence;
     json["agreement"] = held_out->agreement;
   }
   json["bytes_before"] = model.bytes_before;
   json["bytes_after"] = bytes_of(model);
   json["bits_a_number"] = bits_a_number(model);
+  json["scaled_inputs"] = model.scaled;
   json["layer_errors"] = model.layer_errors;
   json["matrices"] = Json::array();
   for (const QuantisedLinear& linear : model.linears) {

@@ -47,13 +47,11 @@ class QuantizeProgram : public testing::Test {
 TEST_F(QuantizeProgram, bad_options_are_refused_in_one_line) {
   const std::pair<std::vector<std::string>, const char*> cases[] = {
       {{"--to", "int5"}, "--to: expected int8, int4 or fp8, found int5"},
-      {{"--to", "int4", "--method", "awq"},
-       "--method: expected nearest, search or gptq, found awq"},
-      {{"--to", "int8", "--method", "gptq"},
-       "--method: expected nearest with --to int8, found gptq"},
+      {{"--to", "int4", "--method", "best"},
+       "--method: expected nearest, search, gptq, awq or awq-gptq, found best"},
       {{"--to", "fp8", "--asymmetric"}, "--asymmetric: expected --to int4, found fp8"},
       {{"--to", "int4", "--method", "search", "--act-order"},
-       "--act-order: expected --method gptq, found search"},
+       "--act-order: expected --method gptq or awq-gptq, found search"},
       {{"--to", "int4", "--group", "12"}, "--group: expected a multiple of 8, found 12"},
       {{"--to", "int4", "--group", "-8"}, "--group: expected 8 to 4096, found -8"},
       {{"--to", "int8", "--group", "-8"}, "--group: expected 0 to 4096, found -8"},
@@ -95,7 +93,7 @@ TEST_F(QuantizeProgram, writes_a_folder_that_runs_and_a_report_of_it) {
   const ProgramResult result = run_program(
       arguments({"--to", "int4", "--group", "16", "--data", path("text.txt"), "--context", "32"}));
   ASSERT_EQ(result.code, 0) << result.error;
-  EXPECT_THAT(result.out, AllOf(HasSubstr("int4 in groups of 16 by gptq"), HasSubstr("perplexity"),
+  EXPECT_THAT(result.out, AllOf(HasSubstr("int4 in groups of 16, by gptq"), HasSubstr("perplexity"),
                                 HasSubstr("bits a number")));
   const Json report = read_json(root_ / "out" / "report.json");
   EXPECT_EQ(report["matrices"].size(), 21U);

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/error.h"
+
 namespace hypenet {
 namespace {
 
@@ -36,11 +38,11 @@ TEST_P(ClipSearch, without_search_scales_and_codes_are_those_of_nearest_rounding
   for (int64_t n = 0; n < 8; ++n) {
     for (int64_t g = 0; g < 4; ++g) {
       const double* const w = wide.data_ptr<double>() + n * 128 + g * kGroup;
-      const GroupScale scale = find_group_scale({w, kGroup}, ones, form.has_zeros, false);
+      const GroupScale scale = find_group_scale({w, kGroup}, ones, form, false);
       EXPECT_EQ(scale.scale, nearest.scales[n][g].item<float>());
       EXPECT_EQ(scale.zero, form.has_zeros ? nearest.zeros[n][g].item<int16_t>() : 0);
       for (int64_t k = 0; k < kGroup; ++k) {
-        EXPECT_EQ(int4_code(w[k], scale), codes[n][g * kGroup + k].item<int8_t>());
+        EXPECT_EQ(nearest_code(form.type, w[k], scale), codes[n][g * kGroup + k].item<int8_t>());
       }
     }
   }
@@ -69,6 +71,34 @@ TEST_P(ClipSearch, a_group_of_zeros_stays_zero) {
   const RoundingForm form = int4(GetParam());
   const RoundingScales scales = search_scales(weight, torch::ones({64}, torch::kFloat64), form);
   EXPECT_TRUE(torch::equal(round_with(weight, form, scales).expand(), weight));
+}
+
+class ClipSearchOfForm : public testing::TestWithParam<RoundingForm> {};
+INSTANTIATE_TEST_SUITE_P(EachForm, ClipSearchOfForm,
+                         testing::Values(int4(false), int4(true),
+                                         RoundingForm{.type = CodeType::kInt4},
+                                         RoundingForm{.type = CodeType::kInt8, .group = kGroup},
+                                         RoundingForm{.type = CodeType::kInt8},
+                                         RoundingForm{.type = CodeType::kFloat8}),
+                         [](const auto& info) {
+                           return concat(code_type_name(info.param.type), "_", info.param.group,
+                                         info.param.has_zeros ? "_zeros" : "");
+                         });
+
+TEST_P(ClipSearchOfForm, values_in_one_pass_are_those_of_codes) {
+  const Tensor weight = heavy_tailed(16, 128);
+  const Tensor expected = round_to_nearest(weight, GetParam()).expand();
+  EXPECT_TRUE(torch::equal(nearest_values(weight, GetParam()), expected));
+}
+
+TEST_P(ClipSearchOfForm, searched_scales_are_never_worse) {
+  const Tensor weight = heavy_tailed(16, 128), importance = torch::rand({128}, torch::kFloat64);
+  const RoundingForm form = GetParam();
+  const auto error = [&](const QuantisedMatrix& matrix) {
+    return ((weight - matrix.expand()).to(torch::kFloat64).square() * importance).sum(1);
+  };
+  const Tensor found = error(round_with(weight, form, search_scales(weight, importance, form)));
+  EXPECT_TRUE((found <= error(round_to_nearest(weight, form)) * (1 + 1e-9)).all().item<bool>());
 }
 
 }  // namespace

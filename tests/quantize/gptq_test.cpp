@@ -53,7 +53,7 @@ Definition gptq_definition(const Tensor& weight, const RoundingForm& form, Tenso
   Tensor w = weight.to(torch::kFloat64).clone();
   const RoundingScales all = search_scales(weight, importance, form);
   Definition result{torch::zeros(w.sizes(), torch::kInt8), torch::zeros_like(w)};
-  const int64_t N = w.size(0), group = form.group;
+  const int64_t N = w.size(0), group = group_size(form, w.size(1));
   std::vector<std::vector<GroupScale>> scales(static_cast<size_t>(N));
   for (const int64_t k : order) {
     for (int64_t n = 0; n < N; ++n) {
@@ -68,13 +68,13 @@ Definition gptq_definition(const Tensor& weight, const RoundingForm& form, Tenso
           const Tensor weights = importance.slice(0, k, k + group).contiguous();
           const auto size = static_cast<size_t>(group);
           own.push_back(find_group_scale({part.data_ptr<double>(), size},
-                                         {weights.data_ptr<double>(), size}, form.has_zeros));
+                                         {weights.data_ptr<double>(), size}, form));
         }
         scale = own.back();
       }
-      const int8_t code = int4_code(w[n][k].item<double>(), scale);
+      const int8_t code = nearest_code(form.type, w[n][k].item<double>(), scale);
       result.codes[n][k] = code;
-      result.values[n][k] = int4_value(code, scale);
+      result.values[n][k] = code_value(form.type, code, scale);
     }
     const Tensor error = (w.select(1, k) - result.values.select(1, k)) / inverse[k][k];
     w -= torch::outer(error, inverse[k]);
@@ -83,12 +83,31 @@ Definition gptq_definition(const Tensor& weight, const RoundingForm& form, Tenso
   return result;
 }
 
-class Gptq : public testing::TestWithParam<std::tuple<bool, bool>> {
+/// Codes as code_value reads them, int8 [N, K].
+Tensor codes_of(const QuantisedMatrix& matrix) {
+  if (matrix.type == CodeType::kInt4) return unpack_int4(matrix.codes, matrix.columns);
+  return matrix.codes.view(torch::kInt8);
+}
+
+std::string form_name(const RoundingForm& form, bool orders_columns) {
+  return concat(code_type_name(form.type), form.has_zeros ? "_with_zeros" : "", "_group_",
+                form.group, orders_columns ? "_ordered" : "");
+}
+
+class Gptq : public testing::TestWithParam<std::tuple<bool, RoundingForm>> {
  protected:
   bool orders_columns() const { return std::get<0>(GetParam()); }
-  RoundingForm form() const { return int4(std::get<1>(GetParam())); }
+  RoundingForm form() const { return std::get<1>(GetParam()); }
 };
-INSTANTIATE_TEST_SUITE_P(OrdersAndZeros, Gptq, testing::Combine(testing::Bool(), testing::Bool()));
+INSTANTIATE_TEST_SUITE_P(
+    OrdersAndForms, Gptq,
+    testing::Combine(testing::Bool(),
+                     testing::Values(int4(false), int4(true),
+                                     RoundingForm{.type = CodeType::kInt8, .group = kGroup},
+                                     RoundingForm{.type = CodeType::kInt8},
+                                     RoundingForm{.type = CodeType::kFloat8},
+                                     RoundingForm{.type = CodeType::kFloat8, .group = 96})),
+    [](const auto& info) { return form_name(std::get<1>(info.param), std::get<0>(info.param)); });
 
 TEST_P(Gptq, codes_are_those_of_the_definition) {
   const Tensor weight = weights(), hessian = correlated_products();
@@ -102,7 +121,7 @@ TEST_P(Gptq, codes_are_those_of_the_definition) {
   const GptqFactor factor = gptq_factor(hessian, options, "here");
   const QuantisedMatrix found = round_by_gptq(weight, form(), factor, options);
   const Definition expected = gptq_definition(weight, form(), hessian, options, order);
-  EXPECT_TRUE(torch::equal(unpack_int4(found.codes, kColumns), expected.codes));
+  EXPECT_TRUE(torch::equal(codes_of(found), expected.codes));
   EXPECT_TRUE(torch::equal(found.expand(), expected.values.to(torch::kFloat32)));
 }
 
@@ -144,12 +163,24 @@ TEST(GptqMatrix, groups_larger_than_a_block_and_inputs_that_are_always_zero) {
   }
 }
 
+TEST(GptqMatrix, the_factor_of_many_ill_conditioned_inputs_is_that_of_float64) {
+  const int64_t columns = 700;  // three levels of halves
+  const Tensor hessian = correlated_products(columns);
+  const Tensor upper = gptq_factor(hessian, {}, "here").upper.to(torch::kFloat64);
+  const Tensor damped =
+      hessian + 0.01 * hessian.diagonal().mean() * torch::eye(columns, torch::kFloat64);
+  const Tensor off =
+      torch::mm(torch::mm(upper.t(), upper), damped) - torch::eye(columns, torch::kFloat64);
+  EXPECT_LT(off.abs().max().item<double>(), 1e-3);
+  EXPECT_TRUE(torch::equal(upper, upper.triu()));
+}
+
 TEST(GptqMatrix, refuses_what_it_cannot_round) {
   Tensor hessian = correlated_products();
   const GptqFactor factor = gptq_factor(hessian, {}, "here");
   const RoundingForm form{.type = CodeType::kInt4, .group = 80};
   EXPECT_ERROR(round_by_gptq(weights(), form, factor, {}),
-               "gptq: expected int4 in groups that divide 192 columns, found int4 in groups of 80");
+               "gptq: expected groups that divide 192 columns of one row, found 80 columns of 1");
   hessian[3][3] = NAN;
   EXPECT_ERROR(gptq_factor(hessian, {}, "layer 2"),
                "layer 2: expected inputs that are finite, found others");
