@@ -8,7 +8,7 @@
 namespace hypenet::kernels {
 namespace {
 
-constexpr int64_t kAhead = 4096;             // bytes: how early codes are asked for
+constexpr int64_t kAhead = 6144;             // bytes: how early codes are asked for, into L2
 constexpr int64_t kPanelBytes = 384 * 1024;  // of weights: stay in L2 while all rows meet them
 
 /// The codes of a block, of L rows.
@@ -40,6 +40,28 @@ struct Codes {
 
   const uint8_t* block;
   Words<L> upper[2];
+};
+
+/// What is asked for early while a group is read: codes, and the scales of the group that follows,
+/// which lie behind its codes but are read first.
+template <PackedKind kind>
+struct Ahead {
+  HYPENET_INLINE Ahead(const PackedMatrix& m, const uint8_t* group)
+      : scale_bytes(packed_group_bytes(m) - scales_at(m)),
+        blocks(packed_blocks(m.columns)),
+        step((scale_bytes + blocks - 1) / blocks),
+        scales(group + packed_group_bytes(m) + scales_at(m)) {}
+
+  /// While block b is read, whose codes these are. Between two groups' codes lie scales.
+  HYPENET_INLINE void ask(int64_t b, const uint8_t* codes) const {
+    const bool is_within = b + kAhead / code_bytes(kind) < blocks;
+    const uint8_t* const ahead = codes + kAhead + (is_within ? 0 : scale_bytes);
+    for (int i = 0; i < bits_of(kind); ++i) __builtin_prefetch(ahead + i * kStepBytes, 0, 2);
+    __builtin_prefetch(scales + b * step, 0, 2);
+  }
+
+  int64_t scale_bytes, blocks, step;
+  const uint8_t* scales;
 };
 
 /// sums += a block of L weight rows times R rows of x.
@@ -105,13 +127,14 @@ HYPENET_INLINE void tile(const PackedLinearParams& p, int64_t group, int64_t row
   const PackedMatrix& m = p.weight;
   const int64_t blocks = packed_blocks(m.columns);
   const uint8_t* const start = m.groups + group * packed_group_bytes(m);
+  const Ahead<kind> ahead(m, start);
   for (int64_t part = 0; part < kPackedRows; part += L) {
     Vector<L> sums[R] = {};
     Scales<L, kind> scales(m, start + scales_at(m), part);
     const uint8_t* codes = start + 4 * part;
     const RowBlock* x = p.x + row * blocks;
     for (int64_t b = 0; b < blocks; ++b, codes += code_bytes(kind), ++x) {
-      for (int i = 0; i < bits_of(kind); ++i) __builtin_prefetch(codes + kAhead + i * kStepBytes);
+      ahead.ask(b, codes);
       scales.read(b);
       add_block<L, kind, R>(Codes<L, bits_of(kind)>(codes), scales, x, blocks, sums);
     }
