@@ -8,6 +8,7 @@
 #include <chrono>
 
 #include "base/error.h"
+#include "base/large_pages.h"
 #include "kernels/read_memory.h"
 
 namespace hypenet {
@@ -28,7 +29,9 @@ uint64_t read_all(const torch::Tensor& x) {
 }
 
 double read_bandwidth() {
-  const torch::Tensor x = torch::ones({int64_t{1} << 26}, torch::kInt64);
+  constexpr int64_t kWords = int64_t{1} << 26;
+  const auto memory = map_large_pages(kWords * sizeof(uint64_t));
+  const torch::Tensor x = torch::from_blob(memory.get(), {kWords}, torch::kInt64).fill_(1);
   const auto words = static_cast<uint64_t>(x.numel());
   double best = 0;
   for (int i = 0; i < 6; ++i) {

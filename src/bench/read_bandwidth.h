@@ -10,7 +10,8 @@ namespace hypenet {
 /// tensor of whole words.
 uint64_t read_all(const torch::Tensor& x);
 
-/// Bytes a second that all threads read from 512 MiB, the best of five times after an untimed one.
+/// Bytes a second that all threads read from 512 MiB in large pages, as packed weights lie in, the
+/// best of five times after an untimed one.
 double read_bandwidth();
 
 }  // namespace hypenet

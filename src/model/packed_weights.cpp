@@ -22,7 +22,8 @@ Tensor unsigned_codes(const QuantisedMatrix& matrix) {
 
 }  // namespace
 
-PackedWeightPointer packed_weight(const QuantisedMatrix& matrix, Activations activations) {
+PackedWeightPointer packed_weight(const QuantisedMatrix& matrix, Activations activations,
+                                  PackedMemory& memory) {
   if (!suits_products(matrix)) return nullptr;
   const int64_t first = matrix.type == CodeType::kInt8 ? 128 : 8;  // what code 0 is stored as
   Tensor zeros = torch::full_like(matrix.scales, first, torch::kInt16);
@@ -34,7 +35,7 @@ PackedWeightPointer packed_weight(const QuantisedMatrix& matrix, Activations act
                                  .scales = matrix.scales,
                                  .zeros = zeros.to(torch::kUInt8),
                                  .run = matrix.group},
-                     activations);
+                     activations, memory);
 }
 
 bool is_packable(const Checkpoint& checkpoint, const std::string& name) {
@@ -46,18 +47,19 @@ bool is_packable(const Checkpoint& checkpoint, const std::string& name) {
 }
 
 PackedWeightPointer packed_weight(const Checkpoint& checkpoint, const std::string& name,
-                                  const std::vector<int64_t>& shape, Activations activations) {
+                                  const std::vector<int64_t>& shape, Activations activations,
+                                  PackedMemory& memory) {
   const TensorFacts facts = checkpoint.facts(name, shape);
   if (!is_packable(checkpoint, name)) return nullptr;
   if (!is_packed_type(facts.stored)) {
-    return packed_weight(*checkpoint.quantised(name), activations);
+    return packed_weight(*checkpoint.quantised(name), activations, memory);
   }
   const Tensor rows = checkpoint.packed(name);
   PackedWeightPointer packed = pack_weight(StoredBlocks{.stored = facts.stored,
                                                         .rows = rows,
                                                         .columns = facts.shape[1],
                                                         .paired_rows = facts.paired_rows},
-                                           activations);
+                                           activations, memory);
   // What was packed is not read again: without this the file would lie in memory twice.
   release_file_pages({static_cast<const std::byte*>(rows.const_data_ptr()), rows.nbytes()});
   return packed;

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "ops/packed_weight.h"
+#include "ops/packed_memory.h"
 #include "store/checkpoint.h"
 
 namespace hypenet {
@@ -13,11 +13,14 @@ namespace hypenet {
 bool is_packable(const Checkpoint& checkpoint, const std::string& name);
 
 /// The tensor in that form, in the published order of rows; null where it is not is_packable or has
-/// a zero that no code has. Throws Error as Checkpoint::tensor does, and unless it has this shape.
+/// a zero that no code has. It lies in `memory`. Throws Error as
+/// Checkpoint::tensor does, and unless it has this shape.
 PackedWeightPointer packed_weight(const Checkpoint& checkpoint, const std::string& name,
-                                  const std::vector<int64_t>& shape, Activations activations);
+                                  const std::vector<int64_t>& shape, Activations activations,
+                                  PackedMemory& memory);
 
 /// A matrix in that form; null where it is of another.
-PackedWeightPointer packed_weight(const QuantisedMatrix& matrix, Activations activations);
+PackedWeightPointer packed_weight(const QuantisedMatrix& matrix, Activations activations,
+                                  PackedMemory& memory);
 
 }  // namespace hypenet

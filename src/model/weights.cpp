@@ -257,6 +257,7 @@ CausalLm load_packed_model(const Checkpoint& checkpoint, const ModelConfig& conf
                            Activations activations) {
   CausalLm model = unfilled_model(checkpoint, config);
   const torch::NoGradGuard no_grad;
+  PackedMemory memory;
   std::map<std::string, Weight*> matrices;
   for (const ModelMatrix& matrix : model->matrices()) matrices[matrix.name] = matrix.weight;
   for (auto& parameter : model->named_parameters()) {
@@ -264,7 +265,7 @@ CausalLm load_packed_model(const Checkpoint& checkpoint, const ModelConfig& conf
     const std::string name = stored_name(checkpoint, parameter.key(), config);
     if (const auto found = matrices.find(parameter.key()); found != matrices.end()) {
       Weight& weight = *found->second;
-      weight.packed = packed_weight(checkpoint, name, shape, activations);
+      weight.packed = packed_weight(checkpoint, name, shape, activations, memory);
       if (weight.packed) {
         parameter.value().set_data(no_content(shape));
         continue;

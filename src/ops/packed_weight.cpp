@@ -7,6 +7,8 @@
 #include <array>
 #include <utility>
 
+#include "base/large_pages.h"
+#include "ops/packed_memory.h"
 #include "ops/types.h"
 
 namespace hypenet {
@@ -16,6 +18,10 @@ using kernels::PackedKind;
 using kernels::PackedMatrix;
 
 constexpr int64_t kGrain = 65536;  // numbers a task
+// Pieces are long, because what is left of each at its end is lost: a large page at most, since the
+// system gives memory where it is written to.
+constexpr int64_t kPiece = int64_t{256} << 20;  // bytes
+constexpr int64_t kAlignment = 64;
 
 constexpr auto kKinds =
     std::to_array<std::pair<std::string_view, PackedKind>>({{"Q4_0", PackedKind::kQ40},
@@ -31,13 +37,13 @@ const auto* find_kind(std::string_view stored) {
   return std::ranges::find(kKinds, stored, [](const auto& kind) { return kind.first; });
 }
 
-/// A weight without numbers, and its memory.
+/// A weight without numbers.
 std::shared_ptr<PackedWeight> empty_weight(const PackedMatrix& matrix, const std::string& stored,
-                                           Activations activations) {
+                                           Activations activations, PackedMemory& memory) {
   auto weight = std::make_shared<PackedWeight>();
   weight->matrix = matrix, weight->stored = stored, weight->activations = activations;
   const int64_t bytes = kernels::packed_groups(matrix.rows) * kernels::packed_group_bytes(matrix);
-  weight->memory = torch::empty({bytes}, torch::kUInt8);
+  weight->memory = memory.take(bytes);
   weight->matrix.groups = weight->memory.const_data_ptr<uint8_t>();
   return weight;
 }
@@ -74,9 +80,21 @@ Tensor rows_of(const PackedWeight& weight, const int64_t* ids, int64_t count) {
 
 }  // namespace
 
+Tensor PackedMemory::take(int64_t bytes) {
+  if (bytes > size_ - used_) {
+    size_ = std::max(kPiece, bytes), used_ = 0;
+    piece_ = map_large_pages(static_cast<size_t>(size_));
+  }
+  std::byte* const first = piece_.get() + used_;
+  used_ = std::min(size_, (used_ + bytes + kAlignment - 1) / kAlignment * kAlignment);
+  return torch::from_blob(
+      first, {bytes}, [piece = piece_](void*) {}, torch::kUInt8);
+}
+
 bool is_packed_type(std::string_view stored) { return find_kind(stored) != kKinds.end(); }
 
-PackedWeightPointer pack_weight(const StoredBlocks& from, Activations activations) {
+PackedWeightPointer pack_weight(const StoredBlocks& from, Activations activations,
+                                PackedMemory& memory) {
   HYPENET_CHECK(is_packed_type(from.stored),
                 "packed weight: expected blocks of Q4_0 to Q6_K, found ", from.stored);
   HYPENET_CHECK(from.rows.dim() == 2 && from.columns > 0,
@@ -93,13 +111,14 @@ PackedWeightPointer pack_weight(const StoredBlocks& from, Activations activation
                 "packed weight: paired_rows: expected an even divisor of ", matrix.rows, ", found ",
                 from.paired_rows);
   const Tensor rows = from.rows.contiguous();
-  return filled(empty_weight(matrix, from.stored, activations),
+  return filled(empty_weight(matrix, from.stored, activations, memory),
                 kernels::FileRows{.rows = rows.const_data_ptr<uint8_t>(),
                                   .row_bytes = row_bytes,
                                   .paired_rows = from.paired_rows});
 }
 
-PackedWeightPointer pack_weight(const StoredCodes& from, Activations activations) {
+PackedWeightPointer pack_weight(const StoredCodes& from, Activations activations,
+                                PackedMemory& memory) {
   HYPENET_CHECK(
       from.codes.dim() == 2 && from.codes.size(1) > 0 && (from.bits == 4 || from.bits == 8),
       "packed weight: expected codes [N, K] of 4 or 8 bits, found ", from.codes.sizes(), " of ",
@@ -120,10 +139,20 @@ PackedWeightPointer pack_weight(const StoredCodes& from, Activations activations
                             .scale_columns = run};
   const Tensor codes = from.codes.contiguous(), zeros = from.zeros.contiguous();
   const Tensor scales = from.scales.to(torch::kFloat32).contiguous();
-  return filled(empty_weight(matrix, from.stored, activations),
+  return filled(empty_weight(matrix, from.stored, activations, memory),
                 kernels::CodeRows{.codes = codes.const_data_ptr<uint8_t>(),
                                   .scales = scales.const_data_ptr<float>(),
                                   .zeros = zeros.const_data_ptr<uint8_t>()});
+}
+
+PackedWeightPointer pack_weight(const StoredBlocks& from, Activations activations) {
+  PackedMemory memory;
+  return pack_weight(from, activations, memory);
+}
+
+PackedWeightPointer pack_weight(const StoredCodes& from, Activations activations) {
+  PackedMemory memory;
+  return pack_weight(from, activations, memory);
 }
 
 Tensor expand_rows(const PackedWeight& weight, const Tensor& ids) {

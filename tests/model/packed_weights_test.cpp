@@ -84,9 +84,10 @@ TEST_F(PackedModel, matrices_have_no_other_memory_and_no_numbers_beside) {
 }
 
 TEST_F(PackedModel, a_matrix_of_another_shape_is_refused) {
-  EXPECT_ERROR(
-      packed_weight(*checkpoint_, "model.embed_tokens.weight", {48, 32}, Activations::kInt8),
-      "tensor model.embed_tokens.weight: expected shape [48, 32], found [48, 64]");
+  PackedMemory memory;
+  EXPECT_ERROR(packed_weight(*checkpoint_, "model.embed_tokens.weight", {48, 32},
+                             Activations::kInt8, memory),
+               "tensor model.embed_tokens.weight: expected shape [48, 32], found [48, 64]");
 }
 
 /// int4 in groups of 64 with zeros, and the same as int8.
@@ -102,13 +103,14 @@ QuantisedMatrix matrix_of(CodeType type) {
 
 TEST(PackedWeights, integers_are_the_numbers_that_their_matrices_expand_to) {
   torch::manual_seed(2);
+  PackedMemory memory;
   for (const CodeType type : {CodeType::kInt4, CodeType::kInt8}) {
     for (const int64_t group : {64, 192}) {
       QuantisedMatrix matrix = matrix_of(type);
       matrix.group = group;
       if (group == 192) matrix.scales = matrix.scales.narrow(1, 0, 1), matrix.zeros = Tensor();
       matrix.scales = matrix.scales.contiguous();
-      const auto packed = packed_weight(matrix, Activations::kInt8);
+      const auto packed = packed_weight(matrix, Activations::kInt8, memory);
       ASSERT_NE(packed, nullptr);
       EXPECT_TRUE(torch::equal(expand(*packed), matrix.expand()));
     }
@@ -116,8 +118,9 @@ TEST(PackedWeights, integers_are_the_numbers_that_their_matrices_expand_to) {
 }
 
 TEST(PackedWeights, what_products_do_not_read_is_left_to_be_expanded) {
-  const auto is_packed = [](const QuantisedMatrix& matrix) {
-    return packed_weight(matrix, Activations::kInt8) != nullptr;
+  PackedMemory memory;
+  const auto is_packed = [&](const QuantisedMatrix& matrix) {
+    return packed_weight(matrix, Activations::kInt8, memory) != nullptr;
   };
   QuantisedMatrix matrix = matrix_of(CodeType::kInt8);
   EXPECT_TRUE(is_packed(matrix));
@@ -134,11 +137,12 @@ TEST(PackedWeights, what_products_do_not_read_is_left_to_be_expanded) {
 }
 
 TEST(PackedFolder, matrices_are_the_folders) {
+  PackedMemory memory;
   for (const char* name : {"int", "pack-8-zeros"}) {
     const Checkpoint checkpoint(fs::path(HYPENET_TEST_DATA) / "quantised" / name);
     EXPECT_TRUE(has_packed_weights(checkpoint)) << name;
     const std::string matrix = "model.layers.0.self_attn.q_proj.weight";
-    const auto packed = packed_weight(checkpoint, matrix, {16, 64}, Activations::kInt8);
+    const auto packed = packed_weight(checkpoint, matrix, {16, 64}, Activations::kInt8, memory);
     ASSERT_NE(packed, nullptr) << name;
     EXPECT_EQ(packed->stored, "int8");
     EXPECT_TRUE(torch::equal(expand(*packed), checkpoint.tensor(matrix).to(torch::kFloat32)));

@@ -1,8 +1,6 @@
 // Packed weights against float64: the numbers that codes stand for, products with rounded rows by
 // every kernel of the machine, products with rows as they are, and rows that must not notice each
 // other. What ggml's blocks stand for is tested in model/packed_weights_test.cpp.
-#include "ops/packed_weight.h"
-
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -11,6 +9,7 @@
 #include "ops/embedding.h"
 #include "ops/linear.h"
 #include "ops/linear_step.h"
+#include "ops/packed_memory.h"
 #include "tests/support/compare.h"
 #include "tests/support/expect_error.h"
 
@@ -289,6 +288,39 @@ TEST(PackedWeight, no_more_memory_than_the_blocks_have) {
                                     Activations::kInt8);
     EXPECT_LE(static_cast<double>(packed->memory.numel()), 1.03 * static_cast<double>(rows.numel()))
         << c.name;
+  }
+}
+
+TEST(PackedMemory, tensors_of_a_piece_follow_each_other_and_keep_it) {
+  Tensor first, second, third;
+  {
+    PackedMemory memory;
+    first = memory.take(100), second = memory.take(64);
+    third = memory.take(int64_t{300} << 20);  // more than a piece has
+  }
+  const auto* const begin = first.const_data_ptr<uint8_t>();
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(begin) % 64, 0U);
+  EXPECT_EQ(second.const_data_ptr<uint8_t>(), begin + 128);
+  second.fill_(2);
+  first = Tensor();
+  third.narrow(0, third.size(0) - 1, 1).fill_(3);
+  EXPECT_EQ(second.sum().item<int64_t>(), 128);
+  EXPECT_EQ(third[-1].item<int64_t>(), 3);
+}
+
+TEST(PackedMemory, weights_side_by_side_stand_for_the_same_numbers) {
+  torch::manual_seed(1);
+  PackedMemory memory;
+  for (int64_t rows = 1; rows < 40; rows += 7) {
+    const StoredCodes codes{.stored = "int8",
+                            .bits = 8,
+                            .codes = torch::randint(256, {rows, 96}, torch::kUInt8),
+                            .scales = torch::rand({rows, 1}),
+                            .zeros = torch::full({rows, 1}, 128, torch::kUInt8),
+                            .run = 96};
+    const auto beside = pack_weight(codes, Activations::kInt8, memory);
+    EXPECT_TRUE(torch::equal(expand(*beside), expand(*pack_weight(codes, Activations::kInt8))));
+    EXPECT_TRUE(torch::equal(beside->memory, pack_weight(codes, Activations::kInt8)->memory));
   }
 }
 
