@@ -15,9 +15,10 @@ namespace {
 using kernels::AttentionStepParams;
 using kernels::AttentionStepTask;
 
-constexpr int64_t kQueries = 128;                 // of a task, or those of one row
-constexpr int64_t kGrain = int64_t{1} << 16;      // elements of keys and values a thread at least
-constexpr int64_t kMostParts = int64_t{1} << 24;  // floats: 64 MB
+constexpr int64_t kQueries = 128;                   // of a task, or those of one row
+constexpr int64_t kGrain = int64_t{1} << 16;        // elements of rows a thread at least
+constexpr int64_t kCachedGrain = int64_t{1} << 12;  // elements of keys a thread: 2 us
+constexpr int64_t kMostParts = int64_t{1} << 24;    // floats: 64 MB
 
 Tensor floats(const Tensor& x) { return x.defined() ? x.to(torch::kFloat32).contiguous() : x; }
 
@@ -67,7 +68,7 @@ struct Need {
 void run_by_task(const AttentionStepParams& params, const std::vector<AttentionStepTask>& tasks,
                  const Need& need) {
   const int64_t tokens = params.positions[tasks.back().first_row] + 1;
-  const int64_t grain = kGrain / (tokens * params.pages.size) + 1;
+  const int64_t grain = kCachedGrain / (tokens * params.pages.size) + 1;
   const auto count = static_cast<int64_t>(tasks.size());
   at::parallel_for(0, count, grain, [&](int64_t begin, int64_t end) {
     const Tensor memory = torch::empty({2 * need.part + need.scratch});
