@@ -65,6 +65,7 @@ deb: configure  ## build-cpu/package/: a .deb and a .tar.gz that need nothing bu
 # The compiler by the name that `make build` gives it: for another name ccache would compile all anew.
 wheel: setup  ## dist/: the Python package, for the Python of .venv (docs/python.md)
 	@CXX=$${CXX:-c++} .venv/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	@tools/check_wheel dist/*.whl
 
 format:  ## clang-format over all C++ files
 	@scripts/format
