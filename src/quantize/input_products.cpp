@@ -10,8 +10,8 @@
 namespace hypenet {
 namespace {
 
-constexpr int64_t kBlock = 1024;       // columns of X in a product
-constexpr int64_t kSampleStride = 32;  // tokens
+constexpr int64_t kBlock = 1024;  // columns of X in a product
+constexpr int64_t kSample = 128;  // tokens of a batch
 
 /// sums += X^T X, the lower blocks; x [tokens, K] float32.
 void add_products(const Tensor& sums, const Tensor& x) {
@@ -68,7 +68,8 @@ void InputProducts::see(const LinearPlace& place, const Tensor& x) {
   add_products(group.products, rows);
   group.tokens += rows.size(0);
   if (keeps_samples_) {
-    group.samples.push_back(rows.slice(0, 0, rows.size(0), kSampleStride).clone());
+    const int64_t stride = std::max<int64_t>(1, rows.size(0) / kSample);
+    group.samples.push_back(rows.slice(0, 0, rows.size(0), stride).clone());
   }
 }
 

@@ -23,9 +23,8 @@ class InputProducts {
     std::vector<LinearPlace> places = {};
     Tensor products = {};  // float64 [K, K], X^T X / tokens; only the lower blocks before finish()
     int64_t tokens = 0;    // seen so far
-    std::vector<Tensor> samples =
-        {};            // one of 32 tokens' inputs, float32 [n, K]; empty unless asked
-    Tensor seen = {};  // the last input, kept so that no other can be taken for it
+    std::vector<Tensor> samples = {};  // float32 [n, K], some of each input; empty unless asked
+    Tensor seen = {};                  // the last input, kept so that no other can be taken for it
   };
 
   /// The sums, each whole and divided by its tokens. Nothing is watched from now on. Throws Error
