@@ -23,6 +23,7 @@
 #include "data/held_out.h"
 #include "eval/measures.h"
 #include "model/weights.h"
+#include "quantize/kept_layers.h"
 #include "quantize/report.h"
 #include "report/markdown.h"
 #include "run/run.h"
@@ -44,8 +45,8 @@ constexpr const char* kExamples = R"(Examples:
 struct QuantizeCommand {
   fs::path folder, out;
   std::string to;
-  std::string method;  // empty: gptq for int4, else nearest
-  int64_t group = 0;   // 0: 128 for int4, else all inputs
+  std::string method;            // empty: gptq for int4, else nearest
+  std::optional<int64_t> group;  // none: usual_group, or all inputs for fp8
   bool has_zeros = false, orders_columns = false;
   std::vector<std::string> data, held_out;
   std::string text_field = "text";
@@ -78,12 +79,6 @@ bool is_gptq(QuantizeMethod method) {
   return method == QuantizeMethod::kGptq || method == QuantizeMethod::kAwqGptq;
 }
 
-/// Inputs that share a scale; 0: all.
-int64_t group_of(const QuantizeCommand& command) {
-  constexpr int64_t kUsual = 128;
-  return command.group == 0 && command.to == "int4" ? kUsual : command.group;
-}
-
 void check_number(const char* flag, int64_t value, int64_t least, int64_t most) {
   HYPENET_CHECK(value >= least && value <= most, flag, ": expected ", least, " to ", most,
                 ", found ", value);
@@ -98,10 +93,13 @@ void check(const QuantizeCommand& command) {
   HYPENET_CHECK(!command.orders_columns || is_gptq(method_of(command)),
                 "--act-order: expected --method gptq or awq-gptq, found ",
                 method_name(method_of(command)));
-  HYPENET_CHECK(command.group == 0 || command.to != "fp8",
-                "--group: expected --to int4 or int8, found ", command.to);
-  check_number("--group", group_of(command), is_int4 ? 8 : 0, kMostGroup);
-  HYPENET_CHECK(command.group % 8 == 0, "--group: expected a multiple of 8, found ", command.group);
+  if (command.group) {
+    HYPENET_CHECK(*command.group == 0 || command.to != "fp8",
+                  "--group: expected --to int4 or int8, found ", command.to);
+    check_number("--group", *command.group, is_int4 ? 8 : 0, kMostGroup);
+    HYPENET_CHECK(*command.group % 8 == 0, "--group: expected a multiple of 8, found ",
+                  *command.group);
+  }
   check_number("--rows", command.rows, 1, kMostRows);
   check_number("--context", command.context, 2, kMostTokens);
   check_number("--windows", command.windows, 1, kMostRows);
@@ -210,21 +208,20 @@ class TextReader {
   const Tokenizer& tokenizer_;
 };
 
-/// "int4 in groups of 128 by gptq"
-std::string form_text(const QuantizeCommand& command) {
+/// "int4 in groups of 128, by gptq"
+std::string form_text(const QuantizeCommand& command, const RoundingForm& form) {
   const QuantizeMethod method = method_of(command);
-  const std::string scales = group_of(command) == 0
-                                 ? ", a scale a row"
-                                 : fmt::format(" in groups of {}", group_of(command));
+  const std::string scales =
+      form.group == 0 ? ", a scale a row" : fmt::format(" in groups of {}", form.group);
   const std::string by =
       method == QuantizeMethod::kNearest ? "" : fmt::format(", by {}", method_name(method));
   return concat(command.to, command.has_zeros ? " with zeros" : "", scales, by,
                 command.orders_columns ? " in the order of activations" : "");
 }
 
-Json settings_of(const QuantizeCommand& command, const Texts& texts) {
+Json settings_of(const QuantizeCommand& command, const RoundingForm& form, const Texts& texts) {
   Json settings = {{"to", command.to}, {"method", method_name(method_of(command))}};
-  if (group_of(command) > 0) settings["group"] = group_of(command);
+  if (form.group > 0) settings["group"] = form.group;
   if (command.to == "int4") {
     settings["asymmetric"] = command.has_zeros;
     settings["act_order"] = command.orders_columns;
@@ -237,9 +234,28 @@ Json settings_of(const QuantizeCommand& command, const Texts& texts) {
   return settings;
 }
 
-RoundingForm form_of(const QuantizeCommand& command) {
-  return {
-      .type = type_of_form(command.to), .group = group_of(command), .has_zeros = command.has_zeros};
+/// Groups that --group leaves open are of the usual size, if the model has one, which a note says
+/// where it is not `kUsual`: int8 has a scale a row else, int4 none, which is an error later on.
+RoundingForm form_of(const QuantizeCommand& command, const ModelConfig& config) {
+  constexpr int64_t kUsual = 128, kLeast = 32;
+  RoundingForm form{.type = type_of_form(command.to), .has_zeros = command.has_zeros};
+  if (command.group || form.type == CodeType::kFloat8) {
+    form.group = command.group.value_or(0);
+    return form;
+  }
+  const int64_t found = std::min(kUsual, largest_group(config));
+  if (found >= kLeast) {
+    form.group = found;
+  } else {
+    form.group = form.type == CodeType::kInt8 ? 0 : kUsual;
+  }
+  if (found >= kLeast && found < kUsual) {
+    print_note(
+        fmt::format("--group: none given: {}, which divides the inputs of every layer, "
+                    "as {} does not",
+                    found, kUsual));
+  }
+  return form;
 }
 
 void write_folder(const QuantizeCommand& command, QuantisedModel& model,
@@ -265,17 +281,18 @@ void run_quantize(const QuantizeCommand& command) {
   use_device(command.device);
   const Checkpoint checkpoint = open_rounded(command.folder);
   const ModelConfig config = read_model_config(checkpoint, print_note);
-  QuantizeOptions options{.form = form_of(command),
+  QuantizeOptions options{.form = form_of(command, config),
                           .method = method_of(command),
                           .gptq = {.orders_columns = command.orders_columns}};
   check_quantizable(checkpoint, config, options.form);
   const Tokenizer tokenizer = open_tokenizer(command.folder, config);
   Texts texts = TextReader(command, tokenizer).read(options.method != QuantizeMethod::kNearest);
   const QuantizeSettings about{.model = model_name(command.folder),
-                               .form = form_text(command),
-                               .settings = settings_of(command, texts)};
+                               .form = form_text(command, options.form),
+                               .settings = settings_of(command, options.form, texts)};
   options.calibration = std::move(texts.calibration), options.held_out = std::move(texts.held_out);
   try_to_write(command.out);
+  options.kept = kept_layers_folder(command.out);
   Progress progress;
   options.on_progress = [&](int64_t layer, std::string_view work) {
     throw_if_interrupted();
@@ -285,6 +302,8 @@ void run_quantize(const QuantizeCommand& command) {
   QuantisedModel model = quantize_model(checkpoint, config, options);
   progress.finish(fmt::format("quantize: {} matrices", model.linears.size()));
   write_folder(command, model, about);
+  model.tensors.clear();  // some are views of what goes now
+  remove_folder(options.kept, kept_layers_kind());
   std::cout << about.model << " in " << about.form << "\n\n" << format_table(quantize_table(model));
   std::cerr << "quantize: wrote " << command.out.string() << ", report.html among it" << std::endl;
 }
@@ -298,8 +317,9 @@ void add_quantize_command(CLI::App& app) {
   command->add_option("DIR", options->folder, "model folder, or a GGUF file")->required();
   command->add_option("--to", options->to, "int8, int4 or fp8")->required();
   command->add_option("--out", options->out, "model folder to write")->required();
-  command->add_option("--group", options->group,
-                      "inputs that share a scale (default: 128 for int4, all for int8)");
+  command->add_option(
+      "--group", options->group,
+      "inputs that share a scale, 0: all of int8 (default: 128, or what divides all inputs)");
   command->add_option(
       "--method", options->method,
       "nearest, search (of clips), gptq, awq or awq-gptq (default: gptq for int4, else "

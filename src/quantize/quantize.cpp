@@ -3,14 +3,16 @@
 #include "quantize/quantize.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
-#include <numeric>
+#include <set>
 
 #include "lowbit/compressed_tensors.h"
 #include "model/token_ids.h"
 #include "model/weights.h"
 #include "quantize/hidden_comparison.h"
 #include "quantize/input_products.h"
+#include "quantize/kept_layers.h"
 #include "quantize/layer_codes.h"
 
 namespace hypenet {
@@ -67,6 +69,16 @@ void check_finite(const std::vector<LinearPlace>& places) {
   }
 }
 
+/// Of the folder, whose groups may be all of some matrices' columns.
+CompressedScheme scheme_of(const RoundingForm& form) {
+  CompressedScheme scheme{.bits = form.type == CodeType::kInt4 ? 4 : 8,
+                          .group = form.group,
+                          .is_symmetric = !form.has_zeros};
+  if (form.type == CodeType::kInt8) scheme.format = CompressedFormat::kInt;
+  if (form.type == CodeType::kFloat8) scheme.format = CompressedFormat::kFloat;
+  return scheme;
+}
+
 bool scales_inputs(QuantizeMethod method) {
   return method == QuantizeMethod::kAwq || method == QuantizeMethod::kAwqGptq;
 }
@@ -86,11 +98,12 @@ class Quantizer {
   }
 
   QuantisedModel run() {
-    for (int64_t i = 0; i < model_->config().num_hidden_layers; ++i) quantize_layer(i);
+    run_layers();
     if (!before_.empty()) compare_held_out();
     take_other_tensors();
     result_.config = checkpoint_.config();
-    result_.config["quantization_config"] = compressed_config(*scheme_, other_linears(model_));
+    result_.config["quantization_config"] =
+        compressed_config(scheme_of(options_.form), other_linears(model_));
     return std::move(result_);
   }
 
@@ -130,7 +143,26 @@ class Quantizer {
     }
   }
 
-  void quantize_layer(int64_t i) {
+  void run_layers() {
+    const int64_t layers = model_->config().num_hidden_layers;
+    if (options_.kept.empty()) {
+      for (int64_t i = 0; i < layers; ++i) add(quantize_layer(i));
+      return;
+    }
+    KeptLayers kept(options_.kept, quantize_fingerprint(checkpoint_, options_));
+    for (int64_t i = 0; i < kept.finished(); ++i) {
+      tell(i, "was kept by an earlier run");
+      add(kept.layer(i));
+    }
+    if (kept.finished() > 0) put_streams(kept.streams());
+    while (kept.finished() < layers) {
+      LayerResult layer = quantize_layer(kept.finished());
+      kept.keep(layer, streams());
+      add(std::move(layer));
+    }
+  }
+
+  LayerResult quantize_layer(int64_t i) {
     tell(i, "reads its weights");
     fill(model_, checkpoint_, layer_prefix(i));
     const std::vector<LinearPlace> places = quantised_linears(model_, i);
@@ -139,15 +171,15 @@ class Quantizer {
     advance_before(i, places, samples);
     const LayerCodes codes =
         options_.method == QuantizeMethod::kNearest ? nearest(i, places) : calibrated(i, places);
-    for (const LinearPlace& place : places) take(place, codes, samples);
-    for (const auto& [name, tensor] : codes.folded) folded_[name] = tensor;
-    result_.scaled += codes.scaled;
+    LayerResult layer{.folded = codes.folded, .scaled = codes.scaled};
+    for (const LinearPlace& place : places) take(place, codes, samples, layer);
     advance(i, after_, "held-out text after");
-    if (!after_.empty()) result_.layer_errors.push_back(layer_error());
+    if (!after_.empty()) layer.error = layer_error(i);
     if (i + 1 < model_->config().num_hidden_layers) {
       advance(i, calibration_, "calibration text after");
     }
     drop(model_->layer(i));
+    return layer;
   }
 
   /// Held-out text through the original layer; `samples` gets some of each linear layer's inputs,
@@ -191,7 +223,7 @@ class Quantizer {
 
   /// The layer reads the matrix from now on, and the folder gets it.
   void take(const LinearPlace& place, const LayerCodes& codes,
-            const std::map<std::string, Tensor>& samples) {
+            const std::map<std::string, Tensor>& samples, LayerResult& layer) {
     const QuantisedMatrix& matrix = codes.matrices.at(place.name);
     const auto factors = codes.factors.find(place.name);
     const auto original = [&](const Tensor& numbers) {
@@ -209,23 +241,59 @@ class Quantizer {
       const Tensor expected = product(sample->second, weight);
       linear.output_error = relative_error(product(sample->second, found), expected);
     }
-    result_.bytes_before += bytes_in(checkpoint_, place.name + ".weight");
+    layer.bytes_before += bytes_in(checkpoint_, place.name + ".weight");
     place.linear->weights.weight.master.set_data(expanded);
     for (auto& [key, tensor] : pack_compressed(matrix)) {
-      result_.tensors.emplace_back(place.name + "." + key, tensor);
+      layer.tensors.emplace_back(place.name + "." + key, tensor);
     }
-    scheme_ = compressed_scheme(matrix);
-    scheme_->group = options_.form.group;  // also where one group is all of this matrix's columns
-    result_.linears.push_back(std::move(linear));
+    layer.linears.push_back(std::move(linear));
   }
 
-  double layer_error() const {
+  void add(LayerResult&& layer) {
+    std::ranges::move(layer.tensors, std::back_inserter(result_.tensors));
+    for (auto& [name, tensor] : layer.folded) folded_[name] = tensor;
+    std::ranges::move(layer.linears, std::back_inserter(result_.linears));
+    if (layer.error) result_.layer_errors.push_back(*layer.error);
+    result_.scaled += layer.scaled, result_.bytes_before += layer.bytes_before;
+  }
+
+  /// use(name, tensor) of all that goes on from one layer to the next.
+  template <typename Use>
+  void for_each_stream(const Use& use) {
+    use("trial.first_values", trial_context_.share->first_values);
+    for (const auto& [name, streams] :
+         {std::pair{"calibration", &calibration_}, {"before", &before_}, {"after", &after_}}) {
+      for (size_t i = 0; i < streams->size(); ++i) {
+        Stream& stream = (*streams)[i];
+        use(concat(name, ".", i), stream.hidden);
+        use(concat(name, ".", i, ".first_values"), stream.context.share->first_values);
+      }
+    }
+  }
+
+  NamedTensors streams() {
+    NamedTensors tensors;
+    for_each_stream([&](const std::string& name, const Tensor& tensor) {
+      if (tensor.defined()) tensors.emplace_back(name, tensor);
+    });
+    return tensors;
+  }
+
+  void put_streams(const NamedTensors& tensors) {
+    const std::map<std::string, Tensor> found(tensors.begin(), tensors.end());
+    for_each_stream([&](const std::string& name, Tensor& tensor) {
+      const auto kept = found.find(name);
+      if (kept != found.end()) tensor = kept->second.clone();
+    });
+  }
+
+  double layer_error(int64_t i) const {
     double off = 0, all = 0;
     for (size_t i = 0; i < after_.size(); ++i) {
       off += squares(after_[i].hidden - before_[i].hidden), all += squares(before_[i].hidden);
     }
-    HYPENET_CHECK(std::isfinite(off), "quantize: expected outputs of layer ",
-                  result_.layer_errors.size(), " that are finite, found others");
+    HYPENET_CHECK(std::isfinite(off), "quantize: expected outputs of layer ", i,
+                  " that are finite, found others");
     return std::sqrt(off / std::max(all, 1e-300));
   }
 
@@ -275,27 +343,7 @@ class Quantizer {
   Context trial_context_;
   std::map<std::string, Tensor> folded_;
   QuantisedModel result_;
-  std::optional<CompressedScheme> scheme_;
 };
-
-/// The largest power of two that divides every one of these.
-int64_t shared_power_of_two(const std::vector<LinearPlace>& places) {
-  int64_t shared = 0;
-  for (const LinearPlace& place : places) {
-    shared = std::gcd(shared, place.linear->weights.weight.master.size(1));
-  }
-  return shared & -shared;
-}
-
-void check_groups(const std::vector<LinearPlace>& places, int64_t group) {
-  for (const LinearPlace& place : places) {
-    const int64_t K = place.linear->weights.weight.master.size(1);
-    HYPENET_CHECK(K % group == 0, "quantize: group ", group,
-                  ": expected a number that divides the inputs of every layer, found ", K,
-                  " inputs of ", place.name, " (", shared_power_of_two(places),
-                  " divides all of them)");
-  }
-}
 
 void check_method(const QuantizeOptions& options) {
   HYPENET_CHECK(options.method == QuantizeMethod::kNearest || !options.calibration.empty(),
@@ -304,39 +352,6 @@ void check_method(const QuantizeOptions& options) {
 }
 
 }  // namespace
-
-std::string_view method_name(QuantizeMethod method) {
-  switch (method) {
-    case QuantizeMethod::kNearest:
-      return "nearest";
-    case QuantizeMethod::kSearch:
-      return "search";
-    case QuantizeMethod::kGptq:
-      return "gptq";
-    case QuantizeMethod::kAwq:
-      return "awq";
-    case QuantizeMethod::kAwqGptq:
-      return "awq-gptq";
-  }
-  throw Error("quantize: unknown method");
-}
-
-void check_quantizable(const Checkpoint& checkpoint, const ModelConfig& config,
-                       const RoundingForm& form) {
-  HYPENET_CHECK(checkpoint.quantisation_method().empty(), checkpoint.config_place(),
-                ": expected a model that is not quantised, found one by ",
-                checkpoint.quantisation_method());
-  HYPENET_CHECK(config.architecture <= Architecture::kHypeNet, checkpoint.config_place(),
-                ": expected a Transformer (Qwen3, Qwen2 or Llama) or a HypeNet, found a ",
-                architecture_name(config.architecture));
-  check_tensors(checkpoint, config);
-  CausalLm model(config, /*random_weights=*/false);
-  std::vector<LinearPlace> places;
-  for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
-    std::ranges::copy(quantised_linears(model, i), std::back_inserter(places));
-  }
-  if (form.group > 0) check_groups(places, form.group);
-}
 
 QuantisedModel quantize_model(const Checkpoint& checkpoint, const ModelConfig& config,
                               const QuantizeOptions& options) {

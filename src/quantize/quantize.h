@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <optional>
 #include <string>
@@ -36,6 +37,9 @@ struct QuantizeOptions {
   std::vector<std::vector<int32_t>> calibration = {};
   /// Windows of T + 1 ids that the model is measured on, before and after; may be none.
   std::vector<std::vector<int32_t>> held_out = {};
+  /// The folder in which layers are kept as they are finished, and from which a run with the same
+  /// model, text and options goes on; the caller removes it. Empty: none is kept.
+  std::filesystem::path kept = {};
   /// Told what is being done in which layer, often; may throw to stop.
   std::function<void(int64_t layer, std::string_view work)> on_progress = {};
 };
@@ -66,6 +70,9 @@ struct QuantisedModel {
 /// is already, one of another project's layers, groups that do not divide a layer's inputs.
 void check_quantizable(const Checkpoint& checkpoint, const ModelConfig& config,
                        const RoundingForm& form);
+
+/// The largest power of two that divides the inputs of all layers that are quantised.
+int64_t largest_group(const ModelConfig& config);
 
 /// Quantises the model of an opened folder or file (open_rounded of model/weights.h). Each layer
 /// sees what the layers before it, quantised already, make of the calibration rows. In memory are

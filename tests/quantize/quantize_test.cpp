@@ -8,6 +8,7 @@
 #include "model/weights.h"
 #include "quantize/clip_search.h"
 #include "quantize/input_products.h"
+#include "quantize/kept_layers.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/tiny_model.h"
@@ -181,7 +182,7 @@ TEST_F(Quantize, scaling_inputs_helps_where_some_are_large) {
   const ModelConfig config = tiny_hypenet_config();
   const Checkpoint original = write_model(config, /*outliers=*/true);
   QuantizeOptions options = options_of(CodeType::kInt4);
-  options.calibration = random_windows(128, 64, 8);
+  options.calibration = random_windows(64, 64, 8);
   const auto error_by = [&](QuantizeMethod method) {
     options.method = method;
     double sum = 0;  // of the first layer, whose inputs are the same
@@ -192,6 +193,60 @@ TEST_F(Quantize, scaling_inputs_helps_where_some_are_large) {
     return sum;
   };
   EXPECT_LT(error_by(QuantizeMethod::kAwq), 0.95 * error_by(QuantizeMethod::kSearch));
+}
+
+TEST_F(Quantize, a_stopped_run_goes_on_with_the_layer_that_it_was_at) {
+  const ModelConfig config = tiny_hypenet_config();
+  const Checkpoint original = write_model(config, /*outliers=*/true);
+  for (const QuantizeMethod method : {QuantizeMethod::kNearest, QuantizeMethod::kAwqGptq}) {
+    QuantizeOptions options = options_of(CodeType::kInt4);
+    options.method = method;
+    const QuantisedModel expected = quantize_model(original, config, options);
+    options.kept = folder_ / "kept";
+    options.on_progress = [](int64_t layer, std::string_view work) {
+      HYPENET_CHECK(layer < 2 || !work.starts_with("held-out"), "stopped");
+    };
+    EXPECT_ERROR(quantize_model(original, config, options), "stopped");
+    std::set<std::pair<int64_t, std::string>> done;
+    options.on_progress = [&](int64_t layer, std::string_view work) { done.emplace(layer, work); };
+    const QuantisedModel found = quantize_model(original, config, options);
+    EXPECT_TRUE(done.contains({1, "was kept by an earlier run"}));
+    EXPECT_FALSE(done.contains({1, "reads its weights"}));
+    EXPECT_TRUE(done.contains({2, "reads its weights"}));
+    ASSERT_EQ(found.tensors.size(), expected.tensors.size());
+    std::map<std::string, Tensor> tensors(found.tensors.begin(), found.tensors.end());
+    for (const auto& [name, tensor] : expected.tensors) {
+      EXPECT_TRUE(torch::equal(tensors.at(name), tensor)) << name;
+    }
+    EXPECT_EQ(found.config, expected.config);
+    EXPECT_EQ(found.layer_errors, expected.layer_errors);
+    EXPECT_EQ(found.scaled, expected.scaled);
+    EXPECT_EQ(found.bytes_before, expected.bytes_before);
+    EXPECT_EQ(found.held_out->loss_b, expected.held_out->loss_b);
+    EXPECT_EQ(found.linears.size(), expected.linears.size());
+    EXPECT_EQ(found.linears.front().output_error, expected.linears.front().output_error);
+  }
+}
+
+TEST_F(Quantize, layers_of_another_run_are_not_taken) {
+  const ModelConfig config = tiny_hypenet_config();
+  const Checkpoint original = write_model(config);
+  QuantizeOptions options = options_of(CodeType::kInt8);
+  options.kept = folder_ / "kept";
+  quantize_model(original, config, options);
+  EXPECT_EQ(KeptLayers(options.kept, quantize_fingerprint(original, options)).finished(), 3);
+  const std::string own = quantize_fingerprint(original, options);
+  options.form.group = 16;
+  EXPECT_NE(quantize_fingerprint(original, options), own);
+  const QuantisedModel found = quantize_model(original, config, options);
+  options.kept.clear();
+  const QuantisedModel expected = quantize_model(original, config, options);
+  EXPECT_EQ(found.held_out->loss_b, expected.held_out->loss_b);
+  std::filesystem::create_directory(folder_ / "other");
+  write_file(folder_ / "other" / "notes.txt", "mine");
+  options.kept = folder_ / "other";
+  EXPECT_THROW(quantize_model(original, config, options), Error);
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "other" / "notes.txt"));
 }
 
 TEST_F(Quantize, without_text_there_are_errors_of_numbers_alone) {
