@@ -46,11 +46,11 @@ struct Codes {
 /// which lie behind its codes but are read first.
 template <PackedKind kind>
 struct Ahead {
-  HYPENET_INLINE Ahead(const PackedMatrix& m, const uint8_t* group)
-      : scale_bytes(packed_group_bytes(m) - scales_at(m)),
+  HYPENET_INLINE Ahead(const PackedMatrix& m, const uint8_t* next_group, int64_t group_bytes)
+      : scale_bytes(group_bytes - scales_at(m)),
         blocks(packed_blocks(m.columns)),
         step((scale_bytes + blocks - 1) / blocks),
-        scales(group + packed_group_bytes(m) + scales_at(m)) {}
+        scales(next_group + scales_at(m)) {}
 
   /// While block b is read, whose codes these are. Between two groups' codes lie scales.
   HYPENET_INLINE void ask(int64_t b, const uint8_t* codes) const {
@@ -126,8 +126,9 @@ template <int L, PackedKind kind, int R>
 HYPENET_INLINE void tile(const PackedLinearParams& p, int64_t group, int64_t row) {
   const PackedMatrix& m = p.weight;
   const int64_t blocks = packed_blocks(m.columns);
-  const uint8_t* const start = m.groups + group * packed_group_bytes(m);
-  const Ahead<kind> ahead(m, start);
+  const int64_t bytes = packed_group_bytes(m);
+  const uint8_t* const start = m.groups + group * bytes;
+  const Ahead<kind> ahead(m, start + bytes, bytes);
   for (int64_t part = 0; part < kPackedRows; part += L) {
     Vector<L> sums[R] = {};
     Scales<L, kind> scales(m, start + scales_at(m), part);
