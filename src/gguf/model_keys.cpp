@@ -26,6 +26,13 @@ void check_no_bias(const Json& config, std::string_view architecture) {
                 "false (a GGUF file of a ", architecture, " has no biases), found true");
 }
 
+/// Whether all frequencies are divided by the factor: a linear scaling, which config.json has as
+/// Llama 3's of a context in which none of them, at most 1, turns once.
+bool is_linear(const Json& scaling) {
+  return scaling.at("original_max_position_embeddings").get<double>() <= 1 &&
+         scaling.at("low_freq_factor").get<double>() >= 1;
+}
+
 }  // namespace
 
 GgufHead gguf_head(const Json& config) {
@@ -45,9 +52,13 @@ GgufHead gguf_head(const Json& config) {
   }
   const Json& scaling = config.at("rope_scaling");
   if (scaling.is_null()) return head;
+  if (is_linear(scaling) && head.architecture != "hypenet") {
+    head.rope_factor = scaling.at("factor").get<double>();
+    return head;
+  }
   HYPENET_CHECK(!head.architecture.starts_with("qwen"), "config.json: rope_scaling: expected null ",
-                "(llama.cpp would not read it of a ", head.architecture, "), found ",
-                scaling.dump());
+                "or a linear one (llama.cpp would not read it of a ", head.architecture,
+                "), found ", scaling.dump());
   head.rope_divisors =
       rope_divisors(scaling, config.at("rope_theta").get<double>(), head.sizes.turned_size() / 2);
   return head;
@@ -70,6 +81,10 @@ void add_model_keys(const Json& config, const GgufHead& head, GgufKeyList& keys)
   keys.add_size(key("rope.dimension_count"), sizes.turned_size());
   keys.add_number(key("rope.freq_base"), config.at("rope_theta").get<double>());
   keys.add_number(key("attention.layer_norm_rms_epsilon"), config.at("rms_norm_eps").get<double>());
+  if (head.rope_factor != 1) {
+    keys.add_text(key("rope.scaling.type"), "linear");
+    keys.add_number(key("rope.scaling.factor"), head.rope_factor);
+  }
   if (architecture == "hypenet") add_hypenet_keys(config, sizes.hypenet, keys);
 }
 

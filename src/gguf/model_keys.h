@@ -17,6 +17,7 @@ struct GgufHead {
   std::string_view architecture;  // of gguf_architectures()
   GgufSizes sizes = {};
   bool is_tied = false;
+  double rope_factor = 1;                 // of a linear scaling of RoPE
   std::vector<float> rope_divisors = {};  // rope_freqs.weight; empty: none
 };
 
