@@ -334,6 +334,8 @@ class Quantizer {
       result_.tensors.emplace_back(
           name, changed == folded_.end() ? checkpoint_.tensor(name) : changed->second);
     }
+    // Layers that were kept come back in another order, and files are to have the same bytes.
+    std::ranges::sort(result_.tensors, {}, &NamedTensors::value_type::first);
   }
 
   const Checkpoint& checkpoint_;
