@@ -20,7 +20,7 @@ using kernels::PackedMatrix;
 constexpr int64_t kGrain = 65536;  // numbers a task
 // Pieces are long, because what is left of each at its end is lost: a large page at most, since the
 // system gives memory where it is written to.
-constexpr int64_t kPiece = int64_t{256} << 20;  // bytes
+constexpr int64_t kPiece = int64_t{1} << 30;  // bytes
 constexpr int64_t kAlignment = 64;
 
 constexpr auto kKinds =

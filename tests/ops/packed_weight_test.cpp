@@ -296,7 +296,7 @@ TEST(PackedMemory, tensors_of_a_piece_follow_each_other_and_keep_it) {
   {
     PackedMemory memory;
     first = memory.take(100), second = memory.take(64);
-    third = memory.take(int64_t{300} << 20);  // more than a piece has
+    third = memory.take((int64_t{1} << 30) + 1);  // more than a piece has
   }
   const auto* const begin = first.const_data_ptr<uint8_t>();
   EXPECT_EQ(reinterpret_cast<uintptr_t>(begin) % 64, 0U);
