@@ -26,9 +26,10 @@ from transformers import AutoModelForCausalLM  # noqa: E402
 TEXT = Path(MODEL).parent.parent / "data/valid.jsonl.gz"
 FORMS = {"int8": [], "int8 in groups": ["--group", 32], "fp8": [], "int4": ["--group", 32],
          "int4 with zeros": ["--group", 32, "--asymmetric"],
-         "int4 nearest": ["--group", 32, "--method", "nearest"]}
+         "int4 nearest": ["--group", 32, "--method", "nearest"], "int4 awq": ["--group", 32, "--method", "awq"],
+         "fp8 gptq": ["--method", "gptq"], "int8 awq gptq": ["--group", 32, "--method", "awq-gptq"]}
 LARGEST_CHANGE = {"int8": 0.002, "int8 in groups": 0.002, "fp8": 0.01, "int4": 0.05, "int4 with zeros": 0.05,
-                  "int4 nearest": 0.1}  # of perplexity
+                  "int4 nearest": 0.1, "int4 awq": 0.06, "fp8 gptq": 0.01, "int8 awq gptq": 0.002}  # of perplexity
 
 
 def hypenet(*arguments):
