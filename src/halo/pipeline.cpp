@@ -158,6 +158,13 @@ std::vector<std::pair<ConversionStep, const StageConfig*>> trained_stages(
   return stages;
 }
 
+/// The others are the first rank's alone.
+bool all_ranks_make(ConversionStep step) {
+  using enum ConversionStep;
+  return step == kAlign || step == kSelect || step == kDistill || step == kFinetune ||
+         step == kExtend;
+}
+
 /// The stages in the order of conversion_steps. The settings of each are those of the stages before
 /// it, and its own.
 std::vector<Stage> stages_of(const Conversion& conversion) {
@@ -178,9 +185,7 @@ std::vector<Stage> stages_of(const Conversion& conversion) {
          .make = [&conversion, make](const Stage& own) { make(conversion, own); },
          .completed = completed_settings,
          .or_else = way_out(conversion.options.out, step),
-         .is_shared = step == ConversionStep::kAlign || step == ConversionStep::kSelect ||
-                      step == ConversionStep::kDistill || step == ConversionStep::kFinetune ||
-                      step == ConversionStep::kExtend});
+         .is_shared = all_ranks_make(step)});
   };
   const auto add_student = [&](ConversionStep step, const StudentStage& about) {
     std::vector<fs::path> parents = {conversion.folder(about.from)};
