@@ -177,15 +177,14 @@ std::vector<Stage> stages_of(const Conversion& conversion) {
   std::vector<Stage> stages;
   using Make = std::function<void(const Conversion&, const Stage&)>;
   const auto add = [&](ConversionStep step, std::vector<fs::path> parents, const Make& make) {
-    stages.push_back(
-        {.name = std::string(about_step(step).folder),
-         .folder = conversion.folder(step),
-         .settings = settings,
-         .parents = std::move(parents),
-         .make = [&conversion, make](const Stage& own) { make(conversion, own); },
-         .completed = completed_settings,
-         .or_else = way_out(conversion.options.out, step),
-         .is_shared = all_ranks_make(step)});
+    stages.push_back({.name = std::string(about_step(step).folder),
+                      .folder = conversion.folder(step),
+                      .settings = settings,
+                      .parents = std::move(parents),
+                      .make = [&conversion, make](const Stage& own) { make(conversion, own); },
+                      .completed = completed_settings,
+                      .or_else = way_out(conversion.options.out, step),
+                      .is_shared = all_ranks_make(step)});
   };
   const auto add_student = [&](ConversionStep step, const StudentStage& about) {
     std::vector<fs::path> parents = {conversion.folder(about.from)};
