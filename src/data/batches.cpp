@@ -77,10 +77,7 @@ Batches::Batches(std::shared_ptr<const TokenDataset> dataset, const Tokenizer* t
   HYPENET_CHECK(tokenizer != nullptr || is_all_prose,
                 "mixture: expected a tokenizer for needle, recall and copy rows, found none");
   if (tokenizer == nullptr) return;
-  HYPENET_CHECK(vocabulary_fingerprint(*tokenizer) == dataset_->fingerprint(),
-                dataset_->folder().string(),
-                ": expected tokens of this tokenizer, found those of another one (fingerprint ",
-                dataset_->fingerprint(), ")");
+  check_tokenizer(*dataset_, *tokenizer);
   prepare(*tokenizer);
 }
 

@@ -11,8 +11,10 @@ namespace hypenet {
 namespace fs = std::filesystem;
 namespace {
 
-std::vector<int32_t> read_shards(const fs::path& folder) {
+std::vector<int32_t> read_shards(const fs::path& folder, const Tokenizer& tokenizer,
+                                 const std::function<void(const std::string&)>& tell) {
   const TokenDataset dataset(folder);
+  check_tokenizer(dataset, tokenizer, tell);
   std::vector<int32_t> tokens(static_cast<size_t>(std::min(kHeldOutTokens, dataset.tokens())));
   dataset.read(0, tokens);
   return tokens;
@@ -25,7 +27,7 @@ std::vector<int32_t> read_held_out(const std::vector<std::string>& paths,
                                    const std::function<void(const std::string& text)>& tell,
                                    OnBadDocument on_bad) {
   if (paths.size() == 1 && fs::exists(fs::path(paths.front()) / "dataset.json"))
-    return read_shards(paths.front());
+    return read_shards(paths.front(), tokenizer, tell);
   constexpr auto kMost = static_cast<size_t>(kHeldOutTokens);
   std::vector<int32_t> tokens;
   BadDocuments bad(on_bad);

@@ -167,6 +167,20 @@ std::string vocabulary_fingerprint(const Tokenizer& tokenizer) {
   return hash.hex();
 }
 
+void check_tokenizer(const TokenDataset& dataset, const Tokenizer& tokenizer,
+                     const std::function<void(const std::string&)>& tell) {
+  if (dataset.fingerprint() == tokenizer.fingerprint()) return;
+  HYPENET_CHECK(dataset.fingerprint() == vocabulary_fingerprint(tokenizer),
+                dataset.folder().string(), ": expected tokens of this tokenizer (fingerprint ",
+                tokenizer.fingerprint(), "), found those of another one (fingerprint ",
+                dataset.fingerprint(), ")");
+  if (tell) {
+    tell(concat(dataset.folder().string(),
+                ": made by an earlier program: that its tokenizer had this one's tokens is known, "
+                "that it cut texts alike is not"));
+  }
+}
+
 FolderKind dataset_kind() { return {"an earlier token dataset", kDatasetFile, {"tokens-*.bin"}}; }
 
 TokenizeProgress tokenize_corpus(const std::vector<fs::path>& files, const Tokenizer& tokenizer,
@@ -210,12 +224,9 @@ TokenizeProgress tokenize_corpus(const std::vector<fs::path>& files, const Token
   progress.bad.check_some_are_good();
   HYPENET_CHECK(progress.tokens > 0, out.string(), ": expected documents with text, found none in ",
                 files.size(), " files");
-  const DatasetEntry dataset = {tokenizer.vocab_size(),
-                                *eos,
-                                vocabulary_fingerprint(tokenizer),
-                                progress.documents,
-                                progress.tokens,
-                                shards.finish(),
+  const DatasetEntry dataset = {tokenizer.vocab_size(),  *eos,
+                                tokenizer.fingerprint(), progress.documents,
+                                progress.tokens,         shards.finish(),
                                 progress.bad.to_json()};
   Json json = write_fields(dataset);
   if (progress.bad.bad() == 0) json.erase("left_out");

@@ -41,8 +41,7 @@ TokenizeProgress tokenize_corpus(const std::vector<std::filesystem::path>& files
                                  const TokenizeOptions& options,
                                  const std::function<void(const TokenizeProgress&)>& report = {});
 
-/// A hash of the tokenizer's vocabulary (64-bit FNV-1a over every token's bytes, in hex), which
-/// tells whether a dataset was made with this tokenizer.
+/// A hash of the tokenizer's vocabulary alone (64-bit FNV-1a over every token's bytes, in hex).
 std::string vocabulary_fingerprint(const Tokenizer& tokenizer);
 
 /// An opened folder of shards, read as one long row of tokens.
@@ -53,9 +52,7 @@ class TokenDataset {
 
   int64_t tokens() const { return tokens_; }
   int64_t vocab_size() const { return vocab_size_; }
-  const std::string& fingerprint() const {
-    return fingerprint_;
-  }  // vocabulary_fingerprint of its tokenizer
+  const std::string& fingerprint() const { return fingerprint_; }  // of its tokenizer
   const std::filesystem::path& folder() const { return folder_; }
 
   /// Copies tokens [begin, begin + out.size()) into out, begin >= 0; wraps around at the end.
@@ -78,5 +75,11 @@ class TokenDataset {
   std::vector<Shard> shards_;
   int64_t tokens_ = 0, vocab_size_ = 0;
 };
+
+/// Throws Error unless the dataset is of this tokenizer's tokens. An earlier program's has the
+/// vocabulary_fingerprint: where that fits, `tell`, which may be empty, hears that no more is
+/// known.
+void check_tokenizer(const TokenDataset& dataset, const Tokenizer& tokenizer,
+                     const std::function<void(const std::string& text)>& tell = {});
 
 }  // namespace hypenet

@@ -259,14 +259,15 @@ PretrainRecipe read_pretrain_recipe(const RecipeSource& source) {
                 recipe.data.long_train.size());
   check_beginning(recipe, place);
   HYPENET_CHECK(!recipe.phases.empty(), place, ": phases: expected at least one, found none");
-  std::set<std::string> names = {"model", "seed", "training_tokens"};  // other keys of run.json
+  // Other keys of run.json.
+  std::set<std::string> names = {"model", "tokenizer", "seed", "training_tokens"};
   for (const auto& phase : recipe.phases) {
     HYPENET_CHECK(!phase.name.empty() && phase.name.find('/') == std::string::npos, place,
                   ": phases: expected a name for each that a folder can have, found \"", phase.name,
                   "\"");
     HYPENET_CHECK(names.insert(phase.name).second, place,
-                  ": phases: expected names that differ, and none of model, seed and "
-                  "training_tokens, found \"",
+                  ": phases: expected names that differ, and none of model, tokenizer, seed "
+                  "and training_tokens, found \"",
                   phase.name, "\"");
     check_stage(phase.stage, place + ": phases: " + phase.name);
     check_no_objective(phase.stage, place + ": phases: " + phase.name);

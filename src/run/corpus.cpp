@@ -70,7 +70,9 @@ std::shared_ptr<TokenDataset> prepare_text(const std::string& name, const DataCo
     write_json(record, settings);
     tokenize_training_text(folder, data, tokenizer, options);
   }
-  return std::make_shared<TokenDataset>(folder);
+  auto text = std::make_shared<TokenDataset>(folder);
+  check_tokenizer(*text, tokenizer, note_to(options));
+  return text;
 }
 
 }  // namespace

@@ -109,14 +109,17 @@ void train_phase(const Training& training, const Stage& stage, size_t i) {
 /// The phases and the finished model, each of which begins with what the one before it left.
 std::vector<Stage> stages_of(const Training& training) {
   const PretrainRecipe& recipe = training.recipe;
+  const std::string& tokenizer = training.tokenizer.fingerprint();
   Stage next{.folder = training.beginning.folder,
              .settings = {{"model", training.beginning.settings},
+                          {"tokenizer", tokenizer},
                           {"seed", recipe.seed},
                           {"training_tokens", training.corpus.train->tokens()}},
              .completed =
-                 [&recipe](Json settings, const fs::path& place) {
+                 [&recipe, &tokenizer](Json settings, const fs::path& place) {
                    for (const PretrainPhase& phase : recipe.phases)
                      complete<StageConfig>(settings, phase.name, place.string() + ": settings");
+                   if (!settings.contains("tokenizer")) settings["tokenizer"] = tokenizer;
                    return settings;
                  },
              .or_else = "remove it and the folders of the phases after it, model too"};

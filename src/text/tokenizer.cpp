@@ -8,6 +8,7 @@
 #include <unordered_set>
 
 #include "base/error.h"
+#include "base/fnv1a.h"
 #include "base/folder_hint.h"
 #include "gguf/model_files.h"
 #include "text/added_tokens.h"
@@ -39,6 +40,27 @@ struct Encoding {
   std::vector<size_t> begins;  // in the text, of each id
 };
 
+std::string fingerprint_of(const TokenizerFile& file, std::optional<int32_t> eos) {
+  Fnv1a hash;
+  const auto add = [&](std::string_view text, auto... numbers) {
+    hash.add(text);
+    hash.add(uint64_t{text.size()});  // "a", "bc" is not "ab", "c"
+    (hash.add(static_cast<uint64_t>(numbers)), ...);
+  };
+  for (const auto& [entry, id] : file.vocab) add(entry, id);
+  for (const auto& [left, right] : file.merges) add(left), add(right);
+  for (const SplitRule& rule : file.split_rules) {
+    add(rule.pattern.value_or(""), rule.pattern.has_value(), rule.is_literal, rule.behavior,
+        rule.invert, rule.add_prefix_space);
+  }
+  for (const AddedToken& token : file.added_tokens) {
+    add(token.content, token.id, token.single_word, token.lstrip, token.rstrip, token.normalized,
+        token.special);
+  }
+  add("", file.nfc, file.ignore_merges, eos.value_or(-1));
+  return hash.hex();
+}
+
 }  // namespace
 
 struct Tokenizer::Impl {
@@ -64,6 +86,7 @@ struct Tokenizer::Impl {
   std::vector<bool> special;       // [id]
   std::unordered_map<std::string, int32_t> ids;
   std::optional<int32_t> bos, eos;
+  std::string fingerprint;
 };
 
 Tokenizer::Impl::Impl(const TokenizerFile& file) : nfc(file.nfc), bpe(file) {
@@ -193,6 +216,7 @@ Tokenizer Tokenizer::load(const std::filesystem::path& folder) {
   auto impl = std::make_unique<Impl>(file);
   impl->bos = impl->id_of(named.bos);
   impl->eos = impl->id_of(named.eos);
+  impl->fingerprint = fingerprint_of(file, impl->eos);
   return Tokenizer(std::move(impl));
 }
 
@@ -240,6 +264,8 @@ int64_t Tokenizer::vocab_size() const { return static_cast<int64_t>(impl_->bytes
 std::optional<int32_t> Tokenizer::bos_id() const { return impl_->bos; }
 
 std::optional<int32_t> Tokenizer::eos_id() const { return impl_->eos; }
+
+const std::string& Tokenizer::fingerprint() const { return impl_->fingerprint; }
 
 StreamDecoder::StreamDecoder(const Tokenizer& tokenizer, bool skip_special_tokens)
     : tokenizer_(tokenizer), skip_special_tokens_(skip_special_tokens) {}

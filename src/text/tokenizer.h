@@ -67,6 +67,10 @@ class Tokenizer {
   std::optional<int32_t> bos_id() const;
   std::optional<int32_t> eos_id() const;
 
+  /// 16 digits of all that decides a text's ids and the end behind it: vocabulary, merges, splits,
+  /// normalizer, added tokens, EOS. Neither the place of the files nor their form is part of it.
+  const std::string& fingerprint() const;
+
  private:
   struct Impl;
   explicit Tokenizer(std::unique_ptr<const Impl> impl);

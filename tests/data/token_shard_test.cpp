@@ -7,6 +7,7 @@
 
 #include <numeric>
 
+#include "data/held_out.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/token_dataset.h"
@@ -15,6 +16,8 @@ namespace hypenet {
 namespace {
 namespace fs = std::filesystem;
 using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
 
 const fs::path kTokenizer = HYPENET_SOURCE "/models/tiny-teacher";
 
@@ -56,10 +59,39 @@ TEST_F(TokenizeCorpus, documents_are_joined_by_eos) {
   const TokenDataset dataset(out_);
   EXPECT_EQ(read_all(dataset), expected_);
   EXPECT_EQ(dataset.vocab_size(), tokenizer_.vocab_size());
-  EXPECT_EQ(dataset.fingerprint(), vocabulary_fingerprint(tokenizer_));
+  EXPECT_EQ(dataset.fingerprint(), tokenizer_.fingerprint());
   EXPECT_EQ(progress.documents, 3);
   EXPECT_EQ(progress.tokens, std::ssize(expected_));
   EXPECT_EQ(progress.bytes, 16 + 7 + 19);
+}
+
+TEST_F(TokenizeCorpus, tokens_are_of_one_tokenizer_even_where_the_vocabulary_is_anothers) {
+  tokenize();
+  Json definition = read_json(kTokenizer / "tokenizer.json");
+  definition["model"]["merges"] = Json::array();
+  fs::create_directories(folder_ / "other");
+  fs::copy(kTokenizer / "tokenizer_config.json", folder_ / "other");
+  write_json(folder_ / "other/tokenizer.json", definition);
+  const Tokenizer other = Tokenizer::load(folder_ / "other");
+  ASSERT_EQ(vocabulary_fingerprint(other), vocabulary_fingerprint(tokenizer_));
+  ASSERT_NE(other.encode("The end"), tokenizer_.encode("The end"));
+
+  std::vector<std::string> told;
+  const auto tell = [&](const std::string& text) { told.push_back(text); };
+  const std::string refusal =
+      concat("out: expected tokens of this tokenizer (fingerprint ", other.fingerprint(),
+             "), found those of another one (fingerprint ", tokenizer_.fingerprint(), ")");
+  check_tokenizer(TokenDataset(out_), tokenizer_, tell);
+  EXPECT_ERROR(check_tokenizer(TokenDataset(out_), other, tell), refusal);
+  EXPECT_EQ(read_held_out({out_.string()}, "text", tokenizer_, tell), expected_);
+  EXPECT_ERROR(read_held_out({out_.string()}, "text", other, tell), refusal);
+  EXPECT_THAT(told, IsEmpty());
+
+  Json dataset = read_json(out_ / "dataset.json");
+  dataset["tokenizer"] = vocabulary_fingerprint(tokenizer_);
+  write_json(out_ / "dataset.json", dataset);
+  check_tokenizer(TokenDataset(out_), other, tell);
+  EXPECT_THAT(told, ElementsAre(HasSubstr("out: made by an earlier program")));
 }
 
 TEST_F(TokenizeCorpus, many_shards_read_as_one_row) {

@@ -246,6 +246,48 @@ TEST_F(Uptraining, a_folder_that_has_changed_is_refused) {
   EXPECT_ERROR(pretrain(elsewhere, options("done")), "model.folder: expected");
 }
 
+/// Has a space in front of every text from now on; the vocabulary stays.
+void change_tokenizer(const fs::path& folder) {
+  Json definition = read_json(folder / "tokenizer.json");
+  definition["pre_tokenizer"]["add_prefix_space"] = true;
+  write_json(folder / "tokenizer.json", definition);
+}
+
+TEST_F(Uptraining, a_tokenizer_that_has_changed_is_refused) {
+  PretrainRecipe scratch = recipe(4);
+  scratch.tokenizer = begun_with().string(), scratch.model = to_json(transformer());
+  for (const PretrainRecipe& any : {recipe(4), scratch}) {
+    write_model(transformer());
+    const std::string out = any.has_folder() ? "uptrained" : "scratch";
+    StoppingObserver stopping(1);
+    EXPECT_THROW(pretrain(any, options(out, &stopping)), Interrupted);
+    change_tokenizer(begun_with());
+    EXPECT_ERROR(pretrain(any, options(out)), "tokens: expected tokens of this tokenizer");
+    fs::remove_all(folder_ / out / "tokens");
+    EXPECT_ERROR(pretrain(any, options(out)), "made with other settings: tokenizer: expected");
+  }
+}
+
+TEST_F(Uptraining, a_run_older_than_the_tokenizers_fingerprint_is_gone_on_from) {
+  pretrain(recipe(2), options("out"));
+  const auto edit = [&](const char* file, const std::function<void(Json&)>& change) {
+    Json json = read_json(folder_ / "out" / file);
+    change(json);
+    write_json(folder_ / "out" / file, json);
+  };
+  edit("tokens/dataset.json", [&](Json& json) {
+    json["tokenizer"] = vocabulary_fingerprint(Tokenizer::load(begun_with()));
+  });
+  for (const char* file : {"1-uptrain/run.json", "model/run.json", "results.json"})
+    edit(file, [](Json& json) { ASSERT_EQ(json["settings"].erase("tokenizer"), 1u); });
+  const std::string results = read_file(folder_ / "out/results.json");
+  StoppingObserver observer;
+  pretrain(recipe(2), options("out", &observer));
+  EXPECT_THAT(observer.notes, testing::HasSubstr("tokens: made by an earlier program"));
+  EXPECT_THAT(observer.notes, testing::HasSubstr("model: done before"));
+  EXPECT_EQ(read_file(folder_ / "out/results.json"), results) << "nor is it measured anew";
+}
+
 TEST_F(Uptraining, unfit_folders_are_refused_before_anything_is_made) {
   const auto expect_refused = [&](const PretrainRecipe& recipe, const std::string& text) {
     EXPECT_ERROR(pretrain(recipe, options("out")), text);

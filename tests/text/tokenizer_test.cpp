@@ -6,7 +6,9 @@
 #include <gtest/gtest.h>
 
 #include <ctime>
+#include <functional>
 #include <ostream>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -270,6 +272,36 @@ TEST(Tokenizer, end_and_beginning_come_from_tokenizer_config) {
   EXPECT_EQ(Tokenizer::load(folder.path()).bos_id(), 1);
   write_file(folder / "tokenizer_config.json", R"({"bos_token": null, "eos_token": null})");
   EXPECT_EQ(Tokenizer::load(folder.path()).bos_id(), std::nullopt);
+}
+
+TEST(Tokenizer, the_fingerprint_is_of_all_that_decides_ids_and_of_nothing_else) {
+  const path teacher = sources().back().folder;
+  const Json definition = read_json(teacher / "tokenizer.json");
+  const std::string own = load_json(definition).fingerprint();
+  EXPECT_EQ(own.size(), 16u);
+  const auto with = [&](const std::function<void(Json&)>& change) {
+    Json changed = definition;
+    change(changed);
+    return load_json(changed).fingerprint();
+  };
+  const std::function<void(Json&)> deciding[] = {
+      [](Json& json) { json["model"]["merges"].erase(json["model"]["merges"].size() - 1); },
+      [](Json& json) { std::swap(json["model"]["merges"][0], json["model"]["merges"][1]); },
+      [](Json& json) { json["model"]["ignore_merges"] = true; },
+      [](Json& json) {
+        json["normalizer"] = {{"type", "NFC"}};
+      },
+      [](Json& json) { json["pre_tokenizer"]["pretokenizers"][0]["individual_digits"] = false; },
+      [](Json& json) { json["pre_tokenizer"]["pretokenizers"][1]["add_prefix_space"] = true; },
+      [](Json& json) { json["added_tokens"][1]["lstrip"] = true; },
+      [](Json& json) { std::swap(json["model"]["vocab"]["a"], json["model"]["vocab"]["b"]); }};
+  std::set<std::string> found = {own};
+  for (const auto& change : deciding) {
+    EXPECT_TRUE(found.insert(with(change)).second) << found.size() << ". change";
+  }
+  EXPECT_EQ(with([](Json& json) { json["truncation"] = {{"max_length", 8}}; }), own);
+  EXPECT_NE(Tokenizer::load(teacher).fingerprint(), own)
+      << "its tokenizer_config.json names an EOS";
 }
 
 TEST(StreamDecoder, holds_bytes_back_until_the_character_is_complete) {
