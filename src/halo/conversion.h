@@ -52,7 +52,8 @@ struct Conversion {
   }
 };
 
-/// Completed (run/run.h) for the settings of all stages of a conversion.
+/// Completed (run/run.h) for the settings of all stages of a conversion, but for the teacher's
+/// identity.
 Json completed_settings(Json settings, const std::filesystem::path& place);
 
 }  // namespace hypenet

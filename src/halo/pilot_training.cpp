@@ -118,7 +118,7 @@ class Pilots {
                 .settings = selection_.settings,
                 .parents = selection_.parents,
                 .make = [&](const Stage& own) { train_and_measure(candidate.layers, own); },
-                .completed = completed_settings};
+                .completed = selection_.completed};
     stage.settings["pilot"] = {{"layers", candidate.layers}, {"stage", write_fields(config_)}};
     make_once(stage, conversion_.options);
     PilotRecord record;

@@ -142,6 +142,21 @@ void add_mixers(Json& settings, const std::vector<std::string>& mixers) {
   }
 }
 
+/// What tells the teacher from another one at its path.
+Json identity_of(const Conversion& conversion) {
+  return {{"teacher_weights", model_identity(conversion.teacher)},
+          {"tokenizer", conversion.tokenizer.fingerprint()}};
+}
+
+/// Runs older than the identity have no other.
+Completed completed_with(const Json& identity) {
+  return [identity](const Json& settings, const fs::path& place) {
+    Json known = identity;
+    known.update(completed_settings(settings, place));
+    return known;
+  };
+}
+
 /// Whether a conversion by this recipe makes the step.
 bool has_step(const HaloRecipe& recipe, ConversionStep step) {
   return step != ConversionStep::kExtend || recipe.extend;
@@ -169,10 +184,12 @@ bool all_ranks_make(ConversionStep step) {
 /// it, and its own.
 std::vector<Stage> stages_of(const Conversion& conversion) {
   const auto& [recipe, options, teacher, teacher_config, tokenizer, corpus] = conversion;
+  const Json identity = identity_of(conversion);
   Json settings = {{"teacher", recipe.teacher},
                    {"seed", recipe.seed},
                    {"gate_std", recipe.gate_std},
                    {"training_tokens", corpus.train->tokens()}};
+  settings.update(identity);
   add_mixers(settings, conversion.mixers());
   std::vector<Stage> stages;
   using Make = std::function<void(const Conversion&, const Stage&)>;
@@ -182,7 +199,7 @@ std::vector<Stage> stages_of(const Conversion& conversion) {
                       .settings = settings,
                       .parents = std::move(parents),
                       .make = [&conversion, make](const Stage& own) { make(conversion, own); },
-                      .completed = completed_settings,
+                      .completed = completed_with(identity),
                       .or_else = way_out(conversion.options.out, step),
                       .is_shared = all_ranks_make(step)});
   };
@@ -349,7 +366,7 @@ ConversionResult evaluate_and_report(const Conversion& conversion, const Stage& 
   const fs::path path = options.out / "results.json";
   ConversionRecord record;
   const bool is_first = options.is_first_rank();
-  const bool is_known = is_first && has_results_of(path, settings, completed_settings);
+  const bool is_known = is_first && has_results_of(path, settings, finished.completed);
   if (options.communicator->any(is_known)) {
     if (!is_first) return {};
     read_fields(read_json(path), path.string(), record);

@@ -49,7 +49,7 @@ LayerScores gather_evidence(const Conversion& conversion, const Stage& selection
               .folder = conversion.options.out / kSweepFolder,
               .settings = selection.settings,
               .parents = selection.parents,
-              .completed = completed_settings,
+              .completed = selection.completed,
               .is_shared = true};
   stage.settings["sweep"] = write_fields(*sweep);
   stage.settings.erase("select");

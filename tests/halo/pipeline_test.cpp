@@ -8,6 +8,7 @@
 #include <set>
 
 #include "base/files.h"
+#include "run/model_identity.h"
 #include "tests/support/byte_tokenizer.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
@@ -80,15 +81,17 @@ class Pipeline : public testing::Test {
             .long_train = {}};
   }
 
+  void write_teacher(uint64_t seed) const {
+    torch::manual_seed(seed);
+    CausalLm teacher(byte_teacher_config());
+    write_json(folder_ / "teacher/config.json", to_json(teacher->config()));
+    write_safetensors(folder_ / "teacher/model.safetensors",
+                      named_weights(*teacher, torch::kFloat32));
+  }
+
   /// A conversion of a random teacher, all of it in a few steps.
   HaloRecipe conversion() const {
-    torch::manual_seed(1);
-    CausalLm teacher(byte_teacher_config());
-    if (!fs::exists(folder_ / "teacher/config.json")) {
-      write_json(folder_ / "teacher/config.json", to_json(teacher->config()));
-      write_safetensors(folder_ / "teacher/model.safetensors",
-                        named_weights(*teacher, torch::kFloat32));
-    }
+    if (!fs::exists(folder_ / "teacher/config.json")) write_teacher(1);
     HaloRecipe recipe;
     recipe.name = "test";
     recipe.teacher = (folder_ / "teacher").string();
@@ -308,6 +311,43 @@ TEST_F(Pipeline, stops_after_a_step_and_makes_steps_anew) {
   EXPECT_ERROR(convert_into("out", recipe,
                             {.from = ConversionStep::kSelect, .until = ConversionStep::kAlign}),
                "--until align: expected a step that is not before --from select");
+}
+
+TEST_F(Pipeline, another_teacher_at_the_same_place_is_refused) {
+  const HaloRecipe recipe = conversion();
+  const ConversionPlan aligns{.until = ConversionStep::kAlign};
+  convert_into("begun", recipe, aligns);
+  convert_into("done", recipe);
+  write_teacher(2);
+  for (const char* out : {"begun", "done"}) {
+    EXPECT_ERROR(convert_into(out, recipe),
+                 concat(out, "/1-transfer: made with other settings: teacher_weights: expected"));
+  }
+  const ConversionPlan distills{.from = ConversionStep::kDistill};
+  EXPECT_ERROR(convert_into("done", recipe, distills), "make it anew with --from transfer, which");
+  write_teacher(1);
+  EXPECT_NO_THROW(convert_into("begun", recipe));
+
+  write_teacher(2);
+  convert_into("begun", recipe, {.from = ConversionStep::kTransfer, .until = aligns.until});
+  convert_into("anew", recipe, aligns);
+  EXPECT_TRUE(weights("begun/2-align") == weights("anew/2-align"));
+}
+
+TEST_F(Pipeline, a_run_older_than_the_teachers_identity_is_gone_on_from) {
+  const HaloRecipe recipe = conversion();
+  convert_into("whole", recipe);
+  convert_into("out", recipe, {.until = ConversionStep::kAlign});
+  for (const char* step : {"1-transfer", "2-align"}) {
+    const fs::path path = folder_ / "out" / step / "run.json";
+    Json run = read_json(path);
+    EXPECT_EQ(run["settings"].erase("teacher_weights") + run["settings"].erase("tokenizer"), 2u);
+    write_json(path, run);
+  }
+  convert_into("out", recipe);
+  EXPECT_TRUE(weights("out/model") == weights("whole/model"));
+  EXPECT_EQ(read_json(folder_ / "out/model/run.json")["settings"]["teacher_weights"],
+            model_identity(Checkpoint(recipe.teacher)));
 }
 
 TEST_F(Pipeline, stage_3_goes_on_with_other_settings_where_the_recipe_says_so) {
