@@ -82,18 +82,26 @@ Bounds bounds_of(std::span<const double> w) {
   return bounds;
 }
 
+float stored_scale(float scale) {
+  const auto rounded = static_cast<float>(c10::BFloat16(scale));
+  return rounded == 0 ? 1.F : rounded;
+}
+
 /// The arithmetic is that of scales_of (lowbit/rounding.h).
 GroupScale clipped_scale(const Bounds& bounds, float clip, const RoundingForm& form) {
-  const auto stored = [](float scale) {
-    const auto rounded = static_cast<float>(c10::BFloat16(scale));
-    return rounded == 0 ? 1.F : rounded;
-  };
   if (!form.has_zeros) {
-    return {stored(std::max(-bounds.least, bounds.most) * clip / last_code(form.type)), 0};
+    return {stored_scale(std::max(-bounds.least, bounds.most) * clip / last_code(form.type)), 0};
   }
   const float least = bounds.least * clip, most = bounds.most * clip;
-  const float scale = stored((most - least) / 15);
+  const float scale = stored_scale((most - least) / 15);
   return {scale, static_cast<int32_t>(std::clamp(nearest_integer(-least / scale), 0.F, 15.F)) - 8};
+}
+
+/// int4 without zeros has a code more below 0 than above it: the sign of this scale gives it to the
+/// side that reaches farther, whose last code is then -8.
+GroupScale scale_of_eight(const Bounds& bounds, float clip) {
+  const float farther = bounds.most > -bounds.least ? bounds.most : bounds.least;
+  return {stored_scale(-farther * clip / 8), 0};
 }
 
 template <CodeType type>
@@ -143,12 +151,16 @@ GroupScale find_group_scale(std::span<const double> w, std::span<const double> i
   GroupScale best = clipped_scale(bounds, kClips.front(), form);
   if (!searches) return best;
   double least = std::numeric_limits<double>::infinity();
-  for (const float clip : kClips) {
-    const GroupScale scale = clipped_scale(bounds, clip, form);
+  const auto consider = [&](const GroupScale& scale) {
     const double error = by_type(form.type, [&](auto constant) {
       return weighted_error<decltype(constant)::value>(w, importance, scale);
     });
     if (error < least) least = error, best = scale;
+  };
+  const bool has_eight = form.type == CodeType::kInt4 && !form.has_zeros;
+  for (const float clip : kClips) {
+    consider(clipped_scale(bounds, clip, form));
+    if (has_eight) consider(scale_of_eight(bounds, clip));
   }
   return best;
 }

@@ -23,8 +23,11 @@ int8_t nearest_code(CodeType type, double w, const GroupScale& scale);
 double code_value(CodeType type, int8_t code, const GroupScale& scale);
 
 /// Of the scales for c max |w| (with zeros: c max w and c min w), c of 1, .95, .9, .85 and .8, the
-/// one with the least sum_k importance_k (w_k - w~_k)^2; a larger c where two are equal. Without
-/// `searches` c is 1. Scales are rounded to bfloat16 before. Of the form type and zeros count.
+/// one with the least sum_k importance_k (w_k - w~_k)^2; a larger c where two are equal. kInt4
+/// without zeros has five more, -c w / 8 for the w that is farthest from 0: it meets the code -8,
+/// so steps are finer by an eighth, and the scale is below 0 where w is above. Without `searches` c
+/// is 1, and these are not tried. Scales are rounded to bfloat16 before. Of the form type and zeros
+/// count.
 GroupScale find_group_scale(std::span<const double> w, std::span<const double> importance,
                             const RoundingForm& form, bool searches = true);
 
