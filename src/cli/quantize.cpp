@@ -75,10 +75,6 @@ QuantizeMethod method_of(const QuantizeCommand& command) {
       concat("--method: expected nearest, search, gptq, awq or awq-gptq, found ", command.method));
 }
 
-bool is_gptq(QuantizeMethod method) {
-  return method == QuantizeMethod::kGptq || method == QuantizeMethod::kAwqGptq;
-}
-
 void check_number(const char* flag, int64_t value, int64_t least, int64_t most) {
   HYPENET_CHECK(value >= least && value <= most, flag, ": expected ", least, " to ", most,
                 ", found ", value);

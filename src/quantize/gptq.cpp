@@ -187,6 +187,17 @@ GptqFactor gptq_factor(const Tensor& hessian, const GptqOptions& options,
   return factor;
 }
 
+Tensor toward_original(const Tensor& weight, const Tensor& shift, const GptqFactor& factor,
+                       double correction) {
+  Tensor moved = product(weight, shift.t().to(torch::kFloat32).contiguous());
+  if (factor.order.defined()) moved = moved.index_select(1, factor.order);
+  moved = product(product(moved, factor.upper), factor.upper.t().contiguous());
+  if (factor.order.defined()) {
+    moved = torch::empty_like(moved).index_copy_(1, factor.order, moved);
+  }
+  return weight + moved.mul_(correction);
+}
+
 QuantisedMatrix round_by_gptq(const Tensor& weight, const RoundingForm& form,
                               const GptqFactor& factor, const GptqOptions& options) {
   HYPENET_CHECK(form.scale_rows == 1 && weight.size(1) % group_size(form, weight.size(1)) == 0,

@@ -8,9 +8,10 @@ namespace hypenet {
 
 struct GptqOptions {
   double damping = 0.01;  // of the mean of H's diagonal, added to all of it
-  bool orders_columns =
-      false;                  // the largest of H's diagonal first, under scales of the whole matrix
+  /// The largest of H's diagonal first, under scales of the whole matrix.
+  bool orders_columns = false;
   bool searches_clip = true;  // scales by find_group_scale's search, else of the largest number
+  double correction = 0.25;   // share of what toward_original adds: GPTQModel's default
 };
 
 /// What every matrix that reads one input is rounded against.
@@ -23,6 +24,13 @@ struct GptqFactor {
 /// Of H float64 [K, K] = X^T X / tokens, or any multiple. Throws Error, beginning with `place`,
 /// where H has numbers that are not finite. Time O(K^3).
 GptqFactor gptq_factor(const Tensor& hessian, const GptqOptions& options, const std::string& place);
+
+/// float32 [N, K], W + correction W C H^-1 with C = (X_original - X)^T X and H = X^T X, damped,
+/// both by the same number of tokens. With a correction of 1 these are the weights whose outputs
+/// for the inputs X of a quantised model are nearest to those of W in the original one (the aim of
+/// GPTAQ, arXiv 2504.02692, reached before any rounding).
+Tensor toward_original(const Tensor& weight, const Tensor& shift, const GptqFactor& factor,
+                       double correction);
 
 /// weight [N, K] in a form whose groups divide K or are all columns of a row. Without an order of
 /// its own a group's scale is found when its first column is due, from what the columns have become

@@ -24,6 +24,13 @@ void add_products(const Tensor& sums, const Tensor& x) {
   }
 }
 
+void add_shift(InputProducts::Group& group, const Tensor& x) {
+  const int64_t K = x.size(1);
+  if (!group.shift.defined()) group.shift = torch::zeros({K, K}, torch::kFloat64);
+  group.shift.add_(product((group.original - x).t().contiguous(), x.t().contiguous()));
+  group.original = Tensor();
+}
+
 /// What add_products left out.
 void fill_upper_blocks(const Tensor& sums) {
   const int64_t K = sums.size(0);
@@ -65,7 +72,12 @@ void InputProducts::see(const LinearPlace& place, const Tensor& x) {
   if (group.seen.is_same(x)) return;
   group.seen = x;
   const Tensor rows = x.detach().reshape({-1, x.size(-1)}).to(torch::kFloat32);
+  if (sees_originals_) {
+    group.original = rows.clone();
+    return;
+  }
   add_products(group.products, rows);
+  if (group.original.defined()) add_shift(group, rows);
   group.tokens += rows.size(0);
   if (keeps_samples_) {
     const int64_t stride = std::max<int64_t>(1, rows.size(0) / kSample);
@@ -83,6 +95,7 @@ std::vector<InputProducts::Group> InputProducts::finish() {
     group.seen = Tensor();
     fill_upper_blocks(group.products);
     group.products.div_(group.tokens);
+    if (group.shift.defined()) group.shift.div_(group.tokens);
   }
   return std::move(groups_);
 }

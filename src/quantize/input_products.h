@@ -23,9 +23,16 @@ class InputProducts {
     std::vector<LinearPlace> places = {};
     Tensor products = {};  // float64 [K, K], X^T X / tokens; only the lower blocks before finish()
     int64_t tokens = 0;    // seen so far
+    /// float64 [K, K], (X_original - X)^T X / tokens; undefined where no originals were told.
+    Tensor shift = {};
     std::vector<Tensor> samples = {};  // float32 [n, K], some of each input; empty unless asked
     Tensor seen = {};                  // the last input, kept so that no other can be taken for it
+    Tensor original = {};              // the last one in the original model, float32 [tokens, K]
   };
+
+  /// Whether the forwards from now on are the original model's: each batch goes through that first,
+  /// then through the quantised one, whose inputs are summed.
+  void expect_originals(bool are_originals) { sees_originals_ = are_originals; }
 
   /// The sums, each whole and divided by its tokens. Nothing is watched from now on. Throws Error
   /// naming a layer that no forward came to.
@@ -36,7 +43,7 @@ class InputProducts {
   Group& group_of(const LinearPlace& place, const Tensor& x);
 
   std::vector<LinearPlace> places_;
-  bool keeps_samples_;
+  bool keeps_samples_, sees_originals_ = false;
   std::vector<Group> groups_;
   std::map<std::string, size_t> group_of_;  // by the layer's name
 };

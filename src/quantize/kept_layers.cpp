@@ -21,6 +21,7 @@ constexpr const char* kAbout = "quantize.json";
 constexpr const char* kStreams = "streams.safetensors";
 constexpr const char* kFacts = "facts";        // metadata of a layer's file
 constexpr const char* kFinished = "finished";  // of the streams'
+constexpr int kCodesVersion = 2;               // counts up when the same options choose other codes
 
 std::string layer_file(int64_t i) { return fmt::format("layer-{}.safetensors", i); }
 
@@ -168,7 +169,8 @@ std::string quantize_fingerprint(const Checkpoint& checkpoint, const QuantizeOpt
   const RoundingForm& form = options.form;
   hash.add(concat(code_type_name(form.type), " ", form.group, " ", form.has_zeros, " ",
                   method_name(options.method), " ", options.gptq.damping, " ",
-                  options.gptq.orders_columns, " ", options.gptq.searches_clip));
+                  options.gptq.orders_columns, " ", options.gptq.searches_clip, " ",
+                  options.gptq.correction, " ", kCodesVersion));
   add_ids(hash, options.calibration);
   add_ids(hash, options.held_out);
   return hash.hex();

@@ -10,10 +10,6 @@
 namespace hypenet {
 namespace {
 
-bool is_gptq(QuantizeMethod method) {
-  return method == QuantizeMethod::kGptq || method == QuantizeMethod::kAwqGptq;
-}
-
 const InputFold* fold_of(const InputProducts::Group& group, const std::vector<InputFold>& folds) {
   const auto reads = [&](const InputFold& fold) {
     return std::ranges::any_of(fold.readers, [&](const LinearPlace& reader) {
@@ -78,9 +74,32 @@ void scale_inputs(std::vector<InputProducts::Group>& groups, const std::vector<I
     note_factors(*fold, factors, codes);
     const Tensor inverse = column_factors(*fold, factors).to(torch::kFloat64).reciprocal();
     group.products.mul_(inverse).mul_(inverse.unsqueeze(1));
+    if (group.shift.defined()) group.shift.mul_(inverse).mul_(inverse.unsqueeze(1));
     made.push_back(fold);
   }
   for (const InputFold* const fold : made) take_folded(*fold, stored, codes);
+}
+
+void round_group(InputProducts::Group& group, const QuantizeOptions& options,
+                 const std::function<void()>& tell, LayerCodes& codes) {
+  if (!is_gptq(options.method)) {
+    const Tensor importance = group.products.diagonal().contiguous();
+    for (const LinearPlace& place : group.places) {
+      tell();
+      const Tensor& weight = place.linear->weights.weight.master;
+      codes.matrices[place.name] =
+          round_with(weight, options.form, search_scales(weight, importance, options.form));
+    }
+    return;
+  }
+  const GptqFactor factor = gptq_factor(group.products, options.gptq, group.places.front().name);
+  group.products = Tensor();
+  for (const LinearPlace& place : group.places) {
+    tell();
+    const Tensor weight = toward_original(place.linear->weights.weight.master, group.shift, factor,
+                                          options.gptq.correction);
+    codes.matrices[place.name] = round_by_gptq(weight, options.form, factor, options.gptq);
+  }
 }
 
 }  // namespace
@@ -100,20 +119,7 @@ LayerCodes calibrated_codes(std::vector<InputProducts::Group> groups,
   scale_inputs(groups, folds, options, stored, tell, codes);
   for (InputProducts::Group& group : groups) {
     tell();
-    const GptqFactor factor =
-        is_gptq(options.method)
-            ? gptq_factor(group.products, options.gptq, group.places.front().name)
-            : GptqFactor{.importance = group.products.diagonal().contiguous()};
-    group.products = Tensor();
-    for (const LinearPlace& place : group.places) {
-      tell();
-      const Tensor& weight = place.linear->weights.weight.master;
-      codes.matrices[place.name] =
-          is_gptq(options.method)
-              ? round_by_gptq(weight, options.form, factor, options.gptq)
-              : round_with(weight, options.form,
-                           search_scales(weight, factor.importance, options.form));
-    }
+    round_group(group, options, tell, codes);
   }
   return codes;
 }

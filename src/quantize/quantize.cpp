@@ -1,5 +1,6 @@
-// The walk over the layers. Three streams go through each: held-out text through the original
-// layer and through the quantised one, and the calibration rows through the quantised one.
+// The walk over the layers. Four streams go through each: held-out text through the original layer
+// and through the quantised one, and the calibration rows through the quantised one, and for GPTQ
+// through the original one.
 #include "quantize/quantize.h"
 
 #include <algorithm>
@@ -93,6 +94,7 @@ class Quantizer {
     }
     trial_context_ = model_->context(torch::zeros({1, kTrialTokens}, torch::kInt64));
     calibration_ = streams_of(options.calibration, /*has_next=*/false);
+    if (is_gptq(options.method)) originals_ = streams_of(options.calibration, /*has_next=*/false);
     before_ = streams_of(options.held_out, /*has_next=*/true);
     after_ = streams_of(options.held_out, /*has_next=*/true);
   }
@@ -211,9 +213,14 @@ class Quantizer {
     std::vector<InputFold> folds;
     if (scales) folds = find_folds(model_, i, trial_context_, kTrialTokens);
     InputProducts products(places, /*keeps_samples=*/scales);
-    for (const Stream& stream : calibration_) {
+    for (size_t n = 0; n < calibration_.size(); ++n) {
       tell(i, "calibration text before");
-      forward(i, stream);
+      if (!originals_.empty()) {
+        products.expect_originals(true);
+        originals_[n].hidden = forward(i, originals_[n]);
+        products.expect_originals(false);
+      }
+      forward(i, calibration_[n]);
     }
     return calibrated_codes(
         products.finish(), folds, options_,
@@ -261,8 +268,10 @@ class Quantizer {
   template <typename Use>
   void for_each_stream(const Use& use) {
     use("trial.first_values", trial_context_.share->first_values);
-    for (const auto& [name, streams] :
-         {std::pair{"calibration", &calibration_}, {"before", &before_}, {"after", &after_}}) {
+    for (const auto& [name, streams] : {std::pair{"calibration", &calibration_},
+                                        {"originals", &originals_},
+                                        {"before", &before_},
+                                        {"after", &after_}}) {
       for (size_t i = 0; i < streams->size(); ++i) {
         Stream& stream = (*streams)[i];
         use(concat(name, ".", i), stream.hidden);
@@ -341,7 +350,7 @@ class Quantizer {
   const Checkpoint& checkpoint_;
   const QuantizeOptions& options_;
   CausalLm model_;
-  std::vector<Stream> calibration_, before_, after_;
+  std::vector<Stream> calibration_, originals_, before_, after_;
   Context trial_context_;
   std::map<std::string, Tensor> folded_;
   QuantisedModel result_;

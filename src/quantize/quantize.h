@@ -26,6 +26,10 @@ inline constexpr std::array kQuantizeMethods = {QuantizeMethod::kNearest, Quanti
                                                 QuantizeMethod::kGptq, QuantizeMethod::kAwq,
                                                 QuantizeMethod::kAwqGptq};
 
+inline bool is_gptq(QuantizeMethod method) {
+  return method == QuantizeMethod::kGptq || method == QuantizeMethod::kAwqGptq;
+}
+
 /// "nearest", "search", "gptq", "awq", "awq-gptq".
 std::string_view method_name(QuantizeMethod method);
 

@@ -175,6 +175,30 @@ TEST(GptqMatrix, the_factor_of_many_ill_conditioned_inputs_is_that_of_float64) {
   EXPECT_TRUE(torch::equal(upper, upper.triu()));
 }
 
+TEST(GptqMatrix, corrected_weights_are_those_nearest_to_the_original_outputs) {
+  torch::manual_seed(14);
+  const auto wide = torch::kFloat64;
+  const Tensor original =
+      torch::mm(torch::randn({600, 40}, wide), torch::randn({40, kColumns}, wide));
+  const Tensor x = original + torch::randn_like(original);
+  const Tensor hessian = torch::mm(x.t(), x) / 600, shift = torch::mm((original - x).t(), x) / 600;
+  const Tensor weight = weights(), expected = torch::mm(original, weight.to(wide).t());
+  const auto squares_off = [&](const Tensor& corrected) {
+    const Tensor off = torch::mm(x, corrected.to(wide).t()) - expected;
+    return off.square().sum().item<double>();
+  };
+  for (const bool orders_columns : {false, true}) {
+    const GptqOptions options{.damping = 1e-6, .orders_columns = orders_columns};
+    const GptqFactor factor = gptq_factor(hessian, options, "here");
+    const Tensor least_squares = std::get<0>(at::linalg_lstsq(x, expected)).t();
+    const Tensor whole = toward_original(weight, shift, factor, 1);
+    EXPECT_LT((whole - least_squares).abs().max().item<double>(), 1e-3) << orders_columns;
+    EXPECT_LT(squares_off(whole), 0.2 * squares_off(weight));
+    const Tensor half = toward_original(weight, shift, factor, 0.5);
+    EXPECT_LT((half - (weight + least_squares) / 2).abs().max().item<double>(), 1e-3);
+  }
+}
+
 TEST(GptqMatrix, refuses_what_it_cannot_round) {
   Tensor hessian = correlated_products();
   const GptqFactor factor = gptq_factor(hessian, {}, "here");

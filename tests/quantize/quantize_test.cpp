@@ -122,6 +122,20 @@ TEST_P(QuantizeTo, the_folder_reads_back_the_same_codes_and_leaves_the_rest_as_i
   }
 }
 
+/// What each linear layer of the layer reads in a forward of the whole model, [tokens, K].
+std::map<std::string, Tensor> inputs_of(CausalLm& model, int64_t layer, const Tensor& rows) {
+  std::map<std::string, Tensor> inputs;
+  const std::vector<LinearPlace> places = quantised_linears(model, layer);
+  for (const LinearPlace& place : places) {
+    place.linear->on_input = [&](const Tensor& x) {
+      inputs[place.name] = x.flatten(0, -2).clone();
+    };
+  }
+  model->hidden(rows);
+  for (const LinearPlace& place : places) place.linear->on_input = {};
+  return inputs;
+}
+
 TEST_F(Quantize, each_layer_is_calibrated_on_what_the_quantised_layers_before_it_make) {
   const ModelConfig config = tiny_teacher_config();
   const Checkpoint original = write_model(config);
@@ -129,19 +143,24 @@ TEST_F(Quantize, each_layer_is_calibrated_on_what_the_quantised_layers_before_it
   const Checkpoint written = write_quantised(quantize_model(original, config, options));
   // The same on a whole model, whose layers are replaced as they come.
   const torch::NoGradGuard no_grad;
-  CausalLm model = load_model(original);
+  CausalLm model = load_model(original), untouched = load_model(original);
   Tensor rows = torch::empty({6, 32}, torch::kInt64);
   for (int64_t i = 0; i < 6; ++i) {
     rows[i] = torch::tensor(options.calibration[static_cast<size_t>(i)]).to(torch::kInt64);
   }
   for (int64_t layer = 0; layer < 2; ++layer) {
+    const auto originals = inputs_of(untouched, layer, rows),
+               inputs = inputs_of(model, layer, rows);
     InputProducts products(quantised_linears(model, layer));
     model->hidden(rows);
     for (const auto& group : products.finish()) {
       const GptqFactor factor = gptq_factor(group.products, options.gptq, "here");
       for (const LinearPlace& place : group.places) {
         Tensor& weight = place.linear->weights.weight.master;
-        const auto matrix = round_by_gptq(weight, options.form, factor, options.gptq);
+        const Tensor x = inputs.at(place.name), off = originals.at(place.name) - x;
+        const Tensor shift = torch::mm(off.t().to(torch::kFloat64), x.to(torch::kFloat64));
+        const auto matrix = round_by_gptq(toward_original(weight, shift / x.size(0), factor, 0.25),
+                                          options.form, factor, options.gptq);
         const auto found = written.quantised(place.name + ".weight");
         EXPECT_TRUE(torch::equal(found->expand(), matrix.expand())) << place.name;
         weight.set_data(matrix.expand());
@@ -344,6 +363,26 @@ TEST(InputProductsOf, wide_inputs_are_whole_symmetric_and_shared) {
   EXPECT_EQ(groups[0].tokens, 47);
   EXPECT_EQ(groups[1].tokens, 12);
   EXPECT_LT((groups[0].products * 47 - sum).abs().max().item<double>(), 1e-3);
+  EXPECT_FALSE(groups[0].shift.defined());
+}
+
+TEST(InputProductsOf, originals_tell_how_far_inputs_are_off) {
+  torch::manual_seed(6);
+  Linear first(24, 4, false), second(24, 3, false);
+  InputProducts products({{"a", first.get()}, {"b", second.get()}});
+  Tensor sum = torch::zeros({24, 24}, torch::kFloat64);
+  for (int64_t tokens : {7, 40}) {
+    const Tensor x = torch::randn({1, tokens, 24}), original = x + 0.1 * torch::randn_like(x);
+    products.expect_originals(true);
+    project(original, {first, second});
+    products.expect_originals(false);
+    project(x, {first, second});
+    sum += torch::mm((original - x)[0].t().to(torch::kFloat64), x[0].to(torch::kFloat64));
+  }
+  const auto groups = products.finish();
+  ASSERT_EQ(groups.size(), 1U);
+  EXPECT_EQ(groups[0].tokens, 47);
+  EXPECT_LT((groups[0].shift * 47 - sum).abs().max().item<double>(), 1e-4);
 }
 
 }  // namespace
