@@ -4,12 +4,15 @@
     tools/write_quantised_fixtures.py tests/data/quantised
 
 Each folder has config.json with a quantization_config alone, model.safetensors, and values.safetensors: every quantised matrix as float32.
-compressed-tensors (0.20.1) packs and expands its own; groups out of order, which it no longer has, are taken by numpy. GPTQ and AWQ are
-packed and expanded here word by word, by the loops of AutoGPTQ (qlinear_cuda_old.pack, forward) and AutoAWQ (gemm.from_linear,
-packing_utils); fp8 by torch's own type. Packages: torch, numpy, safetensors, compressed-tensors.
+compressed-tensors (0.20.1) packs and expands its own; groups out of order, which it no longer has, are taken by numpy. auto-gptq (0.7.1),
+gptqmodel (7.7.0) and autoawq (0.2.9) pack and expand the folders that begin with autogptq, gptqmodel and autoawq. gptq and awq are packed
+and expanded here word by word, by the same loops: rows that are no multiple of 32, a zero of 16. fp8 is by torch's own type.
+Packages: these, with pip's --no-deps and what gptqmodel imports; torch, on a CPU; numpy, safetensors.
 """
+import importlib.util
 import json
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +41,7 @@ def write(folder, config, tensors, values):
     print(folder.name, {name: list(tensor.shape) for name, tensor in tensors.items()})
 
 
-# --- compressed-tensors -------------------------------------------------------------------------------------------------------------
+# --- compressed-tensors --------------------------------------------------------------------------------------------------------------
 
 def scales_of(weight, args):
     """Scales [R, G] and zeros of the strategy, by largest numbers."""
@@ -112,7 +115,22 @@ def groups_out_of_order(folder):
           tensors, values)
 
 
-# --- GPTQ ---------------------------------------------------------------------------------------------------------------------------
+# --- GPTQ, word by word --------------------------------------------------------------------------------------------------------------
+
+def scales_and_zeros(weight, group_of, bits, sym):
+    """Both [groups, N]: float16, int64."""
+    groups, top = group_of.max() + 1, 2 ** bits - 1
+    scales, zeros = np.empty((groups, len(weight)), np.float16), np.empty((groups, len(weight)), np.int64)
+    for i in range(groups):
+        part = weight[:, group_of == i]
+        low, high = np.minimum(part.min(1), 0), np.maximum(part.max(1), 0)
+        if sym:
+            scales[i], zeros[i] = 2 * np.abs(part).max(1) / top, (top + 1) // 2
+        else:
+            scales[i] = (high - low) / top
+            zeros[i] = np.clip(np.round(-low / scales[i].astype(np.float32)), 1, top)
+    return scales, zeros
+
 
 def gptq(folder, bits, group_size, version, sym=True, act_order=False, dynamic=None, with_high_zero=False):
     tensors, values = {}, {}
@@ -123,15 +141,7 @@ def gptq(folder, bits, group_size, version, sym=True, act_order=False, dynamic=N
         groups = -(-K // g)
         group_of = (random.permutation(K) if act_order else np.arange(K)) // g
         top = 2 ** module_bits - 1
-        scales, zeros = np.empty((groups, N), np.float16), np.empty((groups, N), np.int64)
-        for i in range(groups):
-            part = weight[:, group_of == i]
-            low, high = np.minimum(part.min(1), 0), np.maximum(part.max(1), 0)
-            if sym:
-                scales[i], zeros[i] = 2 * np.abs(part).max(1) / top, (top + 1) // 2
-            else:
-                scales[i] = (high - low) / top
-                zeros[i] = np.clip(np.round(-low / scales[i].astype(np.float32)), 1, top)
+        scales, zeros = scales_and_zeros(weight, group_of, module_bits, sym)
         if with_high_zero:
             zeros[0, 0] = 16  # stored as 15, and not one that wraps to 0
         intweight = np.empty((K, N), np.uint32)
@@ -165,7 +175,7 @@ def gptq(folder, bits, group_size, version, sym=True, act_order=False, dynamic=N
     write(folder, config, tensors, values)
 
 
-# --- AWQ ----------------------------------------------------------------------------------------------------------------------------
+# --- AWQ, word by word ---------------------------------------------------------------------------------------------------------------
 
 def awq(folder, group_size):
     order = [0, 2, 4, 6, 1, 3, 5, 7]
@@ -191,7 +201,87 @@ def awq(folder, group_size):
                    "modules_to_not_convert": None}, tensors, values)
 
 
-# --- fp8 ----------------------------------------------------------------------------------------------------------------------------
+# --- GPTQ and AWQ, by their packages -------------------------------------------------------------------------------------------------
+
+def without_init(*names):
+    """Lets parts of packages be imported whose own __init__ asks for a transformers of its time."""
+    for name in names:
+        module = types.ModuleType(name)
+        module.__path__ = list(importlib.util.find_spec(name).submodule_search_locations)
+        sys.modules[name] = module
+
+
+def by_autogptq(linear, scales, zeros, group_of, config):
+    from auto_gptq.nn_modules.qlinear.qlinear_cuda import QuantLinear
+    N, K = linear.weight.shape
+    # In float32 its product with the scales, which are those that are stored, is exact.
+    module = QuantLinear(config["bits"], config["group_size"], K, N, bias=True, weight_dtype=torch.float32)
+    module.pack(linear, scales.T, zeros.T, group_of)
+    tensors = {key: value.half() if value.is_floating_point() else value for key, value in module.state_dict().items()}
+    return tensors, module(torch.eye(K)).T
+
+
+def by_gptqmodel(linear, scales, zeros, group_of, config):
+    from gptqmodel.nn_modules.qlinear.torch import TorchLinear
+    from gptqmodel.quantization import QuantizeConfig
+    from gptqmodel.utils.model import convert_gptq_v1_to_v2_format_module, convert_gptq_v2_to_v1_format_module
+    N, K = linear.weight.shape
+    module = TorchLinear(config["bits"], config["group_size"], config["sym"], config["desc_act"], K, N, bias=True).eval()
+    module.pack_original(linear, scales.T, zeros.T, group_of)  # pack compiles a kernel for the same
+    if config["checkpoint_format"] == "gptq":
+        convert_gptq_v2_to_v1_format_module(module, QuantizeConfig(bits=config["bits"]))
+    tensors = {key: value.clone() for key, value in module.state_dict().items()}
+    if config["checkpoint_format"] == "gptq":
+        convert_gptq_v1_to_v2_format_module(module, config["bits"], torch.int32)
+    module.scales = module.scales.float()  # as above
+    return tensors, module.dequantize_weight().T
+
+
+def by_autoawq(linear, scales, zeros, group_of, config):
+    from awq.modules.linear.gemm import WQLinear_GEMM
+    from awq.utils.packing_utils import dequantize_gemm
+    tensors = WQLinear_GEMM.from_linear(linear, 4, config["group_size"], scales=scales, zeros=zeros).state_dict()
+    return tensors, dequantize_gemm(tensors["qweight"], tensors["qzeros"], tensors["scales"].float(), 4, config["group_size"]).T
+
+
+def by_package(folder, package, config, with_low_zeros=False):
+    """A package gets what its quantiser would leave: a layer whose weights are codes times scales, in float32."""
+    tensors, values = {}, {}
+    for name, shape in {"self_attn.q_proj": (32, 64), "mlp.down_proj": (64, 32)}.items():
+        name = LAYER + name
+        weight = random.normal(0, 0.05, shape).astype(np.float32)
+        K = shape[1]
+        columns = random.permutation(K) if config.get("desc_act") else np.arange(K)
+        group_of = columns // (K if config["group_size"] == -1 else config["group_size"])
+        scales, zeros = scales_and_zeros(weight, group_of, config["bits"], config.get("sym", False))
+        scales = scales.astype(np.float32)
+        if with_low_zeros:
+            zeros[:, ::3] = 0  # as of groups that have no number below 0
+        codes = np.clip(np.round(weight.T / scales[group_of]) + zeros[group_of], 0, 2 ** config["bits"] - 1)
+        linear = torch.nn.Linear(K, shape[0], bias="desc_act" in config)
+        linear.weight.data = torch.from_numpy(((codes - zeros[group_of]) * scales[group_of]).astype(np.float32).T.copy())
+        if linear.bias is not None:
+            linear.bias.data.zero_()
+        numbers = torch.from_numpy(scales), torch.from_numpy(zeros.astype(np.float32)), torch.from_numpy(group_of.astype(np.int32))
+        with torch.no_grad():
+            packed, expanded = package(linear, *numbers, config)
+        assert torch.equal(expanded, linear.weight), name
+        tensors.update({f"{name}.{key}": value for key, value in packed.items()})
+        values[name] = expanded
+    write(folder, config, tensors, values)
+
+
+def autogptq_config(**keys):
+    return {"bits": 4, "group_size": 16, "damp_percent": 0.01, "desc_act": False, "static_groups": False, "sym": True,
+            "true_sequential": True, "quant_method": "gptq", "checkpoint_format": "gptq", **keys}
+
+
+def gptqmodel_config(**keys):
+    from gptqmodel.quantization import QuantizeConfig
+    return {**QuantizeConfig(**keys).to_dict(), "meta": {"quantizer": ["gptqmodel:7.7.0"]}}
+
+
+# --- fp8 -----------------------------------------------------------------------------------------------------------------------------
 
 def fp8(folder, scale_type, block=None, rows=False, static=False):
     tensors, values = {}, {}
@@ -243,6 +333,17 @@ def main():
     fp8(out / "fp8-blocks", torch.bfloat16, block=[128, 128])
     fp8(out / "fp8-rows", torch.float32, rows=True)
     fp8(out / "fp8-static", torch.float32, static=True)
+    without_init("auto_gptq", "awq")
+    by_package(out / "autogptq", by_autogptq, autogptq_config())
+    by_package(out / "autogptq-8-order", by_autogptq, autogptq_config(bits=8, group_size=32, desc_act=True, sym=False))
+    by_package(out / "gptqmodel", by_gptqmodel, gptqmodel_config(bits=4, group_size=16, desc_act=False, sym=True))
+    by_package(out / "gptqmodel-zeros", by_gptqmodel, gptqmodel_config(bits=4, group_size=16, desc_act=False, sym=False),
+               with_low_zeros=True)
+    by_package(out / "gptqmodel-v2-order", by_gptqmodel,
+               gptqmodel_config(bits=4, group_size=16, desc_act=True, sym=False, format="gptq_v2"), with_low_zeros=True)
+    by_package(out / "gptqmodel-8", by_gptqmodel, gptqmodel_config(bits=8, group_size=-1, desc_act=False, sym=True))
+    by_package(out / "autoawq", by_autoawq, {"quant_method": "awq", "zero_point": True, "group_size": 16, "bits": 4, "version": "gemm",
+                                             "modules_to_not_convert": None}, with_low_zeros=True)
 
 
 main()

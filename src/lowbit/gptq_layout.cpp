@@ -1,5 +1,5 @@
 // GPTQ's layout, of AutoGPTQ and GPTQModel: words of codes along the rows of W^T, and the trap of
-// its first version, which stores zeros less 1.
+// its first version, which stores zeros less 1: each by itself, and GPTQModel words of them.
 #include <algorithm>
 #include <memory>
 #include <utility>
@@ -32,6 +32,16 @@ Scheme read_scheme(const QuantisationKeys& keys, const Scheme* otherwise) {
   return scheme;
 }
 
+/// Whether GPTQModel is among those that the folder names as its writers.
+bool is_by_gptqmodel(const QuantisationKeys& keys) {
+  if (!keys.has("meta") || !keys.object("meta").has("quantizer")) return false;
+  // A text, over which a loop goes once, or several.
+  for (const Json& writer : keys.json().at("meta").at("quantizer")) {
+    if (writer.is_string() && writer.get<std::string>().starts_with("gptqmodel:")) return true;
+  }
+  return false;
+}
+
 class GptqLayout : public QuantisedLayout {
  public:
   explicit GptqLayout(const QuantisationKeys& keys) : scheme_(read_scheme(keys, nullptr)) {
@@ -39,6 +49,7 @@ class GptqLayout : public QuantisedLayout {
     const std::string format = keys.one_of("checkpoint_format", {"gptq", "gptq_v2"}, older);
     keys.one_of("pack_dtype", {"int32"}, "int32");
     adds_one_ = format == "gptq";
+    adds_to_words_ = adds_one_ && is_by_gptqmodel(keys);
     if (keys.has("dynamic") && keys.json().at("dynamic") != Json(false)) {
       read_rules(keys.object("dynamic"));
     }
@@ -74,11 +85,7 @@ class GptqLayout : public QuantisedLayout {
     const Tensor bytes = stored.tensors.at("qweight").contiguous().view(torch::kUInt8);
     const Tensor rows = bytes.view({word_rows, N, 4}).transpose(0, 1).reshape({N, -1});
     matrix.codes = is_int4 ? rows : torch::bitwise_xor(rows, middle).view(torch::kInt8);
-    const Tensor zeros = unpack_words(stored.tensors.at("qzeros"), bits)
-                             .to(torch::kInt16)
-                             .add_((adds_one_ ? 1 : 0) - middle)
-                             .t()
-                             .contiguous();
+    const Tensor zeros = zeros_of(stored.tensors.at("qzeros"), bits).sub_(middle).t().contiguous();
     if (torch::any(zeros).item<bool>()) matrix.zeros = zeros;
     matrix.scales = stored.tensors.at("scales").t().contiguous();
     if (stored.has("g_idx")) {
@@ -89,6 +96,15 @@ class GptqLayout : public QuantisedLayout {
   }
 
  private:
+  /// int16 [groups, N]. In one subtraction from a word a zero of 0 borrows from the next one, which
+  /// one addition gives back. From a zero by itself nothing is borrowed, and a stored 15 is 16.
+  Tensor zeros_of(const Tensor& words, int64_t bits) const {
+    if (!adds_to_words_) return unpack_words(words, bits).to(torch::kInt16).add_(adds_one_ ? 1 : 0);
+    const int64_t ones = bits == 4 ? 0x11111111 : 0x01010101;
+    const Tensor sums = words.to(torch::kInt64).add_(ones).to(torch::kInt32);
+    return unpack_words(sums, bits).to(torch::kInt16);
+  }
+
   void read_rules(const QuantisationKeys& keys) {
     for (const auto& [expression, unused] : keys.json().items()) {
       const bool is_exclusion = expression.starts_with("-:");
@@ -112,6 +128,7 @@ class GptqLayout : public QuantisedLayout {
 
   Scheme scheme_;
   bool adds_one_ = true;
+  bool adds_to_words_ = false;
   std::vector<Rule> rules_;
 };
 

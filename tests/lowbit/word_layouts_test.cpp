@@ -39,6 +39,20 @@ TEST(Gptq, a_zero_of_15_in_the_first_version_is_16) {
   EXPECT_TRUE((folder.matrix().zeros == 7).all().item<bool>());
 }
 
+TEST(Gptq, what_gptqmodel_took_from_words_of_zeros_is_given_back_to_words) {
+  FolderInMemory folder = gptq_folder();
+  folder["qzeros"].fill_(0x76543210 - 0x11111111);
+  const Tensor expected = torch::arange(16).remainder(8).sub(8).view({16, 1}).expand({16, 4});
+  for (const Json& writers : {Json("gptqmodel:7.7.0"), Json{"optimum:2.3.0", "gptqmodel:2.0.0"}}) {
+    folder.quantisation["meta"] = {{"quantizer", writers}};
+    EXPECT_TRUE(torch::equal(folder.matrix().zeros.to(torch::kInt64), expected)) << writers;
+  }
+  for (const Json& writers : {Json(), Json("autogptq:0.7.1"), Json::array(), Json(7)}) {
+    folder.quantisation["meta"] = {{"quantizer", writers}};
+    EXPECT_EQ(folder.matrix().zeros[0][0].item<int64_t>(), 8) << writers;
+  }
+}
+
 TEST(Gptq, zeros_in_the_middle_and_groups_in_order_are_none) {
   const QuantisedMatrix matrix =
       folder_of(gptq_keys(), as_gptq(rounded(CodeType::kInt4), 1)).matrix();

@@ -56,7 +56,9 @@ INSTANTIATE_TEST_SUITE_P(, QuantisedFixture,
                                          "pack-order", "int", "float-rows", "float-one",
                                          "naive-blocks", "gptq", "gptq-zeros", "gptq-v2-order",
                                          "gptq-8-dynamic", "awq", "fp8-blocks", "fp8-rows",
-                                         "fp8-static"),
+                                         "fp8-static", "autogptq", "autogptq-8-order", "gptqmodel",
+                                         "gptqmodel-zeros", "gptqmodel-v2-order", "gptqmodel-8",
+                                         "autoawq"),
                          [](const auto& info) {
                            std::string name = info.param;
                            std::ranges::replace(name, '-', '_');
