@@ -289,8 +289,9 @@ void run_quantize(const QuantizeCommand& command) {
   options.calibration = std::move(texts.calibration), options.held_out = std::move(texts.held_out);
   try_to_write(command.out);
   // Without text there is little to lose.
-  const bool has_text = !options.calibration.empty() || !options.held_out.empty();
-  if (has_text) options.kept = kept_layers_folder(command.out);
+  if (!options.calibration.empty() || !options.held_out.empty()) {
+    options.kept = kept_layers_folder(command.out);
+  }
   Progress progress;
   options.on_progress = [&](int64_t layer, std::string_view work) {
     throw_if_interrupted();
@@ -301,7 +302,7 @@ void run_quantize(const QuantizeCommand& command) {
   progress.finish(fmt::format("quantize: {} matrices", model.linears.size()));
   write_folder(command, model, about);
   model.tensors.clear();  // some are views of what goes now
-  if (has_text) remove_folder(options.kept, kept_layers_kind());
+  if (!options.kept.empty()) remove_folder(options.kept, kept_layers_kind());
   std::cout << about.model << " in " << about.form << "\n\n" << format_table(quantize_table(model));
   std::cerr << "quantize: wrote " << command.out.string() << ", report.html among it" << std::endl;
 }

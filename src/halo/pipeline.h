@@ -28,7 +28,7 @@ struct ConversionResult {
 /// fail later (halo/early_checks.h):
 ///   tokens/  1-transfer/  2-align/  3-select/ (halo/selection.h)  4-hybrid/  5-distill/
 ///   6-finetune/  7-extend/ (where the recipe has it)  model/ (the HypeNet)  results.json
-///   metrics.jsonl  report.html recipe.json (run/kept_recipe.h)
+///   metrics.jsonl  report.html  recipe.json (run/kept_recipe.h)
 /// A stage's folder is complete or absent; a training stage goes on from its last saved state.
 /// Throws Interrupted when stopped, Error with one line for everything else.
 ConversionResult convert(const HaloRecipe& recipe, const RunOptions& options,

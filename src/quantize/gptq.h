@@ -25,10 +25,10 @@ struct GptqFactor {
 /// where H has numbers that are not finite. Time O(K^3).
 GptqFactor gptq_factor(const Tensor& hessian, const GptqOptions& options, const std::string& place);
 
-/// float32 [N, K], W + correction W C H^-1 with C = (X_original - X)^T X and H = X^T X, damped,
-/// both by the same number of tokens. With a correction of 1 these are the weights whose outputs
-/// for the inputs X of a quantised model are nearest to those of W in the original one (the aim of
-/// GPTAQ, arXiv 2504.02692, reached before any rounding).
+/// float32 [N, K], W + correction W C H^-1, where `shift` is C = (X_original - X)^T X, divided by
+/// what the H = X^T X of gptq_factor was divided by. With a correction of 1 these are, but for the
+/// damping, the weights whose outputs for the inputs X of a quantised model are nearest to those of
+/// W in the original one (the aim of GPTAQ, arXiv 2504.02692, reached before any rounding).
 Tensor toward_original(const Tensor& weight, const Tensor& shift, const GptqFactor& factor,
                        double correction);
 

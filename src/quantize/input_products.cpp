@@ -24,6 +24,7 @@ void add_products(const Tensor& sums, const Tensor& x) {
   }
 }
 
+/// group.shift += (X_original - X)^T X; x [tokens, K] float32. The original inputs are given back.
 void add_shift(InputProducts::Group& group, const Tensor& x) {
   const int64_t K = x.size(1);
   if (!group.shift.defined()) group.shift = torch::zeros({K, K}, torch::kFloat64);
