@@ -1,5 +1,6 @@
 // The linear layers of a step on a CPU: one row against more weights than a cache holds, beside a
-// plain read of them; 256 rows, beside libtorch's and oneDNN's float32 products.
+// plain read of them; 256 rows, beside libtorch's and oneDNN's float32 products; packed weights by
+// each of the machine's instructions.
 #include <ATen/Parallel.h>
 #include <benchmark/benchmark.h>
 #include <torch/types.h>
@@ -9,6 +10,7 @@
 #include "kernels/read_memory.h"
 #include "ops/linear.h"
 #include "ops/linear_step.h"
+#include "ops/packed_weight.h"
 
 namespace hypenet {
 namespace {
@@ -72,6 +74,58 @@ void prefill_float32(benchmark::State& state) {
   count_flops(state, 256);
 }
 torch::Tensor at_linear(const torch::Tensor& x, const torch::Tensor& w) { return at::linear(x, w); }
+
+using kernels::PackedForm;
+
+/// A matrix [out, K] of a type of ggml's; all of its numbers are small and finite.
+PackedWeightPointer random_packed(const char* stored, int64_t bytes, int64_t out, int64_t K) {
+  const torch::Tensor rows = torch::randint(256, {out, bytes}, torch::kUInt8).bitwise_and(0x2F);
+  return pack_weight({.stored = stored, .rows = rows, .columns = K}, Activations::kInt8);
+}
+
+/// Of rows that are rounded already, one thread.
+void packed(benchmark::State& state, const char* stored, kernels::PackedKind kind,
+            PackedForm form) {
+  const int64_t N = state.range(2), K = state.range(0), out = state.range(1);
+  const auto weight = random_packed(stored, kernels::file_row_bytes(kind, K), out, K);
+  const torch::Tensor x = torch::randn({N, K});
+  std::vector<kernels::RowBlock> rows(static_cast<size_t>((N + 7) * kernels::packed_blocks(K)));
+  kernels::PackRowsParams rounding{};
+  rounding.x = x.const_data_ptr<float>(), rounding.size = rounding.x_row = K;
+  kernels::round_rows(rounding, rows.data(), 0, N);
+  torch::Tensor y = torch::empty({N, out});
+  const kernels::PackedLinearParams params{.x = rows.data(),
+                                           .weight = weight->matrix,
+                                           .bias = nullptr,
+                                           .y = y.mutable_data_ptr<float>(),
+                                           .rows = N,
+                                           .y_row = out,
+                                           .adds = false};
+  for (auto _ : state) {
+    if (!kernels::packed_linear_by(form, params, 0, kernels::packed_groups(out))) {
+      state.SkipWithError("not on this machine");
+    }
+  }
+  count_flops(state, N);
+}
+
+void packed_shapes(benchmark::internal::Benchmark* benchmark) {
+  for (const int64_t rows : {1, 16, 512}) {
+    benchmark->Args({768, 4864, rows})->Args({4864, 768, rows});
+  }
+}
+
+#define HYPENET_PACKED(type, kind, form)                                                       \
+  BENCHMARK_CAPTURE(packed, type##_##form, #type, kernels::PackedKind::kind, PackedForm::form) \
+      ->Apply(packed_shapes)
+#define HYPENET_PACKED_FORMS(type, kind) \
+  HYPENET_PACKED(type, kind, kAmx);      \
+  HYPENET_PACKED(type, kind, kVnni);     \
+  HYPENET_PACKED(type, kind, kAvx2)
+HYPENET_PACKED_FORMS(Q8_0, kQ80);
+HYPENET_PACKED_FORMS(Q5_0, kQ50);
+HYPENET_PACKED_FORMS(Q4_K, kQ4K);
+HYPENET_PACKED_FORMS(Q6_K, kQ6K);
 
 void shapes(benchmark::internal::Benchmark* benchmark) {
   benchmark->Args({576, 960})->Args({576, 3072})->Args({1536, 576})->Args({2048, 6144});

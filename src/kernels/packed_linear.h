@@ -91,6 +91,7 @@ void packed_linear(const PackedLinearParams& params, int64_t begin, int64_t end)
 
 /// By which instructions.
 enum class PackedForm {
+  kAmx,    // tdpbsud for sixteen rows of x, else as kVnni: the same bits
   kVnni,   // AVX-512 with vpdpbusd
   kAvx2,   // vpmaddubsw
   kPlain,  // none of these

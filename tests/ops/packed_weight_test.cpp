@@ -19,6 +19,8 @@ namespace {
 using kernels::PackedForm;
 
 constexpr int64_t kRowCounts[] = {1, 2, 3, 4, 5, 8, 9, 17};
+constexpr PackedForm kForms[] = {PackedForm::kAmx, PackedForm::kVnni, PackedForm::kAvx2,
+                                 PackedForm::kPlain};
 
 /// A type of blocks, its values and bytes, and where its float16 scales are.
 struct BlockCase {
@@ -162,11 +164,24 @@ TEST(PackedWeight, every_kernel_of_the_machine_computes_the_same) {
     for (const int64_t N : kRowCounts) {
       const Tensor x = torch::randn({N, 512});
       const Tensor expected = product_of(rounded(x), *packed);
-      for (const PackedForm form : {PackedForm::kVnni, PackedForm::kAvx2, PackedForm::kPlain}) {
+      for (const PackedForm form : kForms) {
         const Tensor y = by_form(form, *packed, x);
         if (!y.defined()) continue;
         EXPECT_LT(relative_rms(y, expected), 1e-3) << packed->stored << static_cast<int>(form);
       }
+    }
+  }
+}
+
+TEST(PackedWeight, tile_products_have_the_bits_of_vpdpbusd) {
+  torch::manual_seed(11);
+  if (kernels::packed_form() != PackedForm::kAmx) GTEST_SKIP() << "no AMX here";
+  for (const auto& packed : weights_of(50, 512)) {
+    for (const int64_t N : {16, 31, 64}) {
+      const Tensor x = torch::randn({N, 512});
+      EXPECT_TRUE(torch::equal(by_form(PackedForm::kAmx, *packed, x),
+                               by_form(PackedForm::kVnni, *packed, x)))
+          << packed->stored << N;
     }
   }
 }
@@ -179,10 +194,10 @@ TEST(PackedWeight, the_largest_numbers_do_not_overflow) {
     const auto packed = pack_weight(codes, Activations::kInt8);
     const int value = bits == 4 ? code : code - 128;
     for (const float sign : {1.0F, -1.0F}) {
-      for (const PackedForm form : {PackedForm::kVnni, PackedForm::kAvx2, PackedForm::kPlain}) {
-        const Tensor y = by_form(form, *packed, torch::full({2, 128}, sign * 127));
+      for (const PackedForm form : kForms) {
+        const Tensor y = by_form(form, *packed, torch::full({18, 128}, sign * 127));
         if (!y.defined()) continue;
-        EXPECT_TRUE(torch::equal(y, torch::full({2, 16}, sign * 127 * 128 * value)));
+        EXPECT_TRUE(torch::equal(y, torch::full({18, 16}, sign * 127 * 128 * value)));
       }
     }
   }

@@ -260,27 +260,9 @@ int64_t packed_group_bytes(const PackedMatrix& m) {
 
 void pack_groups(const PackedMatrix& m, const FileRows& from, uint8_t* groups, int64_t begin,
                  int64_t end) {
-  switch (m.kind) {
-    case PackedKind::kQ40:
-      return pack_kind<PackedKind::kQ40>(m, from, groups, begin, end);
-    case PackedKind::kQ41:
-      return pack_kind<PackedKind::kQ41>(m, from, groups, begin, end);
-    case PackedKind::kQ50:
-      return pack_kind<PackedKind::kQ50>(m, from, groups, begin, end);
-    case PackedKind::kQ51:
-      return pack_kind<PackedKind::kQ51>(m, from, groups, begin, end);
-    case PackedKind::kQ80:
-      return pack_kind<PackedKind::kQ80>(m, from, groups, begin, end);
-    case PackedKind::kQ4K:
-      return pack_kind<PackedKind::kQ4K>(m, from, groups, begin, end);
-    case PackedKind::kQ5K:
-      return pack_kind<PackedKind::kQ5K>(m, from, groups, begin, end);
-    case PackedKind::kQ6K:
-      return pack_kind<PackedKind::kQ6K>(m, from, groups, begin, end);
-    case PackedKind::kInt4:
-    case PackedKind::kInt8:
-      return;
-  }
+  with_kind(m.kind, [&](auto kind) {
+    if constexpr (!is_integer(kind())) pack_kind<kind()>(m, from, groups, begin, end);
+  });
 }
 
 void pack_groups(const PackedMatrix& m, const CodeRows& from, uint8_t* groups, int64_t begin,

@@ -1,6 +1,8 @@
 // Where the parts of a packed group lie (kernels/packed_linear.h), for those who write and read it.
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/cpu/vectorize.h"
 #include "kernels/packed_linear.h"
 
@@ -8,6 +10,33 @@ namespace hypenet::kernels {
 
 constexpr int64_t kStepBytes = 64;      // codes of 16 rows and 4 columns
 constexpr int64_t kLargeColumns = 256;  // of a block of Q4_K, Q5_K, Q6_K
+
+/// f of the kind as a constant, std::integral_constant<PackedKind, kind>.
+template <class F>
+HYPENET_INLINE void with_kind(PackedKind kind, const F& f) {
+  switch (kind) {
+    case PackedKind::kQ40:
+      return f(std::integral_constant<PackedKind, PackedKind::kQ40>());
+    case PackedKind::kQ41:
+      return f(std::integral_constant<PackedKind, PackedKind::kQ41>());
+    case PackedKind::kQ50:
+      return f(std::integral_constant<PackedKind, PackedKind::kQ50>());
+    case PackedKind::kQ51:
+      return f(std::integral_constant<PackedKind, PackedKind::kQ51>());
+    case PackedKind::kQ80:
+      return f(std::integral_constant<PackedKind, PackedKind::kQ80>());
+    case PackedKind::kQ4K:
+      return f(std::integral_constant<PackedKind, PackedKind::kQ4K>());
+    case PackedKind::kQ5K:
+      return f(std::integral_constant<PackedKind, PackedKind::kQ5K>());
+    case PackedKind::kQ6K:
+      return f(std::integral_constant<PackedKind, PackedKind::kQ6K>());
+    case PackedKind::kInt4:
+      return f(std::integral_constant<PackedKind, PackedKind::kInt4>());
+    case PackedKind::kInt8:
+      return f(std::integral_constant<PackedKind, PackedKind::kInt8>());
+  }
+}
 
 constexpr int bits_of(PackedKind kind) {
   switch (kind) {

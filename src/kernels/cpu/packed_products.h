@@ -28,6 +28,7 @@ HYPENET_INLINE void add_products(Integers<4>& sums, const Words<4>& words, const
 }
 
 #ifdef HYPENET_INSTRUCTIONS
+#define HYPENET_BYTE_DOTS __attribute__((target("arch=x86-64-v4,avx512vnni")))
 template <int kBits>
 HYPENET_INLINE void add_products(Integers<16>& sums, const Words<16>& words, const FourCodes& x) {
   asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sums) : "v"(words), "m"(x));
