@@ -13,10 +13,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def names_in(text):
     """The names that are defined or declared at the left edge."""
-    names = set(re.findall(r"^(?:struct|class|enum class|using) (\w+)(?: =| \{| :|;| final)", text, re.MULTILINE))
+    names = set(re.findall(r"^(?:struct|class|enum(?: class)?|using) (\w+)(?: =| \{| :|;| final)", text, re.MULTILINE))
     names.update(re.findall(r"^TORCH_MODULE\((\w+)\)", text, re.MULTILINE))
     for constants in re.findall(r"^(?:inline )?(?:constexpr|const) [^;]*", text, re.MULTILINE):
         names.update(re.findall(r"\b(k[A-Z]\w*)(?:\[\w*\])*(?: =|\{|$)", constants))
+    for enumerators in re.findall(r"^enum (?!class)[^{;]*\{([^}]*)\}", text, re.MULTILINE):
+        names.update(re.findall(r"\bk[A-Z]\w*", enumerators))
     return names | set(re.findall(r"^(?!struct|class|enum|using)\w[\w:<>,&*\[\] ]*? [&*]?(\w+)\(", text, re.MULTILINE))
 
 
