@@ -1,4 +1,4 @@
 """python -m hypenet: the command."""
-from hypenet._command import main
+from hypenet_command import main
 
 main()

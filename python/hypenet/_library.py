@@ -4,33 +4,13 @@ torch itself is not imported: that takes seconds, and only tensors need it.
 """
 import ctypes
 import importlib
-import importlib.util
 import os
-import re
 import sys
 from pathlib import Path
 from types import ModuleType
 
-from hypenet._built import HAS_DEVICE_CODE, TORCH_VERSION
-
-
-def find_torch() -> Path:
-    known = sys.modules.get("torch")
-    if known is not None and getattr(known, "__file__", None):
-        return Path(known.__file__).parent
-    found = importlib.util.find_spec("torch")
-    if found is None or not found.submodule_search_locations:
-        raise ImportError(f"hypenet: expected the package torch, found none: pip install torch=={TORCH_VERSION}")
-    return Path(found.submodule_search_locations[0])
-
-
-def _torch_version(folder: Path) -> str:
-    try:
-        text = (folder / "version.py").read_text(encoding="utf-8")
-    except OSError:
-        raise ImportError(f"hypenet: {folder}: expected torch's version.py, found none") from None
-    found = re.search(r"__version__ = '([^'+]+)", text)
-    return found[1] if found else "unknown"
+from hypenet_command import checked_torch, has_gpu_driver
+from hypenet_command._built import HAS_DEVICE_CODE
 
 
 def _load_libtorch(folder: Path) -> None:
@@ -42,28 +22,9 @@ def _load_libtorch(folder: Path) -> None:
             raise ImportError(f"hypenet: torch's library cannot be loaded: {error}") from None
 
 
-def has_gpu_driver() -> bool:
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return False
-    return True
-
-
-def _check_version(folder: Path) -> None:
-    """libtorch's interface is another in each version, and nothing but a crash would tell."""
-    found = _torch_version(folder)
-    if found != TORCH_VERSION:
-        raise ImportError(
-            f"hypenet was built against torch {TORCH_VERSION}, found torch {found}: pip install torch=={TORCH_VERSION}, "
-            "or build hypenet again with the torch you have")
-
-
 def _import_native() -> ModuleType:
     """hypenet._native, or hypenet.cuda._native, which has device code and wants NVIDIA's libraries."""
-    folder = find_torch()
-    _check_version(folder)
-    _load_libtorch(folder)
+    _load_libtorch(checked_torch())
     name = "hypenet._native"
     if HAS_DEVICE_CODE and has_gpu_driver():
         import torch  # noqa: F401, PLC0415: it knows where NVIDIA's libraries lie

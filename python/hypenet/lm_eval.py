@@ -18,8 +18,9 @@ from lm_eval.utils import simple_parse_args_string
 from tqdm import tqdm
 
 import hypenet
-from hypenet._built import HAS_DEVICE_CODE
-from hypenet._library import has_gpu_driver, native
+from hypenet._library import native
+from hypenet_command import has_gpu_driver
+from hypenet_command._built import HAS_DEVICE_CODE
 
 _LOG = logging.getLogger(__name__)
 _SAMPLING = {"temperature", "top_k", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty"}
