@@ -1,6 +1,7 @@
 // What is asked of the engine, and what it answers.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -122,6 +123,7 @@ struct Event {
   float logprob = 0;  // nats, of the raw logits
   FinishReason finish = FinishReason::kNone;
   int64_t read = 0;  // not 0: no token, but so many of the prompt's tokens are read
+  std::chrono::steady_clock::time_point time = {};  // of a token or the end: its step was done
   // With pieces, the first token and the end: how the prompt was read. Null elsewhere.
   std::shared_ptr<const PromptReport> report = {};
   // The likeliest tokens in this one's place, downwards, the first id of equals first: as many as

@@ -264,7 +264,7 @@ void Engine::Core::take(int64_t number, Chosen::Token token) {
   }
   ++counted.decoded_tokens;
   if (asked.mask) asked.mask->accept(token.id);
-  Event event{.sequence = number, .id = token.id, .logprob = token.logprob};
+  Event event{.sequence = number, .id = token.id, .logprob = token.logprob, .time = last_done};
   event.top = std::move(token.top);
   if (std::ssize(sequence.answer) == asked.max_tokens) {
     return finish(number, FinishReason::kLength, event);
@@ -274,7 +274,7 @@ void Engine::Core::take(int64_t number, Chosen::Token token) {
 }
 
 void Engine::Core::finish(int64_t number, FinishReason reason, Event event) {
-  event.sequence = number, event.finish = reason;
+  event.sequence = number, event.finish = reason, event.time = last_done;
   const auto place = sequences.find(number);
   Sequence& sequence = place->second;
   event.report = sequence.report;

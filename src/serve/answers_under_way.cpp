@@ -46,8 +46,13 @@ struct AnswersUnderWay::Choice {
   bool is_over = false, is_constrained = false;
   int64_t tokens = 0;
   std::vector<int32_t> ids = {};
-  Clock::time_point last_token = {};
+  Clock::time_point first_token = {}, last_token = {};  // by the engine
   std::shared_ptr<const PromptReport> report = {};
+
+  void count(Clock::time_point time) {
+    if (tokens++ == 0) first_token = time;
+    last_token = time;
+  }
 };
 
 struct AnswersUnderWay::Job {
@@ -241,20 +246,19 @@ void AnswersUnderWay::take_event(const Place& place, Event& event) {
     return fail(place.job, {"model_error",
                             "the model's logits: expected finite numbers, found nan or infinity"});
   }
-  if (finish == FinishReason::kStop) ++job.choices[place.choice].tokens;
+  if (finish == FinishReason::kStop) job.choices[place.choice].count(event.time);
   if (finish != FinishReason::kNone) end_choice(place.job, place.choice, finish);
 }
 
 void AnswersUnderWay::take_token(const Place& place, Event& event) {
   Choice& choice = place.job->choices[place.choice];
-  const auto now = Clock::now();
+  Asker& asker = place.job->asker;
   if (choice.tokens > 0) {
-    metrics_.observe("inter_token_latency_seconds", seconds_between(choice.last_token, now));
-  } else if (place.job->asker.figures.first_token_seconds < 0) {
-    place.job->asker.figures.first_token_seconds = seconds_between(place.job->asker.arrived, now);
+    metrics_.observe("inter_token_latency_seconds", seconds_between(choice.last_token, event.time));
+  } else if (asker.figures.first_token_seconds < 0) {
+    asker.figures.first_token_seconds = seconds_between(asker.arrived, event.time);
   }
-  choice.last_token = now;
-  ++choice.tokens;
+  choice.count(event.time);
   choice.ids.push_back(event.id);
   tell(place.job, place.choice, choice.text.push(std::move(event)));
 }
@@ -312,15 +316,15 @@ void AnswersUnderWay::take_reports(Job& job, Usage& usage, Timings& timings) {
 void AnswersUnderWay::measure(Job& job, Usage& usage, Timings& timings) {
   RequestFigures& figures = job.asker.figures;
   take_reports(job, usage, timings);
-  Clock::time_point last = job.asker.arrived;
+  auto first = Clock::time_point::max(), last = Clock::time_point::min();
   for (const Choice& choice : job.choices) {
     usage.completion_tokens += choice.tokens;
     usage.reasoning_tokens += choice.text.reasoning_tokens();
-    if (choice.tokens > 0) last = std::max(last, choice.last_token);
+    if (choice.tokens == 0) continue;
+    first = std::min(first, choice.first_token);
+    last = std::max(last, choice.last_token);
   }
-  if (figures.first_token_seconds >= 0) {
-    figures.decode_seconds = seconds_between(job.asker.arrived, last) - figures.first_token_seconds;
-  }
+  if (figures.first_token_seconds >= 0) figures.decode_seconds = seconds_between(first, last);
   figures.answer_tokens = usage.completion_tokens;
   figures.total_seconds = seconds_since(job.asker.arrived);
   const auto in_ms = [](double seconds) { return std::max(seconds, 0.0) * 1e3; };

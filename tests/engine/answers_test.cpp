@@ -3,7 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cmath>
+#include <functional>
+#include <vector>
 
 #include "tests/support/expect_error.h"
 #include "tests/support/tiny_model.h"
@@ -68,6 +72,18 @@ TEST_F(AnswersTest, end_where_the_asker_says) {
   EXPECT_EQ(seen.size(), 4U);
   EXPECT_EQ(ended_[0].finish, FinishReason::kCancelled);
   EXPECT_EQ(engine_.stats().pages_used, 0);
+}
+
+TEST_F(AnswersTest, say_when_each_token_was_made) {
+  using Clock = std::chrono::steady_clock;
+  Answers answers(engine_);
+  std::vector<Clock::time_point> times = {Clock::now()};
+  const auto note = [&](const Event& event) { return times.push_back(event.time), true; };
+  answers.add(request(1, 5), note, keep());
+  run(answers);
+  times.push_back(Clock::now());
+  EXPECT_EQ(times.size(), 7U);
+  EXPECT_EQ(std::ranges::adjacent_find(times, std::greater_equal<>()), times.end());
 }
 
 TEST_F(AnswersTest, are_told_once_when_they_are_cancelled_or_stopped) {

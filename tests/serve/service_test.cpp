@@ -207,6 +207,18 @@ TEST(ServiceTest, a_second_turn_reads_only_what_is_new) {
   EXPECT_EQ(anew["choices"][0]["message"]["content"], second["choices"][0]["message"]["content"]);
 }
 
+TEST(ServiceTest, the_rate_of_decoding_is_of_the_tokens_behind_the_first) {
+  const RunningService running;
+  for (const int64_t most : {1, 2, 8}) {
+    const Json answer = post(running.port(), kChat, chat_body("hi", most)).json();
+    const Json& timings = answer["timings"];
+    const double behind = answer["usage"]["completion_tokens"].get<double>() - 1;
+    const double rate = timings["decode_per_second"].get<double>();
+    const double seconds = timings["decode_ms"].get<double>() / 1e3;  // to a tenth of a millisecond
+    EXPECT_NEAR(rate * seconds, behind, rate * 6e-5) << answer.dump();
+  }
+}
+
 TEST(ServiceTest, keys_open_all_but_health_and_the_page) {
   const TemporaryFolder folder;
   write_file(folder / "keys", "alice:sesame\n");
