@@ -38,6 +38,16 @@ const std::string& metadata(const SafetensorsFile& file, const char* key) {
   return found->second;
 }
 
+/// What `read` returns; its Error also says that nothing but time is lost with the folder.
+template <typename Read>
+auto read_kept(const fs::path& folder, const Read& read) {
+  try {
+    return read();
+  } catch (const Error& error) {
+    throw Error(concat(error.what(), "; without ", folder.string(), " quantising begins anew"));
+  }
+}
+
 int64_t finished_layers(const fs::path& folder) {
   if (!fs::exists(folder / kStreams)) return 0;
   const SafetensorsFile file(folder / kStreams);
@@ -104,6 +114,16 @@ LayerResult layer_of(const Json& facts, const NamedTensors& tensors) {
   return layer;
 }
 
+LayerResult read_layer(const fs::path& path) {
+  const SafetensorsFile file(path);
+  const Json facts = parse_json(metadata(file, kFacts), path.string());
+  try {
+    return layer_of(facts, tensors_of(file));
+  } catch (const Json::exception&) {
+    throw Error(concat(path.string(), ": ", kFacts, ": expected those of a layer, found others"));
+  }
+}
+
 void add_ids(Fnv1a& hash, const std::vector<std::vector<int32_t>>& windows) {
   hash.add(windows.size());
   for (const std::vector<int32_t>& window : windows) {
@@ -117,26 +137,21 @@ void add_ids(Fnv1a& hash, const std::vector<std::vector<int32_t>>& windows) {
 KeptLayers::KeptLayers(const fs::path& folder, const std::string& fingerprint)
     : folder_(folder), fingerprint_(fingerprint) {
   check_folder(folder, kept_layers_kind());
-  if (fs::exists(folder) && !is_of(folder, fingerprint)) {
+  if (fs::exists(folder) && !read_kept(folder, [&] { return is_of(folder, fingerprint); })) {
     remove_folder(folder, kept_layers_kind());
   }
   fs::create_directories(folder);
   write_file(folder / kAbout, Json{{"fingerprint", fingerprint}}.dump(2) + "\n");
-  finished_ = finished_layers(folder);
+  finished_ = read_kept(folder, [&] { return finished_layers(folder); });
 }
 
 LayerResult KeptLayers::layer(int64_t i) const {
-  const SafetensorsFile file(folder_ / layer_file(i));
-  const Json facts = parse_json(metadata(file, kFacts), file.path().string());
-  try {
-    return layer_of(facts, tensors_of(file));
-  } catch (const Json::exception&) {
-    throw Error(concat(file.path().string(), ": ", kFacts, ": expected those of a layer, found ",
-                       "others"));
-  }
+  return read_kept(folder_, [&] { return read_layer(folder_ / layer_file(i)); });
 }
 
-NamedTensors KeptLayers::streams() const { return tensors_of(SafetensorsFile(folder_ / kStreams)); }
+NamedTensors KeptLayers::streams() const {
+  return read_kept(folder_, [&] { return tensors_of(SafetensorsFile(folder_ / kStreams)); });
+}
 
 void KeptLayers::keep(const LayerResult& layer, const NamedTensors& streams) {
   NamedTensors tensors = layer.tensors;

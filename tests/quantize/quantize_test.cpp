@@ -268,6 +268,21 @@ TEST_F(Quantize, layers_of_another_run_are_not_taken) {
   EXPECT_TRUE(std::filesystem::exists(folder_ / "other" / "notes.txt"));
 }
 
+TEST_F(Quantize, damaged_layers_name_the_folder_without_which_all_begins_anew) {
+  const ModelConfig config = tiny_hypenet_config();
+  const Checkpoint original = write_model(config);
+  QuantizeOptions options = options_of(CodeType::kInt8);
+  options.kept = folder_ / "kept";
+  for (const char* file : {"quantize.json", "streams.safetensors", "layer-1.safetensors"}) {
+    quantize_model(original, config, options);
+    std::filesystem::resize_file(options.kept / file, 20);
+    EXPECT_ERROR(quantize_model(original, config, options), file);
+    EXPECT_ERROR(quantize_model(original, config, options),
+                 "; without " + options.kept.string() + " quantising begins anew");
+    std::filesystem::remove_all(options.kept);
+  }
+}
+
 TEST_F(Quantize, without_text_there_are_errors_of_numbers_alone) {
   const ModelConfig config = tiny_teacher_config();
   const QuantisedModel result =
