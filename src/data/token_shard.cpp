@@ -183,12 +183,17 @@ void check_tokenizer(const TokenDataset& dataset, const Tokenizer& tokenizer,
 
 FolderKind dataset_kind() { return {"an earlier token dataset", kDatasetFile, {"tokens-*.bin"}}; }
 
+int32_t document_end(const Tokenizer& tokenizer, const fs::path& place) {
+  const std::optional<int32_t> eos = tokenizer.eos_id();
+  HYPENET_CHECK(eos, place.string(),
+                ": expected a tokenizer whose tokenizer_config.json names eos_token, found none");
+  return *eos;
+}
+
 TokenizeProgress tokenize_corpus(const std::vector<fs::path>& files, const Tokenizer& tokenizer,
                                  const fs::path& out, const TokenizeOptions& options,
                                  const std::function<void(const TokenizeProgress&)>& report) {
-  const std::optional<int32_t> eos = tokenizer.eos_id();
-  HYPENET_CHECK(eos, out.string(),
-                ": expected a tokenizer whose tokenizer_config.json names eos_token, found none");
+  const int32_t eos = document_end(tokenizer, out);
   HYPENET_CHECK(options.shard_tokens > 0, "shard_tokens: expected more than 0, found ",
                 options.shard_tokens);
   FolderWriter folder(out, dataset_kind());
@@ -199,7 +204,7 @@ TokenizeProgress tokenize_corpus(const std::vector<fs::path>& files, const Token
 
   ParallelEncoder encoder(tokenizer, [&](EncodedDocument& document) {
     std::vector<int32_t>& ids = document.ids;
-    ids.push_back(*eos);
+    ids.push_back(eos);
     ids.resize(static_cast<size_t>(std::min<int64_t>(std::ssize(ids), limit - progress.tokens)));
     shards.append(ids);
     progress.documents += 1;
@@ -224,7 +229,7 @@ TokenizeProgress tokenize_corpus(const std::vector<fs::path>& files, const Token
   progress.bad.check_some_are_good();
   HYPENET_CHECK(progress.tokens > 0, out.string(), ": expected documents with text, found none in ",
                 files.size(), " files");
-  const DatasetEntry dataset = {tokenizer.vocab_size(),  *eos,
+  const DatasetEntry dataset = {tokenizer.vocab_size(),  eos,
                                 tokenizer.fingerprint(), progress.documents,
                                 progress.tokens,         shards.finish(),
                                 progress.bad.to_json()};

@@ -31,6 +31,10 @@ struct TokenizeProgress {
 /// A token dataset, as tokenize_corpus writes it (base/folder_writer.h).
 FolderKind dataset_kind();
 
+/// EOS, which follows each document. Throws Error, beginning with `place`, for a tokenizer that
+/// names none.
+int32_t document_end(const Tokenizer& tokenizer, const std::filesystem::path& place);
+
 /// Tokenizes the documents of `files`, on all cores, into folder `out` (shards and dataset.json,
 /// written temporary-then-rename), each followed by EOS; documents without text are left out,
 /// likewise bad ones unless they are to fail. Throws Error for an empty corpus, one of bad

@@ -296,7 +296,7 @@ void check_recipe(const Conversion& conversion, const ConversionPlan& plan) {
     check_selection(recipe, config, tokenizer);
   check_named_parts(conversion);
   check_recall(recipe, tokenizer);
-  check_text_files(recipe.data, options.out);
+  check_text_files(recipe.data, tokenizer, options.out);
 }
 
 /// Nothing stands where a step will write but what a conversion wrote.

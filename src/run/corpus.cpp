@@ -77,7 +77,7 @@ std::shared_ptr<TokenDataset> prepare_text(const std::string& name, const DataCo
 
 }  // namespace
 
-void check_text_files(const DataConfig& data, const fs::path& out) {
+void check_text_files(const DataConfig& data, const Tokenizer& tokenizer, const fs::path& out) {
   const auto check = [](const std::vector<std::string>& paths) {
     const auto files = document_files({paths.begin(), paths.end()});
     HYPENET_CHECK(paths.empty() || !files.empty(), paths.front(),
@@ -86,8 +86,12 @@ void check_text_files(const DataConfig& data, const fs::path& out) {
   const auto are_shards = [](const fs::path& folder) {
     return fs::exists(folder / "dataset.json");
   };
-  if (!are_shards(out / "tokens")) check(data.train);
-  if (!are_shards(out / "tokens-long")) check(data.long_train);
+  for (const auto& [folder, paths] :
+       {std::pair(out / "tokens", &data.train), std::pair(out / "tokens-long", &data.long_train)}) {
+    if (are_shards(folder)) continue;
+    document_end(tokenizer, folder);
+    check(*paths);
+  }
   if (data.validation.size() != 1 || !are_shards(data.validation.front())) check(data.validation);
 }
 

@@ -41,8 +41,10 @@ struct Corpus {
   std::vector<int32_t> held_out = {};
 };
 
-/// Throws Error for text that is not there and not yet tokenized in `out`.
-void check_text_files(const DataConfig& data, const std::filesystem::path& out);
+/// Throws Error for text that is not yet tokenized in `out` and is not there, or that the tokenizer
+/// has no end for.
+void check_text_files(const DataConfig& data, const Tokenizer& tokenizer,
+                      const std::filesystem::path& out);
 
 /// Tokenizes the recipe's text into out/tokens, and that of stage 3, where it is another, into
 /// out/tokens-long (once; a finished folder of the same settings is used again). `check_held_out`,

@@ -87,7 +87,7 @@ void check_phases(const Training& training) {
     check_row_ranks(phase.stage, options.communicator->ranks(), beginning.config.mixer_types,
                     place_of(recipe, phase));
   }
-  check_text_files(recipe.data, options.out);
+  check_text_files(recipe.data, tokenizer, options.out);
 }
 
 void train_phase(const Training& training, const Stage& stage, size_t i) {

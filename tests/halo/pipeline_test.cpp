@@ -202,6 +202,12 @@ TEST_F(Pipeline, a_teacher_of_other_tensors_than_its_config_is_refused_before_an
   EXPECT_FALSE(fs::exists(folder_ / "out"));
 }
 
+TEST_F(Pipeline, a_tokenizer_that_ends_no_documents_is_refused_before_anything_is_made) {
+  EXPECT_TRUE(fs::remove(folder_ / "teacher/tokenizer_config.json"));
+  EXPECT_ERROR(convert_into("out", conversion()), "tokenizer_config.json names eos_token");
+  EXPECT_FALSE(fs::exists(folder_ / "out"));
+}
+
 TEST_F(Pipeline, text_tokenized_before_newer_keys_is_used_again) {
   PretrainRecipe recipe = pretraining();
   pretrain(recipe, {.out = folder_ / "out"});
