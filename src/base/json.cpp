@@ -50,18 +50,30 @@ std::string_view json_kind(const Json& json) {
   return "no JSON value";
 }
 
+namespace {
+
+/// A section has more to tell than a line holds.
+std::string in_a_line(const Json& value) {
+  return value.is_object() && !value.empty() ? "a section" : value.dump();
+}
+
+}  // namespace
+
 std::string first_difference(const Json& expected, const Json& found) {
   if (expected == found) return "";
   if (!expected.is_object() || !found.is_object()) {
-    return concat("expected ", expected.dump(), ", found ", found.dump());
+    return concat("expected ", in_a_line(expected), ", found ", in_a_line(found));
   }
   for (const auto& [key, value] : expected.items()) {
-    if (!found.contains(key)) return concat(key, ": expected ", value.dump(), ", found nothing");
-    const std::string inner = first_difference(value, found.at(key));
-    if (!inner.empty()) return concat(key, value.is_object() ? "." : ": ", inner);
+    if (!found.contains(key))
+      return concat(key, ": expected ", in_a_line(value), ", found nothing");
+    const Json& other = found.at(key);
+    const std::string inner = first_difference(value, other);
+    const bool is_inside = value.is_object() && other.is_object();
+    if (!inner.empty()) return concat(key, is_inside ? "." : ": ", inner);
   }
   for (const auto& [key, value] : found.items()) {
-    if (!expected.contains(key)) return concat(key, ": expected nothing, found ", value.dump());
+    if (!expected.contains(key)) return concat(key, ": expected nothing, found ", in_a_line(value));
   }
   return "";  // equal but for the order of keys
 }

@@ -110,6 +110,18 @@ TEST(Json, integers_beyond_64_bits_are_refused) {
                "last: steps: expected an integer of at most 9223372036854775807, found 92233720");
 }
 
+TEST(Json, the_first_difference_names_its_key_and_spells_out_no_sections) {
+  const Json section = {{"a", {{"b", 1}, {"c", {1, 2}}}}};
+  EXPECT_EQ(first_difference(section, section), "");
+  EXPECT_EQ(first_difference(section, {{"a", {{"b", 2}}}}), "a.b: expected 1, found 2");
+  EXPECT_EQ(first_difference(section, {{"a", {{"b", 1}, {"c", {1}}}}}),
+            "a.c: expected [1,2], found [1]");
+  EXPECT_EQ(first_difference(section, {{"a", nullptr}}), "a: expected a section, found null");
+  EXPECT_EQ(first_difference({{"a", nullptr}}, section), "a: expected null, found a section");
+  EXPECT_EQ(first_difference(Json::object(), section), "a: expected nothing, found a section");
+  EXPECT_EQ(first_difference(section, Json::object()), "a: expected a section, found nothing");
+}
+
 TEST(Json, a_file_that_is_something_else_is_named) {
   const TemporaryFolder folder;
   write_file(folder / "a.json", "<!DOCTYPE html>\n<html>");
