@@ -39,7 +39,7 @@ def _print_note(text: str) -> None:
 def load(
     path: Union[str, os.PathLike[str]], *, device: str = "cpu", dtype: str = "auto", threads: int = 0,
     memory: Union[int, str] = 0, context: int = 0, max_sequences: int = 0, keep_prompts: bool = True,
-    attn_logits_scaling: Union[str, float, None] = None,
+    attn_logits_scaling: Union[str, float, None] = None, activations: str = "int8", cache_type: str = "auto",
 ) -> Model:
     """Opens a model folder or a GGUF file.
 
@@ -51,6 +51,8 @@ def load(
     max_sequences: answers side by side; 0 is 16 on a CPU, 64 on a GPU. Others wait.
     keep_prompts: a prompt goes on from what is kept of earlier ones with the same beginning.
     attn_logits_scaling: in place of config.json's: "hype 500", a number, or "none".
+    activations: how rows meet packed weights on a CPU, "int8" (rounded, fast) or "float".
+    cache_type: of keys and values on a CPU, "float32" or "bfloat16"; "auto" is bfloat16 where weights are, or are packed.
 
     Raises hypenet.Error: what is no such folder or file, a device that is not there, and the like, in one line each.
     What is worth knowing (weights that are rounded) comes as a warning.
@@ -60,6 +62,8 @@ def load(
     options.folder = _checks.path_of(path, "path")
     options.device = _checks.text_of(str(device), "device")
     options.dtype = _checks.text_of(str(dtype), "dtype")
+    options.activations = _checks.text_of(activations, "activations")
+    options.cache_type = _checks.text_of(cache_type, "cache_type")
     options.threads = _checks.integer_of(threads, "threads")
     options.memory = _checks.bytes_of(memory, "memory")
     options.context = _checks.integer_of(context, "context")

@@ -68,6 +68,8 @@ void bind_settings(nb::module_& module) {
       .def_rw("folder", &LoadOptions::folder)
       .def_rw("device", &LoadOptions::device)
       .def_rw("dtype", &LoadOptions::type)
+      .def_rw("activations", &LoadOptions::activations)
+      .def_rw("cache_type", &LoadOptions::cache_type)
       .def_rw("threads", &LoadOptions::threads)
       .def_rw("memory", &LoadOptions::memory_bytes)
       .def_rw("context", &LoadOptions::max_context)

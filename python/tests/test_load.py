@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import ROOT, TEACHER
 
 import hypenet
@@ -13,7 +14,9 @@ import hypenet
     ("no/such/folder", {}, "no/such/folder"),
     (ROOT / "docs", {}, "config.json"),
     (TEACHER, {"device": "gpu"}, 'device: expected cpu, cuda or cuda:N, found "gpu"'),
-    (TEACHER, {"dtype": "int3"}, 'dtype: expected float32, bfloat16 or float64, found "int3"'),
+    (TEACHER, {"dtype": "int3"}, 'dtype: expected auto, float32, bfloat16 or float64, found "int3"'),
+    (TEACHER, {"activations": "int4"}, "activations: expected int8 or float, found int4"),
+    (TEACHER, {"cache_type": "half"}, "cache_type: expected auto, float32 or bfloat16, found half"),
     (TEACHER, {"threads": -1}, "threads: expected 0 to 4096, found -1"),
     (TEACHER, {"context": -1}, "context: expected 0 to"),
     (TEACHER, {"attn_logits_scaling": "much"}, "attn_logits_scaling"),
@@ -48,6 +51,20 @@ def test_a_model_says_what_it_is():
         assert (model.vocab_size, model.max_length, model.device) == (4096, 256, "cpu")
         assert model.path == Path(TEACHER)
         assert model.num_parameters > 1_000_000
+
+
+def test_types_on_a_cpu_are_what_was_asked_for(tmp_path, program):
+    packed = tmp_path / "int8"
+    words = ["quantize", TEACHER, "--to", "int8", "--context", "64", "--windows", "1", "--out", packed]
+    subprocess.run([program, *words], check=True, capture_output=True)
+    answers = {}
+    for options in [{}, {"activations": "float"}, {"activations": "float", "cache_type": "float32"}, {"dtype": "float32"}]:
+        with hypenet.load(packed, memory="64M", **options) as model:
+            answers[str(options)] = torch.tensor(model.generate("The sun", max_tokens=20, temperature=0).logprobs)
+    rounded, plain, plain_cache, expanded = answers.values()
+    assert not torch.equal(rounded, plain)
+    assert not torch.equal(plain, plain_cache)
+    torch.testing.assert_close(plain_cache, expanded, atol=0.02, rtol=0)  # rows may meet the head in bfloat16
 
 
 def test_importing_takes_no_torch():

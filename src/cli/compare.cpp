@@ -138,7 +138,7 @@ void check(const CompareCommand& command) {
   HYPENET_CHECK(command.windows >= 1 && command.windows <= kMostWindows,
                 "--windows: expected 1 to ", kMostWindows, ", found ", command.windows);
   parse_device(command.a.device.device);
-  if (command.a.type != kAutomaticType) parse_type(command.a.type);
+  parse_type_or_auto(command.a.type);
   check_outputs(outputs_of(command), {command.text.begin(), command.text.end()});
 }
 

@@ -13,6 +13,10 @@ torch::Device parse_device(std::string_view text) { return device_of(text, "--de
 
 torch::ScalarType parse_type(std::string_view text) { return type_of(text, "--dtype"); }
 
+std::optional<torch::ScalarType> parse_type_or_auto(std::string_view text) {
+  return type_or_auto(text, "--dtype");
+}
+
 void add_device_options(CLI::App& command, DeviceOptions& options) {
   command.add_option("--device", options.device, "cpu, cuda or cuda:N")->capture_default_str();
   command

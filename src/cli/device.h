@@ -6,6 +6,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -17,6 +18,9 @@ torch::Device parse_device(std::string_view text);
 
 /// Any name of float32, bfloat16 or float64 ("bf16", "double"); throws Error naming the choices.
 torch::ScalarType parse_type(std::string_view text);
+
+/// The same, and nullopt for "auto".
+std::optional<torch::ScalarType> parse_type_or_auto(std::string_view text);
 
 struct DeviceOptions {
   std::string device = "cpu";

@@ -95,7 +95,7 @@ void check_model(const EvalCommand& command) {
   const ModelOptions& model = command.measure.model;
   HYPENET_CHECK(!model.folder.empty(), "DIR: expected a model folder, found none");
   parse_device(model.device.device);
-  if (model.type != kAutomaticType) parse_type(model.type);
+  parse_type_or_auto(model.type);
   engine_options({.bytes = command.measure.memory_bytes, .context = 0}, 1);
 }
 

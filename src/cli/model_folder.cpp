@@ -74,7 +74,7 @@ ModelConfig open_config(const ModelOptions& options, const Checkpoint& checkpoin
 CausalLm open_model(const ModelOptions& options, const Checkpoint& checkpoint) {
   ModelSpec spec{.device = use_device(options.device),
                  .attn_logits_scaling = options.attn_logits_scaling};
-  if (options.type != kAutomaticType) spec.type = parse_type(options.type);
+  spec.type = parse_type_or_auto(options.type);
   spec.activations = parse_activations(options.activations, "--activations");
   spec.cache_type = parse_cache_type(options.cache_type, "--cache-type");
   return open_model(checkpoint, spec, print_note);

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -25,6 +26,20 @@ torch::Device cuda_device(std::string_view text, std::string_view name, int64_t 
   return {torch::kCUDA, static_cast<torch::DeviceIndex>(index)};
 }
 
+using Names = std::set<std::string, std::less<>>;
+
+torch::ScalarType type_among(std::string_view choices, std::string_view text,
+                             std::string_view name) {
+  std::string type = ascii_lower_case(text);
+  if (type.starts_with("torch.")) type.erase(0, 6);
+  if (Names{"float32", "fp32", "f32", "float", "single"}.contains(type)) return torch::kFloat32;
+  if (Names{"bfloat16", "bf16"}.contains(type)) return torch::kBFloat16;
+  if (Names{"float64", "fp64", "f64", "double"}.contains(type)) return torch::kFloat64;
+  const bool is_half = Names{"float16", "fp16", "f16", "half"}.contains(type);
+  throw Error(concat(name, ": expected ", choices, ", found \"", text, "\"",
+                     is_half ? "; nothing is computed in float16, and bfloat16 has its size" : ""));
+}
+
 }  // namespace
 
 torch::Device device_of(std::string_view text, std::string_view name) {
@@ -42,15 +57,12 @@ torch::Device device_of(std::string_view text, std::string_view name) {
 }
 
 torch::ScalarType type_of(std::string_view text, std::string_view name) {
-  using Names = std::set<std::string, std::less<>>;
-  std::string type = ascii_lower_case(text);
-  if (type.starts_with("torch.")) type.erase(0, 6);
-  if (Names{"float32", "fp32", "f32", "float", "single"}.contains(type)) return torch::kFloat32;
-  if (Names{"bfloat16", "bf16"}.contains(type)) return torch::kBFloat16;
-  if (Names{"float64", "fp64", "f64", "double"}.contains(type)) return torch::kFloat64;
-  const bool is_half = Names{"float16", "fp16", "f16", "half"}.contains(type);
-  throw Error(concat(name, ": expected float32, bfloat16 or float64, found \"", text, "\"",
-                     is_half ? "; nothing is computed in float16, and bfloat16 has its size" : ""));
+  return type_among("float32, bfloat16 or float64", text, name);
+}
+
+std::optional<torch::ScalarType> type_or_auto(std::string_view text, std::string_view name) {
+  if (text == "auto") return std::nullopt;
+  return type_among("auto, float32, bfloat16 or float64", text, name);
 }
 
 }  // namespace hypenet

@@ -34,7 +34,9 @@ constexpr const char* kClosed = "model: closed";
 
 ModelSpec spec_of(const LoadOptions& options) {
   ModelSpec spec{.device = device_of(options.device, "device")};
-  if (options.type != "auto") spec.type = type_of(options.type, "dtype");
+  spec.type = type_or_auto(options.type, "dtype");
+  spec.activations = parse_activations(options.activations, "activations");
+  spec.cache_type = parse_cache_type(options.cache_type, "cache_type");
   if (options.attn_logits_scaling.empty()) return spec;
   const std::string& text = options.attn_logits_scaling;
   const bool is_json = Json::accept(text);  // a number or null

@@ -25,7 +25,8 @@ class Engine;
 struct LoadOptions {
   std::filesystem::path folder = {};  // or a GGUF file
   std::string device = "cpu";
-  std::string type = "auto";  // as `hypenet generate --dtype`
+  std::string type = "auto";                              // as `hypenet generate --dtype`
+  std::string activations = "int8", cache_type = "auto";  // likewise
   int64_t threads = 0;        // of the process; 0: OMP_NUM_THREADS, or one a physical core
   int64_t memory_bytes = 0;   // for caches and states; 0: EngineOptions'
   int64_t max_context = 0;    // tokens of prompt and answer; 0: what the memory holds

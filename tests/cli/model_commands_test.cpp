@@ -309,7 +309,7 @@ TEST_F(ModelCommands, devices_and_types_that_are_not_there_are_errors) {
   };
   expect_error_line(run("--device", "tpu"), "--device: expected cpu, cuda or cuda:N");
   expect_error_line(run("--device", "cuda:x"), "--device: expected cpu, cuda or cuda:N");
-  expect_error_line(run("--dtype", "int8"), "--dtype: expected float32, bfloat16 or float64");
+  expect_error_line(run("--dtype", "int8"), "--dtype: expected auto, float32, bfloat16 or float64");
   expect_error_line(run("--threads", "-2"), "--threads: expected");
   expect_error_line(run("--device", "cuda:99"), "--device cuda:99: expected");
 }
