@@ -1,10 +1,11 @@
 // Distillation: two forwards, one piecewise loss.
 #include "halo/distill.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "model/nonfinite.h"
 #include "train/cross_entropy.h"
-#include "train/losses.h"
 
 namespace hypenet {
 
@@ -20,18 +21,38 @@ StudentObjective student_objective(const StageConfig& stage, StudentObjective ow
 }
 
 std::unique_ptr<Objective> new_objective(StudentObjective minimised, CausalLm teacher,
-                                         CausalLm student) {
+                                         CausalLm student, RowPartsPointer row) {
   if (minimised == StudentObjective::kCrossEntropy) {
     return std::make_unique<CrossEntropyObjective>(std::move(student));
   }
   return std::make_unique<DistillObjective>(
       std::move(teacher), std::move(student),
-      minimised == StudentObjective::kKl ? AnswersFrom::kTeacher : AnswersFrom::kText);
+      minimised == StudentObjective::kKl ? AnswersFrom::kTeacher : AnswersFrom::kText,
+      std::move(row));
 }
 
-DistillObjective::DistillObjective(CausalLm teacher, CausalLm student, AnswersFrom answers)
-    : teacher_(std::move(teacher)), student_(std::move(student)), answers_(answers) {
+DistillObjective::DistillObjective(CausalLm teacher, CausalLm student, AnswersFrom answers,
+                                   RowPartsPointer row)
+    : teacher_(std::move(teacher)),
+      student_(std::move(student)),
+      answers_(answers),
+      row_(std::move(row)) {
   for (auto& parameter : teacher_->parameters()) parameter.set_requires_grad(false);
+}
+
+KnownTargets DistillObjective::known_targets(const Batch& batch) const {
+  Tensor where;
+  if (answers_ == AnswersFrom::kText) where = batch.answers;
+  const int64_t most = teacher_->config().max_position_embeddings;  // 0: not said
+  const int64_t tokens = batch.ids.size(1);
+  const int64_t first = row_ ? row_->first_token(row_->index()) : 0;
+  const int64_t inside = most == 0 ? tokens : std::clamp<int64_t>(most - first, 0, tokens);
+  if (inside < tokens) {
+    Tensor beyond = torch::zeros_like(batch.ids, torch::kBool);
+    beyond.narrow(1, inside, tokens - inside).fill_(true);
+    where = where.defined() ? where.logical_or(beyond) : beyond;
+  }
+  return where.defined() ? KnownTargets{where.flatten(), batch.targets.flatten()} : KnownTargets();
 }
 
 Tensor DistillObjective::accumulate(const Batch& batch, double weight) {
@@ -40,10 +61,8 @@ Tensor DistillObjective::accumulate(const Batch& batch, double weight) {
     return teacher_->hidden(batch.ids).flatten(0, 1);
   }();
   const Tensor hidden = student_->hidden(batch.ids).flatten(0, 1);
-  KnownTargets known;
-  if (answers_ == AnswersFrom::kText) known = {batch.answers.flatten(), batch.targets.flatten()};
-  const LossGradient result =
-      linear_kl(hidden, student_->head(), expected, teacher_->head(), known, {.factor = weight});
+  const LossGradient result = linear_kl(hidden, student_->head(), expected, teacher_->head(),
+                                        known_targets(batch), {.factor = weight});
   hidden.backward(result.hidden_gradient);
   return result.loss;
 }

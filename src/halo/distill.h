@@ -7,6 +7,7 @@
 
 #include "model/causal_lm.h"
 #include "train/loop.h"
+#include "train/losses.h"
 
 namespace hypenet {
 
@@ -20,9 +21,9 @@ enum class StudentObjective { kKl, kKlAnswers, kCrossEntropy };
 StudentObjective student_objective(const StageConfig& stage, StudentObjective own,
                                    const std::string& place);
 
-/// That objective for these models; cross_entropy needs no teacher.
+/// That objective for these models; cross_entropy needs no teacher. `row`: as of split_rows.
 std::unique_ptr<Objective> new_objective(StudentObjective minimised, CausalLm teacher,
-                                         CausalLm student);
+                                         CausalLm student, RowPartsPointer row = {});
 
 /// Who teaches the answers of needle and recall rows (Batch::answers). A teacher that misses facts
 /// far back, beyond its own context for one, would teach to miss them.
@@ -30,16 +31,22 @@ enum class AnswersFrom { kTeacher, kText };
 
 /// Loss: KL(teacher || student) per token over the full vocabulary, and with AnswersFrom::kText
 /// -log probability of the right token in answers; neither model's [B, T, V] logits are ever whole.
+/// From position max_position_embeddings of the teacher's config on, all is learnt from the text:
+/// there a Transformer with RoPE no longer predicts it.
 class DistillObjective : public Objective {
  public:
-  DistillObjective(CausalLm teacher, CausalLm student, AnswersFrom answers = AnswersFrom::kTeacher);
+  DistillObjective(CausalLm teacher, CausalLm student, AnswersFrom answers = AnswersFrom::kTeacher,
+                   RowPartsPointer row = {});
   Tensor accumulate(const Batch& batch, double weight) override;
   std::string loss_name() const override;
   std::string first_nonfinite(const Batch& batch) override;
 
  private:
+  KnownTargets known_targets(const Batch& batch) const;
+
   CausalLm teacher_, student_;
   AnswersFrom answers_;
+  RowPartsPointer row_;  // null: a batch has whole rows
 };
 
 }  // namespace hypenet

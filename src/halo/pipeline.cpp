@@ -102,8 +102,13 @@ void train_student(const Conversion& conversion, const Stage& stage, const Stude
     teacher =
         load_frozen(conversion.teacher, about.config, device, conversion.options.communicator);
     teacher->split_rows(row);
+    const int64_t most = teacher->config().max_position_embeddings;
+    if (most > 0 && most < about.config.context) {
+      note(conversion.options, concat(stage.name, ": the teacher was made for ", most,
+                                      " tokens: what comes behind them is learnt from the text"));
+    }
   }
-  const auto objective = new_objective(about.minimised, teacher, student);
+  const auto objective = new_objective(about.minimised, teacher, student, row);
   train_and_write(
       conversion,
       {stage, about.config, student, conversion.seed(about.seed), conversion.options.communicator},

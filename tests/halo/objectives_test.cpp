@@ -97,6 +97,47 @@ TEST(DistillObjective, learns_answers_from_the_text_where_asked) {
   EXPECT_NEAR(loss(StudentObjective::kCrossEntropy), text.mean().item<double>(), 1e-6);
 }
 
+/// Part `index` of two, of which nothing is asked but where it lies.
+class HalfRow : public RowParts {
+ public:
+  explicit HalfRow(int64_t index) : RowParts(index, 2, 12) {}
+  Tensor gather(const Tensor&) override { throw Error("not asked for"); }
+  Tensor sum_own(const Tensor&) override { throw Error("not asked for"); }
+};
+
+TEST(DistillObjective, learns_from_the_text_beyond_the_teachers_context) {
+  ModelConfig config = teacher_config();
+  config.max_position_embeddings = 8;
+  torch::manual_seed(5);
+  CausalLm teacher(config), student = new_student({1});
+  Batch batch = some_batch();
+  batch.answers[1].narrow(0, 4, 3).fill_(true);
+  const auto terms = [&](const Batch& rows) {
+    const Tensor p = torch::log_softmax(teacher->forward(rows.ids), -1);
+    const Tensor q = torch::log_softmax(student->forward(rows.ids), -1);
+    const Tensor text = q.gather(-1, rows.targets.unsqueeze(-1)).squeeze(-1).neg();
+    return std::pair((p.exp() * (p - q)).sum(-1), text);
+  };
+  const auto loss = [&](StudentObjective minimised, const Batch& rows, RowPartsPointer row) {
+    return new_objective(minimised, teacher, student, std::move(row))
+        ->accumulate(rows, 1)
+        .item<double>();
+  };
+  const Tensor beyond = (torch::arange(12) >= 8).expand({2, 12});
+  const auto [kl, text] = terms(batch);
+  EXPECT_NEAR(loss(StudentObjective::kKl, batch, {}),
+              torch::where(beyond, text, kl).mean().item<double>(), 1e-6);
+  EXPECT_NEAR(loss(StudentObjective::kKlAnswers, batch, {}),
+              torch::where(beyond.logical_or(batch.answers), text, kl).mean().item<double>(), 1e-6);
+  // As the tokens 6 to 11 of rows that two ranks share.
+  const auto half = [](const Tensor& whole) { return whole.narrow(1, 0, 6).contiguous(); };
+  const Batch own = {half(batch.ids), half(batch.targets), half(batch.answers)};
+  const auto [own_kl, own_text] = terms(own);
+  const auto second = c10::make_intrusive<HalfRow>(1);
+  EXPECT_NEAR(loss(StudentObjective::kKl, own, second),
+              torch::where(beyond.narrow(1, 6, 6), own_text, own_kl).mean().item<double>(), 1e-6);
+}
+
 TEST(DistillObjective, names_the_teacher_when_it_overflows) {
   CausalLm teacher = new_teacher(), student = new_student({1});
   {
