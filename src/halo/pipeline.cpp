@@ -15,6 +15,7 @@
 #include "halo/results.h"
 #include "halo/select.h"
 #include "halo/selection.h"
+#include "model/length_note.h"
 #include "model/weights.h"
 #include "run/kept_recipe.h"
 #include "run/model_identity.h"
@@ -102,10 +103,9 @@ void train_student(const Conversion& conversion, const Stage& stage, const Stude
     teacher =
         load_frozen(conversion.teacher, about.config, device, conversion.options.communicator);
     teacher->split_rows(row);
-    const int64_t most = teacher->config().max_position_embeddings;
-    if (most > 0 && most < about.config.context) {
-      note(conversion.options, concat(stage.name, ": the teacher was made for ", most,
-                                      " tokens: what comes behind them is learnt from the text"));
+    if (const auto longer =
+            length_note(concat(stage.name, ": teacher"), about.config.context, teacher->config())) {
+      note(conversion.options, *longer + "; what lies behind those is learnt from the text");
     }
   }
   const auto objective = new_objective(about.minimised, teacher, student, row);
