@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from hypenet_command import checked_torch, has_gpu_driver
-from hypenet_command._built import HAS_DEVICE_CODE
+from hypenet_command import checked_torch, runs_device_code
 
 
 def _load_libtorch(folder: Path) -> None:
@@ -26,7 +25,7 @@ def _import_native() -> ModuleType:
     """hypenet._native, or hypenet.cuda._native, which has device code and wants NVIDIA's libraries."""
     _load_libtorch(checked_torch())
     name = "hypenet._native"
-    if HAS_DEVICE_CODE and has_gpu_driver():
+    if runs_device_code():
         import torch  # noqa: F401, PLC0415: it knows where NVIDIA's libraries lie
         name = "hypenet.cuda._native"
     try:

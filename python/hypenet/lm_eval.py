@@ -19,8 +19,7 @@ from tqdm import tqdm
 
 import hypenet
 from hypenet._library import native
-from hypenet_command import has_gpu_driver
-from hypenet_command._built import HAS_DEVICE_CODE
+from hypenet_command import runs_device_code
 
 _LOG = logging.getLogger(__name__)
 _SAMPLING = {"temperature", "top_k", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty"}
@@ -78,7 +77,7 @@ class HypenetLM(LM):
         """What --model_args says goes before the harness's own flags. Of these --device is cuda:0 unless said otherwise:
         where no GPU can be used that is the CPU, as with --model hf."""
         given = {key: value for key, value in (additional_config or {}).items() if value is not None}
-        if str(given.get("device", "")).startswith("cuda") and not (HAS_DEVICE_CODE and has_gpu_driver()):
+        if str(given.get("device", "")).startswith("cuda") and not runs_device_code():
             _LOG.warning("hypenet: device %s: there is none for this package, the CPU is used", given["device"])
             given["device"] = "cpu"
         return cls(**{**given, **arg_dict})

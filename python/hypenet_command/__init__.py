@@ -47,7 +47,10 @@ def checked_torch() -> Path:
     return folder
 
 
-def has_gpu_driver() -> bool:
+def runs_device_code() -> bool:
+    """Whether this package has some, and the machine a GPU's driver."""
+    if not HAS_DEVICE_CODE:
+        return False
     try:
         ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -56,9 +59,7 @@ def has_gpu_driver() -> bool:
 
 
 def program() -> Path:
-    """With device code where there is a GPU's driver."""
-    name = "hypenet-cuda" if HAS_DEVICE_CODE and has_gpu_driver() else "hypenet"
-    return _PROGRAMS / name
+    return _PROGRAMS / ("hypenet-cuda" if runs_device_code() else "hypenet")
 
 
 def environment() -> dict[str, str]:
