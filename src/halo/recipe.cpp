@@ -233,6 +233,10 @@ HaloRecipe read_halo_recipe(const RecipeSource& source) {
   check_stage(recipe.finetune, place + ": finetune");
   if (recipe.extend) check_stage(*recipe.extend, place + ": extend");
   check_no_objective(recipe.align, place + ": align");
+  HYPENET_CHECK(recipe.align.attn_logits_scaling == LogitsScaling(), place,
+                ": align: attn_logits_scaling: expected null, as this stage trains no attention, "
+                "found ",
+                to_json(recipe.align.attn_logits_scaling).dump());
   student_objective(recipe.distill, StudentObjective::kKl, place + ": distill");
   student_objective(recipe.finetune, StudentObjective::kCrossEntropy, place + ": finetune");
   if (recipe.extend)

@@ -105,6 +105,9 @@ constexpr Description kDescriptions[] = {
      "what distill, finetune and extend minimise: kl, kl+answers or cross_entropy; empty: kl in "
      "distill, else cross_entropy"},
     {"stage.frozen", "parts of parameters' names: those are not trained in this stage"},
+    {"stage.attn_logits_scaling",
+     "of the model while distill, finetune, extend or a phase trains it, written as the finished "
+     "model's; null, as published: none"},
     {"stage.optimizer", "AdamW and its schedule"},
     {"stage.optimizer.peak_lr", "learning rate after the warm-up"},
     {"stage.optimizer.final_lr", "learning rate of the last step, reached by half a cosine"},

@@ -33,7 +33,7 @@ struct ComputePlan {
   /// Of keys and values in memory; nullopt: as memory_types() of the weights says.
   std::optional<torch::ScalarType> cache_type = {};
 
-  /// Of attention layers. Training keeps it off whatever config says; see begin_inference.
+  /// Of attention layers. Training takes its own, whatever config says; see begin_inference.
   LogitsScaling logits_scaling = {};
 
   /// Whether hidden() keeps only each block's input for backward and runs the block again there

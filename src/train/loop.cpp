@@ -287,6 +287,7 @@ class Loop {
 ComputePlan StageConfig::compute_plan() const {
   return {.type = compute_type(),
           .has_copies = true,
+          .logits_scaling = attn_logits_scaling,
           .checkpoints_activations = activation_checkpointing};
 }
 

@@ -41,7 +41,8 @@ struct StageConfig {
   int64_t save_every = 500;  // steps between saved states
   int64_t log_every = 10;    // steps between reports
   std::string objective;  // what is minimised, where a stage has a choice; empty: the stage's own
-  std::vector<std::string> frozen;  // parameters whose names contain any of these are not trained
+  std::vector<std::string> frozen;    // parameters whose names contain any of these are not trained
+  LogitsScaling attn_logits_scaling;  // of the model while it is trained; published: none
   OptimizerConfig optimizer;
   MixtureConfig mixture;
   template <class Visitor>
@@ -59,13 +60,15 @@ struct StageConfig {
     field("log_every", log_every);
     field("objective", objective);
     field("frozen", frozen);
+    field("attn_logits_scaling", attn_logits_scaling);
     field("optimizer", optimizer);
     field("mixture", mixture);
   }
   int64_t tokens() const { return steps * sequences * context; }
   torch::ScalarType compute_type() const;
 
-  /// How the model that the stage trains computes: in that type, by copies of its parameters.
+  /// How the model that the stage trains computes: in that type, by copies of its parameters, with
+  /// the stage's logits scaling.
   ComputePlan compute_plan() const;
 };
 

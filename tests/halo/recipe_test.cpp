@@ -173,6 +173,10 @@ TEST(Recipe, values_that_no_stage_or_evaluation_can_have_are_named) {
   EXPECT_ERROR(with("align.optimizer.rates={\"mlp\":1e300}"), "from 0 to 1e6, found 1e+300");
   EXPECT_ERROR(with("align.optimizer.peak_lr=1e300"), "peak_lr: expected at most 1e6");
   EXPECT_ERROR(with("data.max_tokens=-1"), "max_tokens: expected 0 or more, found -1");
+  EXPECT_ERROR(with("finetune.attn_logits_scaling=hype 1"), "expected null, a number, \"hype\"");
+  EXPECT_ERROR(with("align.attn_logits_scaling=hype 500"),
+               "align: attn_logits_scaling: expected null, as this stage trains no attention, "
+               "found \"hype 500\"");
 }
 
 TEST(Recipe, settings_of_a_sweep_that_make_no_sense_are_named) {

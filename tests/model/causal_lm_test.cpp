@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/compare.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/tiny_model.h"
 
@@ -25,6 +26,30 @@ TEST(CausalLmTest, logits_scaling_is_off_until_it_is_switched_on) {
   EXPECT_GT(difference(model(ids), plain), 0);
   model->prepare({.logits_scaling = {LogitsScaling::Kind::kConstant, 1}});
   EXPECT_TRUE(torch::equal(model(ids), plain));
+}
+
+TEST(CausalLmTest, logits_scaling_in_training_is_a_factor_of_the_queries_weights) {
+  const auto new_model = [] {
+    torch::manual_seed(5);
+    return CausalLm(tiny_hypenet_config());
+  };
+  CausalLm scaled = new_model(), weighted = new_model();
+  const std::string queries = "model.layers.1.self_attn.q_norm.weight";
+  {
+    const torch::NoGradGuard no_grad;
+    weighted->named_parameters()[queries].mul_(3);
+  }
+  scaled->prepare({.logits_scaling = {LogitsScaling::Kind::kConstant, 3}});
+  const Tensor ids = torch::randint(64, {2, 24}, torch::kInt64);
+  const Tensor found = scaled(ids), expected = weighted(ids);
+  EXPECT_LT(relative_rms(found, expected), 1e-5);
+  found.square().sum().backward(), expected.square().sum().backward();
+  const auto parameters = scaled->named_parameters();
+  for (const auto& item : weighted->named_parameters()) {
+    const double factor = item.key() == queries ? 3 : 1;
+    EXPECT_LT(relative_rms(parameters[item.key()].grad(), factor * item.value().grad()), 1e-4)
+        << item.key();
+  }
 }
 
 TEST(CausalLmTest, float32_parameters_get_float32_gradients_from_bfloat16_compute) {

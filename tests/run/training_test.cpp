@@ -34,7 +34,8 @@ class StoppingObserver : public Observer {
 /// The settings as a program wrote them before stages had these keys.
 Json before_newer_keys(Json settings) {
   if (!settings.is_object()) return settings;
-  for (const char* key : {"objective", "frozen", "recall"}) settings.erase(key);
+  for (const char* key : {"objective", "frozen", "recall", "attn_logits_scaling"})
+    settings.erase(key);
   for (auto& item : settings.items()) item.value() = before_newer_keys(item.value());
   return settings;
 }
@@ -93,6 +94,17 @@ TEST_F(TrainStage, frozen_parameters_keep_their_bytes_and_the_others_learn) {
         item.key().find(".mlp.") != std::string::npos || item.key() == "model.embed_tokens.weight";
     EXPECT_EQ(torch::equal(item.value(), before[item.key()]), is_frozen) << item.key();
   }
+}
+
+TEST_F(TrainStage, a_model_trained_with_logits_scaling_is_another_one) {
+  CausalLm plain = new_model(), scaled = new_model();
+  run(plain, settings());
+  std::filesystem::remove(folder_ / "stage.state.safetensors");
+  config_.attn_logits_scaling = {LogitsScaling::Kind::kLogPosition, 4};
+  scaled->prepare(config_.compute_plan());
+  run(scaled, settings());
+  EXPECT_FALSE(torch::equal(plain->named_parameters()["model.layers.1.self_attn.q_proj.weight"],
+                            scaled->named_parameters()["model.layers.1.self_attn.q_proj.weight"]));
 }
 
 TEST_F(TrainStage, a_part_of_no_parameters_name_cannot_be_frozen) {

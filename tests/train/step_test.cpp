@@ -16,6 +16,7 @@ struct StepCase {
   const char* name;
   std::string precision;
   bool activation_checkpointing;
+  LogitsScaling logits_scaling = {};
 };
 
 void PrintTo(const StepCase& c, std::ostream* out) { *out << c.name; }
@@ -57,6 +58,7 @@ class Training {
     job_.config.precision = step_case.precision, job_.config.cuda_graph = cuda_graph;
     model_->to(device);
     job_.config.activation_checkpointing = step_case.activation_checkpointing;
+    job_.config.attn_logits_scaling = step_case.logits_scaling;
     model_->prepare(job_.config.compute_plan());
     job_.parameters = trainable_parameters(model_);
     job_.after_update = [this] { model_->refresh_compute_copies(); };
@@ -138,11 +140,12 @@ TEST_P(RecordedStep, stays_where_it_was_after_a_number_that_is_not_finite) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(cases, RecordedStep,
-                         testing::Values(StepCase{"float32", "float32", false},
-                                         StepCase{"bfloat16", "bfloat16", false},
-                                         StepCase{"checkpointed", "bfloat16", true}),
-                         [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    cases, RecordedStep,
+    testing::Values(StepCase{"float32", "float32", false}, StepCase{"bfloat16", "bfloat16", false},
+                    StepCase{"checkpointed", "bfloat16", true},
+                    StepCase{"scaled", "bfloat16", false, {LogitsScaling::Kind::kLogPosition, 20}}),
+    [](const auto& info) { return info.param.name; });
 
 TEST(TrainStep, on_a_cpu_runs_without_a_graph) {
   Training training({"", "float32", false}, "auto", torch::kCPU);
